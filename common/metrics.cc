@@ -1,0 +1,28 @@
+#include "common/metrics.h"
+
+namespace longhand {
+namespace {
+
+class NullMetrics final : public Metrics, Counter, Gauge, Histogram {
+ public:
+  Counter& GetCounter(std::string_view, std::string_view, const MetricLabels&) override { return *this; }
+  Gauge& GetGauge(std::string_view, std::string_view, const MetricLabels&) override { return *this; }
+  Histogram& GetHistogram(std::string_view, std::string_view, const std::vector<double>&,
+                          const MetricLabels&) override {
+    return *this;
+  }
+
+ private:
+  void Increment(double) override {}
+  void Set(double) override {}
+  void Observe(double) override {}
+};
+
+}  // namespace
+
+Metrics& NoMetrics() {
+  static NullMetrics metrics;
+  return metrics;
+}
+
+}  // namespace longhand

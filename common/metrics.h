@@ -1,0 +1,46 @@
+// What rooms without a metrics library use to count: plain handles, given in by main. All are safe from any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace longhand {
+
+using MetricLabels = std::vector<std::pair<std::string, std::string>>;
+
+class Counter {
+ public:
+  virtual ~Counter() = default;
+  virtual void Increment(double by = 1) = 0;
+};
+
+class Gauge {
+ public:
+  virtual ~Gauge() = default;
+  virtual void Set(double value) = 0;
+};
+
+class Histogram {
+ public:
+  virtual ~Histogram() = default;
+  virtual void Observe(double value) = 0;
+};
+
+// Hands out metrics by name; owns them. The same name and labels give the same metric.
+class Metrics {
+ public:
+  virtual ~Metrics() = default;
+  virtual Counter& GetCounter(std::string_view name, std::string_view help, const MetricLabels& labels = {}) = 0;
+  virtual Gauge& GetGauge(std::string_view name, std::string_view help, const MetricLabels& labels = {}) = 0;
+  virtual Histogram& GetHistogram(std::string_view name, std::string_view help,
+                                  const std::vector<double>& buckets, const MetricLabels& labels = {}) = 0;
+};
+
+// Counts nothing: for tests and tools.
+Metrics& NoMetrics();
+
+}  // namespace longhand

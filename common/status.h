@@ -1,0 +1,166 @@
+// Status and Result<T>: how everything that the outside may cause is reported.
+//
+// Codes have gRPC's names and numbers, so that a Status crosses processes by a cast. A message says what was seen and
+// what is allowed, in one sentence fit for a user. kernels/ builds with this alone, hence no library behind it.
+#pragma once
+
+#include <optional>
+#include <ostream>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "common/check.h"
+
+namespace longhand {
+
+enum class StatusCode : int {
+  kOk = 0,
+  kCancelled = 1,
+  kUnknown = 2,
+  kInvalidArgument = 3,
+  kDeadlineExceeded = 4,
+  kNotFound = 5,
+  kAlreadyExists = 6,
+  kPermissionDenied = 7,
+  kResourceExhausted = 8,
+  kFailedPrecondition = 9,
+  kAborted = 10,
+  kUnimplemented = 12,
+  kInternal = 13,
+  kUnavailable = 14,
+  kDataLoss = 15,
+  kUnauthenticated = 16,
+};
+
+// "INVALID_ARGUMENT" and so on, as gRPC prints them.
+std::string_view StatusCodeName(StatusCode code);
+
+class [[nodiscard]] Status {
+ public:
+  Status() = default;
+  Status(StatusCode code, std::string message) : code_(code), message_(std::move(message)) {}
+
+  bool ok() const { return code_ == StatusCode::kOk; }
+  StatusCode code() const { return code_; }
+  const std::string& message() const { return message_; }
+  // "OK", or "INVALID_ARGUMENT: temperature is -1; it must be at least 0".
+  std::string ToString() const;
+  // The same code with "context: " in front of the message; OK stays OK.
+  Status WithContext(std::string_view context) const;
+
+  friend bool operator==(const Status&, const Status&) = default;
+
+ private:
+  StatusCode code_ = StatusCode::kOk;
+  std::string message_;
+};
+
+std::ostream& operator<<(std::ostream& out, const Status& status);
+
+inline Status OkStatus() { return {}; }
+
+namespace internal {
+template <typename... Parts>
+Status MakeStatus(StatusCode code, const Parts&... parts) {
+  std::ostringstream message;
+  (message << ... << parts);
+  return Status(code, message.str());
+}
+}  // namespace internal
+
+// Each joins its parts: InvalidArgument("top_p is ", top_p, "; it must be in (0, 1]").
+template <typename... Parts>
+Status InvalidArgument(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kInvalidArgument, parts...);
+}
+template <typename... Parts>
+Status NotFound(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kNotFound, parts...);
+}
+template <typename... Parts>
+Status ResourceExhausted(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kResourceExhausted, parts...);
+}
+template <typename... Parts>
+Status FailedPrecondition(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kFailedPrecondition, parts...);
+}
+template <typename... Parts>
+Status Unimplemented(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kUnimplemented, parts...);
+}
+template <typename... Parts>
+Status Internal(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kInternal, parts...);
+}
+template <typename... Parts>
+Status Unavailable(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kUnavailable, parts...);
+}
+template <typename... Parts>
+Status DeadlineExceeded(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kDeadlineExceeded, parts...);
+}
+template <typename... Parts>
+Status Aborted(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kAborted, parts...);
+}
+template <typename... Parts>
+Status Cancelled(const Parts&... parts) {
+  return internal::MakeStatus(StatusCode::kCancelled, parts...);
+}
+
+// A value, or why there is none. Reading the value of a failed Result is a bug.
+template <typename T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit on purpose
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit on purpose
+    LONGHAND_CHECK(!status_.ok()) << "an OK Result needs a value";
+  }
+
+  bool ok() const { return value_.has_value(); }
+  const Status& status() const { return status_; }
+  T& value() & {
+    LONGHAND_CHECK(ok()) << status_;
+    return *value_;
+  }
+  const T& value() const& {
+    LONGHAND_CHECK(ok()) << status_;
+    return *value_;
+  }
+  T&& value() && {
+    LONGHAND_CHECK(ok()) << status_;
+    return std::move(*value_);
+  }
+  T& operator*() & { return value(); }
+  const T& operator*() const& { return value(); }
+  T* operator->() { return &value(); }
+  const T* operator->() const { return &value(); }
+
+ private:
+  Status status_;
+  std::optional<T> value_;
+};
+
+}  // namespace longhand
+
+#define LONGHAND_CONCAT_INNER(a, b) a##b
+#define LONGHAND_CONCAT(a, b) LONGHAND_CONCAT_INNER(a, b)
+
+#define LONGHAND_RETURN_IF_ERROR(expression)                              \
+  do {                                                                    \
+    if (::longhand::Status status_ = (expression); !status_.ok()) {       \
+      return status_;                                                     \
+    }                                                                     \
+  } while (false)
+
+// LONGHAND_ASSIGN_OR_RETURN(auto config, LoadConfig(path));
+#define LONGHAND_ASSIGN_OR_RETURN(lhs, expression) \
+  LONGHAND_ASSIGN_OR_RETURN_INNER(LONGHAND_CONCAT(result_, __LINE__), lhs, expression)
+#define LONGHAND_ASSIGN_OR_RETURN_INNER(result, lhs, expression) \
+  auto result = (expression);                                    \
+  if (!result.ok()) return result.status();                      \
+  lhs = std::move(result).value()

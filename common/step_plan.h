@@ -1,0 +1,110 @@
+// StepPlan and StepResult: all that passes between the engine, which decides, and the workers, which execute.
+//
+// A plan is plain data: print it, record it, replay it against another backend. All ranks of a group get the same plan.
+// Plans are executed in step order; the engine sends step N+1 while N runs.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "common/sampling_params.h"
+#include "common/status.h"
+
+namespace longhand {
+
+using ContentHash = std::array<uint8_t, 32>;  // SHA-256 of the resized pixels and their size
+
+// In SequenceChunk::token_ids: the token that the latest earlier step sampled for this sequence. It never left the
+// device when the plan was made.
+inline constexpr int32_t kTokenOnDevice = -1;
+
+// Runs ViT blocks [layer_begin, layer_end) of one image on one rank. The pixels were sent ahead (PutImage). The range
+// that ends at the last block also merges, and broadcasts the embeddings to every rank's encoder cache.
+struct EncodeImageItem {
+  ContentHash image{};
+  int32_t rank = 0;
+  int32_t layer_begin = 0;
+  int32_t layer_end = 0;
+  int64_t cache_row = 0;  // first row in the encoder cache [encoder_cache_tokens, hidden_size]
+};
+
+// Rows of the chunk that take their embedding from the encoder cache.
+struct ImageSpan {
+  int32_t offset = 0;  // first token within the chunk
+  int32_t num_tokens = 0;
+  int64_t cache_row = 0;
+};
+
+// What a worker needs to sample for a sequence, sent when the sequence is admitted (again).
+struct SequenceStart {
+  SamplingParams sampling;
+  // Tokens that penalties count; both empty without penalties.
+  std::vector<int32_t> prompt_token_ids;
+  std::vector<int32_t> output_token_ids;
+};
+
+// New tokens of one sequence in this step.
+struct SequenceChunk {
+  int64_t sequence_id = 0;
+  std::vector<int32_t> token_ids;   // [query_len]
+  std::vector<int32_t> positions;   // [query_len, 3]: time, height, width (M-RoPE)
+  int64_t num_computed_tokens = 0;  // tokens in KV before the step; context_len = this + query_len
+  // Block ids that fill the sequence's block table from index first_block_idx on. The worker keeps the table between
+  // steps, so a plan carries only what is new.
+  int32_t first_block_idx = 0;
+  std::vector<int32_t> new_block_ids;
+  std::vector<ImageSpan> image_spans;
+  // Present in the first chunk after (re)admission; clears what the worker knew of the sequence.
+  std::vector<SequenceStart> start;  // 0 or 1 elements
+  bool sample = false;               // sample the token after the last one of the chunk
+  int64_t output_position = 0;       // index of the sampled token in the answer: part of its random key
+  // Empty, or [query_len]: the token whose log-probability is wanted after each token, -1 for none (prompt_logprobs).
+  std::vector<int32_t> score_token_ids;
+};
+
+struct StepPlan {
+  int64_t epoch = 0;
+  int64_t step = 0;  // counts from 1 in each epoch
+  // Before the step: forget these sequences; drop these images' pixels and half-made states.
+  std::vector<int64_t> released_sequences;
+  std::vector<ContentHash> released_images;
+  std::vector<EncodeImageItem> images;
+  std::vector<SequenceChunk> chunks;
+
+  int64_t num_tokens() const {
+    int64_t count = 0;
+    for (const SequenceChunk& chunk : chunks) count += static_cast<int64_t>(chunk.token_ids.size());
+    return count;
+  }
+};
+
+struct TokenLogprob {
+  int32_t token_id = 0;
+  float logprob = 0;  // natural log, of the model's own distribution (before penalties and temperature)
+};
+
+struct SampledToken {
+  int32_t token_id = 0;
+  float logprob = 0;                // as above; meaningless when num_logprobs is -1
+  std::vector<TokenLogprob> top;    // [num_logprobs], best first
+};
+
+struct SequenceResult {
+  int64_t sequence_id = 0;
+  std::vector<SampledToken> tokens;    // 0..k
+  std::vector<float> score_logprobs;   // [query_len] when the chunk asked; 0 where score_token_ids is -1
+};
+
+// Every rank reports its step; only rank 0 fills `sequences`.
+struct StepResult {
+  int64_t epoch = 0;
+  int64_t step = 0;
+  int32_t rank = 0;
+  Status status;
+  int64_t execute_us = 0;       // wall time of the step on the rank
+  int64_t communicate_us = 0;   // of that, waiting in collectives
+  std::vector<SequenceResult> sequences;
+};
+
+}  // namespace longhand

@@ -1,0 +1,250 @@
+// Ops: every tensor operation that the model needs, one interface for all backends.
+//
+// An Ops enqueues work on its own stream, in call order; the host may read results after Synchronize(). One Ops belongs
+// to one thread. The public methods check shapes and dtypes for all backends (kInvalidArgument naming the argument, seen
+// and expected), then call the private virtual. A backend that lacks a dtype or size returns kUnimplemented.
+//
+// Symbols: T = num_tokens, S = num_seqs, H = num_heads, K = num_kv_heads, D = head_dim, A = activation dtype (f32 or
+// bf16), KV = KV cache dtype (f32 or bf16). Sums run in f32. All tensors are contiguous and in the Ops' own memory,
+// unless a field says "host".
+//
+// Batch invariance: each row (token) of a result has the same bits whatever other rows are in the call, and for any
+// thread count. Attention splits its keys at fixed absolute positions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "common/philox.h"
+#include "common/sampling_params.h"
+#include "common/status.h"
+#include "common/tensor_view.h"
+
+namespace longhand::kernels {
+
+// Memory of an Ops' device, 64-byte aligned, zeroed; freed with the object, which must not outlive its Ops.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual void* data() = 0;
+  virtual size_t size_bytes() const = 0;
+};
+
+// A weight matrix in the backend's own layout. Immutable; belongs to the Ops that packed it.
+class PackedLinear {
+ public:
+  virtual ~PackedLinear() = default;
+  virtual int64_t out_features() const = 0;  // N
+  virtual int64_t in_features() const = 0;   // K
+  virtual size_t size_bytes() const = 0;
+};
+
+// out[i] = x[i] * weight^T + bias
+struct LinearArgs {
+  TensorView x;    // [T, in_features] A
+  const PackedLinear* weight = nullptr;
+  TensorView bias; // [out_features] f32, or empty
+  TensorView out;  // out: [T, out_features] A, or f32
+};
+
+// out[i] = table[ids[i] - first_id], or zeros when the id is not in this shard.
+struct EmbeddingArgs {
+  TensorView ids;    // [T] i32
+  TensorView table;  // [rows, hidden_size] f32 or bf16: ids first_id .. first_id + rows - 1
+  int64_t first_id = 0;
+  TensorView out;    // out: [T, hidden_size] A
+};
+
+// out = x / sqrt(mean(x^2) + eps), then times weight. With `residual`: first residual += x, then x = residual.
+struct RmsNormArgs {
+  TensorView x;         // [T, hidden_size] A
+  TensorView residual;  // in and out: [T, hidden_size] A, or empty
+  TensorView weight;    // [hidden_size] f32
+  float eps = 1e-6f;
+  TensorView out;       // out: [T, hidden_size] A; may be x
+};
+
+// x += y
+struct AddArgs {
+  TensorView x;  // in and out: [T, n] A
+  TensorView y;  // [T, n] A
+};
+
+// cos and sin of M-RoPE: frequency i of D/2 turns with the time, height or width position, by sections in that order.
+struct MropeTableArgs {
+  TensorView positions;   // [T, 3] i32
+  TensorView inv_freq;    // [D / 2] f32
+  int64_t section[3] = {0, 0, 0};  // sum to D / 2
+  float attention_scaling = 1.0f;  // YaRN's; multiplies cos and sin
+  TensorView cos;         // out: [T, D / 2] f32
+  TensorView sin;         // out: [T, D / 2] f32
+};
+
+// Adds the bias to this step's projections, turns queries and keys (rotate-half), stores keys and values in the slots
+// that the scheduler gave to their tokens. No two tokens may name one slot. Keys are stored as KV after rotation in f32.
+struct QkvRopeWriteArgs {
+  TensorView qkv;           // [T, (H + 2 K) * D] A: queries, keys, values
+  TensorView bias;          // [(H + 2 K) * D] f32, or empty
+  TensorView cos;           // [T, D / 2] f32
+  TensorView sin;           // [T, D / 2] f32
+  TensorView slot_mapping;  // [T] i64: block * block_size + offset, or -1 for padding
+  TensorView query;         // out: [T, H, D] A
+  TensorView kv_cache;      // out: [2, num_blocks, block_size, K, D] KV; 0 = keys, 1 = values
+};
+
+// Attention of new tokens over the paged KV cache: causal, grouped query heads. The new tokens of sequence s are the
+// last query_len of its context_len tokens; their own keys are in the cache already.
+struct PagedAttentionArgs {
+  TensorView query;          // [T, H, D] A
+  TensorView kv_cache;       // [2, num_blocks, block_size, K, D] KV
+  TensorView block_table;    // [S, max_blocks] i32; read up to context_len
+  TensorView cu_query_lens;  // [S + 1] i32, exclusive prefix sum
+  TensorView context_len;    // [S] i32
+  float scale = 0;           // 1 / sqrt(D)
+  TensorView out;            // out: [T, H, D] A
+};
+
+// out = silu(gate) * up
+struct SwiGluArgs {
+  TensorView gate_up;  // [T, 2 * intermediate_size] A: gate, then up
+  TensorView out;      // out: [T, intermediate_size] A
+};
+
+// x = gelu(x), the exact (erf) form.
+struct GeluArgs {
+  TensorView x;  // in and out: [T, n] A
+};
+
+// out[i] = x[rows[i]]
+struct GatherRowsArgs {
+  TensorView x;     // [n, width] any dtype
+  TensorView rows;  // [m] i32, each in [0, n)
+  TensorView out;   // out: [m, width] as x
+};
+
+// out[rows[i]] = x[i]. No two rows may be the same.
+struct ScatterRowsArgs {
+  TensorView x;     // [m, width] f32 or A
+  TensorView rows;  // [m] i32, each in [0, n)
+  TensorView out;   // out: [n, width] A; converted when x has another dtype
+};
+
+// (pixels / 255 - mean) / std as rows [3][2][14][14] in the merged order (h/2, w/2, 2, 2); a still image is its frame
+// twice. mean and std are per channel, in RGB order.
+struct PatchifyArgs {
+  TensorView pixels;  // [height, width, 3] u8; height and width are multiples of patch_size * merge_size
+  int64_t patch_size = 14;
+  int64_t merge_size = 2;
+  int64_t temporal_patch_size = 2;
+  float mean[3] = {0, 0, 0};
+  float std[3] = {1, 1, 1};
+  TensorView out;     // out: [patches, 3 * temporal_patch_size * patch_size^2] A
+};
+
+// Turns queries and keys of the ViT in place (rotate-half), in f32.
+struct VisionRopeArgs {
+  TensorView qkv;  // in and out: [T, 3, H, D] A
+  TensorView cos;  // [T, D / 2] f32
+  TensorView sin;  // [T, D / 2] f32
+};
+
+// Attention without a mask inside segments: token i sees the tokens of its own segment.
+struct VisionAttentionArgs {
+  TensorView qkv;         // [T, 3, H, D] A
+  TensorView cu_seqlens;  // [segments + 1] i32, from 0 to T; no empty segment
+  float scale = 0;        // 1 / sqrt(D)
+  TensorView out;         // out: [T, H, D] A
+};
+
+// One row to sample: the parameters, the random key, and the tokens that penalties count (host memory, borrowed).
+struct SampleRow {
+  const SamplingParams* params = nullptr;
+  DrawKey key;
+  bool suppress_stop_ids = false;  // min_tokens not reached
+  const std::vector<int32_t>* prompt_token_ids = nullptr;  // null without penalties
+  const std::vector<int32_t>* output_token_ids = nullptr;
+};
+
+// Samples a token for each row, in the order that SamplingParams states. The draw is exact: the largest of
+// logit / temperature + Gumbel(token), over the tokens that the filters keep, where Gumbel(token) = -log(-log(u)) of
+// u = UniformDraw(key, token id), kept away from 0.
+struct SampleArgs {
+  TensorView logits;                // [S, vocab_size] f32; not changed
+  const std::vector<SampleRow>* rows = nullptr;  // host: [S]
+  TensorView token_ids;             // out: [S] i32
+};
+
+// Log-probabilities of a row's distribution: of one token, and of the k best (the lower id first on a tie).
+struct LogprobsArgs {
+  TensorView logits;        // [S, vocab_size] f32
+  TensorView token_ids;     // [S] i32
+  TensorView logprobs;      // out: [S] f32
+  TensorView top_ids;       // out: [S, k] i32, or empty
+  TensorView top_logprobs;  // out: [S, k] f32, or empty
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  virtual std::string_view name() const = 0;  // "reference", "cpu", "emulated", "cuda"
+  // The dtype that activations have when the model's dtype is `model_dtype`. Where the machine computes in f32 anyway
+  // (cpu), activations stay f32 and bf16 means bf16 weights and KV.
+  virtual DType ActivationDType(DType model_dtype) const = 0;
+
+  virtual Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) = 0;
+  // Ordered with the operations. Host memory must stay until Synchronize().
+  virtual Status CopyToDevice(void* device, const void* host, size_t bytes) = 0;
+  virtual Status CopyToHost(void* host, const void* device, size_t bytes) = 0;
+  virtual Status Synchronize() = 0;
+
+  // weight [out_features, in_features], f32 or bf16, in host memory; not needed afterwards. The elements are kept
+  // exactly: f32 weights stay f32, bf16 stay bf16.
+  Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight);
+
+  Status Linear(const LinearArgs& args);
+  Status Embedding(const EmbeddingArgs& args);
+  Status RmsNorm(const RmsNormArgs& args);
+  Status Add(const AddArgs& args);
+  Status MropeTable(const MropeTableArgs& args);
+  Status QkvRopeWrite(const QkvRopeWriteArgs& args);
+  Status PagedAttention(const PagedAttentionArgs& args);
+  Status SwiGlu(const SwiGluArgs& args);
+  Status Gelu(const GeluArgs& args);
+  Status GatherRows(const GatherRowsArgs& args);
+  Status ScatterRows(const ScatterRowsArgs& args);
+  Status Patchify(const PatchifyArgs& args);
+  Status VisionRope(const VisionRopeArgs& args);
+  Status VisionAttention(const VisionAttentionArgs& args);
+  Status Sample(const SampleArgs& args);
+  Status Logprobs(const LogprobsArgs& args);
+
+ private:
+  virtual Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) = 0;
+  virtual Status DoLinear(const LinearArgs& args) = 0;
+  virtual Status DoEmbedding(const EmbeddingArgs& args) = 0;
+  virtual Status DoRmsNorm(const RmsNormArgs& args) = 0;
+  virtual Status DoAdd(const AddArgs& args) = 0;
+  virtual Status DoMropeTable(const MropeTableArgs& args) = 0;
+  virtual Status DoQkvRopeWrite(const QkvRopeWriteArgs& args) = 0;
+  virtual Status DoPagedAttention(const PagedAttentionArgs& args) = 0;
+  virtual Status DoSwiGlu(const SwiGluArgs& args) = 0;
+  virtual Status DoGelu(const GeluArgs& args) = 0;
+  virtual Status DoGatherRows(const GatherRowsArgs& args) = 0;
+  virtual Status DoScatterRows(const ScatterRowsArgs& args) = 0;
+  virtual Status DoPatchify(const PatchifyArgs& args) = 0;
+  virtual Status DoVisionRope(const VisionRopeArgs& args) = 0;
+  virtual Status DoVisionAttention(const VisionAttentionArgs& args) = 0;
+  virtual Status DoSample(const SampleArgs& args) = 0;
+  virtual Status DoLogprobs(const LogprobsArgs& args) = 0;
+};
+
+// Plain loops: what each operation means. One thread.
+std::unique_ptr<Ops> CreateReferenceOps();
+// AVX-512 or AVX2, chosen by CPUID; `num_threads` >= 1. kUnimplemented when the CPU has neither.
+Result<std::unique_ptr<Ops>> CreateCpuOps(int num_threads);
+
+}  // namespace longhand::kernels

@@ -1,0 +1,35 @@
+// Communicator: how the ranks of a worker group exchange activations.
+//
+// Every rank makes the same calls in the same order with the same shapes. Reductions have a fixed order: sums run in
+// fp32 over ranks 0, 1, 2..., so every rank gets the same bits, each time. Calls belong to the executor thread and are
+// enqueued on the stream of the rank's Ops (on CPU they complete before returning). A call fails with kAborted after
+// Abort(), and with kDeadlineExceeded when a peer does not arrive in time; the communicator is then dead.
+#pragma once
+
+#include <cstdint>
+
+#include "common/status.h"
+#include "common/tensor_view.h"
+
+namespace longhand::comm {
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // data: any shape, f32 or bf16, in place; bf16 is summed in f32 and rounded once.
+  virtual Status AllReduceSum(TensorView data) = 0;
+  // all [size, ...local shape]: row r is rank r's `local`. Any dtype.
+  virtual Status AllGather(TensorView local, TensorView all) = 0;
+  // data: in on `root`, out elsewhere. Any dtype.
+  virtual Status Broadcast(TensorView data, int root) = 0;
+  virtual Status Barrier() = 0;
+
+  // Makes the pending call and all later ones fail with kAborted, on this rank. Any thread.
+  virtual void Abort() = 0;
+};
+
+}  // namespace longhand::comm
