@@ -1,0 +1,15 @@
+//! What exists in Rust only, behind one C header (`longhand_shim.h`): Hugging Face `tokenizers`,
+//! `minijinja` for chat templates, and `safetensors` header validation.
+//!
+//! Modules without `_ffi` know nothing of C. No exported function lets a panic out: see `ffi::guard`.
+
+mod chat_template;
+mod chat_template_ffi;
+mod error;
+mod ffi;
+mod marked_text;
+mod safetensors_ffi;
+mod safetensors_header;
+mod token_table;
+mod tokenizer;
+mod tokenizer_ffi;
