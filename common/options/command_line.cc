@@ -1,0 +1,137 @@
+#include "common/options/command_line.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+
+namespace longhand {
+namespace {
+
+// Options that a file or the environment may set: all with a long name, but --help and what is for one call only.
+bool IsSetting(const CLI::Option& option) {
+  const auto& names = option.get_lnames();
+  return !names.empty() && names[0] != "help" && option.get_configurable();
+}
+
+std::string EnvironmentName(const std::string& flag) {
+  std::string name = "LONGHAND_" + flag;
+  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return name;
+}
+
+const CLI::Option* FindSetting(const CLI::App& app, const std::string& key) {
+  for (const CLI::Option* option : app.get_options()) {
+    const auto& names = option->get_lnames();
+    if (IsSetting(*option) && std::find(names.begin(), names.end(), key) != names.end()) {
+      return option;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<std::string> ArgumentsFromEnvironment(const CLI::App& app) {
+  std::vector<std::string> args;
+  for (const CLI::Option* option : app.get_options()) {
+    if (!IsSetting(*option)) continue;
+    const std::string& flag = option->get_lnames()[0];
+    const char* value = std::getenv(EnvironmentName(flag).c_str());
+    if (value != nullptr) args.push_back("--" + flag + "=" + value);
+  }
+  return args;
+}
+
+std::optional<std::string> ConfigFile(const CLI::App& app, const std::vector<std::string>& args) {
+  if (FindSetting(app, "config") == nullptr) return std::nullopt;
+  for (size_t i = args.size(); i-- > 0;) {
+    if (args[i] == "--config" && i + 1 < args.size()) return args[i + 1];
+    if (args[i].rfind("--config=", 0) == 0) return args[i].substr(9);
+  }
+  const char* value = std::getenv("LONGHAND_CONFIG");
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+Result<std::vector<std::string>> GatherArguments(const CLI::App& app,
+                                                 const std::vector<std::string>& args) {
+  std::vector<std::string> all;
+  if (const std::optional<std::string> file = ConfigFile(app, args)) {
+    LONGHAND_ASSIGN_OR_RETURN(all, ArgumentsFromYaml(app, *file));
+  }
+  const std::vector<std::string> environment = ArgumentsFromEnvironment(app);
+  all.insert(all.end(), environment.begin(), environment.end());
+  all.insert(all.end(), args.begin(), args.end());
+  return all;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> ArgumentsFromYaml(const CLI::App& app, const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return NotFound("the configuration file ", path, " cannot be read");
+  std::vector<std::string> args;
+  try {
+    const YAML::Node root = YAML::Load(file);
+    if (root.IsNull()) return args;
+    if (!root.IsMap()) return InvalidArgument(path, ": expected `name: value` lines");
+    for (const auto& entry : root) {
+      const std::string key = entry.first.as<std::string>();
+      const int line = entry.first.Mark().line + 1;
+      if (FindSetting(app, key) == nullptr) {
+        return InvalidArgument(path, ":", line, ": unknown key '", key, "'");
+      }
+      if (entry.second.IsScalar()) {
+        args.push_back("--" + key + "=" + entry.second.as<std::string>());
+      } else if (entry.second.IsSequence()) {
+        for (const auto& item : entry.second) args.push_back("--" + key + "=" + item.as<std::string>());
+      } else {
+        return InvalidArgument(path, ":", line, ": '", key, "' must be a value or a list of values");
+      }
+    }
+  } catch (const YAML::Exception& e) {
+    return InvalidArgument(path, ": ", e.what());
+  }
+  return args;
+}
+
+std::optional<int> ParseCommandLine(CLI::App& app, const std::vector<std::string>& args) {
+  Result<std::vector<std::string>> all = GatherArguments(app, args);
+  if (!all.ok()) {
+    std::cerr << app.get_name() << ": " << all.status().message() << "\n";
+    return kExitUsage;
+  }
+  try {
+    std::vector<std::string> reversed(all->rbegin(), all->rend());  // CLI11 takes them from the back.
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    return kExitOk;
+  } catch (const CLI::ParseError& e) {
+    std::cerr << app.get_name() << ": " << e.what() << "\nTry '" << app.get_name() << " --help'.\n";
+    return kExitUsage;
+  }
+  return std::nullopt;
+}
+
+std::string EffectiveYaml(const CLI::App& app) {
+  YAML::Emitter out;
+  out << YAML::BeginMap;
+  for (const CLI::Option* option : app.get_options()) {
+    if (!IsSetting(*option) || option->get_lnames()[0] == "config") continue;
+    const std::vector<std::string> values =
+        option->count() > 0 ? option->reduced_results()
+                            : std::vector<std::string>{option->get_default_str()};
+    if (values.empty() || (values.size() == 1 && values[0].empty())) continue;
+    out << YAML::Key << option->get_lnames()[0] << YAML::Value;
+    if (values.size() == 1) {
+      out << values[0];
+    } else {
+      out << values;
+    }
+  }
+  out << YAML::EndMap;
+  return std::string(out.c_str()) + "\n";
+}
+
+}  // namespace longhand
