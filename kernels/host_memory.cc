@@ -1,0 +1,56 @@
+#include "kernels/host_memory.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
+namespace longhand::kernels {
+namespace {
+
+constexpr size_t kCacheLine = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+class HostBuffer final : public Buffer {
+ public:
+  HostBuffer(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
+  ~HostBuffer() override { std::free(data_); }
+  HostBuffer(const HostBuffer&) = delete;
+  HostBuffer& operator=(const HostBuffer&) = delete;
+
+  void* data() override { return data_; }
+  size_t size_bytes() const override { return bytes_; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Buffer>> AllocateHost(size_t bytes) {
+  const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kCacheLine;
+  void* data = nullptr;
+  if (bytes <= std::numeric_limits<size_t>::max() - alignment) {
+    const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    data = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
+  }
+  if (data == nullptr) return ResourceExhausted("no host memory for ", bytes, " bytes");
+  // Advice only: without huge pages everything works, more slowly.
+  if (alignment == kHugePage) (void)madvise(data, bytes, MADV_HUGEPAGE);
+  std::memset(data, 0, bytes);
+  return std::unique_ptr<Buffer>(std::make_unique<HostBuffer>(data, bytes));
+}
+
+Status HostOps::CopyToDevice(void* device, const void* host, size_t bytes) {
+  if (bytes > 0) std::memcpy(device, host, bytes);
+  return OkStatus();
+}
+
+Status HostOps::CopyToHost(void* host, const void* device, size_t bytes) {
+  if (bytes > 0) std::memcpy(host, device, bytes);
+  return OkStatus();
+}
+
+}  // namespace longhand::kernels

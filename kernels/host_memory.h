@@ -1,0 +1,24 @@
+// What backends in host memory share: allocation, copies, and a Synchronize that has nothing to
+// wait for.
+#pragma once
+
+#include <memory>
+
+#include "kernels/ops.h"
+
+namespace longhand::kernels {
+
+// Zeroed, 64-byte aligned; large ones ask for huge pages, which spare address translation when
+// weights stream by. kResourceExhausted when there is no memory.
+Result<std::unique_ptr<Buffer>> AllocateHost(size_t bytes);
+
+// Operations run at once, on the calling thread.
+class HostOps : public Ops {
+ public:
+  Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) override { return AllocateHost(bytes); }
+  Status CopyToDevice(void* device, const void* host, size_t bytes) override;
+  Status CopyToHost(void* host, const void* device, size_t bytes) override;
+  Status Synchronize() override { return OkStatus(); }
+};
+
+}  // namespace longhand::kernels

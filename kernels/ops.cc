@@ -1,0 +1,270 @@
+// The checks that every backend shares. What a tensor holds (ids, slots, block numbers) may be in
+// device memory, so a backend checks that where it can; here are shapes, dtypes and host values.
+#include "kernels/ops.h"
+
+#include "kernels/argument_checks.h"
+
+namespace longhand::kernels {
+
+Result<std::unique_ptr<PackedLinear>> Ops::PackLinear(TensorView weight) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("weight", weight, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("out_features", weight.dim(0), 1));
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("in_features", weight.dim(1), 1));
+  return DoPackLinear(weight);
+}
+
+Status Ops::Linear(const LinearArgs& args) {
+  if (args.weight == nullptr) return InvalidArgument("weight is missing");
+  const int64_t out_features = args.weight->out_features();
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  const int64_t num_tokens = args.x.dim(0);
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("x", args.x, args.x.dtype(), {num_tokens, args.weight->in_features()}));
+  LONGHAND_RETURN_IF_ERROR(CheckOptional("bias", args.bias, DType::kF32, {out_features}));
+  const DType out_dtype = args.out.dtype() == DType::kF32 ? DType::kF32 : args.x.dtype();
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, out_dtype, {num_tokens, out_features}));
+  return DoLinear(args);
+}
+
+Status Ops::Embedding(const EmbeddingArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("table", args.table, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("out", args.out, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("ids", args.ids, DType::kI32, {args.out.dim(0)}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("out", args.out, args.out.dtype(), {args.ids.dim(0), args.table.dim(1)}));
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("first_id", args.first_id, 0));
+  return DoEmbedding(args);
+}
+
+Status Ops::RmsNorm(const RmsNormArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  const int64_t num_tokens = args.x.dim(0), hidden_size = args.x.dim(1);
+  const DType dtype = args.x.dtype();
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("hidden_size", hidden_size, 1));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckOptional("residual", args.residual, dtype, {num_tokens, hidden_size}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("weight", args.weight, DType::kF32, {hidden_size}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, dtype, {num_tokens, hidden_size}));
+  if (!(args.eps >= 0)) return InvalidArgument("eps is ", args.eps, "; it must be at least 0");
+  return DoRmsNorm(args);
+}
+
+Status Ops::Add(const AddArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("y", args.y, args.x.dtype(), {args.x.dim(0), args.x.dim(1)}));
+  return DoAdd(args);
+}
+
+Status Ops::MropeTable(const MropeTableArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckRank("inv_freq", args.inv_freq, 1));
+  LONGHAND_RETURN_IF_ERROR(CheckRank("positions", args.positions, 2));
+  const int64_t half = args.inv_freq.dim(0), num_tokens = args.positions.dim(0);
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("inv_freq", args.inv_freq, DType::kF32, {half}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("positions", args.positions, DType::kI32, {num_tokens, 3}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("cos", args.cos, DType::kF32, {num_tokens, half}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("sin", args.sin, DType::kF32, {num_tokens, half}));
+  int64_t sum = 0;
+  for (int64_t section : args.section) {
+    LONGHAND_RETURN_IF_ERROR(CheckAtLeast("section", section, 0));
+    sum += section;
+  }
+  if (sum != half) {
+    return InvalidArgument("section is [", args.section[0], ", ", args.section[1], ", ",
+                           args.section[2], "]; its sum must be head_dim / 2 = ", half);
+  }
+  return DoMropeTable(args);
+}
+
+namespace {
+
+// [2, num_blocks, block_size, K, D] f32 or bf16, every dimension positive.
+Status CheckKvCache(const TensorView& kv_cache) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("kv_cache", kv_cache, 5));
+  for (int i = 0; i < 5; ++i) {
+    if (kv_cache.dim(i) < 1 || (i == 0 && kv_cache.dim(0) != 2)) {
+      return InvalidArgument("kv_cache is ", kv_cache.ToString(),
+                             "; it must be [2, num_blocks, block_size, num_kv_heads, head_dim]");
+    }
+  }
+  return OkStatus();
+}
+
+// [T, H, D] with D of the cache and H a multiple of its K.
+Status CheckHeads(std::string_view name, const TensorView& heads, const TensorView& kv_cache) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat(name, heads, 3));
+  const int64_t num_kv_heads = kv_cache.dim(3), head_dim = kv_cache.dim(4);
+  if (heads.dim(2) != head_dim || heads.dim(1) < 1 || heads.dim(1) % num_kv_heads != 0) {
+    return InvalidArgument(name, " is ", heads.ToString(),
+                           "; it must be [num_tokens, a multiple of ", num_kv_heads, ", ", head_dim,
+                           "] as kv_cache says");
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Status Ops::QkvRopeWrite(const QkvRopeWriteArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckKvCache(args.kv_cache));
+  LONGHAND_RETURN_IF_ERROR(CheckHeads("query", args.query, args.kv_cache));
+  const int64_t num_tokens = args.query.dim(0), num_heads = args.query.dim(1);
+  const int64_t num_kv_heads = args.kv_cache.dim(3), head_dim = args.kv_cache.dim(4);
+  if (head_dim % 2 != 0) return InvalidArgument("head_dim is ", head_dim, "; it must be even");
+  const int64_t width = (num_heads + 2 * num_kv_heads) * head_dim;
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("qkv", args.qkv, args.query.dtype(), {num_tokens, width}));
+  LONGHAND_RETURN_IF_ERROR(CheckOptional("bias", args.bias, DType::kF32, {width}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("cos", args.cos, DType::kF32, {num_tokens, head_dim / 2}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("sin", args.sin, DType::kF32, {num_tokens, head_dim / 2}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("slot_mapping", args.slot_mapping, DType::kI64, {num_tokens}));
+  return DoQkvRopeWrite(args);
+}
+
+Status Ops::PagedAttention(const PagedAttentionArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckKvCache(args.kv_cache));
+  LONGHAND_RETURN_IF_ERROR(CheckHeads("query", args.query, args.kv_cache));
+  LONGHAND_RETURN_IF_ERROR(CheckRank("block_table", args.block_table, 2));
+  const int64_t num_seqs = args.block_table.dim(0);
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("block_table", args.block_table, DType::kI32,
+                                       {num_seqs, args.block_table.dim(1)}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("cu_query_lens", args.cu_query_lens, DType::kI32, {num_seqs + 1}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("context_len", args.context_len, DType::kI32, {num_seqs}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, args.query.dtype(),
+                                       {args.query.dim(0), args.query.dim(1), args.query.dim(2)}));
+  if (!(args.scale > 0)) return InvalidArgument("scale is ", args.scale, "; it must be above 0");
+  return DoPagedAttention(args);
+}
+
+Status Ops::SwiGlu(const SwiGluArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("out", args.out, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("gate_up", args.gate_up, args.out.dtype(),
+                                       {args.out.dim(0), 2 * args.out.dim(1)}));
+  return DoSwiGlu(args);
+}
+
+Status Ops::Gelu(const GeluArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  return DoGelu(args);
+}
+
+Status Ops::GatherRows(const GatherRowsArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckRank("x", args.x, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckRank("rows", args.rows, 1));
+  const int64_t num_rows = args.rows.dim(0);
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("rows", args.rows, DType::kI32, {num_rows}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, args.x.dtype(), {num_rows, args.x.dim(1)}));
+  return DoGatherRows(args);
+}
+
+Status Ops::ScatterRows(const ScatterRowsArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("rows", args.rows, DType::kI32, {args.x.dim(0)}));
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("out", args.out, 2));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("out", args.out, args.out.dtype(), {args.out.dim(0), args.x.dim(1)}));
+  if (args.x.dtype() != DType::kF32 && args.x.dtype() != args.out.dtype()) {
+    return InvalidArgument("x is ", args.x.ToString(),
+                           "; it must be float32 or have the dtype of out, ",
+                           DTypeName(args.out.dtype()));
+  }
+  return DoScatterRows(args);
+}
+
+Status Ops::Patchify(const PatchifyArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("patch_size", args.patch_size, 1));
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("merge_size", args.merge_size, 1));
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("temporal_patch_size", args.temporal_patch_size, 1));
+  LONGHAND_RETURN_IF_ERROR(CheckRank("pixels", args.pixels, 3));
+  const int64_t height = args.pixels.dim(0), width = args.pixels.dim(1);
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("pixels", args.pixels, DType::kU8, {height, width, 3}));
+  const int64_t unit = args.patch_size * args.merge_size;
+  if (height % unit != 0 || width % unit != 0) {
+    return InvalidArgument("pixels is ", args.pixels.ToString(),
+                           "; height and width must be multiples of ", unit);
+  }
+  for (float std : args.std) {
+    if (!(std > 0)) return InvalidArgument("std is ", std, "; it must be above 0");
+  }
+  const int64_t patch_area = args.patch_size * args.patch_size;
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("out", args.out, 2));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("out", args.out, args.out.dtype(),
+                  {height * width / patch_area, 3 * args.temporal_patch_size * patch_area}));
+  return DoPatchify(args);
+}
+
+Status Ops::VisionRope(const VisionRopeArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("qkv", args.qkv, 4));
+  const int64_t num_tokens = args.qkv.dim(0), head_dim = args.qkv.dim(3);
+  if (args.qkv.dim(1) != 3 || head_dim % 2 != 0) {
+    return InvalidArgument("qkv is ", args.qkv.ToString(),
+                           "; it must be [num_tokens, 3, num_heads, an even head_dim]");
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("cos", args.cos, DType::kF32, {num_tokens, head_dim / 2}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("sin", args.sin, DType::kF32, {num_tokens, head_dim / 2}));
+  return DoVisionRope(args);
+}
+
+Status Ops::VisionAttention(const VisionAttentionArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("qkv", args.qkv, 4));
+  const int64_t num_tokens = args.qkv.dim(0), num_heads = args.qkv.dim(2),
+                head_dim = args.qkv.dim(3);
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("qkv", args.qkv, args.qkv.dtype(), {num_tokens, 3, num_heads, head_dim}));
+  LONGHAND_RETURN_IF_ERROR(CheckRank("cu_seqlens", args.cu_seqlens, 1));
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("length of cu_seqlens", args.cu_seqlens.dim(0), 1));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("cu_seqlens", args.cu_seqlens, DType::kI32, {args.cu_seqlens.dim(0)}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("out", args.out, args.qkv.dtype(), {num_tokens, num_heads, head_dim}));
+  if (!(args.scale > 0)) return InvalidArgument("scale is ", args.scale, "; it must be above 0");
+  return DoVisionAttention(args);
+}
+
+namespace {
+
+Status CheckLogits(const TensorView& logits) {
+  LONGHAND_RETURN_IF_ERROR(CheckRank("logits", logits, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("vocab_size", logits.dim(1), 1));
+  return CheckTensor("logits", logits, DType::kF32, {logits.dim(0), logits.dim(1)});
+}
+
+}  // namespace
+
+Status Ops::Sample(const SampleArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckLogits(args.logits));
+  const int64_t num_seqs = args.logits.dim(0);
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_seqs}));
+  if (args.rows == nullptr || static_cast<int64_t>(args.rows->size()) != num_seqs) {
+    return InvalidArgument("rows has ", args.rows == nullptr ? 0 : args.rows->size(),
+                           " elements; logits needs ", num_seqs);
+  }
+  for (const SampleRow& row : *args.rows) {
+    if (row.params == nullptr) return InvalidArgument("a row of rows has no params");
+    if (row.params->HasPenalties() &&
+        (row.prompt_token_ids == nullptr || row.output_token_ids == nullptr)) {
+      return InvalidArgument("a row of rows has penalties but no token ids to count");
+    }
+  }
+  return DoSample(args);
+}
+
+Status Ops::Logprobs(const LogprobsArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckLogits(args.logits));
+  const int64_t num_seqs = args.logits.dim(0), vocab_size = args.logits.dim(1);
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_seqs}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("logprobs", args.logprobs, DType::kF32, {num_seqs}));
+  if (args.top_ids.rank() == 0 && args.top_logprobs.rank() == 0) return DoLogprobs(args);
+  LONGHAND_RETURN_IF_ERROR(CheckRank("top_ids", args.top_ids, 2));
+  const int64_t k = args.top_ids.dim(1);
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("top_ids", args.top_ids, DType::kI32, {num_seqs, k}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("top_logprobs", args.top_logprobs, DType::kF32, {num_seqs, k}));
+  if (k > vocab_size) {
+    return InvalidArgument("top_ids asks for ", k, " of ", vocab_size, " tokens");
+  }
+  return DoLogprobs(args);
+}
+
+}  // namespace longhand::kernels

@@ -1,0 +1,48 @@
+// The reference backend: one function per operation, in host memory, on the caller's thread.
+#include "kernels/reference/reference_ops.h"
+
+#include "kernels/host_memory.h"
+
+namespace longhand::kernels {
+namespace {
+
+class ReferenceOps final : public HostOps {
+ public:
+  std::string_view name() const override { return "reference"; }
+  DType ActivationDType(DType model_dtype) const override { return model_dtype; }
+
+ private:
+  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
+    return reference::PackLinear(weight);
+  }
+  Status DoLinear(const LinearArgs& args) override { return reference::Linear(args); }
+  Status DoEmbedding(const EmbeddingArgs& args) override { return reference::Embedding(args); }
+  Status DoRmsNorm(const RmsNormArgs& args) override { return reference::RmsNorm(args); }
+  Status DoAdd(const AddArgs& args) override { return reference::Add(args); }
+  Status DoMropeTable(const MropeTableArgs& args) override { return reference::MropeTable(args); }
+  Status DoQkvRopeWrite(const QkvRopeWriteArgs& args) override {
+    return reference::QkvRopeWrite(args);
+  }
+  Status DoPagedAttention(const PagedAttentionArgs& args) override {
+    return reference::PagedAttention(args);
+  }
+  Status DoSwiGlu(const SwiGluArgs& args) override { return reference::SwiGlu(args); }
+  Status DoGelu(const GeluArgs& args) override { return reference::Gelu(args); }
+  Status DoGatherRows(const GatherRowsArgs& args) override { return reference::GatherRows(args); }
+  Status DoScatterRows(const ScatterRowsArgs& args) override {
+    return reference::ScatterRows(args);
+  }
+  Status DoPatchify(const PatchifyArgs& args) override { return reference::Patchify(args); }
+  Status DoVisionRope(const VisionRopeArgs& args) override { return reference::VisionRope(args); }
+  Status DoVisionAttention(const VisionAttentionArgs& args) override {
+    return reference::VisionAttention(args);
+  }
+  Status DoSample(const SampleArgs& args) override { return reference::Sample(args); }
+  Status DoLogprobs(const LogprobsArgs& args) override { return reference::Logprobs(args); }
+};
+
+}  // namespace
+
+std::unique_ptr<Ops> CreateReferenceOps() { return std::make_unique<ReferenceOps>(); }
+
+}  // namespace longhand::kernels
