@@ -114,24 +114,18 @@ std::optional<int> ParseCommandLine(CLI::App& app, const std::vector<std::string
   return std::nullopt;
 }
 
-std::string EffectiveYaml(const CLI::App& app) {
-  YAML::Emitter out;
-  out << YAML::BeginMap;
+std::vector<std::string> EffectiveArguments(const CLI::App& app) {
+  std::vector<std::string> args;
   for (const CLI::Option* option : app.get_options()) {
     if (!IsSetting(*option) || option->get_lnames()[0] == "config") continue;
     const std::vector<std::string> values =
         option->count() > 0 ? option->reduced_results()
                             : std::vector<std::string>{option->get_default_str()};
-    if (values.empty() || (values.size() == 1 && values[0].empty())) continue;
-    out << YAML::Key << option->get_lnames()[0] << YAML::Value;
-    if (values.size() == 1) {
-      out << values[0];
-    } else {
-      out << values;
+    for (const std::string& value : values) {
+      if (!value.empty()) args.push_back("--" + option->get_lnames()[0] + "=" + value);
     }
   }
-  out << YAML::EndMap;
-  return std::string(out.c_str()) + "\n";
+  return args;
 }
 
 }  // namespace longhand

@@ -25,7 +25,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, const std::vector<std::string
 // The arguments that the file says, as --key=value. kInvalidArgument naming file, line and key.
 Result<std::vector<std::string>> ArgumentsFromYaml(const CLI::App& app, const std::string& path);
 
-// Every option with its value as YAML that --config reads again.
-std::string EffectiveYaml(const CLI::App& app);
+// Every setting that has a value, as --key=value: what another program with the same options is to be given.
+std::vector<std::string> EffectiveArguments(const CLI::App& app);
 
 }  // namespace longhand

@@ -59,17 +59,14 @@ TEST_F(OptionsTest, SizesTakeSuffixes) {
 
 TEST_F(OptionsTest, TheEffectiveConfigurationReadsBackAsItself) {
   ASSERT_EQ(ParseCommandLine(app_, {"--model", "/models/a: b", "--tp", "2", "--dtype=float32"}), std::nullopt);
-  const std::string path = WriteYaml(EffectiveYaml(app_));
   CLI::App app{"test"};
   ServeOptions options;
-  std::string config;
   AddServeOptions(app, options);
-  app.add_option("--config", config);
-  ASSERT_EQ(ParseCommandLine(app, {"--config", path}), std::nullopt);
+  ASSERT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
   EXPECT_EQ(options.model, "/models/a: b");
   EXPECT_EQ(options.tensor_parallel_size, 2);
   EXPECT_EQ(options.dtype, "float32");
-  EXPECT_EQ(EffectiveYaml(app), EffectiveYaml(app_));
+  EXPECT_EQ(EffectiveArguments(app), EffectiveArguments(app_));
 }
 
 }  // namespace

@@ -1,0 +1,63 @@
+#include "client/serve/serve_command.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "client/serve/supervisor.h"
+#include "common/options/command_line.h"
+
+namespace longhand::client {
+namespace {
+
+std::filesystem::path BinaryDirectory() {
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+}
+
+// The coordinator makes shard plans, so it prints them too.
+int DryRun(const SupervisorConfig& config) {
+  const std::string program = (config.binaries / "longhand-coordinator").string();
+  std::vector<std::string> args = {program};
+  args.insert(args.end(), config.coordinator_args.begin(), config.coordinator_args.end());
+  args.push_back("--dry-run");
+  if (config.options.json) args.push_back("--json");
+  std::vector<char*> argv;
+  for (std::string& arg : args) argv.push_back(arg.data());
+  argv.push_back(nullptr);
+  execv(program.c_str(), argv.data());
+  std::fprintf(stderr, "longhand serve: cannot run %s\n", program.c_str());
+  return kExitFailed;
+}
+
+}  // namespace
+
+int ServeCommand(const std::vector<std::string>& args) {
+  CLI::App app{"Serves a checkpoint on this machine: a coordinator and its workers, restarted when they die.",
+               "longhand serve"};
+  SupervisorConfig config;
+  std::string config_file;
+  std::string ready_file;
+  AddServeOptions(app, config.options);
+  app.add_option("--ready-file", ready_file, "Written when tokens can be made: addresses and process ids as JSON")
+      ->configurable(false);
+  app.add_option("--config", config_file, "YAML file with the same names");
+  if (const auto exit = ParseCommandLine(app, args)) return *exit;
+  if (config.options.model.empty()) {
+    std::fprintf(stderr, "longhand serve: --model is required: a checkpoint directory\n");
+    return kExitUsage;
+  }
+  config.binaries = BinaryDirectory();
+  config.coordinator_args = EffectiveArguments(app);
+  config.ready_file = ready_file;
+  if (config.options.dry_run) return DryRun(config);
+  Result<Supervisor> supervisor = Supervisor::Create(std::move(config));
+  if (!supervisor.ok()) {
+    std::fprintf(stderr, "longhand serve: %s\n", supervisor.status().message().c_str());
+    return kExitFailed;
+  }
+  return supervisor->Run();
+}
+
+}  // namespace longhand::client

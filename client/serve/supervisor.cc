@@ -1,0 +1,252 @@
+#include "client/serve/supervisor.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <cstdio>
+#include <fstream>
+#include <thread>
+#include <utility>
+
+#include "common/options/command_line.h"
+
+namespace longhand::client {
+namespace {
+
+constexpr std::chrono::milliseconds kPollInterval(50);
+constexpr std::chrono::milliseconds kFirstBackoff(100);
+constexpr std::chrono::milliseconds kMaxBackoff(5000);
+constexpr std::chrono::seconds kStableAfter(10);  // a child that lived this long starts with no backoff
+constexpr std::chrono::seconds kKillAfter(3);     // past the drain: what still lives is killed
+
+int ThreadsPerWorker(const ServeOptions& options) {
+  if (options.threads > 0) return options.threads;
+  const int processors = static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, processors / options.tensor_parallel_size);
+}
+
+// SIGCHLD, SIGTERM and SIGINT as readable events instead of handlers.
+int OpenSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&signals, number);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+void WriteByRename(const std::filesystem::path& path, const std::string& text) {
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  std::ofstream(temporary) << text << "\n";
+  std::error_code ignored;
+  std::filesystem::rename(temporary, path, ignored);
+  if (ignored) std::fprintf(stderr, "longhand serve: cannot write %s\n", path.c_str());
+}
+
+std::string Describe(int wait_status) {
+  if (WIFSIGNALED(wait_status)) return "killed by signal " + std::to_string(WTERMSIG(wait_status));
+  return "exit code " + std::to_string(WEXITSTATUS(wait_status));
+}
+
+}  // namespace
+
+Result<Supervisor> Supervisor::Create(SupervisorConfig config) {
+  LONGHAND_ASSIGN_OR_RETURN(ReservedPort grpc, ReservedPort::Reserve(config.options.grpc_address));
+  std::string directory = (std::filesystem::temp_directory_path() / "longhand-XXXXXX").string();
+  if (mkdtemp(directory.data()) == nullptr) return Internal("cannot make ", directory);
+  std::error_code ignored;
+  if (!config.ready_file.empty()) std::filesystem::remove(config.ready_file, ignored);
+  return Supervisor(std::move(config), directory, std::move(grpc));
+}
+
+Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory, ReservedPort grpc)
+    : config_(std::move(config)), directory_(std::move(directory)), grpc_port_(std::move(grpc)) {
+  const ServeOptions& options = config_.options;
+  std::string workers;
+  for (int rank = 0; rank < options.tensor_parallel_size; ++rank) {
+    const std::string socket = "unix:" + (directory_ / ("worker-" + std::to_string(rank))).string();
+    workers += (rank == 0 ? "" : ",") + socket;
+    children_.push_back({.name = "worker " + std::to_string(rank),
+                         .argv = {(config_.binaries / "longhand-worker").string(), "--listen", socket,
+                                  "--metrics-address", "127.0.0.1:0", "--device", options.device,
+                                  "--threads", std::to_string(ThreadsPerWorker(options))}});
+  }
+  std::vector<std::string> argv = {(config_.binaries / "longhand-coordinator").string()};
+  argv.insert(argv.end(), config_.coordinator_args.begin(), config_.coordinator_args.end());
+  argv.insert(argv.end(), {"--workers", workers, "--grpc-address", grpc_port_.address()});
+  children_.push_back({.name = "coordinator", .argv = std::move(argv)});
+}
+
+Supervisor::~Supervisor() {
+  std::error_code ignored;
+  if (directory_.empty()) return;
+  std::filesystem::remove_all(directory_, ignored);
+  if (!config_.ready_file.empty()) std::filesystem::remove(config_.ready_file, ignored);
+}
+
+int Supervisor::Run() {
+  const int signals = OpenSignals();
+  if (const Status status = StartAll(); !status.ok()) {
+    std::fprintf(stderr, "longhand serve: %s\n", status.message().c_str());
+    return kExitFailed;
+  }
+  while (!(stopping_ && !AnyAlive())) {
+    std::vector<pollfd> fds = {{signals, POLLIN, 0}};
+    for (const Child& child : children_) {
+      if (child.process) fds.push_back({child.process->stdout_fd(), POLLIN, 0});
+    }
+    poll(fds.data(), fds.size(), static_cast<int>(kPollInterval.count()));
+    signalfd_siginfo info;
+    while (read(signals, &info, sizeof(info)) == sizeof(info)) OnSignal(static_cast<int>(info.ssi_signo));
+    TakeReports();
+    Reap();
+    StopWorkersWhenDrained();
+    RestartDue();
+    UpdateReadyFile();
+  }
+  close(signals);
+  return exit_code_;
+}
+
+Status Supervisor::StartAll() {
+  for (Child& child : children_) LONGHAND_RETURN_IF_ERROR(Start(child));
+  return OkStatus();
+}
+
+Status Supervisor::Start(Child& child) {
+  std::vector<std::string> argv = child.argv;
+  // A metrics port that was picked once is kept: dashboards go on reading it.
+  if (!child.metrics_address.empty()) {
+    argv.push_back("--metrics-address");
+    argv.push_back(child.metrics_address);
+  }
+  LONGHAND_ASSIGN_OR_RETURN(child.process, ChildProcess::Spawn(argv));
+  child.started = Clock::now();
+  return OkStatus();
+}
+
+void Supervisor::TakeReports() {
+  for (Child& child : children_) {
+    if (!child.process) continue;
+    for (const std::string& line : child.process->ReadLines()) TakeReport(child, line);
+  }
+}
+
+void Supervisor::TakeReport(Child& child, const std::string& line) {
+  boost::system::error_code error;
+  const boost::json::value parsed = boost::json::parse(line, error);
+  if (error || !parsed.is_object()) return;
+  const boost::json::object& report = parsed.get_object();
+  if (const auto* address = report.if_contains("metrics")) {
+    child.metrics_address = std::string(address->as_string());
+  }
+  if (const auto* ready = report.if_contains("ready")) ready_ = ready->as_bool();
+}
+
+void Supervisor::Reap() {
+  int wait_status = 0;
+  for (pid_t pid; (pid = waitpid(-1, &wait_status, WNOHANG)) > 0;) {
+    for (Child& child : children_) {
+      if (child.process && child.process->pid() == pid) OnExit(child, wait_status);
+    }
+  }
+}
+
+void Supervisor::OnExit(Child& child, int wait_status) {
+  for (const std::string& line : child.process->ReadLines()) TakeReport(child, line);
+  child.process.reset();
+  const bool is_coordinator = &child == &coordinator();
+  if (is_coordinator) ready_ = false;
+  if (stopping_) return;
+  std::fprintf(stderr, "longhand serve: the %s ended (%s)\n", child.name.c_str(),
+               Describe(wait_status).c_str());
+  // An orderly failure is one that a restart cannot mend: a bad checkpoint, a port taken. It was logged by the child.
+  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != kExitOk) {
+    exit_code_ = WEXITSTATUS(wait_status) == kExitUsage ? kExitUsage : kExitFailed;
+    OnSignal(SIGTERM);
+    return;
+  }
+  const Clock::time_point now = Clock::now();
+  if (now - child.started > kStableAfter) child.backoff = std::chrono::milliseconds(0);
+  child.restart_at = now + child.backoff;
+  child.backoff = std::min(kMaxBackoff, std::max(kFirstBackoff, child.backoff * 2));
+}
+
+void Supervisor::RestartDue() {
+  if (stopping_) return;
+  for (Child& child : children_) {
+    if (child.process || Clock::now() < child.restart_at) continue;
+    if (const Status status = Start(child); !status.ok()) {
+      std::fprintf(stderr, "longhand serve: %s\n", status.message().c_str());
+      child.restart_at = Clock::now() + kMaxBackoff;
+    }
+  }
+}
+
+// The first SIGTERM lets the coordinator drain; the second ends everything at once.
+void Supervisor::OnSignal(int signal_number) {
+  if (signal_number == SIGCHLD) return;
+  const bool again = std::exchange(stopping_, true);
+  if (!again) {
+    stop_deadline_ = Clock::now() + std::chrono::seconds(config_.options.shutdown_timeout) + kKillAfter;
+    if (coordinator().process) coordinator().process->Signal(SIGTERM);
+    return;
+  }
+  for (Child& child : children_) {
+    if (child.process) child.process->Signal(SIGKILL);
+  }
+}
+
+void Supervisor::StopWorkersWhenDrained() {
+  if (!stopping_) return;
+  const bool overdue = Clock::now() > stop_deadline_;
+  for (Child& child : children_) {
+    if (!child.process) continue;
+    if (overdue) {
+      child.process->Signal(SIGKILL);
+    } else if (!coordinator().process) {
+      child.process->Signal(SIGTERM);
+    }
+  }
+}
+
+void Supervisor::UpdateReadyFile() {
+  if (!announced_ && ready_) {
+    std::fprintf(stderr, "longhand serve: ready, gRPC on %s\n", grpc_port_.address().c_str());
+    announced_ = true;
+  }
+  if (config_.ready_file.empty()) return;
+  if (stopping_) {
+    std::error_code ignored;
+    std::filesystem::remove(config_.ready_file, ignored);
+    return;
+  }
+  if (!ready_ || !std::all_of(children_.begin(), children_.end(), [](const Child& c) { return c.process.has_value(); })) {
+    return;
+  }
+  boost::json::array worker_metrics;
+  boost::json::array worker_pids;
+  for (const Child& child : children_) {
+    if (&child == &coordinator()) continue;
+    worker_metrics.push_back(boost::json::string(child.metrics_address));
+    worker_pids.push_back(child.process->pid());
+  }
+  const boost::json::object pids = {{"coordinator", coordinator().process->pid()}, {"workers", worker_pids}};
+  const std::string text = boost::json::serialize(boost::json::object{{"grpc", grpc_port_.address()},
+                                                                      {"metrics", coordinator().metrics_address},
+                                                                      {"worker_metrics", worker_metrics},
+                                                                      {"pids", pids}});
+  if (text == written_ready_file_) return;
+  WriteByRename(config_.ready_file, text);
+  written_ready_file_ = text;
+}
+
+bool Supervisor::AnyAlive() const {
+  return std::any_of(children_.begin(), children_.end(), [](const Child& c) { return c.process.has_value(); });
+}
+
+}  // namespace longhand::client

@@ -1,0 +1,77 @@
+// Supervisor: the cluster on one machine. Starts a coordinator and its workers, restarts what dies, writes the ready file,
+// ends them in order.
+//
+// Main thread only. It takes no part in serving: children tell it where they listen and whether tokens can be made, as
+// JSON lines on their standard output ({"grpc":..,"metrics":..}, {"ready":true}, {"listen":..,"metrics":..}).
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/serve/child_process.h"
+#include "client/serve/reserved_port.h"
+#include "common/options/serve_options.h"
+#include "common/status.h"
+
+namespace longhand::client {
+
+struct SupervisorConfig {
+  ServeOptions options;
+  std::vector<std::string> coordinator_args;  // the effective configuration, as flags
+  std::filesystem::path binaries;     // directory of longhand-coordinator and longhand-worker
+  std::filesystem::path ready_file;   // empty: none
+};
+
+class Supervisor {
+ public:
+  static Result<Supervisor> Create(SupervisorConfig config);
+  ~Supervisor();
+  Supervisor(Supervisor&&) = default;
+
+  // Serves until SIGTERM, SIGINT or a failure that a restart cannot mend. Returns the exit code.
+  int Run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Child {
+    std::string name;
+    std::vector<std::string> argv;
+    std::optional<ChildProcess> process;
+    std::string metrics_address;
+    Clock::time_point started;
+    Clock::time_point restart_at;
+    std::chrono::milliseconds backoff{0};
+  };
+
+  Supervisor(SupervisorConfig config, std::filesystem::path directory, ReservedPort grpc);
+
+  Status StartAll();
+  Status Start(Child& child);
+  void TakeReports();
+  void TakeReport(Child& child, const std::string& line);
+  void Reap();
+  void OnExit(Child& child, int wait_status);
+  void RestartDue();
+  void OnSignal(int signal_number);
+  void StopWorkersWhenDrained();
+  void UpdateReadyFile();
+  bool AnyAlive() const;
+  Child& coordinator() { return children_.back(); }
+  const Child& coordinator() const { return children_.back(); }
+
+  SupervisorConfig config_;
+  std::filesystem::path directory_;  // the workers' sockets; removed at the end
+  ReservedPort grpc_port_;
+  std::vector<Child> children_;  // workers in rank order, then the coordinator
+  bool ready_ = false;
+  bool announced_ = false;
+  std::string written_ready_file_;
+  bool stopping_ = false;
+  Clock::time_point stop_deadline_;
+  int exit_code_ = 0;
+};
+
+}  // namespace longhand::client
