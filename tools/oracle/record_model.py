@@ -25,6 +25,7 @@ def record_answers(out: Recording, prompts: reference.Prompts, model, num_new: i
         out.put(f"{key}/greedy_logprobs", answer.logprobs[0])
         out.put(f"{key}/greedy_margin", answer.margins[0])
         out.put(f"{key}/greedy_ids_rep1.05", penalized.ids[0])
+        out.put(f"{key}/greedy_margin_rep1.05", penalized.margins[0])
         notes["min_margin"] = float(min(answer.margins.min(), penalized.margins.min()))
 
 
