@@ -1,9 +1,12 @@
 //! Text to token ids, with control tokens only where the caller allows them.
 
+use serde::de::DeserializeOwned;
 use serde::Deserialize;
+use serde_json::Value;
 use tokenizers::{
     AddedToken, AddedVocabulary, DecoderWrapper, ModelWrapper, NormalizerWrapper,
-    OffsetReferential, OffsetType, PostProcessor, PreTokenizer,
+    OffsetReferential, OffsetType, PostProcessor, PostProcessorWrapper, PreTokenizer,
+    PreTokenizerWrapper,
 };
 
 use crate::error::{Error, Result};
@@ -42,7 +45,7 @@ impl Tokenizer {
     pub fn load(tokenizer_json: &[u8], config_json: Option<&[u8]>) -> Result<Self> {
         let in_tokenizer = |message: String| Error::invalid(format!("tokenizer.json: {message}"));
         let mut plain = tokenizers::Tokenizer::from_bytes(tokenizer_json)
-            .map_err(|error| in_tokenizer(error.to_string()))?;
+            .map_err(|error| in_tokenizer(explain(tokenizer_json, &error.to_string())))?;
         check_supported(&plain)?;
         let file: TokenizerFile = serde_json::from_slice(tokenizer_json)
             .map_err(|error| in_tokenizer(error.to_string()))?;
@@ -166,6 +169,31 @@ impl Tokenizer {
 
 fn failed(error: tokenizers::Error) -> Error {
     Error::invalid(format!("text cannot be tokenized: {error}"))
+}
+
+/// The library only says that no variant matched; a person wants to know in which part.
+fn explain(tokenizer_json: &[u8], error: &str) -> String {
+    fn fault<T: DeserializeOwned>(part: &Value) -> Option<String> {
+        T::deserialize(part).err().map(|error| error.to_string())
+    }
+    let file: Value = serde_json::from_slice(tokenizer_json).unwrap_or_default();
+    let fault_of = |name: &str, part: &Value| match name {
+        "added_tokens" => fault::<Vec<AddedTokenWithId>>(part),
+        "normalizer" => fault::<Option<NormalizerWrapper>>(part),
+        "pre_tokenizer" => fault::<Option<PreTokenizerWrapper>>(part),
+        "post_processor" => fault::<Option<PostProcessorWrapper>>(part),
+        "decoder" => fault::<Option<DecoderWrapper>>(part),
+        "model" => fault::<ModelWrapper>(part),
+        _ => None,
+    };
+    let parts = file.as_object().into_iter().flatten();
+    for (name, part) in parts {
+        if let Some(fault) = fault_of(name, part) {
+            let kind = &part["type"];
+            return format!("{name} (type {kind}) is malformed or unknown: {fault}");
+        }
+    }
+    error.to_owned()
 }
 
 fn check_id(
