@@ -1,0 +1,114 @@
+#include "coordinator/input/prompt_encoder.h"
+
+#include <algorithm>
+
+#include "coordinator/input/chat_json.h"
+
+namespace longhand::input {
+namespace {
+
+// Composition (NFC) turns at most four bytes into one before the text is cut into tokens.
+constexpr size_t kMaxComposition = 4;
+
+Status CheckMessages(const ChatPrompt& chat, size_t num_images) {
+  if (chat.messages.empty()) return InvalidArgument("messages is empty; it needs at least one");
+  size_t num_parts = 0;
+  for (size_t i = 0; i < chat.messages.size(); ++i) {
+    const ChatMessage& message = chat.messages[i];
+    if (message.role != "system" && message.role != "user" && message.role != "assistant") {
+      return InvalidArgument("message ", i, " has the role \"", message.role,
+                             "\"; it must be system, user or assistant");
+    }
+    for (const ContentPart& part : message.parts) num_parts += part.is_image ? 1 : 0;
+  }
+  if (num_parts != num_images) {
+    return InvalidArgument("the messages have ", num_parts, " image parts, but the request has ",
+                           num_images, " images");
+  }
+  return OkStatus();
+}
+
+// For a template that changes the text: what holds no beginning of a control token cannot become
+// one.
+Status CheckHarmless(const shim::Tokenizer& tokenizer, const ChatPrompt& chat) {
+  for (size_t i = 0; i < chat.messages.size(); ++i) {
+    for (const ContentPart& part : chat.messages[i].parts) {
+      if (tokenizer.MayBeginControlToken(part.text)) {
+        return InvalidArgument(
+            "message ", i,
+            " holds a character that begins control tokens, and the chat template "
+            "changes its text, so that the two cannot be told apart");
+      }
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+PromptEncoder::PromptEncoder(const shim::Tokenizer& tokenizer,
+                             const shim::ChatTemplate& chat_template,
+                             const Limits& limits)
+    : tokenizer_(tokenizer), chat_template_(chat_template), limits_(limits) {
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    longest_token_bytes_ = std::max(longest_token_bytes_, tokenizer.TokenBytes(id).size());
+  }
+}
+
+Result<std::vector<int32_t>> PromptEncoder::Encode(const PromptInput& input,
+                                                   size_t num_images) const {
+  Result<std::vector<int32_t>> ids = std::holds_alternative<ChatPrompt>(input)
+                                         ? EncodeChat(std::get<ChatPrompt>(input), num_images)
+                                     : std::holds_alternative<TextPrompt>(input)
+                                         ? EncodeText(std::get<TextPrompt>(input))
+                                         : CheckTokens(std::get<TokenPrompt>(input));
+  if (!ids.ok()) return ids;
+  if (ids->empty()) return InvalidArgument("the prompt has no tokens; it needs at least one");
+  const int64_t num_tokens = static_cast<int64_t>(ids->size());
+  if (num_tokens > limits_.max_model_len) {
+    return InvalidArgument("the prompt has ", num_tokens, " tokens; the context holds ",
+                           limits_.max_model_len);
+  }
+  if (std::find(ids->begin(), ids->end(), limits_.video_token_id) != ids->end()) {
+    return Unimplemented(
+        "the prompt has a video placeholder; videos are not supported, images are");
+  }
+  return ids;
+}
+
+Result<std::vector<int32_t>> PromptEncoder::EncodeChat(const ChatPrompt& chat,
+                                                       size_t num_images) const {
+  LONGHAND_RETURN_IF_ERROR(CheckMessages(chat, num_images));
+  const std::string json = ChatTemplateInput(chat);
+  LONGHAND_RETURN_IF_ERROR(CheckSize(json));
+  LONGHAND_ASSIGN_OR_RETURN(const shim::RenderedChat rendered, chat_template_.Render(json));
+  if (!rendered.literal_known) LONGHAND_RETURN_IF_ERROR(CheckHarmless(tokenizer_, chat));
+  return tokenizer_.EncodeAround(rendered.text, rendered.literal);
+}
+
+Result<std::vector<int32_t>> PromptEncoder::EncodeText(const TextPrompt& prompt) const {
+  LONGHAND_RETURN_IF_ERROR(CheckSize(prompt.text));
+  return tokenizer_.Encode(prompt.text, shim::ControlTokens::kParse);
+}
+
+Result<std::vector<int32_t>> PromptEncoder::CheckTokens(const TokenPrompt& prompt) const {
+  for (size_t i = 0; i < prompt.token_ids.size(); ++i) {
+    const int32_t id = prompt.token_ids[i];
+    if (id < 0 || id >= limits_.vocab_size) {
+      return InvalidArgument("token id ", i, " of the prompt is ", id, "; it must be in [0, ",
+                             limits_.vocab_size, ")");
+    }
+  }
+  return prompt.token_ids;
+}
+
+// Refuses at once what cannot fit however it is encoded: tokenising it would cost seconds first.
+Status PromptEncoder::CheckSize(std::string_view text) const {
+  const size_t max_bytes =
+      static_cast<size_t>(limits_.max_model_len) * longest_token_bytes_ * kMaxComposition;
+  if (text.size() <= max_bytes) return OkStatus();
+  return InvalidArgument("the prompt has ", text.size(), " bytes; at most ", max_bytes,
+                         " can fit the context of ", limits_.max_model_len, " tokens");
+}
+
+}  // namespace longhand::input

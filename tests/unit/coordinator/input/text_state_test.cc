@@ -1,0 +1,68 @@
+#include "coordinator/input/text_state.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/testing/tokenizer_data.h"
+
+namespace longhand::input {
+namespace {
+
+using ::longhand::testing::LoadTestTokenizer;
+
+class TextStateTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<engine::TextState> Create(const std::vector<std::string>& stops) const {
+    return TextStateOfAnswerFactory(tokenizer_).Create(stops);
+  }
+  std::vector<int32_t> Ids(std::string_view text) const {
+    return *tokenizer_.Encode(text, shim::ControlTokens::kParse);
+  }
+
+  const shim::Tokenizer tokenizer_ = LoadTestTokenizer();
+};
+
+TEST_F(TextStateTest, TheAnswerEndsBeforeTheStopString) {
+  const auto state = Create({"\u7b2c\u4e8c\u8282"});
+  std::string text;
+  std::string stop;
+  for (const int32_t id : Ids("one \u7b2c\u4e00\u8282 two \u7b2c\u4e8c\u8282 three")) {
+    const engine::TextState::Delta delta = state->Append(id);
+    text += delta.text;
+    if (delta.stop_string.has_value()) stop = *delta.stop_string;
+  }
+  text += state->Finish();
+  EXPECT_EQ(text, "one \u7b2c\u4e00\u8282 two ");
+  EXPECT_EQ(stop, "\u7b2c\u4e8c\u8282");
+}
+
+TEST_F(TextStateTest, SpecialTokensHaveNoTextAndMatchNoStopString) {
+  const auto state = Create({"<|im_end|>"});
+  for (const int32_t id : Ids("<|im_end|>")) {
+    const engine::TextState::Delta delta = state->Append(id);
+    EXPECT_EQ(delta.text, "");
+    EXPECT_FALSE(delta.stop_string.has_value());
+  }
+}
+
+TEST_F(TextStateTest, FinishReleasesAHeldPrefixAndHalfACharacter) {
+  const auto state = Create({"yes!"});
+  std::string text;
+  for (const int32_t id : Ids("oh yes")) text += state->Append(id).text;
+  EXPECT_EQ(text, "oh ");
+  const int32_t lead_byte = *tokenizer_.IdOf("\u00e4");  // spells the byte E4
+  text += state->Append(lead_byte).text;
+  EXPECT_EQ(text + state->Finish(), "oh yes\uFFFD");
+}
+
+TEST_F(TextStateTest, AStopStringMayMatchTheReplacementAtTheEnd) {
+  const auto state = Create({"\uFFFD"});
+  EXPECT_EQ(state->Append(*tokenizer_.IdOf("\u00e4")).text, "");
+  EXPECT_EQ(state->Finish(), "");
+}
+
+}  // namespace
+}  // namespace longhand::input
