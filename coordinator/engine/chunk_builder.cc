@@ -1,0 +1,102 @@
+#include "coordinator/engine/chunk_builder.h"
+
+#include <algorithm>
+
+#include "common/check.h"
+
+namespace longhand::engine {
+namespace {
+
+// Token `idx` of prompt and answer together.
+int32_t TokenAt(const Sequence& sequence, int64_t idx) {
+  const std::vector<int32_t>& prompt = sequence.request->token_ids;
+  const int64_t output_idx = idx - static_cast<int64_t>(prompt.size());
+  if (output_idx < 0) return prompt[idx];
+  if (output_idx < static_cast<int64_t>(sequence.output_token_ids.size())) {
+    return sequence.output_token_ids[output_idx];
+  }
+  return kTokenOnDevice;
+}
+
+void AddTokens(const Sequence& sequence, int64_t begin, int64_t end, SequenceChunk* chunk) {
+  const Request& request = *sequence.request;
+  chunk->token_ids.reserve(end - begin);
+  chunk->positions.reserve(3 * (end - begin));
+  for (int64_t idx = begin; idx < end; ++idx) {
+    chunk->token_ids.push_back(TokenAt(sequence, idx));
+    if (idx < request.num_prompt_tokens()) {
+      const auto position = request.positions.begin() + 3 * idx;
+      chunk->positions.insert(chunk->positions.end(), position, position + 3);
+    } else {
+      chunk->positions.insert(chunk->positions.end(), 3, static_cast<int32_t>(idx) + request.rope_delta);
+    }
+  }
+}
+
+void AddBlocks(Sequence& sequence, int64_t end, int32_t block_size, BlockPool& pool, SequenceChunk* chunk) {
+  const int64_t num_blocks = (end + block_size - 1) / block_size;
+  LONGHAND_CHECK_LE(num_blocks, sequence.num_reserved_blocks);
+  chunk->first_block_idx = static_cast<int32_t>(sequence.block_table.size());
+  while (static_cast<int64_t>(sequence.block_table.size()) < num_blocks) {
+    sequence.block_table.push_back(pool.TakeReserved());
+    chunk->new_block_ids.push_back(sequence.block_table.back());
+  }
+}
+
+// The parts of images that lie in [begin, end). Images before num_prefilled_images lie before `begin`.
+void AddImageSpans(const Sequence& sequence, int64_t begin, int64_t end, SequenceChunk* chunk) {
+  const std::vector<ImageInput>& images = sequence.request->images;
+  for (size_t i = sequence.num_prefilled_images; i < images.size() && images[i].offset < end; ++i) {
+    const int64_t span_begin = std::max<int64_t>(begin, images[i].offset);
+    const int64_t span_end = std::min<int64_t>(end, int64_t{images[i].offset} + images[i].num_tokens);
+    if (span_begin >= span_end) continue;
+    LONGHAND_CHECK(i < sequence.num_ready_images) << "image " << i << " is prefilled before it is encoded";
+    chunk->image_spans.push_back({static_cast<int32_t>(span_begin - begin),
+                                  static_cast<int32_t>(span_end - span_begin),
+                                  sequence.image_entries[i]->first_row + span_begin - images[i].offset});
+  }
+}
+
+// Log-probabilities of the prompt are computed once, for the first choice.
+void AddScores(const Sequence& sequence, int64_t begin, int64_t end, SequenceChunk* chunk) {
+  const std::vector<int32_t>& prompt = sequence.request->token_ids;
+  const int64_t num_prompt_tokens = sequence.request->num_prompt_tokens();
+  if (!sequence.request->prompt_logprobs || sequence.sampling.choice != 0) return;
+  if (begin >= num_prompt_tokens) return;
+  for (int64_t idx = begin; idx < end; ++idx) {
+    chunk->score_token_ids.push_back(idx + 1 < num_prompt_tokens ? prompt[idx + 1] : -1);
+  }
+}
+
+void AddStart(const Sequence& sequence, SequenceChunk* chunk) {
+  SequenceStart& start = chunk->start.emplace_back();
+  start.sampling = sequence.sampling;
+  if (!sequence.sampling.HasPenalties()) return;
+  start.prompt_token_ids = sequence.request->token_ids;
+  start.output_token_ids = sequence.output_token_ids;
+}
+
+}  // namespace
+
+SequenceChunk BuildChunk(Sequence& sequence, int64_t num_tokens, int64_t step, int32_t block_size, BlockPool& pool) {
+  const int64_t begin = sequence.num_planned_tokens;
+  const int64_t end = begin + num_tokens;
+  LONGHAND_CHECK(num_tokens > 0 && end <= sequence.num_tokens())
+      << "chunk " << begin << " to " << end << " of " << sequence.num_tokens() << " tokens";
+  SequenceChunk chunk;
+  chunk.sequence_id = sequence.id;
+  chunk.num_computed_tokens = begin;
+  AddTokens(sequence, begin, end, &chunk);
+  AddBlocks(sequence, end, block_size, pool, &chunk);
+  AddImageSpans(sequence, begin, end, &chunk);
+  AddScores(sequence, begin, end, &chunk);
+  if (begin == 0) AddStart(sequence, &chunk);
+  chunk.sample = end == sequence.num_tokens();
+  chunk.output_position = sequence.num_planned_samples;
+  sequence.num_planned_tokens = end;
+  if (chunk.sample) ++sequence.num_planned_samples;
+  sequence.last_step = step;
+  return chunk;
+}
+
+}  // namespace longhand::engine

@@ -1,0 +1,147 @@
+#include "coordinator/engine/encoder_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace longhand::engine {
+
+EncoderCache::EncoderCache(int64_t num_rows, int32_t num_layers, int32_t num_ranks)
+    : num_rows_(num_rows), num_layers_(num_layers), num_ranks_(num_ranks), rows_(num_rows) {}
+
+EncoderCache::Acquired EncoderCache::Acquire(const ImageInput& image) {
+  if (const auto found = entries_.find(image.hash); found != entries_.end()) {
+    Entry& entry = found->second;
+    if (++entry.num_users == 1 && IsComplete(entry)) idle_.erase(entry.idle_place);
+    return {&entry, false};
+  }
+  if (IsReleasing(image.hash)) return {};
+  const std::optional<int64_t> first_row = AllocateRows(image.num_tokens);
+  if (!first_row.has_value()) return {};
+  Entry& entry = entries_[image.hash];
+  entry.image = image.hash;
+  entry.first_row = *first_row;
+  entry.num_tokens = image.num_tokens;
+  entry.num_patches = image.num_patches;
+  entry.rank = std::exchange(next_rank_, (next_rank_ + 1) % num_ranks_);
+  entry.num_users = 1;
+  encoding_.push_back(&entry);
+  return {&entry, true};
+}
+
+void EncoderCache::Release(Entry& entry) {
+  LONGHAND_CHECK(entry.num_users > 0) << "an image is released twice";
+  if (--entry.num_users == 0 && IsComplete(entry)) {
+    entry.idle_place = idle_.insert(idle_.end(), &entry);
+  }
+}
+
+void EncoderCache::OnPixelsArrived(const ContentHash& image) {
+  if (const auto found = entries_.find(image); found != entries_.end()) {
+    found->second.pixels_arrived = true;
+  }
+}
+
+std::vector<EncodeImageItem> EncoderCache::PlanEncoding(int64_t step, int64_t max_patch_layers) {
+  std::vector<EncodeImageItem> items;
+  if (encoding_.empty()) return items;
+  std::vector<int64_t> budget(num_ranks_, max_patch_layers);
+  for (Entry* entry : encoding_) {
+    if (!entry->pixels_arrived || entry->num_users == 0) continue;
+    int64_t& left = budget[entry->rank];
+    int64_t num_layers = std::min<int64_t>(num_layers_ - entry->num_planned_layers, left / entry->num_patches);
+    if (left == max_patch_layers) num_layers = std::max<int64_t>(num_layers, 1);
+    if (num_layers == 0) {
+      left = 0;  // Images of a rank are finished in order: a small one does not overtake.
+      continue;
+    }
+    left = std::max<int64_t>(0, left - num_layers * entry->num_patches);
+    const int32_t layer_begin = entry->num_planned_layers;
+    entry->num_planned_layers += static_cast<int32_t>(num_layers);
+    entry->last_step = step;
+    items.push_back({entry->image, entry->rank, layer_begin, entry->num_planned_layers, entry->first_row});
+    if (IsComplete(*entry)) completed_.push_back(entry);
+  }
+  std::erase_if(encoding_, [&](const Entry* entry) { return IsComplete(*entry); });
+  return items;
+}
+
+std::vector<ContentHash> EncoderCache::TakeReleases(int64_t step) {
+  for (const ContentHash& image : unsent_releases_) sent_releases_.push_back({image, step});
+  return std::exchange(unsent_releases_, {});
+}
+
+void EncoderCache::Commit(int64_t step) {
+  committed_step_ = step;
+  std::erase_if(sent_releases_, [&](const SentRelease& release) { return release.step <= step; });
+  std::erase_if(completed_, [&](const Entry* entry) {
+    if (entry->last_step > step) return false;
+    unsent_releases_.push_back(entry->image);
+    ++num_images_encoded_;
+    return true;
+  });
+}
+
+bool EncoderCache::IsReleasing(const ContentHash& image) const {
+  return std::find(unsent_releases_.begin(), unsent_releases_.end(), image) != unsent_releases_.end() ||
+         std::any_of(sent_releases_.begin(), sent_releases_.end(),
+                     [&](const SentRelease& release) { return release.image == image; });
+}
+
+// Idle images make room, the least recently used first; not those a step in flight still writes.
+std::optional<int64_t> EncoderCache::AllocateRows(int64_t count) {
+  std::optional<int64_t> first_row = rows_.Allocate(count);
+  for (auto place = idle_.begin(); !first_row.has_value() && place != idle_.end();) {
+    Entry& entry = **place;
+    if (entry.last_step > committed_step_) {
+      ++place;
+      continue;
+    }
+    place = idle_.erase(place);
+    Erase(entry);
+    first_row = rows_.Allocate(count);
+  }
+  return first_row;
+}
+
+void EncoderCache::Erase(Entry& entry) {
+  rows_.Free(entry.first_row, entry.num_tokens);
+  entries_.erase(ContentHash(entry.image));
+}
+
+void EncoderCache::GiveUpUnwanted() {
+  std::erase_if(encoding_, [&](Entry* entry) {
+    // Pixels on their way would arrive after the release and stay for ever.
+    if (entry->num_users > 0 || !entry->pixels_arrived || entry->last_step > committed_step_) return false;
+    unsent_releases_.push_back(entry->image);
+    Erase(*entry);
+    return true;
+  });
+}
+
+void EncoderCache::CheckInvariants(int64_t num_users) const {
+  int64_t users = 0;
+  int64_t used_rows = 0;
+  size_t num_idle = 0;
+  size_t num_encoding = 0;
+  std::vector<bool> taken(static_cast<size_t>(num_rows_));
+  for (const auto& [image, entry] : entries_) {
+    users += entry.num_users;
+    used_rows += entry.num_tokens;
+    num_idle += entry.num_users == 0 && IsComplete(entry) ? 1 : 0;
+    num_encoding += IsComplete(entry) ? 0 : 1;
+    LONGHAND_CHECK_LE(entry.num_planned_layers, num_layers_);
+    LONGHAND_CHECK_LE(entry.first_row + entry.num_tokens, num_rows_);
+    for (int64_t row = entry.first_row; row < entry.first_row + entry.num_tokens; ++row) {
+      LONGHAND_CHECK(!taken[row]) << "encoder cache row " << row << " belongs to two images";
+      taken[row] = true;
+    }
+  }
+  LONGHAND_CHECK_EQ(users, num_users);
+  LONGHAND_CHECK_EQ(used_rows + rows_.num_free(), num_rows_);
+  LONGHAND_CHECK_EQ(num_idle, idle_.size());
+  LONGHAND_CHECK_EQ(num_encoding, encoding_.size());
+}
+
+}  // namespace longhand::engine

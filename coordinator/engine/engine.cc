@@ -1,0 +1,87 @@
+// The engine's turn.
+#include "coordinator/engine/engine.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace longhand::engine {
+namespace {
+
+// Ages and deadlines are looked at this often while no message comes.
+constexpr Duration kHeartbeat = std::chrono::milliseconds(100);
+
+}  // namespace
+
+void Engine::Run() {
+  while (!mailbox_.closed()) Turn(WaitTime());
+  TakeMessages(Duration::zero());
+  EndAll(Unavailable("the coordinator is stopping"));
+  Report();
+}
+
+void Engine::Turn(Duration max_wait) {
+  thread_.Check();
+  TakeMessages(max_wait);
+  EndExpired();
+  SendPlans();
+  Report();
+}
+
+// Commands and results, in the order they came. What comes meanwhile waits for the next turn, so that a turn ends.
+void Engine::TakeMessages(Duration max_wait) {
+  std::optional<Message> message = max_wait > Duration::zero() ? mailbox_.PopFor(max_wait) : mailbox_.TryPop();
+  size_t num_left = mailbox_.size();
+  while (message.has_value()) {
+    std::visit([this](auto& content) { Handle(content); }, *message);
+    if (num_left-- == 0) return;
+    message = mailbox_.TryPop();
+  }
+}
+
+void Engine::EndExpired() {
+  const TimePoint now = clock_.Now();
+  while (ActiveRequest* active = requests_.FindExpired(now)) {
+    EndRequest(*active, DeadlineExceeded("the deadline passed after ", active->last_event_seq, " events"));
+  }
+}
+
+// Sends as many plans ahead as the depth allows.
+void Engine::SendPlans() {
+  while (scheduler_ != nullptr && scheduler_->num_steps_in_flight() <= config_.pipeline_depth) {
+    Scheduler::Planned planned = scheduler_->Plan();
+    for (const Sequence* sequence : planned.admitted) {
+      metrics_.request_queue_seconds.Observe(Seconds(clock_.Now() - sequence->owner->submitted_at));
+    }
+    for (const Scheduler::ImageToSend& send : planned.images_to_send) {
+      executor_.PutImage(epoch_, send.rank, *send.image);
+    }
+    if (!planned.plan.has_value()) return;
+    metrics_.step_tokens.Observe(static_cast<double>(planned.plan->num_tokens()));
+    executor_.Execute(std::move(*planned.plan));
+  }
+}
+
+// Last in the turn, so that the workers already have their next plan.
+void Engine::Report() {
+  for (ActiveRequest* active : requests_with_events_) {
+    for (TokenEvent& event : active->events) active->sink->OnEvent(std::move(event));
+    active->events.clear();
+  }
+  requests_with_events_.clear();
+  for (const Ended& ended : ended_) ended.request->sink->OnEnd(ended.status);
+  ended_.clear();
+  if (draining_ && requests_.empty()) {
+    for (const auto& done : std::exchange(drain_waiters_, {})) done();
+  }
+  const TimePoint now = clock_.Now();
+  if (scheduler_ == nullptr || scheduler_->num_running() == 0) last_token_at_ = now;
+  if (scheduler_ == nullptr || scheduler_->num_steps_in_flight() == 0) last_step_at_ = now;
+  metrics_.SetGauges(Stats());
+}
+
+Duration Engine::WaitTime() const {
+  if (requests_.next_deadline() == TimePoint::max()) return kHeartbeat;
+  return std::clamp(requests_.next_deadline() - clock_.Now(), Duration::zero(), kHeartbeat);
+}
+
+}  // namespace longhand::engine

@@ -1,0 +1,165 @@
+// Engine: the one thread that turns requests and step results into plans and token events.
+//
+// Commands and results meet in one mailbox; a turn takes them, plans ahead, and reports. Methods marked "any thread"
+// only put a message there. Everything else belongs to the thread that calls Run() (or, in tests, Turn()).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "common/bounded_queue.h"
+#include "common/clock.h"
+#include "common/metrics.h"
+#include "common/thread_checker.h"
+#include "coordinator/engine/config.h"
+#include "coordinator/engine/engine_metrics.h"
+#include "coordinator/engine/engine_stats.h"
+#include "coordinator/engine/request.h"
+#include "coordinator/engine/request_table.h"
+#include "coordinator/engine/scheduler.h"
+#include "coordinator/engine/step_executor.h"
+#include "coordinator/engine/text_state.h"
+#include "coordinator/engine/token_sink.h"
+
+namespace longhand::engine {
+
+// What the engine works with; all outlive it.
+struct EngineParts {
+  StepExecutor& executor;
+  const TextStateFactory& text;
+  const Clock& clock;
+  Metrics& metrics;
+};
+
+class Engine final : public GroupListener {
+ public:
+  // `config` passed CheckConfig.
+  Engine(const EngineConfig& config, const EngineParts& parts);
+
+  // Any thread. Takes a request: from here on the sink is told what becomes of it. kInvalidArgument when the request
+  // contradicts itself, kResourceExhausted when too many commands wait, kUnavailable after Stop; the sink is then
+  // destroyed untold. Later refusals come through TokenSink::OnEnd.
+  Status Submit(Request request, std::unique_ptr<TokenSink> sink);
+  // Any thread. Ends the request with kCancelled; its blocks are free when the steps in flight are back. `done` (may be
+  // empty) runs on the engine thread: OK, or kNotFound. Returns kResourceExhausted or kUnavailable as Submit.
+  Status Cancel(std::string request_id, std::function<void(const Status&)> done);
+  // Any thread. Refuses new requests with kUnavailable; `done` runs on the engine thread when no request is left.
+  Status Drain(std::function<void()> done);
+  // Any thread. `done` runs on the engine thread.
+  Status GetStats(std::function<void(const EngineStats&)> done);
+  // Any thread. Run() ends every request with kUnavailable and returns.
+  void Stop() { mailbox_.Close(); }
+
+  // Any thread: the worker group's side.
+  void OnGroupUp(int64_t epoch, const GroupShape& shape) override { Post(GroupUp{epoch, shape}); }
+  void OnGroupDown(int64_t epoch, const Status& why) override { Post(GroupDown{epoch, why}); }
+  void OnImageReady(int64_t epoch, const ContentHash& image) override { Post(ImageReady{epoch, image}); }
+  void OnStepResult(StepResult result) override { Post(std::move(result)); }
+
+  // Turns until Stop().
+  void Run();
+  // One turn; waits at most `max_wait` for the first message.
+  void Turn(Duration max_wait);
+
+  EngineStats Stats() const;
+  void CheckInvariants() const;
+
+ private:
+  struct SubmitCommand {
+    std::shared_ptr<const Request> request;
+    std::unique_ptr<TokenSink> sink;
+    TimePoint submitted_at;
+  };
+  struct CancelCommand {
+    std::string request_id;
+    std::function<void(const Status&)> done;
+  };
+  struct DrainCommand {
+    std::function<void()> done;
+  };
+  struct StatsCommand {
+    std::function<void(const EngineStats&)> done;
+  };
+  struct GroupUp {
+    int64_t epoch;
+    GroupShape shape;
+  };
+  struct GroupDown {
+    int64_t epoch;
+    Status why;
+  };
+  struct ImageReady {
+    int64_t epoch;
+    ContentHash image;
+  };
+  using Message = std::variant<SubmitCommand, CancelCommand, DrainCommand, StatsCommand, GroupUp, GroupDown, ImageReady,
+                               StepResult>;
+
+  // The mailbox from outside (engine_mailbox.cc).
+  Status PostCommand(Message command, size_t max_queued);
+  void Post(Message message);
+
+  // The turn (engine.cc).
+  void TakeMessages(Duration max_wait);
+  void EndExpired();
+  void SendPlans();
+  void Report();
+  Duration WaitTime() const;
+
+  // One for each message (engine_commands.cc, engine_group.cc).
+  void Handle(SubmitCommand& command);
+  void Handle(CancelCommand& command);
+  void Handle(DrainCommand& command);
+  void Handle(StatsCommand& command);
+  void Handle(GroupUp& message);
+  void Handle(GroupDown& message);
+  void Handle(ImageReady& message);
+  void Handle(StepResult& result);
+
+  Status CheckAdmission(const Request& request) const;
+  std::unique_ptr<Sequence> MakeSequence(ActiveRequest& active, uint32_t choice);
+  void Advance(Sequence& sequence, SequenceResult result);
+  void AddPromptLogprobs(ActiveRequest& active, const std::vector<float>& scores);
+  void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
+  void Emit(ActiveRequest& active, TokenEvent event);
+  void EndRequest(ActiveRequest& active, Status status);
+  void EndAll(const Status& status);
+  void LoseGroup(const Status& why);
+
+  const EngineConfig config_;
+  StepExecutor& executor_;
+  const TextStateFactory& text_;
+  const Clock& clock_;
+  EngineMetrics metrics_;
+  BoundedQueue<Message> mailbox_;
+  ThreadChecker thread_;
+
+  RequestTable requests_;
+  std::unique_ptr<Scheduler> scheduler_;  // null while no worker group is up
+  int64_t epoch_ = 0;                     // of the latest group
+  Status group_status_;                   // why none is up
+  int64_t next_sequence_id_ = 1;
+  int64_t next_arrival_ = 1;
+  bool draining_ = false;
+  std::vector<std::function<void()>> drain_waiters_;
+
+  // What Report() tells.
+  struct Ended {
+    std::unique_ptr<ActiveRequest> request;
+    Status status;
+  };
+  std::vector<ActiveRequest*> requests_with_events_;
+  std::vector<Ended> ended_;
+
+  TimePoint last_token_at_;
+  TimePoint last_step_at_;
+  int64_t num_prompt_tokens_ = 0;
+  int64_t num_generated_tokens_ = 0;
+};
+
+}  // namespace longhand::engine

@@ -1,0 +1,156 @@
+// The engine's mailbox, and what clients ask of it.
+#include <utility>
+
+#include "coordinator/engine/engine.h"
+
+namespace longhand::engine {
+namespace {
+
+// A full mailbox refuses new requests first, then other commands. The rest is for the worker group, which has at most a
+// few results and one message for each image under way.
+constexpr size_t kMaxQueuedSubmits = 1024;
+constexpr size_t kMaxQueuedCommands = 2 * kMaxQueuedSubmits;
+constexpr size_t kMailboxCapacity = kMaxQueuedCommands + 65536;
+
+}  // namespace
+
+Engine::Engine(const EngineConfig& config, const EngineParts& parts)
+    : config_(config),
+      executor_(parts.executor),
+      text_(parts.text),
+      clock_(parts.clock),
+      metrics_(parts.metrics),
+      mailbox_(kMailboxCapacity),
+      group_status_(Unavailable("no worker group is up yet")),
+      last_token_at_(clock_.Now()),
+      last_step_at_(last_token_at_) {
+  const Status status = CheckConfig(config);
+  LONGHAND_CHECK(status.ok()) << status;
+}
+
+Status Engine::Submit(Request request, std::unique_ptr<TokenSink> sink) {
+  LONGHAND_RETURN_IF_ERROR(CheckRequest(request));
+  return PostCommand(
+      SubmitCommand{std::make_shared<const Request>(std::move(request)), std::move(sink), clock_.Now()},
+      kMaxQueuedSubmits);
+}
+
+Status Engine::Cancel(std::string request_id, std::function<void(const Status&)> done) {
+  return PostCommand(CancelCommand{std::move(request_id), std::move(done)}, kMaxQueuedCommands);
+}
+
+Status Engine::Drain(std::function<void()> done) {
+  return PostCommand(DrainCommand{std::move(done)}, kMaxQueuedCommands);
+}
+
+Status Engine::GetStats(std::function<void(const EngineStats&)> done) {
+  return PostCommand(StatsCommand{std::move(done)}, kMaxQueuedCommands);
+}
+
+Status Engine::PostCommand(Message command, size_t max_queued) {
+  if (mailbox_.size() >= max_queued) {
+    return ResourceExhausted(mailbox_.size(), " commands wait for the engine; at most ", max_queued, " may");
+  }
+  return mailbox_.Push(std::move(command));
+}
+
+void Engine::Post(Message message) {
+  const Status status = mailbox_.Push(std::move(message));
+  LONGHAND_CHECK(status.ok() || mailbox_.closed()) << status;
+}
+
+void Engine::Handle(SubmitCommand& command) {
+  if (const Status status = CheckAdmission(*command.request); !status.ok()) {
+    metrics_.CountError(status);
+    command.sink->OnEnd(status);
+    return;
+  }
+  auto active = std::make_unique<ActiveRequest>();
+  active->arrival = next_arrival_++;
+  active->request = std::move(command.request);
+  active->sink = std::move(command.sink);
+  active->submitted_at = command.submitted_at;
+  active->num_open_choices = active->request->num_choices;
+  for (uint32_t i = 0; i < active->request->num_choices; ++i) {
+    Sequence& sequence = scheduler_->Add(MakeSequence(*active, i));
+    active->choices.emplace_back(
+        Answer(*active->request, i, config_, text_.Create(active->request->stop_strings)), &sequence);
+  }
+  requests_.Add(std::move(active));
+}
+
+Status Engine::CheckAdmission(const Request& request) const {
+  if (draining_) return Unavailable("the coordinator is draining: it takes no new requests");
+  if (scheduler_ == nullptr) return group_status_;
+  if (requests_.Contains(request.request_id)) {
+    return Status(StatusCode::kAlreadyExists, "request '" + request.request_id + "' is running already");
+  }
+  if (request.deadline <= clock_.Now()) return DeadlineExceeded("the deadline passed before the request was taken");
+  return scheduler_->CheckAdmissible(request);
+}
+
+std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, uint32_t choice) {
+  auto sequence = std::make_unique<Sequence>();
+  sequence->id = next_sequence_id_++;
+  sequence->request = active.request;
+  sequence->owner = &active;
+  sequence->sampling = SamplingOf(*active.request, choice, config_);
+  return sequence;
+}
+
+void Engine::Handle(CancelCommand& command) {
+  ActiveRequest* active = requests_.Find(command.request_id);
+  if (active != nullptr) EndRequest(*active, Cancelled("the request was cancelled"));
+  if (!command.done) return;
+  command.done(active != nullptr ? OkStatus()
+                                 : NotFound("no request '", command.request_id, "' is running"));
+}
+
+void Engine::Handle(DrainCommand& command) {
+  draining_ = true;
+  if (command.done) drain_waiters_.push_back(std::move(command.done));
+}
+
+void Engine::Handle(StatsCommand& command) { command.done(Stats()); }
+
+EngineStats Engine::Stats() const {
+  thread_.Check();
+  EngineStats stats;
+  stats.draining = draining_;
+  stats.epoch = epoch_;
+  stats.num_prompt_tokens = num_prompt_tokens_;
+  stats.num_generated_tokens = num_generated_tokens_;
+  if (scheduler_ == nullptr) return stats;
+  stats.group_up = true;
+  stats.shape = scheduler_->shape();
+  stats.num_running = scheduler_->num_running();
+  stats.num_waiting = scheduler_->num_waiting();
+  stats.num_free_blocks = scheduler_->block_pool().num_free();
+  stats.num_steps = scheduler_->num_committed_steps();
+  stats.num_steps_in_flight = scheduler_->num_steps_in_flight();
+  const TimePoint now = clock_.Now();
+  if (stats.num_running > 0) stats.last_token_age = now - last_token_at_;
+  if (stats.num_steps_in_flight > 0) stats.last_step_age = now - last_step_at_;
+  return stats;
+}
+
+// Ends the request now; its sink is told at the end of the turn.
+void Engine::EndRequest(ActiveRequest& active, Status status) {
+  for (Choice& choice : active.choices) {
+    if (choice.sequence != nullptr) scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
+  }
+  if (!status.ok()) metrics_.CountError(status);
+  metrics_.request_duration_seconds.Observe(Seconds(clock_.Now() - active.submitted_at));
+  ended_.push_back({requests_.Take(active), std::move(status)});
+}
+
+void Engine::EndAll(const Status& status) {
+  while (ActiveRequest* active = requests_.First()) EndRequest(*active, status);
+}
+
+void Engine::CheckInvariants() const {
+  if (scheduler_ != nullptr) scheduler_->CheckInvariants();
+  LONGHAND_CHECK(scheduler_ != nullptr || requests_.empty()) << "requests without a worker group";
+}
+
+}  // namespace longhand::engine

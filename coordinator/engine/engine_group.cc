@@ -1,0 +1,111 @@
+// What the engine does when its worker group speaks.
+#include <utility>
+
+#include "common/check.h"
+#include "coordinator/engine/engine.h"
+
+namespace longhand::engine {
+
+void Engine::Handle(GroupUp& message) {
+  if (message.epoch <= epoch_) return;
+  if (scheduler_ != nullptr) LoseGroup(Unavailable("a new group was formed"));
+  epoch_ = message.epoch;
+  scheduler_ = std::make_unique<Scheduler>(config_, message.shape, epoch_);
+}
+
+// An epoch newer than ours is one that never came up: its reason is what new requests are told.
+void Engine::Handle(GroupDown& message) {
+  if (message.epoch >= epoch_) LoseGroup(message.why);
+}
+
+void Engine::Handle(ImageReady& message) {
+  if (scheduler_ != nullptr && message.epoch == epoch_) scheduler_->OnImageReady(message.image);
+}
+
+void Engine::Handle(StepResult& result) {
+  if (scheduler_ == nullptr || result.epoch != epoch_) return;
+  const int64_t num_images = scheduler_->encoder_cache().num_images_encoded();
+  const int64_t num_surplus = scheduler_->num_surplus_tokens();
+  const double execute_seconds = static_cast<double>(result.execute_us) * 1e-6;
+  Result<std::vector<Scheduler::Progress>> committed = scheduler_->Commit(std::move(result));
+  if (!committed.ok()) {
+    executor_.AbandonGroup(epoch_, committed.status());
+    LoseGroup(committed.status());
+    return;
+  }
+  last_step_at_ = clock_.Now();
+  metrics_.steps.Increment();
+  metrics_.step_execute_seconds.Observe(execute_seconds);
+  metrics_.images_encoded.Increment(static_cast<double>(scheduler_->encoder_cache().num_images_encoded() - num_images));
+  metrics_.surplus_tokens.Increment(static_cast<double>(scheduler_->num_surplus_tokens() - num_surplus));
+  for (Scheduler::Progress& progress : *committed) Advance(*progress.sequence, std::move(progress.result));
+}
+
+void Engine::Advance(Sequence& sequence, SequenceResult result) {
+  ActiveRequest& active = *sequence.owner;
+  Choice& choice = active.choices[sequence.sampling.choice];
+  AddPromptLogprobs(active, result.score_logprobs);
+  for (SampledToken& token : result.tokens) {
+    sequence.output_token_ids.push_back(token.token_id);
+    AddToken(active, choice, std::move(token));
+    if (choice.sequence == nullptr) return;  // The answer is over, and maybe the request.
+  }
+}
+
+void Engine::AddPromptLogprobs(ActiveRequest& active, const std::vector<float>& scores) {
+  if (scores.empty()) return;
+  const std::vector<int32_t>& prompt = active.request->token_ids;
+  for (const float score : scores) {
+    const size_t idx = active.prompt_logprobs.size() + 1;
+    if (idx < prompt.size()) active.prompt_logprobs.push_back({prompt[idx], score});
+  }
+  if (active.prompt_logprobs.size() + 1 < prompt.size()) return;
+  TokenEvent event;
+  event.prompt_logprobs = std::move(active.prompt_logprobs);
+  Emit(active, std::move(event));
+}
+
+void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token) {
+  const TimePoint now = clock_.Now();
+  if (!active.first_token_at.has_value()) {
+    active.first_token_at = now;
+    metrics_.time_to_first_token_seconds.Observe(Seconds(now - active.submitted_at));
+  }
+  if (choice.answer.num_tokens() > 0) {
+    metrics_.inter_token_latency_seconds.Observe(Seconds(now - choice.last_token_at));
+  } else {
+    num_prompt_tokens_ += active.request->num_prompt_tokens();
+    metrics_.prompt_tokens.Increment(static_cast<double>(active.request->num_prompt_tokens()));
+  }
+  choice.last_token_at = last_token_at_ = now;
+  ++num_generated_tokens_;
+  metrics_.generation_tokens.Increment();
+
+  TokenEvent event = choice.answer.Append(std::move(token));
+  if (!event.finish_reason.has_value()) return Emit(active, std::move(event));
+  metrics_.CountFinish(*event.finish_reason);
+  scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
+  const bool is_last = --active.num_open_choices == 0;
+  if (is_last) {
+    event.usage = Usage{active.request->num_prompt_tokens(), 0};
+    for (const Choice& each : active.choices) event.usage->completion_tokens += each.answer.num_tokens();
+  }
+  Emit(active, std::move(event));
+  if (is_last) EndRequest(active, OkStatus());
+}
+
+void Engine::Emit(ActiveRequest& active, TokenEvent event) {
+  event.seq = ++active.last_event_seq;
+  if (active.events.empty()) requests_with_events_.push_back(&active);
+  active.events.push_back(std::move(event));
+}
+
+// Running and waiting requests end here; a newer epoch starts from nothing.
+void Engine::LoseGroup(const Status& why) {
+  const Status status = Unavailable("the worker group was lost: ", why.message());
+  group_status_ = Unavailable("no worker group is up: ", why.message());
+  EndAll(status);
+  scheduler_.reset();
+}
+
+}  // namespace longhand::engine

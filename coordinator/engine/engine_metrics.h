@@ -1,0 +1,52 @@
+// EngineMetrics: the engine's families under longhand_*. All exist from the start, empty or not.
+#pragma once
+
+#include <chrono>
+
+#include "common/clock.h"
+#include "common/metrics.h"
+#include "common/status.h"
+#include "coordinator/engine/engine_stats.h"
+#include "coordinator/engine/token_sink.h"
+
+namespace longhand::engine {
+
+inline double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+struct EngineMetrics {
+  explicit EngineMetrics(Metrics& metrics);
+
+  void CountFinish(FinishReason reason);
+  // A request that ended early, or was refused.
+  void CountError(const Status& status);
+  void SetGauges(const EngineStats& stats);
+
+  Gauge& requests_running;
+  Gauge& requests_waiting;
+  Gauge& kv_blocks;
+  Gauge& kv_blocks_free;
+  Gauge& kv_cache_usage_ratio;
+  Gauge& group_up;
+  Gauge& group_epoch;
+  Gauge& last_token_age_seconds;
+  Counter& steps;
+  Counter& prompt_tokens;
+  Counter& generation_tokens;
+  Counter& surplus_tokens;
+  Counter& images_encoded;
+  Counter& finished_stop;
+  Counter& finished_length;
+  Counter& ended_cancelled;
+  Counter& ended_deadline;
+  Counter& ended_unavailable;
+  Counter& ended_exhausted;
+  Counter& ended_refused;
+  Histogram& step_tokens;
+  Histogram& step_execute_seconds;
+  Histogram& request_queue_seconds;
+  Histogram& time_to_first_token_seconds;
+  Histogram& inter_token_latency_seconds;
+  Histogram& request_duration_seconds;
+};
+
+}  // namespace longhand::engine

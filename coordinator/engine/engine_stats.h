@@ -1,0 +1,29 @@
+// EngineStats: a snapshot for GetStatus and the status page.
+#pragma once
+
+#include <cstdint>
+
+#include "common/clock.h"
+#include "coordinator/engine/config.h"
+
+namespace longhand::engine {
+
+struct EngineStats {
+  bool group_up = false;
+  bool draining = false;
+  int64_t epoch = 0;            // of the latest group; 0: none yet
+  GroupShape shape;             // of the group that is up
+  int64_t num_running = 0;      // answers admitted
+  int64_t num_waiting = 0;      // answers in the queue
+  int64_t num_free_blocks = 0;  // promised ones included
+  int64_t num_steps = 0;        // of this epoch, that came back
+  int64_t num_steps_in_flight = 0;
+  int64_t num_prompt_tokens = 0;     // computed, since start
+  int64_t num_generated_tokens = 0;  // delivered, since start
+  // Zero while nothing is due. While answers run: since the latest token. While steps are in flight: since the latest
+  // one came back; this is what health looks at.
+  Duration last_token_age{};
+  Duration last_step_age{};
+};
+
+}  // namespace longhand::engine

@@ -1,0 +1,48 @@
+// Request: what a client asked, tokenised and with its pictures resized. Made and checked at the edge, never changed after.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/sampling_params.h"
+#include "common/status.h"
+#include "common/step_plan.h"
+
+namespace longhand::engine {
+
+struct ImageInput {
+  ContentHash hash{};
+  int32_t offset = 0;       // its first token in the prompt
+  int32_t num_tokens = 0;   // in the prompt, and rows in the encoder cache
+  int32_t num_patches = 0;  // what encoding it costs
+  int32_t height = 0;       // pixels
+  int32_t width = 0;
+  // [height, width, 3] RGB. Shared because the executor may still send it when the request is over.
+  std::shared_ptr<const std::vector<uint8_t>> pixels;
+};
+
+struct Request {
+  std::string request_id;
+  std::vector<int32_t> token_ids;  // the prompt
+  std::vector<int32_t> positions;  // [prompt, 3]: time, height, width (M-RoPE)
+  int32_t rope_delta = 0;          // token i after the prompt has position i + rope_delta, three times
+  std::vector<ImageInput> images;  // by offset
+  // stop_token_ids: the request's own; the engine adds the end-of-sequence ids. choice: set by the engine.
+  SamplingParams sampling;
+  bool ignore_eos = false;
+  int64_t max_tokens = 0;    // of each answer; at least 1
+  uint32_t num_choices = 1;  // answers to the prompt
+  std::vector<std::string> stop_strings;
+  TimePoint deadline = TimePoint::max();
+  bool prompt_logprobs = false;
+
+  int64_t num_prompt_tokens() const { return static_cast<int64_t>(token_ids.size()); }
+};
+
+// What the scheduler relies on: sizes agree, images lie inside the prompt in order. kInvalidArgument names the field.
+Status CheckRequest(const Request& request);
+
+}  // namespace longhand::engine

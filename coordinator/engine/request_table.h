@@ -1,0 +1,64 @@
+// RequestTable: the requests that are not over, by id and by deadline. Engine thread (owned by Engine).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "coordinator/engine/answer.h"
+#include "coordinator/engine/request.h"
+#include "coordinator/engine/sequence.h"
+#include "coordinator/engine/token_sink.h"
+
+namespace longhand::engine {
+
+// One of a request's n answers.
+struct Choice {
+  Choice(Answer answer, Sequence* sequence) : answer(std::move(answer)), sequence(sequence) {}
+
+  Answer answer;
+  Sequence* sequence = nullptr;  // the scheduler's; null once the answer is over
+  TimePoint last_token_at{};
+};
+
+struct ActiveRequest {
+  int64_t arrival = 0;  // rises from request to request
+  std::shared_ptr<const Request> request;
+  std::unique_ptr<TokenSink> sink;
+  std::vector<Choice> choices;
+  int64_t num_open_choices = 0;
+  std::vector<TokenLogprob> prompt_logprobs;
+  std::vector<TokenEvent> events;  // of this turn, not yet delivered
+  int64_t last_event_seq = 0;
+  TimePoint submitted_at{};
+  std::optional<TimePoint> first_token_at;
+};
+
+class RequestTable {
+ public:
+  bool Contains(const std::string& request_id) const { return by_id_.contains(request_id); }
+  // Null when no such request is there.
+  ActiveRequest* Find(const std::string& request_id);
+  ActiveRequest& Add(std::unique_ptr<ActiveRequest> active);
+  std::unique_ptr<ActiveRequest> Take(ActiveRequest& active);
+  // One whose deadline is not after `now`, or null.
+  ActiveRequest* FindExpired(TimePoint now) const;
+  // The oldest, or null.
+  ActiveRequest* First() const;
+  TimePoint next_deadline() const { return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first.first; }
+  bool empty() const { return requests_.empty(); }
+
+ private:
+  std::map<int64_t, std::unique_ptr<ActiveRequest>> requests_;  // by arrival
+  std::unordered_map<std::string, ActiveRequest*> by_id_;
+  // Of those that have one. Ties go by arrival, so that a simulated run can be replayed.
+  std::map<std::pair<TimePoint, int64_t>, ActiveRequest*> deadlines_;
+};
+
+}  // namespace longhand::engine

@@ -1,0 +1,232 @@
+#include "coordinator/engine/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "coordinator/engine/chunk_builder.h"
+
+namespace longhand::engine {
+
+Scheduler::Scheduler(const EngineConfig& config, const GroupShape& shape, int64_t epoch)
+    : config_(config),
+      shape_(shape),
+      epoch_(epoch),
+      block_pool_(shape.num_blocks),
+      encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks) {}
+
+Status Scheduler::CheckAdmissible(const Request& request) const {
+  const int64_t num_tokens = request.num_prompt_tokens() + request.max_tokens;
+  if (num_tokens > config_.max_model_len) {
+    return InvalidArgument("the prompt has ", request.num_prompt_tokens(), " tokens and max_tokens is ",
+                           request.max_tokens, "; together at most ", config_.max_model_len, " fit the context");
+  }
+  if (NumBlocksFor(num_tokens) > shape_.num_blocks) {
+    return InvalidArgument("prompt and answer need ", NumBlocksFor(num_tokens), " KV blocks; the cache has ",
+                           shape_.num_blocks);
+  }
+  for (const ImageInput& image : request.images) {
+    if (image.num_tokens > shape_.encoder_cache_tokens) {
+      return InvalidArgument("an image has ", image.num_tokens, " tokens; the encoder cache holds ",
+                             shape_.encoder_cache_tokens);
+    }
+  }
+  if (num_waiting() + request.num_choices > config_.max_waiting_seqs) {
+    return ResourceExhausted(num_waiting(), " answers wait for a place; at most ", config_.max_waiting_seqs,
+                             " may");
+  }
+  return OkStatus();
+}
+
+Sequence& Scheduler::Add(std::unique_ptr<Sequence> sequence) {
+  thread_.Check();
+  Sequence& added = *sequence;
+  added.image_entries.resize(added.request->images.size());
+  const bool is_new = sequences_.emplace(added.id, std::move(sequence)).second;
+  LONGHAND_CHECK(is_new) << "sequence " << added.id << " exists";
+  waiting_.emplace(added.id, &added);
+  return added;
+}
+
+void Scheduler::Finish(Sequence& sequence) {
+  thread_.Check();
+  LONGHAND_CHECK(sequence.phase != SequencePhase::kFinished) << "sequence " << sequence.id << " finishes twice";
+  if (sequence.phase == SequencePhase::kWaiting) {
+    waiting_.erase(sequence.id);
+  } else {
+    std::erase(running_, &sequence);
+    // What was promised but not taken is in no plan.
+    const auto num_blocks = static_cast<int64_t>(sequence.block_table.size());
+    block_pool_.CancelReservation(sequence.num_reserved_blocks - num_blocks);
+    sequence.num_reserved_blocks = num_blocks;
+  }
+  sequence.phase = SequencePhase::kFinished;
+  // Plans run in order, so the next one may already say it: the worker's tables never outnumber max_num_seqs.
+  if (sequence.last_step > 0) released_sequences_.push_back(sequence.id);
+  if (sequence.last_step > committed_step_) {
+    retiring_.push_back(&sequence);
+  } else {
+    Retire(sequence);
+  }
+}
+
+Scheduler::Planned Scheduler::Plan() {
+  thread_.Check();
+  Planned planned;
+  StepPlan plan;
+  plan.epoch = epoch_;
+  plan.step = next_step_;
+  StepInFlight in_flight{next_step_, {}};
+
+  AdmitWaiting(&planned);
+  encoder_cache_.GiveUpUnwanted();
+  AcquireImages(&planned);
+  plan.images = encoder_cache_.PlanEncoding(plan.step, config_.max_encode_patch_layers);
+  PlanChunks(&plan, &in_flight);
+
+  // Releases ride along; alone they go only when the workers are idle, so that nothing is left behind there.
+  const bool has_releases = !released_sequences_.empty() || encoder_cache_.has_releases();
+  const bool has_work = !plan.chunks.empty() || !plan.images.empty();
+  if (!has_work && !(has_releases && in_flight_.empty())) return planned;
+  plan.released_sequences = std::exchange(released_sequences_, {});
+  plan.released_images = encoder_cache_.TakeReleases(plan.step);
+  in_flight_.push_back(std::move(in_flight));
+  ++next_step_;
+  planned.plan = std::move(plan);
+  return planned;
+}
+
+// First come, first served: nobody overtakes a large request that waits for blocks, so it cannot starve.
+void Scheduler::AdmitWaiting(Planned* planned) {
+  while (!waiting_.empty() && num_running() < config_.max_num_seqs) {
+    Sequence& sequence = *waiting_.begin()->second;
+    const int64_t num_blocks = NumBlocksFor(sequence.max_num_tokens());
+    if (!block_pool_.Reserve(num_blocks)) return;
+    waiting_.erase(waiting_.begin());
+    sequence.num_reserved_blocks = num_blocks;
+    sequence.phase = SequencePhase::kRunning;
+    running_.push_back(&sequence);
+    planned->admitted.push_back(&sequence);
+  }
+}
+
+// Images are acquired in the order of prefill, and nobody overtakes one that waits for room. So a sequence that holds
+// a later image holds the next one it needs too: every holder gets on, and room comes back.
+void Scheduler::AcquireImages(Planned* planned) {
+  for (Sequence* sequence : running_) {
+    const std::vector<ImageInput>& images = sequence->request->images;
+    for (size_t& i = sequence->num_acquired_images; i < images.size(); ++i) {
+      const auto [entry, created] = encoder_cache_.Acquire(images[i]);
+      if (entry == nullptr) return;
+      sequence->image_entries[i] = entry;
+      if (created) planned->images_to_send.push_back({entry->rank, &images[i]});
+    }
+  }
+}
+
+void Scheduler::PlanChunks(StepPlan* plan, StepInFlight* in_flight) {
+  int64_t budget = config_.max_num_batched_tokens;
+  for (Sequence* sequence : running_) {
+    if (!sequence->CanAdvance() || !sequence->IsDecoding()) continue;
+    AddChunk(*sequence, 1, plan, in_flight);
+    --budget;
+  }
+  LONGHAND_CHECK_GE(budget, 0);
+  const size_t num_decoding = plan->chunks.size();
+  if (num_decoding == running_.size()) return;
+  for (Sequence* sequence : running_) {
+    if (budget == 0) return;
+    // A stream that was just given its token looks decoding still: it may not get a second one.
+    if (!sequence->CanAdvance() || sequence->last_step == plan->step) continue;
+    const int64_t num_tokens = std::min(budget, NumPrefillTokens(*sequence));
+    if (num_tokens == 0) continue;
+    AddChunk(*sequence, num_tokens, plan, in_flight);
+    budget -= num_tokens;
+  }
+}
+
+void Scheduler::AddChunk(Sequence& sequence, int64_t num_tokens, StepPlan* plan, StepInFlight* in_flight) {
+  const SequenceChunk& chunk =
+      plan->chunks.emplace_back(BuildChunk(sequence, num_tokens, plan->step, shape_.block_size, block_pool_));
+  in_flight->chunks.push_back({&sequence, num_tokens, chunk.sample, !chunk.score_token_ids.empty()});
+}
+
+// Up to the first image whose encoding is not complete in this step or an earlier one.
+int64_t Scheduler::NumPrefillTokens(Sequence& sequence) const {
+  size_t& num_ready = sequence.num_ready_images;
+  while (num_ready < sequence.num_acquired_images &&
+         encoder_cache_.IsComplete(*sequence.image_entries[num_ready])) {
+    ++num_ready;
+  }
+  const std::vector<ImageInput>& images = sequence.request->images;
+  const int64_t end = num_ready < images.size() ? images[num_ready].offset : sequence.num_tokens();
+  return end - sequence.num_planned_tokens;
+}
+
+Result<std::vector<Scheduler::Progress>> Scheduler::Commit(StepResult result) {
+  thread_.Check();
+  if (in_flight_.empty() || result.step != in_flight_.front().step) {
+    return Internal("the worker group answered step ", result.step, "; ",
+                    in_flight_.empty() ? 0 : in_flight_.front().step, " was due");
+  }
+  if (!result.status.ok()) return result.status;
+  const StepInFlight step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  committed_step_ = step.step;
+  encoder_cache_.Commit(step.step);
+
+  std::unordered_map<int64_t, SequenceResult*> by_id;
+  by_id.reserve(result.sequences.size());
+  for (SequenceResult& sequence : result.sequences) by_id.emplace(sequence.sequence_id, &sequence);
+  std::vector<Progress> progress;
+  progress.reserve(step.chunks.size());
+  for (const PlannedChunk& chunk : step.chunks) {
+    CommitChunk(chunk);
+    Sequence& sequence = *chunk.sequence;
+    if (sequence.phase == SequencePhase::kFinished) {
+      num_surplus_tokens_ += chunk.samples ? 1 : 0;
+      continue;
+    }
+    if (!chunk.samples && !chunk.scores) continue;
+    const auto found = by_id.find(sequence.id);
+    const size_t num_tokens = found == by_id.end() ? 0 : found->second->tokens.size();
+    const size_t num_scores = found == by_id.end() ? 0 : found->second->score_logprobs.size();
+    if (num_tokens != (chunk.samples ? 1 : 0) ||
+        num_scores != static_cast<size_t>(chunk.scores ? chunk.num_tokens : 0)) {
+      return Internal("step ", step.step, " answered ", num_tokens, " tokens and ", num_scores,
+                      " scores for a sequence; ", chunk.samples ? 1 : 0, " and ",
+                      chunk.scores ? chunk.num_tokens : 0, " were due");
+    }
+    progress.push_back({&sequence, std::move(*found->second)});
+  }
+  RetireFinished();
+  return progress;
+}
+
+void Scheduler::CommitChunk(const PlannedChunk& chunk) {
+  Sequence& sequence = *chunk.sequence;
+  sequence.num_computed_tokens += chunk.num_tokens;
+  const std::vector<ImageInput>& images = sequence.request->images;
+  size_t& i = sequence.num_prefilled_images;
+  while (i < images.size() && images[i].offset + images[i].num_tokens <= sequence.num_computed_tokens) {
+    encoder_cache_.Release(*sequence.image_entries[i++]);
+  }
+}
+
+void Scheduler::RetireFinished() {
+  std::erase_if(retiring_, [&](Sequence* sequence) {
+    if (sequence->last_step > committed_step_) return false;
+    Retire(*sequence);
+    return true;
+  });
+}
+
+void Scheduler::Retire(Sequence& sequence) {
+  block_pool_.Free(sequence.block_table);
+  for (size_t i = sequence.num_prefilled_images; i < sequence.num_acquired_images; ++i) {
+    encoder_cache_.Release(*sequence.image_entries[i]);
+  }
+  sequences_.erase(sequence.id);
+}
+
+}  // namespace longhand::engine

@@ -1,0 +1,114 @@
+// Scheduler: what runs in the next step.
+//
+// Continuous batching: every running stream gets its token in every step, and what is left of the token budget goes to
+// prefill, in chunks, the oldest sequence first. Admission is first come, first served, and promises a sequence all the
+// blocks it can ever need (the first form of D10): an admitted answer never waits for memory, so nothing is preempted.
+// Planning runs ahead of results: Plan() may be called while earlier steps are in flight, and what those name is kept
+// until they are committed. One scheduler serves one epoch of a worker group. Engine thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "common/status.h"
+#include "common/step_plan.h"
+#include "common/thread_checker.h"
+#include "coordinator/engine/block_pool.h"
+#include "coordinator/engine/config.h"
+#include "coordinator/engine/encoder_cache.h"
+#include "coordinator/engine/sequence.h"
+
+namespace longhand::engine {
+
+class Scheduler {
+ public:
+  Scheduler(const EngineConfig& config, const GroupShape& shape, int64_t epoch);
+
+  // kInvalidArgument with both numbers when the request could never run here; kResourceExhausted when too many wait.
+  Status CheckAdmissible(const Request& request) const;
+  // Queues a sequence whose request is admissible.
+  Sequence& Add(std::unique_ptr<Sequence> sequence);
+  // The answer is over, for whatever reason. The sequence is gone when no step in flight names it, at once or later.
+  void Finish(Sequence& sequence);
+
+  struct ImageToSend {
+    int32_t rank = 0;
+    const ImageInput* image = nullptr;
+  };
+  struct Planned {
+    std::optional<StepPlan> plan;  // nothing when there is nothing to do before a result or a request comes
+    std::vector<ImageToSend> images_to_send;
+    std::vector<const Sequence*> admitted;
+  };
+  // The next step. Pointers are valid until the next call.
+  Planned Plan();
+  void OnImageReady(const ContentHash& image) { encoder_cache_.OnPixelsArrived(image); }
+
+  struct Progress {
+    Sequence* sequence = nullptr;  // not finished
+    SequenceResult result;
+  };
+  // Takes the result of the oldest step in flight: what came of the sequences that still run. Tokens of those that
+  // finished meanwhile are dropped. An error (the step's own, or a result that does not fit its plan) ends the epoch.
+  Result<std::vector<Progress>> Commit(StepResult result);
+
+  int64_t epoch() const { return epoch_; }
+  const GroupShape& shape() const { return shape_; }
+  int64_t num_committed_steps() const { return committed_step_; }
+  int64_t num_steps_in_flight() const { return static_cast<int64_t>(in_flight_.size()); }
+  int64_t num_waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  int64_t num_running() const { return static_cast<int64_t>(running_.size()); }
+  int64_t num_surplus_tokens() const { return num_surplus_tokens_; }
+  const BlockPool& block_pool() const { return block_pool_; }
+  const EncoderCache& encoder_cache() const { return encoder_cache_; }
+
+  // LONGHAND_CHECKs everything that README.md promises. O(all state): for tests.
+  void CheckInvariants() const;
+
+ private:
+  struct PlannedChunk {
+    Sequence* sequence = nullptr;
+    int64_t num_tokens = 0;
+    bool samples = false;
+    bool scores = false;
+  };
+  struct StepInFlight {
+    int64_t step = 0;
+    std::vector<PlannedChunk> chunks;
+  };
+
+  int64_t NumBlocksFor(int64_t num_tokens) const { return (num_tokens + shape_.block_size - 1) / shape_.block_size; }
+  void AdmitWaiting(Planned* planned);
+  void AcquireImages(Planned* planned);
+  void PlanChunks(StepPlan* plan, StepInFlight* in_flight);
+  void AddChunk(Sequence& sequence, int64_t num_tokens, StepPlan* plan, StepInFlight* in_flight);
+  int64_t NumPrefillTokens(Sequence& sequence) const;
+  void CommitChunk(const PlannedChunk& chunk);
+  void RetireFinished();
+  void Retire(Sequence& sequence);
+  void CheckSequence(const Sequence& sequence) const;
+
+  const EngineConfig config_;
+  const GroupShape shape_;
+  const int64_t epoch_;
+  ThreadChecker thread_;
+
+  BlockPool block_pool_;
+  EncoderCache encoder_cache_;
+  std::unordered_map<int64_t, std::unique_ptr<Sequence>> sequences_;  // every phase
+  std::map<int64_t, Sequence*> waiting_;                              // by arrival
+  std::vector<Sequence*> running_;                                    // by admission
+  std::vector<Sequence*> retiring_;                                   // finished, named by a step in flight
+  std::deque<StepInFlight> in_flight_;                                // oldest first
+  std::vector<int64_t> released_sequences_;                           // for the next plan
+  int64_t next_step_ = 1;
+  int64_t committed_step_ = 0;
+  int64_t num_surplus_tokens_ = 0;
+};
+
+}  // namespace longhand::engine

@@ -1,0 +1,47 @@
+// TokenSink: where the engine delivers an answer. Implemented in coordinator/api by bounded outboxes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "common/step_plan.h"
+
+namespace longhand::engine {
+
+enum class FinishReason { kStop, kLength };
+
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;  // of all choices; stop tokens count
+};
+
+struct TokenEvent {
+  int64_t seq = 0;      // 1 for the request's first event, then one more each
+  uint32_t choice = 0;  // which of `n` answers
+  std::string text;     // whole characters to append to the choice's text; may be empty
+  // The new tokens, a stop token included. One an event, except for none in the event of prompt_logprobs.
+  std::vector<int32_t> token_ids;
+  std::vector<SampledToken> logprobs;  // one for each of token_ids, when asked
+  // In the last event of a choice.
+  std::optional<FinishReason> finish_reason;
+  std::string finish_detail;  // eos, stop_token, stop_string, max_tokens, context_full
+  // In the last event of the request.
+  std::optional<Usage> usage;
+  // When asked, in one event before the first token: of the 2nd, 3rd, ... prompt token.
+  std::vector<TokenLogprob> prompt_logprobs;
+};
+
+// One for each request. Called on the engine thread, must not block, and must not call the engine's turn. At most
+// n * max_tokens + 1 events come; then OnEnd, once; then the engine destroys the sink.
+class TokenSink {
+ public:
+  virtual ~TokenSink() = default;
+  virtual void OnEvent(TokenEvent event) = 0;
+  // OK: every choice has finished. Else why the request ended early; what was delivered stands.
+  virtual void OnEnd(const Status& status) = 0;
+};
+
+}  // namespace longhand::engine
