@@ -33,6 +33,8 @@ ROOMS = {
     "coordinator/engine": (["common"], set()),
     "coordinator/cluster": (CONFIG + ["coordinator/engine", "proto"], WIRE),
     "coordinator/api": (CONFIG + ["coordinator/input", "coordinator/engine", "proto"], WIRE | {"boost"}),
+    # Needs a tokenizer and no cluster.
+    "client/tokenize": (["common", "shim"], {"boost"}),
     "client": (CONFIG + ["proto"], WIRE | {"boost", "cli11"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
