@@ -195,7 +195,7 @@ Status ReadGenerationConfig(const std::filesystem::path& directory, ModelConfig*
   Status status;
   JsonFields fields("generation_config.json", "", *object, status);
   GenerationDefaults& out = config->generation;
-  out.do_sample = fields.Bool("do_sample", false);
+  out.do_sample = fields.Bool("do_sample", true);
   out.temperature = static_cast<float>(fields.Number("temperature", 0, 1e6, 1.0));
   out.top_p = static_cast<float>(fields.Number("top_p", 1e-9, 1, 1.0));
   out.top_k = static_cast<int32_t>(fields.Int("top_k", 0, kMaxVocab, 0));

@@ -51,7 +51,7 @@ struct ImagePolicy {
 
 // Defaults of generation_config.json.
 struct GenerationDefaults {
-  bool do_sample = false;
+  bool do_sample = true;  // false: greedy
   float temperature = 1.0f;
   float top_p = 1.0f;
   int32_t top_k = 0;

@@ -1,0 +1,54 @@
+#include "coordinator/api/event_wire.h"
+
+namespace longhand::api {
+namespace {
+
+v1::FinishReason ToWire(engine::FinishReason reason) {
+  return reason == engine::FinishReason::kStop ? v1::FINISH_REASON_STOP : v1::FINISH_REASON_LENGTH;
+}
+
+void SetUsage(const engine::Usage& from, v1::Usage* to) {
+  to->set_prompt_tokens(from.prompt_tokens);
+  to->set_completion_tokens(from.completion_tokens);
+  to->set_total_tokens(from.prompt_tokens + from.completion_tokens);
+}
+
+void SetLogprob(const SampledToken& from, v1::Logprob* to) {
+  to->set_token_id(from.token_id);
+  to->set_logprob(from.logprob);
+  for (const TokenLogprob& top : from.top) {
+    v1::TopLogprob* out = to->add_top();
+    out->set_token_id(top.token_id);
+    out->set_logprob(top.logprob);
+  }
+}
+
+}  // namespace
+
+v1::GenerateEvent ToWire(const engine::TokenEvent& event, const EventContext& context) {
+  v1::GenerateEvent wire;
+  wire.set_seq(event.seq);
+  wire.set_choice(event.choice);
+  wire.set_text(event.text);
+  if (context.wanted.token_ids()) {
+    wire.mutable_token_ids()->Add(event.token_ids.begin(), event.token_ids.end());
+  }
+  for (const SampledToken& token : event.logprobs) SetLogprob(token, wire.add_logprobs());
+  if (event.finish_reason) wire.set_finish_reason(ToWire(*event.finish_reason));
+  wire.set_finish_detail(event.finish_detail);
+  if (event.usage) SetUsage(*event.usage, wire.mutable_usage());
+  for (const TokenLogprob& token : event.prompt_logprobs) {
+    v1::Logprob* out = wire.add_prompt_logprobs();
+    out->set_token_id(token.token_id);
+    out->set_logprob(token.logprob);
+  }
+  if (event.seq == 1) {
+    wire.set_request_id(context.request_id);
+    if (context.wanted.prompt_token_ids()) {
+      wire.mutable_prompt_token_ids()->Add(context.prompt_token_ids.begin(), context.prompt_token_ids.end());
+    }
+  }
+  return wire;
+}
+
+}  // namespace longhand::api

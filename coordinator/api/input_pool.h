@@ -1,0 +1,36 @@
+// InputPool: the threads that tokenise prompts and decode pictures, one prompt at a time each.
+#pragma once
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "common/bounded_queue.h"
+#include "common/status.h"
+
+namespace longhand::api {
+
+class InputPool {
+ public:
+  InputPool(int num_threads, size_t max_waiting) : jobs_(max_waiting) {
+    for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { Run(); });
+  }
+  // Runs what is queued, then ends the threads.
+  ~InputPool() {
+    jobs_.Close();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  // kResourceExhausted when too many prompts wait. Any thread.
+  Status Submit(std::function<void()> job) { return jobs_.Push(std::move(job)); }
+
+ private:
+  void Run() {
+    while (auto job = jobs_.Pop()) (*job)();
+  }
+
+  BoundedQueue<std::function<void()>> jobs_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace longhand::api

@@ -1,0 +1,110 @@
+#include "coordinator/api/sampling_request.h"
+
+#include <cmath>
+
+namespace longhand::api {
+namespace {
+
+constexpr int kMaxStopStrings = 16;
+constexpr size_t kMaxStopBytes = 256;
+constexpr int kMaxStopTokenIds = 64;
+constexpr uint32_t kMaxChoices = 16;
+constexpr int32_t kMaxLogprobs = 20;
+
+// NaN is in no range.
+Status CheckRange(const char* field, float value, float low, float high) {
+  if (value >= low && value <= high) return OkStatus();
+  return InvalidArgument(field, " is ", value, "; it must be from ", low, " to ", high);
+}
+
+Status CheckFilters(const SamplingParams& p) {
+  if (!(p.temperature >= 0) || std::isinf(p.temperature)) {
+    return InvalidArgument("temperature is ", p.temperature, "; it must be a number of at least 0");
+  }
+  if (!(p.top_p > 0 && p.top_p <= 1)) {
+    return InvalidArgument("top_p is ", p.top_p, "; it must be above 0 and at most 1");
+  }
+  if (p.top_k < 0) return InvalidArgument("top_k is ", p.top_k, "; it must be at least 0 (0 is off)");
+  LONGHAND_RETURN_IF_ERROR(CheckRange("min_p", p.min_p, 0, 1));
+  if (!(p.repetition_penalty > 0 && p.repetition_penalty <= 10)) {
+    return InvalidArgument("repetition_penalty is ", p.repetition_penalty,
+                           "; it must be above 0 and at most 10");
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckRange("presence_penalty", p.presence_penalty, -2, 2));
+  return CheckRange("frequency_penalty", p.frequency_penalty, -2, 2);
+}
+
+Status CheckStops(const v1::Sampling& sampling, int64_t vocab_size) {
+  if (sampling.stop_size() > kMaxStopStrings) {
+    return InvalidArgument("stop has ", sampling.stop_size(), " strings; at most ", kMaxStopStrings,
+                           " are allowed");
+  }
+  for (const std::string& stop : sampling.stop()) {
+    if (stop.empty() || stop.size() > kMaxStopBytes) {
+      return InvalidArgument("a stop string has ", stop.size(), " bytes; it must have 1 to ", kMaxStopBytes);
+    }
+  }
+  if (sampling.stop_token_ids_size() > kMaxStopTokenIds) {
+    return InvalidArgument("stop_token_ids has ", sampling.stop_token_ids_size(), " ids; at most ",
+                           kMaxStopTokenIds, " are allowed");
+  }
+  for (const int32_t id : sampling.stop_token_ids()) {
+    if (id < 0 || id >= vocab_size) {
+      return InvalidArgument("stop_token_ids holds ", id, "; ids must be from 0 to ", vocab_size - 1);
+    }
+  }
+  return OkStatus();
+}
+
+Status CheckLengths(const v1::Sampling& sampling) {
+  if (sampling.has_max_tokens() && sampling.max_tokens() < 1) {
+    return InvalidArgument("max_tokens is ", sampling.max_tokens(), "; it must be at least 1");
+  }
+  if (sampling.min_tokens() < 0) {
+    return InvalidArgument("min_tokens is ", sampling.min_tokens(), "; it must be at least 0");
+  }
+  if (sampling.has_max_tokens() && sampling.min_tokens() > sampling.max_tokens()) {
+    return InvalidArgument("min_tokens is ", sampling.min_tokens(), "; it must be at most max_tokens, which is ",
+                           sampling.max_tokens());
+  }
+  if (sampling.has_n() && (sampling.n() < 1 || sampling.n() > kMaxChoices)) {
+    return InvalidArgument("n is ", sampling.n(), "; it must be from 1 to ", kMaxChoices);
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling, const v1::Return& wanted,
+                                      const GenerationDefaults& defaults, int64_t vocab_size,
+                                      const std::function<uint64_t()>& draw_seed) {
+  SamplingRequest out;
+  SamplingParams& p = out.params;
+  p.temperature = sampling.has_temperature() ? sampling.temperature()
+                  : defaults.do_sample       ? defaults.temperature
+                                             : 0.0f;
+  p.top_p = sampling.has_top_p() ? sampling.top_p() : defaults.top_p;
+  p.top_k = sampling.has_top_k() ? sampling.top_k() : defaults.top_k;
+  p.min_p = sampling.min_p();
+  p.repetition_penalty =
+      sampling.has_repetition_penalty() ? sampling.repetition_penalty() : defaults.repetition_penalty;
+  p.presence_penalty = sampling.presence_penalty();
+  p.frequency_penalty = sampling.frequency_penalty();
+  p.min_tokens = sampling.min_tokens();
+  p.num_logprobs = wanted.has_logprobs() ? wanted.logprobs() : -1;
+  LONGHAND_RETURN_IF_ERROR(CheckFilters(p));
+  LONGHAND_RETURN_IF_ERROR(CheckStops(sampling, vocab_size));
+  LONGHAND_RETURN_IF_ERROR(CheckLengths(sampling));
+  if (wanted.has_logprobs() && (wanted.logprobs() < 0 || wanted.logprobs() > kMaxLogprobs)) {
+    return InvalidArgument("logprobs is ", wanted.logprobs(), "; it must be from 0 to ", kMaxLogprobs);
+  }
+  p.seed = sampling.has_seed() ? sampling.seed() : draw_seed();
+  p.stop_token_ids.assign(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());
+  out.stop_strings.assign(sampling.stop().begin(), sampling.stop().end());
+  if (sampling.has_max_tokens()) out.max_tokens = sampling.max_tokens();
+  if (sampling.has_n()) out.num_choices = sampling.n();
+  out.ignore_eos = sampling.ignore_eos();
+  return out;
+}
+
+}  // namespace longhand::api

@@ -1,0 +1,30 @@
+// The sampling fields of a request, checked, with the checkpoint's defaults filled in.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/config/model_config.h"
+#include "common/sampling_params.h"
+#include "common/status.h"
+#include "longhand/v1/generation.pb.h"
+
+namespace longhand::api {
+
+struct SamplingRequest {
+  SamplingParams params;  // stop_token_ids: the request's own
+  std::vector<std::string> stop_strings;
+  std::optional<int64_t> max_tokens;
+  uint32_t num_choices = 1;
+  bool ignore_eos = false;
+};
+
+// kInvalidArgument naming the first field out of range, what it was and what is allowed. An unset seed is `draw_seed()`.
+Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling, const v1::Return& wanted,
+                                      const GenerationDefaults& defaults, int64_t vocab_size,
+                                      const std::function<uint64_t()>& draw_seed);
+
+}  // namespace longhand::api

@@ -1,0 +1,145 @@
+#include "coordinator/cluster/capacity.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <fstream>
+#include <limits>
+
+namespace longhand::cluster {
+namespace {
+
+constexpr int64_t kPixelsPerToken = 28 * 28;  // a merged 2 x 2 of patches
+constexpr int64_t kPatchesPerToken = 4;
+// Tokens that the default cache holds at most, unless one context is longer.
+constexpr int64_t kDefaultKvTokens = 256 * 1024;
+
+DType ParseDType(const std::string& name, DType when_auto) {
+  if (name == "float32") return DType::kF32;
+  if (name == "bfloat16") return DType::kBf16;
+  return when_auto;
+}
+
+std::string Gib(int64_t bytes) {
+  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
+}
+
+int64_t LargestRank(const ShardPlan& shards, int64_t RankShard::*field) {
+  int64_t largest = 0;
+  for (const RankShard& rank : shards.ranks) largest = std::max(largest, rank.*field);
+  return largest;
+}
+
+// A quarter of what the weights leave, or as much as the sequences can use.
+int64_t ChooseKvBytes(const ServeOptions& options, const ModelConfig& model, int64_t bytes_per_token,
+                      int64_t free_bytes) {
+  if (options.kv_cache_memory_bytes > 0) return options.kv_cache_memory_bytes;
+  const int64_t context = options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings;
+  const int64_t tokens = std::max(context, std::min(options.max_num_seqs * context, kDefaultKvTokens));
+  const int64_t block_bytes = options.block_size * bytes_per_token;
+  return std::min((tokens * bytes_per_token + block_bytes - 1) / block_bytes * block_bytes, free_bytes / 4);
+}
+
+}  // namespace
+
+ImagePolicy EffectiveImagePolicy(const ServeOptions& options, const ModelConfig& model) {
+  ImagePolicy policy = model.image_policy;
+  if (options.pixel_policy == "longwriter") {
+    policy.min_pixels = 50176;
+    policy.max_pixels = 1048576;
+  } else if (options.pixel_policy == "training") {
+    policy.min_pixels = policy.max_pixels = 280 * 280;
+  }
+  if (options.min_pixels > 0) policy.min_pixels = options.min_pixels;
+  if (options.max_pixels > 0) policy.max_pixels = options.max_pixels;
+  return policy;
+}
+
+Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model) {
+  Capacity capacity;
+  capacity.dtype = ParseDType(options.dtype, model.torch_dtype == DType::kF32 ? DType::kF32 : DType::kBf16);
+  capacity.kv_dtype = ParseDType(options.kv_cache_dtype, capacity.dtype);
+  capacity.block_size = options.block_size;
+  LONGHAND_ASSIGN_OR_RETURN(capacity.shards,
+                            PlanShards(model, options.tensor_parallel_size,
+                                       WeightDType(model.torch_dtype, capacity.dtype), capacity.kv_dtype));
+  return capacity;
+}
+
+Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& model, int64_t memory_bytes) {
+  LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanShape(options, model));
+  const int64_t weight_bytes = LargestRank(capacity.shards, &RankShard::weight_bytes);
+  const int64_t bytes_per_token = LargestRank(capacity.shards, &RankShard::kv_bytes_per_token);
+  if (weight_bytes >= memory_bytes) {
+    return ResourceExhausted("the weights take ", Gib(weight_bytes), " on each rank, and ", Gib(memory_bytes),
+                             " of memory are available; use a larger --tensor-parallel-size on more machines");
+  }
+  const int64_t kv_bytes = ChooseKvBytes(options, model, bytes_per_token, memory_bytes - weight_bytes);
+  capacity.num_blocks = std::min<int64_t>(kv_bytes / (bytes_per_token * options.block_size),
+                                          std::numeric_limits<int32_t>::max());
+  if (weight_bytes + kv_bytes > memory_bytes) {
+    return ResourceExhausted("weights of ", Gib(weight_bytes), " and a KV cache of ", Gib(kv_bytes),
+                             " do not fit into the ", Gib(memory_bytes), " that each rank has");
+  }
+  const int64_t limit = std::min(model.max_position_embeddings, capacity.kv_tokens());
+  if (options.max_model_len > limit) {
+    return ResourceExhausted("--max-model-len is ", options.max_model_len, "; the largest that works is ", limit,
+                             " (the checkpoint allows ", model.max_position_embeddings, ", the KV cache holds ",
+                             capacity.kv_tokens(), " tokens)");
+  }
+  capacity.max_model_len = options.max_model_len > 0 ? options.max_model_len : limit;
+  const int64_t max_pixels = EffectiveImagePolicy(options, model).max_pixels;
+  const int64_t image_tokens =
+      std::max<int64_t>(1, std::min(max_pixels / kPixelsPerToken, capacity.max_model_len));
+  capacity.max_patches_per_image = image_tokens * kPatchesPerToken;
+  capacity.encoder_cache_tokens = std::max(2 * image_tokens, options.max_num_batched_tokens);
+  capacity.image_bytes = 2 * capacity.encoder_cache_tokens * kPixelsPerToken * 3;
+  return capacity;
+}
+
+std::string CapacityTable(const Capacity& capacity, const ModelConfig& model) {
+  std::string out = fmt::format("{} layers, hidden {}, {} heads / {} KV heads of {}, MLP {}, vocabulary {}\n",
+                                model.num_layers, model.hidden_size, model.num_heads, model.num_kv_heads,
+                                model.head_dim, model.intermediate_size, model.vocab_size);
+  out += fmt::format("weights {}, KV cache {}, TP size {}\n", DTypeName(capacity.dtype),
+                     DTypeName(capacity.kv_dtype), capacity.shards.tp_size);
+  out += fmt::format("{:>4}  {:>9}  {:>9}  {:>15}  {:>15}  {:>11}  {:>14}\n", "rank", "heads", "KV heads",
+                     "MLP columns", "vocabulary", "weights", "KV bytes/token");
+  const auto range = [](IndexRange r) { return fmt::format("{}-{}", r.begin, r.end - 1); };
+  for (const RankShard& rank : capacity.shards.ranks) {
+    out += fmt::format("{:>4}  {:>9}  {:>9}  {:>15}  {:>15}  {:>11}  {:>14}\n", rank.rank, range(rank.heads),
+                       range(rank.kv_heads), range(rank.ffn), range(rank.vocab), Gib(rank.weight_bytes),
+                       rank.kv_bytes_per_token);
+  }
+  out += fmt::format("KV cache: {} tokens in {} blocks of {}; longest context {}\n", capacity.kv_tokens(),
+                     capacity.num_blocks, capacity.block_size, capacity.max_model_len);
+  return out;
+}
+
+std::string CapacityJson(const Capacity& capacity) {
+  boost::json::array ranks;
+  for (const RankShard& rank : capacity.shards.ranks) {
+    ranks.push_back(boost::json::object{{"rank", rank.rank},
+                                        {"weight_bytes", rank.weight_bytes},
+                                        {"kv_bytes_per_token", rank.kv_bytes_per_token}});
+  }
+  return boost::json::serialize(boost::json::object{{"ranks", ranks},
+                                                    {"kv_tokens", capacity.kv_tokens()},
+                                                    {"max_model_len", capacity.max_model_len}});
+}
+
+int64_t AvailableMemoryBytes() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string key, rest; file >> key;) {
+    if (key == "MemAvailable:") {
+      int64_t kib = 0;
+      file >> kib;
+      return kib * 1024;
+    }
+    std::getline(file, rest);
+  }
+  return 0;
+}
+
+}  // namespace longhand::cluster

@@ -1,0 +1,48 @@
+// Capacity: the sizes that a worker group is configured with, from the options, the model and the memory at hand.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/config/model_config.h"
+#include "common/config/shard_plan.h"
+#include "common/options/serve_options.h"
+#include "common/status.h"
+
+namespace longhand::cluster {
+
+struct Capacity {
+  DType dtype = DType::kBf16;
+  DType kv_dtype = DType::kBf16;
+  ShardPlan shards;
+  int64_t num_blocks = 0;   // KV blocks of each rank
+  int64_t block_size = 16;  // tokens
+  int64_t max_model_len = 0;
+  int64_t encoder_cache_tokens = 0;   // rows of the encoder cache
+  int64_t max_patches_per_image = 0;  // ViT workspace
+  int64_t image_bytes = 0;            // resized pixels that a worker holds at once
+
+  int64_t kv_tokens() const { return num_blocks * block_size; }
+  int64_t kv_cache_bytes(int rank) const {
+    return kv_tokens() * shards.ranks[static_cast<size_t>(rank)].kv_bytes_per_token;
+  }
+};
+
+// What the options and the model alone decide: dtypes and shards. kInvalidArgument when the model cannot be split so.
+Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model);
+
+// Adds what depends on memory. `memory_bytes` is what one rank may take, weights included. kResourceExhausted, with the
+// numbers, when weights or --max-model-len do not fit.
+Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& model, int64_t memory_bytes);
+
+// The image policy after --pixel-policy, --min-pixels and --max-pixels.
+ImagePolicy EffectiveImagePolicy(const ServeOptions& options, const ModelConfig& model);
+
+// For people (a table) and for machines (one object, DESIGN's --dry-run --json).
+std::string CapacityTable(const Capacity& capacity, const ModelConfig& model);
+std::string CapacityJson(const Capacity& capacity);
+
+// Memory that processes of this machine may still take, in bytes.
+int64_t AvailableMemoryBytes();
+
+}  // namespace longhand::cluster
