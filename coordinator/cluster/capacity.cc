@@ -43,19 +43,6 @@ int64_t ChooseKvBytes(const ServeOptions& options, const ModelConfig& model, int
 
 }  // namespace
 
-ImagePolicy EffectiveImagePolicy(const ServeOptions& options, const ModelConfig& model) {
-  ImagePolicy policy = model.image_policy;
-  if (options.pixel_policy == "longwriter") {
-    policy.min_pixels = 50176;
-    policy.max_pixels = 1048576;
-  } else if (options.pixel_policy == "training") {
-    policy.min_pixels = policy.max_pixels = 280 * 280;
-  }
-  if (options.min_pixels > 0) policy.min_pixels = options.min_pixels;
-  if (options.max_pixels > 0) policy.max_pixels = options.max_pixels;
-  return policy;
-}
-
 Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model) {
   Capacity capacity;
   capacity.dtype = ParseDType(options.dtype, model.torch_dtype == DType::kF32 ? DType::kF32 : DType::kBf16);
@@ -67,7 +54,8 @@ Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model
   return capacity;
 }
 
-Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& model, int64_t memory_bytes) {
+Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& model, int64_t max_pixels,
+                              int64_t memory_bytes) {
   LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanShape(options, model));
   const int64_t weight_bytes = LargestRank(capacity.shards, &RankShard::weight_bytes);
   const int64_t bytes_per_token = LargestRank(capacity.shards, &RankShard::kv_bytes_per_token);
@@ -89,7 +77,6 @@ Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& mo
                              capacity.kv_tokens(), " tokens)");
   }
   capacity.max_model_len = options.max_model_len > 0 ? options.max_model_len : limit;
-  const int64_t max_pixels = EffectiveImagePolicy(options, model).max_pixels;
   const int64_t image_tokens =
       std::max<int64_t>(1, std::min(max_pixels / kPixelsPerToken, capacity.max_model_len));
   capacity.max_patches_per_image = image_tokens * kPatchesPerToken;

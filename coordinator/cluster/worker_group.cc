@@ -128,7 +128,7 @@ Status WorkerGroup::Form() {
     const auto neighbours = static_cast<int64_t>(hosts.count(rank.description.host_identity()));
     memory_bytes = std::min(memory_bytes, rank.description.memory_bytes() / neighbours);
   }
-  LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanCapacity(config_.options, config_.model, memory_bytes));
+  LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanCapacity(config_.options, config_.model, config_.max_pixels, memory_bytes));
   {
     std::lock_guard lock(mutex_);
     status_.capacity = capacity;

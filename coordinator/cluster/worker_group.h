@@ -49,6 +49,7 @@ struct WorkerGroupConfig {
   std::vector<std::string> addresses;  // in rank order
   ServeOptions options;
   ModelConfig model;
+  int64_t max_pixels = 0;          // of a resized picture
   std::string group_name;          // unique on the hosts
   std::string rendezvous_address;  // the coordinator's, for ranks on several hosts
 };

@@ -1,0 +1,23 @@
+// How the command line reaches a server.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+namespace longhand::client {
+
+struct Endpoint {
+  std::string address = "127.0.0.1:8001";
+};
+
+void AddEndpointOption(CLI::App& app, Endpoint& endpoint);
+std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint);
+
+// "longhand generate: UNAVAILABLE: ..." on stderr, for a server that cannot be reached with what to do about it.
+// Returns kExitFailed.
+int ReportFailure(const std::string& verb, const Endpoint& endpoint, const grpc::Status& status);
+
+}  // namespace longhand::client

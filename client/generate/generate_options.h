@@ -1,0 +1,39 @@
+// The flags of `longhand generate`, and the request they make.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/connection.h"
+#include "common/status.h"
+#include "longhand/v1/generation.pb.h"
+
+namespace longhand::client {
+
+struct GenerateOptions {
+  Endpoint endpoint;
+  std::string prompt;
+  std::vector<std::string> images;
+  std::string messages_file;
+  std::string raw_text;  // --text: no chat template
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<double> repetition_penalty, presence_penalty, frequency_penalty;
+  std::optional<int32_t> top_k, logprobs;
+  std::optional<uint64_t> seed;
+  std::optional<int64_t> max_tokens, min_tokens;
+  std::optional<uint32_t> n;
+  std::vector<std::string> stop;
+  std::vector<int32_t> stop_token_ids;
+  bool ignore_eos = false;
+  bool json = false;
+};
+
+void AddGenerateOptions(CLI::App& app, GenerateOptions& options);
+
+// kInvalidArgument when the prompt is not given in exactly one way; errors of the files it reads.
+Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options);
+
+}  // namespace longhand::client

@@ -1,0 +1,55 @@
+// longhand: the command line.
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "client/generate/generate_command.h"
+#include "client/serve/serve_command.h"
+#include "client/status/status_command.h"
+#include "client/tokenize_command.h"
+#include "common/options/command_line.h"
+#include "common/version.h"
+
+namespace longhand::client {
+namespace {
+
+struct Verb {
+  const char* name;
+  const char* help;
+  int (*run)(const std::vector<std::string>& args);
+};
+
+constexpr Verb kVerbs[] = {
+    {"serve", "run a cluster on this machine", ServeCommand},
+    {"generate", "ask a running server, with or without pictures", GenerateCommand},
+    {"status", "show what a running server says of itself", StatusCommand},
+    {"tokenize", "turn lines of text into token ids", TokenizeCommand},
+};
+
+void PrintHelp(std::FILE* out) {
+  std::fprintf(out, "longhand %s: serves LongWriter-V\n\nUsage: longhand VERB [FLAGS]\n\n", kVersion);
+  for (const Verb& verb : kVerbs) std::fprintf(out, "  %-10s %s\n", verb.name, verb.help);
+  std::fprintf(out, "\n`longhand VERB --help` lists the flags of a verb.\n");
+}
+
+int Run(const std::vector<std::string>& args) {
+  if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+    PrintHelp(args.empty() ? stderr : stdout);
+    return args.empty() ? kExitUsage : kExitOk;
+  }
+  if (args[0] == "--version") {
+    std::printf("longhand %s\n", kVersion);
+    return kExitOk;
+  }
+  const Verb* verb = std::find_if(std::begin(kVerbs), std::end(kVerbs), [&](const Verb& v) { return args[0] == v.name; });
+  if (verb != std::end(kVerbs)) return verb->run({args.begin() + 1, args.end()});
+  std::fprintf(stderr, "longhand: there is no verb '%s'\n\n", args[0].c_str());
+  PrintHelp(stderr);
+  return kExitUsage;
+}
+
+}  // namespace
+}  // namespace longhand::client
+
+int main(int argc, char** argv) { return longhand::client::Run({argv + 1, argv + argc}); }

@@ -1,0 +1,53 @@
+// The Generation service: gRPC's edge of the engine.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "coordinator/api/generate_call.h"
+#include "coordinator/api/input_pool.h"
+#include "coordinator/api/request_preparer.h"
+#include "coordinator/engine/engine.h"
+#include "longhand/v1/generation.grpc.pb.h"
+#include "shim/tokenizer.h"
+
+namespace longhand::api {
+
+// Any gRPC thread; work on prompts is handed to the input pool.
+class GenerationService final : public v1::Generation::CallbackService {
+ public:
+  struct Parts {
+    const RequestPreparer& preparer;
+    const shim::Tokenizer& tokenizer;
+    engine::Engine& engine;
+    InputPool& pool;
+    // Bytes of requests that may be held while their pictures are decoded.
+    int64_t max_bytes_in_preparation = 0;
+  };
+  explicit GenerationService(Parts parts) : parts_(parts) {}
+
+  grpc::ServerWriteReactor<v1::GenerateEvent>* Generate(grpc::CallbackServerContext* context,
+                                                        const v1::GenerateRequest* request) override;
+  grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context, const v1::CancelRequest* request,
+                                   v1::CancelResponse* response) override;
+  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context, const v1::TokenizeRequest* request,
+                                     v1::TokenizeResponse* response) override;
+  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context, const v1::DetokenizeRequest* request,
+                                       v1::DetokenizeResponse* response) override;
+
+ private:
+  Result<std::string> ChooseRequestId(const std::string& asked);
+  void PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call, const v1::GenerateRequest& wire,
+                        std::string request_id, TimePoint deadline);
+  Status RunTokenize(const v1::TokenizeRequest& request, v1::TokenizeResponse* response) const;
+  Status RunDetokenize(const v1::DetokenizeRequest& request, v1::DetokenizeResponse* response) const;
+  void RunOnPool(grpc::ServerUnaryReactor* reactor, std::function<Status()> work);
+
+  const Parts parts_;
+  std::atomic<int64_t> bytes_in_preparation_ = 0;
+};
+
+}  // namespace longhand::api

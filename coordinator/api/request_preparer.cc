@@ -1,0 +1,131 @@
+#include "coordinator/api/request_preparer.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "coordinator/input/placeholders.h"
+#include "coordinator/input/positions.h"
+
+namespace longhand::api {
+namespace {
+
+// Of an answer when the request does not say.
+constexpr int64_t kDefaultMaxTokens = 8192;
+
+Result<input::PromptInput> ReadPrompt(const v1::GenerateRequest& wire) {
+  switch (wire.input_case()) {
+    case v1::GenerateRequest::kText: return input::PromptInput(input::TextPrompt{wire.text()});
+    case v1::GenerateRequest::kTokenIds:
+      return input::PromptInput(
+          input::TokenPrompt{{wire.token_ids().ids().begin(), wire.token_ids().ids().end()}});
+    case v1::GenerateRequest::kMessages: break;
+    case v1::GenerateRequest::INPUT_NOT_SET:
+      return InvalidArgument("the request has no input; give messages, text or token_ids");
+  }
+  input::ChatPrompt chat{.add_vision_id = wire.messages().add_vision_id()};
+  for (const v1::ChatMessage& message : wire.messages().messages()) {
+    input::ChatMessage& out = chat.messages.emplace_back();
+    out.role = message.role();
+    for (const v1::ContentPart& part : message.content()) {
+      if (part.part_case() == v1::ContentPart::PART_NOT_SET) {
+        return InvalidArgument("message ", chat.messages.size() - 1,
+                               " has a content part that is neither a text nor an image");
+      }
+      out.parts.push_back({.is_image = part.has_image(), .text = part.text()});
+    }
+  }
+  return input::PromptInput(std::move(chat));
+}
+
+}  // namespace
+
+Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire) const {
+  LONGHAND_RETURN_IF_ERROR(CheckModel(wire.model()));
+  LONGHAND_ASSIGN_OR_RETURN(SamplingRequest sampling,
+                            ParseSampling(wire.sampling(), wire.return_(), model_.generation, model_.vocab_size,
+                                          limits_.draw_seed));
+  if (wire.images_size() > limits_.max_images) {
+    return InvalidArgument("the request has ", wire.images_size(), " images; at most ", limits_.max_images,
+                           " are allowed");
+  }
+  LONGHAND_ASSIGN_OR_RETURN(const input::PromptInput prompt, ReadPrompt(wire));
+  LONGHAND_ASSIGN_OR_RETURN(std::vector<int32_t> token_ids,
+                            encoder_.Encode(prompt, static_cast<size_t>(wire.images_size())));
+  LONGHAND_ASSIGN_OR_RETURN(std::vector<input::PreparedImage> images, PrepareImages(wire));
+  engine::Request request;
+  LONGHAND_RETURN_IF_ERROR(SetPrompt(std::move(token_ids), std::move(images), &request));
+  LONGHAND_RETURN_IF_ERROR(SetSampling(std::move(sampling), &request));
+  request.prompt_logprobs = wire.return_().prompt_logprobs();
+  return request;
+}
+
+Status RequestPreparer::CheckModel(const std::string& name) const {
+  if (name.empty() || name == limits_.served_model_name) return OkStatus();
+  return NotFound("the model '", name, "' is not served here; '", limits_.served_model_name, "' is");
+}
+
+Result<std::vector<input::PreparedImage>> RequestPreparer::PrepareImages(const v1::GenerateRequest& wire) const {
+  std::vector<input::PreparedImage> images;
+  for (const v1::Image& image : wire.images()) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(image.data().data());
+    Result<input::PreparedImage> prepared = images_.Process({bytes, image.data().size()});
+    if (!prepared.ok()) return prepared.status().WithContext("image " + std::to_string(images.size()));
+    images.push_back(std::move(prepared).value());
+  }
+  return images;
+}
+
+Status RequestPreparer::SetPrompt(std::vector<int32_t> token_ids, std::vector<input::PreparedImage> images,
+                                  engine::Request* request) const {
+  std::vector<int64_t> num_tokens;
+  std::vector<input::TokenGrid> grids;
+  for (const input::PreparedImage& image : images) {
+    num_tokens.push_back(image.grid.num_tokens());
+    grids.push_back(image.grid);
+  }
+  LONGHAND_ASSIGN_OR_RETURN(input::PlacedPrompt placed,
+                            input::ExpandPlaceholders(std::move(token_ids), model_.image_token_id, num_tokens));
+  input::PromptPositions positions =
+      input::ComputePositions(static_cast<int64_t>(placed.token_ids.size()), placed.images, grids);
+  for (size_t i = 0; i < images.size(); ++i) {
+    input::RgbImage& pixels = images[i].image;
+    request->images.push_back(
+        {.hash = images[i].hash,
+         .offset = static_cast<int32_t>(placed.images[i].offset),
+         .num_tokens = static_cast<int32_t>(placed.images[i].num_tokens),
+         .num_patches = static_cast<int32_t>(images[i].num_patches),
+         .height = pixels.height,
+         .width = pixels.width,
+         .pixels = std::make_shared<const std::vector<uint8_t>>(std::move(pixels.pixels))});
+  }
+  request->token_ids = std::move(placed.token_ids);
+  request->positions = std::move(positions.positions);
+  request->rope_delta = positions.rope_delta;
+  return OkStatus();
+}
+
+Status RequestPreparer::SetSampling(SamplingRequest sampling, engine::Request* request) const {
+  const int64_t max_model_len = limits_.max_model_len();
+  const int64_t prompt = request->num_prompt_tokens();
+  if (prompt >= max_model_len) {
+    return InvalidArgument("the prompt has ", prompt, " tokens; the context of ", max_model_len,
+                           " leaves no room for an answer");
+  }
+  request->max_tokens = sampling.max_tokens.value_or(std::min(kDefaultMaxTokens, max_model_len - prompt));
+  if (prompt + request->max_tokens > max_model_len) {
+    return InvalidArgument("the prompt has ", prompt, " tokens and max_tokens is ", request->max_tokens,
+                           "; together they must fit the context of ", max_model_len);
+  }
+  if (sampling.params.min_tokens > request->max_tokens) {
+    return InvalidArgument("min_tokens is ", sampling.params.min_tokens, "; at most ", request->max_tokens,
+                           " tokens can be generated");
+  }
+  request->sampling = std::move(sampling.params);
+  request->ignore_eos = sampling.ignore_eos;
+  request->num_choices = sampling.num_choices;
+  request->stop_strings = std::move(sampling.stop_strings);
+  return OkStatus();
+}
+
+}  // namespace longhand::api

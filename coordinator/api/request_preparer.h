@@ -1,0 +1,51 @@
+// RequestPreparer: a request from the wire becomes one that the engine trusts.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/config/model_config.h"
+#include "common/status.h"
+#include "coordinator/api/sampling_request.h"
+#include "coordinator/engine/request.h"
+#include "coordinator/input/image_processor.h"
+#include "coordinator/input/prompt_encoder.h"
+#include "longhand/v1/generation.pb.h"
+
+namespace longhand::api {
+
+// Immutable; any number of input threads use one at once.
+class RequestPreparer {
+ public:
+  struct Limits {
+    std::string served_model_name;
+    int64_t max_images = 32;
+    // Tokens of prompt and answer that fit now; asked anew for each request.
+    std::function<int64_t()> max_model_len;
+    std::function<uint64_t()> draw_seed;
+  };
+
+  RequestPreparer(const ModelConfig& model, const input::PromptEncoder& encoder, const input::ImageProcessor& images,
+                  Limits limits)
+      : model_(model), encoder_(encoder), images_(images), limits_(std::move(limits)) {}
+
+  // Everything but request_id and deadline. Errors name the field or the image's index.
+  Result<engine::Request> Prepare(const v1::GenerateRequest& wire) const;
+  // kNotFound unless `name` is empty or the served model's.
+  Status CheckModel(const std::string& name) const;
+
+ private:
+  Result<std::vector<input::PreparedImage>> PrepareImages(const v1::GenerateRequest& wire) const;
+  Status SetPrompt(std::vector<int32_t> token_ids, std::vector<input::PreparedImage> images,
+                   engine::Request* request) const;
+  Status SetSampling(SamplingRequest sampling, engine::Request* request) const;
+
+  const ModelConfig& model_;
+  const input::PromptEncoder& encoder_;
+  const input::ImageProcessor& images_;
+  const Limits limits_;
+};
+
+}  // namespace longhand::api
