@@ -1,0 +1,301 @@
+// What every transport must do, with ranks as threads. Sums are compared bit by bit with x0 + x1 +
+// ... in f32.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/worker/comm/rank_group.h"
+
+namespace longhand::comm {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+constexpr std::chrono::seconds kTimeout{60};
+
+// A float whose magnitude varies over 2^24, so that sums in another order have other bits. The same
+// for all ranks that ask for the same (seed, rank, index).
+float Value(uint32_t seed, int rank, int64_t index) {
+  uint64_t z =
+      (uint64_t{seed} << 40) ^ (static_cast<uint64_t>(rank) << 34) ^ static_cast<uint64_t>(index);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  z ^= z >> 31;
+  const float mantissa = static_cast<float>(z & 0xffffff) * 0x1p-24f + 0.5f;
+  const float sign = ((z >> 24) & 1) != 0 ? -1.0f : 1.0f;
+  return sign * std::ldexp(mantissa, static_cast<int>((z >> 25) % 24));
+}
+
+// Rank `rank`'s operand of the sum number `seed`.
+Bytes Operand(DType dtype, int64_t count, uint32_t seed, int rank) {
+  Bytes bytes(static_cast<size_t>(count) * DTypeSize(dtype));
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = Value(seed, rank, i);
+    const Bf16 rounded(value);
+    std::byte* at = bytes.data() + static_cast<size_t>(i) * DTypeSize(dtype);
+    if (dtype == DType::kF32) {
+      std::memcpy(at, &value, sizeof(value));
+    } else {
+      std::memcpy(at, &rounded, sizeof(rounded));
+    }
+  }
+  return bytes;
+}
+
+// The definition: f32, in the order of `ranks`, rounded once.
+Bytes Sum(DType dtype, int64_t count, uint32_t seed, const std::vector<int>& ranks) {
+  Bytes bytes(static_cast<size_t>(count) * DTypeSize(dtype));
+  for (int64_t i = 0; i < count; ++i) {
+    const auto operand = [&](int rank) {
+      const float value = Value(seed, rank, i);
+      return dtype == DType::kF32 ? value : static_cast<float>(Bf16(value));
+    };
+    float sum = operand(ranks[0]);
+    for (size_t r = 1; r < ranks.size(); ++r) sum += operand(ranks[r]);
+    const Bf16 rounded(sum);
+    std::byte* at = bytes.data() + static_cast<size_t>(i) * DTypeSize(dtype);
+    if (dtype == DType::kF32) {
+      std::memcpy(at, &sum, sizeof(sum));
+    } else {
+      std::memcpy(at, &rounded, sizeof(rounded));
+    }
+  }
+  return bytes;
+}
+
+std::vector<int> RanksInOrder(int size) {
+  std::vector<int> ranks(static_cast<size_t>(size));
+  for (int r = 0; r < size; ++r) ranks[static_cast<size_t>(r)] = r;
+  return ranks;
+}
+
+TensorView View(Bytes& bytes, DType dtype) {
+  // Without elements there is still a place: an empty vector has none.
+  static std::byte nothing{};
+  void* data = bytes.empty() ? &nothing : bytes.data();
+  return TensorView(data, dtype, {static_cast<int64_t>(bytes.size() / DTypeSize(dtype))});
+}
+
+// A rank that is late: other threads run meanwhile.
+void Dawdle(std::mt19937& random) {
+  for (uint32_t turns = random() % 64; turns > 0; --turns) std::this_thread::yield();
+}
+
+void ExpectSum(Communicator& communicator, DType dtype, int64_t count, uint32_t seed) {
+  Bytes data = Operand(dtype, count, seed, communicator.rank());
+  const Status status = communicator.AllReduceSum(View(data, dtype));
+  ASSERT_TRUE(status.ok()) << status;
+  ASSERT_TRUE(data == Sum(dtype, count, seed, RanksInOrder(communicator.size())))
+      << DTypeName(dtype) << " x " << count << " on rank " << communicator.rank();
+}
+
+void ExpectGather(Communicator& communicator, DType dtype, int64_t count, uint32_t seed) {
+  // What is gathered is bytes to the communicator: f32 and bf16 operands serve for every dtype of
+  // their size.
+  Bytes local = Operand(dtype, count, seed, communicator.rank());
+  Bytes all(local.size() * static_cast<size_t>(communicator.size()));
+  const Status status = communicator.AllGather(View(local, dtype), View(all, dtype));
+  ASSERT_TRUE(status.ok()) << status;
+  Bytes expected;
+  for (int r = 0; r < communicator.size(); ++r) {
+    const Bytes row = Operand(dtype, count, seed, r);
+    expected.insert(expected.end(), row.begin(), row.end());
+  }
+  ASSERT_TRUE(all == expected) << count << " on rank " << communicator.rank();
+}
+
+void ExpectBroadcast(
+    Communicator& communicator, DType dtype, int64_t count, int root, uint32_t seed) {
+  Bytes data = Operand(dtype, count, seed, communicator.rank());
+  const Status status = communicator.Broadcast(View(data, dtype), root);
+  ASSERT_TRUE(status.ok()) << status;
+  ASSERT_TRUE(data == Operand(dtype, count, seed, root))
+      << count << " from " << root << " on rank " << communicator.rank();
+}
+
+// Zero, everything small, then the neighbourhood of vector widths, blocks, and random sizes up to
+// 10,000.
+std::vector<int64_t> Sizes() {
+  std::vector<int64_t> sizes;
+  for (int64_t size = 0; size <= 70; ++size) sizes.push_back(size);
+  for (int64_t size : {127, 128, 129, 1023, 1024, 1025, 2047, 2048, 2049, 4096, 9999, 10'000}) {
+    sizes.push_back(size);
+  }
+  std::mt19937 random(/*seed=*/41);
+  for (int i = 0; i < 40; ++i) sizes.push_back(random() % 10'000);
+  return sizes;
+}
+
+class Conformance : public testing::TestWithParam<GroupParam> {
+ protected:
+  RankGroup group_{GetParam(), kTimeout};
+};
+
+TEST_P(Conformance, KnowsItsPlaceInTheGroup) {
+  for (int rank = 0; rank < group_.size(); ++rank) {
+    EXPECT_EQ(group_[rank].rank(), rank);
+    EXPECT_EQ(group_[rank].size(), GetParam().size);
+  }
+}
+
+TEST_P(Conformance, SumsInRankOrderForEverySizeAndDtype) {
+  group_.Run([](Communicator& communicator) {
+    uint32_t seed = 0;
+    for (const int64_t size : Sizes()) {
+      for (const DType dtype : {DType::kF32, DType::kBf16}) {
+        ASSERT_NO_FATAL_FAILURE(ExpectSum(communicator, dtype, size, ++seed));
+      }
+    }
+  });
+}
+
+TEST_P(Conformance, SumsLargeTensors) {
+  group_.Run([](Communicator& communicator) {
+    ASSERT_NO_FATAL_FAILURE(ExpectSum(communicator, DType::kF32, (1 << 20) + 37, /*seed=*/7));
+    ASSERT_NO_FATAL_FAILURE(ExpectSum(communicator, DType::kBf16, (1 << 20) + 1, /*seed=*/8));
+  });
+}
+
+// 2^25 is not representable next to 1 in f32: (2^25 + 1) - 2^25 is 0 while (2^25 - 2^25) + 1 is 1.
+TEST_P(Conformance, TheOrderOfTheSumIsTheOrderOfRanks) {
+  if (GetParam().size < 3) GTEST_SKIP() << "two operands have one order";
+  group_.Run([](Communicator& communicator) {
+    const float mine[] = {0x1p25f, 1.0f, -0x1p25f};
+    std::vector<float> data(100, communicator.rank() < 3 ? mine[communicator.rank()] : 0.0f);
+    const Status status = communicator.AllReduceSum(TensorView(data.data(), DType::kF32, {100}));
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(data, std::vector<float>(100, 0.0f));
+  });
+}
+
+TEST_P(Conformance, NanAndInfinityPassThroughASum) {
+  group_.Run([](Communicator& communicator) {
+    const bool last = communicator.rank() == communicator.size() - 1;
+    Bf16 data[3];
+    data[0] = Bf16(last ? std::numeric_limits<float>::quiet_NaN() : 1.0f);
+    data[1] = Bf16(last ? std::numeric_limits<float>::infinity() : 1.0f);
+    // The largest bf16 doubled overflows; alone it stays.
+    data[2] = Bf16(0x1.fep127f);
+    const Status status = communicator.AllReduceSum(TensorView(data, DType::kBf16, {3}));
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(std::isnan(static_cast<float>(data[0])));
+    EXPECT_TRUE(std::isinf(static_cast<float>(data[1])));
+    EXPECT_EQ(std::isinf(static_cast<float>(data[2])), communicator.size() > 1);
+  });
+}
+
+TEST_P(Conformance, GathersRowsInRankOrder) {
+  group_.Run([](Communicator& communicator) {
+    uint32_t seed = 0;
+    for (const int64_t size : Sizes()) {
+      ASSERT_NO_FATAL_FAILURE(ExpectGather(communicator, DType::kF32, size, ++seed));
+    }
+    ASSERT_NO_FATAL_FAILURE(ExpectGather(communicator, DType::kBf16, (1 << 20) + 3, ++seed));
+  });
+}
+
+TEST_P(Conformance, GathersInPlace) {
+  group_.Run([](Communicator& communicator) {
+    std::vector<int64_t> all(static_cast<size_t>(communicator.size()) * 1000, -1);
+    const TensorView view(all.data(), DType::kI64, {communicator.size(), 1000});
+    const TensorView mine = view.Slice(communicator.rank(), 1);
+    for (int64_t i = 0; i < 1000; ++i) mine.as<int64_t>()[i] = communicator.rank() * 1000 + i;
+    const Status status = communicator.AllGather(mine, view);
+    ASSERT_TRUE(status.ok()) << status;
+    for (size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<int64_t>(i));
+  });
+}
+
+TEST_P(Conformance, BroadcastsFromEveryRoot) {
+  group_.Run([](Communicator& communicator) {
+    uint32_t seed = 0;
+    for (const int64_t size : Sizes()) {
+      const int root = static_cast<int>(seed) % communicator.size();
+      ASSERT_NO_FATAL_FAILURE(ExpectBroadcast(communicator, DType::kBf16, size, root, ++seed));
+    }
+    ASSERT_NO_FATAL_FAILURE(
+        ExpectBroadcast(communicator, DType::kF32, (1 << 20) + 3, communicator.size() - 1, ++seed));
+  });
+}
+
+// Nobody is past the barrier while somebody has not reached it.
+TEST_P(Conformance, ABarrierHoldsEveryoneBack) {
+  std::atomic<int> arrived{0};
+  group_.Run([&](Communicator& communicator) {
+    std::mt19937 random(static_cast<uint32_t>(communicator.rank()));
+    for (int round = 1; round <= 200; ++round) {
+      Dawdle(random);
+      ++arrived;
+      const Status status = communicator.Barrier();
+      ASSERT_TRUE(status.ok()) << status;
+      ASSERT_GE(arrived.load(), round * communicator.size());
+    }
+  });
+}
+
+// The order of arrival differs from call to call, and no call may take data of another.
+TEST_P(Conformance, RandomSequencesOfCallsKeepApart) {
+  constexpr uint32_t kSeed = 2026;
+  group_.Run([](Communicator& communicator) {
+    std::mt19937 plan(kSeed);  // The same on all ranks.
+    std::mt19937 pauses(kSeed + 1 + static_cast<uint32_t>(communicator.rank()));
+    for (uint32_t call = 0; call < 400; ++call) {
+      const DType dtype = plan() % 2 == 0 ? DType::kF32 : DType::kBf16;
+      const int64_t size = plan() % 8 == 0 ? plan() % 60'000 : plan() % 600;
+      const int root = static_cast<int>(plan() % static_cast<uint32_t>(communicator.size()));
+      const uint32_t kind = plan() % 4;
+      Dawdle(pauses);
+      if (kind == 0) {
+        ASSERT_NO_FATAL_FAILURE(ExpectSum(communicator, dtype, size, call));
+      } else if (kind == 1) {
+        ASSERT_NO_FATAL_FAILURE(ExpectGather(communicator, dtype, size, call));
+      } else if (kind == 2) {
+        ASSERT_NO_FATAL_FAILURE(ExpectBroadcast(communicator, dtype, size, root, call));
+      } else {
+        const Status status = communicator.Barrier();
+        ASSERT_TRUE(status.ok()) << status;
+      }
+    }
+  });
+}
+
+std::vector<GroupParam> Groups() {
+  std::vector<GroupParam> groups = {{TestTransport::kSingle, 1},
+                                    {TestTransport::kNamedSharedMemory, 2},
+                                    {TestTransport::kNamedSharedMemory, 4}};
+  for (const int size : {1, 2, 3, 4, 8}) groups.push_back({TestTransport::kSharedMemory, size});
+  for (const int size : {2, 3, 8}) groups.push_back({TestTransport::kSharedMemoryChunks, size});
+  for (const int size : {2, 3, 4}) groups.push_back({TestTransport::kGloo, size});
+  return groups;
+}
+
+INSTANTIATE_TEST_SUITE_P(Transports,
+                         Conformance,
+                         testing::ValuesIn(Groups()),
+                         [](const auto& info) { return GroupName(info.param); });
+
+// 32 MB: the embeddings of 2048 tokens of the 7B model.
+class LargeConformance : public testing::TestWithParam<GroupParam> {};
+
+TEST_P(LargeConformance, SumsThirtyTwoMegabytes) {
+  RankGroup group(GetParam(), kTimeout);
+  group.Run([](Communicator& communicator) {
+    ASSERT_NO_FATAL_FAILURE(ExpectSum(communicator, DType::kF32, 8 << 20, /*seed=*/11));
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Transports,
+                         LargeConformance,
+                         testing::Values(GroupParam{TestTransport::kSharedMemory, 2},
+                                         GroupParam{TestTransport::kNamedSharedMemory, 4},
+                                         GroupParam{TestTransport::kGloo, 2}),
+                         [](const auto& info) { return GroupName(info.param); });
+
+}  // namespace
+}  // namespace longhand::comm

@@ -1,0 +1,93 @@
+#include "tests/unit/worker/comm/rank_group.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "worker/comm/create_communicator.h"
+#include "worker/comm/shared_memory.h"
+
+namespace longhand::comm {
+namespace {
+
+const char* TransportName(TestTransport transport) {
+  switch (transport) {
+    case TestTransport::kSingle:
+      return "Single";
+    case TestTransport::kSharedMemory:
+      return "SharedMemory";
+    case TestTransport::kSharedMemoryChunks:
+      return "SharedMemoryChunks";
+    case TestTransport::kNamedSharedMemory:
+      return "NamedSharedMemory";
+    case TestTransport::kGloo:
+      return "Gloo";
+  }
+  return "";
+}
+
+std::unique_ptr<Communicator> Create(const GroupParam& param,
+                                     int rank,
+                                     int64_t epoch,
+                                     std::chrono::milliseconds timeout,
+                                     KeyValueStore& store) {
+  CommunicatorConfig config;
+  config.rank = rank;
+  config.size = param.size;
+  config.group = "test-" + std::to_string(getpid());
+  config.epoch = epoch;
+  config.timeout = timeout;
+  config.host = "127.0.0.1";
+  switch (param.transport) {
+    case TestTransport::kSingle:
+      config.transport = Transport::kSingle;
+      break;
+    case TestTransport::kGloo:
+      config.transport = Transport::kGloo;
+      break;
+    default:
+      config.transport = Transport::kSharedMemory;
+  }
+  auto communicator = CreateCommunicator(config, store, {});
+  EXPECT_TRUE(communicator.ok()) << communicator.status();
+  return communicator.ok() ? std::move(communicator).value() : nullptr;
+}
+
+}  // namespace
+
+std::string GroupName(const GroupParam& param) {
+  return std::string(TransportName(param.transport)) + "Of" + std::to_string(param.size);
+}
+
+RankGroup::RankGroup(const GroupParam& param, std::chrono::milliseconds timeout)
+    : ranks_(static_cast<size_t>(param.size)) {
+  const bool in_process = param.transport == TestTransport::kSharedMemory ||
+                          param.transport == TestTransport::kSharedMemoryChunks;
+  if (in_process) {
+    const size_t chunk_bytes =
+        param.transport == TestTransport::kSharedMemoryChunks ? 4096 : size_t{1} << 20;
+    auto segment = SharedSegment::InProcess({.num_ranks = param.size, .chunk_bytes = chunk_bytes});
+    for (int rank = 0; rank < param.size; ++rank) {
+      ranks_[static_cast<size_t>(rank)] = std::make_unique<SharedMemoryCommunicator>(
+          segment, rank, SharedMemoryCommunicator::Options{.timeout = timeout});
+    }
+    return;
+  }
+  static std::atomic<int64_t> epoch{0};
+  const int64_t this_epoch = ++epoch;
+  std::vector<std::jthread> threads;
+  for (int rank = 0; rank < param.size; ++rank) {
+    threads.emplace_back([&, rank] {
+      ranks_[static_cast<size_t>(rank)] = Create(param, rank, this_epoch, timeout, store_);
+    });
+  }
+}
+
+void RankGroup::Run(const std::function<void(Communicator&)>& body) {
+  std::vector<std::jthread> threads;
+  for (auto& rank : ranks_) threads.emplace_back([&] { body(*rank); });
+}
+
+}  // namespace longhand::comm

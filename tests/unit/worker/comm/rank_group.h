@@ -1,0 +1,45 @@
+// RankGroup: a group of communicators whose ranks are threads of the test, over any transport.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/unit/worker/comm/in_memory_store.h"
+#include "worker/comm/communicator.h"
+
+namespace longhand::comm {
+
+enum class TestTransport {
+  kSingle,
+  kSharedMemory,        // in-process memory, so that a thread sanitizer sees who touches what
+  kSharedMemoryChunks,  // the same with chunks of 4 KB: pipelines are long
+  kNamedSharedMemory,   // a POSIX segment, mapped by each rank for itself
+  kGloo,                // TCP over loopback
+};
+
+struct GroupParam {
+  TestTransport transport = TestTransport::kSingle;
+  int size = 1;
+};
+std::string GroupName(const GroupParam& param);
+
+class RankGroup {
+ public:
+  RankGroup(const GroupParam& param, std::chrono::milliseconds timeout);
+
+  int size() const { return static_cast<int>(ranks_.size()); }
+  Communicator& operator[](int rank) { return *ranks_[static_cast<size_t>(rank)]; }
+  // Lets one rank go, as when its process ends.
+  void Destroy(int rank) { ranks_[static_cast<size_t>(rank)].reset(); }
+  // Runs `body` once per rank, each in a thread of its own, to the end.
+  void Run(const std::function<void(Communicator&)>& body);
+
+ private:
+  InMemoryStore store_;
+  std::vector<std::unique_ptr<Communicator>> ranks_;
+};
+
+}  // namespace longhand::comm

@@ -1,0 +1,48 @@
+// CreateCommunicator: forms a group over the transport that the coordinator chose.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "common/status.h"
+#include "worker/comm/communicator.h"
+#include "worker/comm/key_value_store.h"
+
+namespace longhand::comm {
+
+enum class Transport : uint8_t {
+  kSingle,        // one rank
+  kSharedMemory,  // all ranks have the same HostIdentity()
+  kGloo,          // TCP
+};
+
+struct CommunicatorConfig {
+  int rank = 0;
+  int size = 1;
+  // Names the group among all that could meet on a host or in a store: letters, digits, '-', '_'
+  // and '.'.
+  std::string group;
+  int64_t epoch = 0;
+  Transport transport = Transport::kSingle;
+  std::chrono::milliseconds timeout{30'000};  // to form the group, and then of each call
+
+  // kSharedMemory: bytes per rank and chunk; the segment takes 2 * (size + 1) times as much. A
+  // multiple of 4096.
+  size_t chunk_bytes = 1 << 20;
+
+  // kGloo: where this rank listens, as peers can reach it. One of the two.
+  std::string host;
+  std::string interface_name;
+};
+
+// Called by every rank with the same group, epoch, size, transport and chunk_bytes; returns when
+// all have come. `store` is used by kGloo only. kInvalidArgument for a configuration that cannot
+// work; kDeadlineExceeded when a rank does not come; kAborted soon after `stop` is requested.
+Result<std::unique_ptr<Communicator>> CreateCommunicator(const CommunicatorConfig& config,
+                                                         KeyValueStore& store,
+                                                         std::stop_token stop);
+
+}  // namespace longhand::comm
