@@ -9,6 +9,16 @@ namespace {
 
 // Composition (NFC) turns at most four bytes into one before the text is cut into tokens.
 constexpr size_t kMaxComposition = 4;
+// Prose has 4 bytes a token; longer texts than this are looked at before all of it is encoded.
+constexpr size_t kSampleBytesPerToken = 16;
+
+std::vector<std::string_view> TextsOf(const ChatPrompt& chat) {
+  std::vector<std::string_view> texts;
+  for (const ChatMessage& message : chat.messages) {
+    for (const ContentPart& part : message.parts) texts.push_back(part.text);
+  }
+  return texts;
+}
 
 Status CheckMessages(const ChatPrompt& chat, size_t num_images) {
   if (chat.messages.empty()) return InvalidArgument("messages is empty; it needs at least one");
@@ -79,15 +89,16 @@ Result<std::vector<int32_t>> PromptEncoder::Encode(const PromptInput& input,
 Result<std::vector<int32_t>> PromptEncoder::EncodeChat(const ChatPrompt& chat,
                                                        size_t num_images) const {
   LONGHAND_RETURN_IF_ERROR(CheckMessages(chat, num_images));
-  const std::string json = ChatTemplateInput(chat);
-  LONGHAND_RETURN_IF_ERROR(CheckSize(json));
-  LONGHAND_ASSIGN_OR_RETURN(const shim::RenderedChat rendered, chat_template_.Render(json));
+  LONGHAND_RETURN_IF_ERROR(CheckSize(TextsOf(chat)));
+  LONGHAND_ASSIGN_OR_RETURN(const shim::RenderedChat rendered,
+                            chat_template_.Render(ChatTemplateInput(chat)));
   if (!rendered.literal_known) LONGHAND_RETURN_IF_ERROR(CheckHarmless(tokenizer_, chat));
   return tokenizer_.EncodeAround(rendered.text, rendered.literal);
 }
 
 Result<std::vector<int32_t>> PromptEncoder::EncodeText(const TextPrompt& prompt) const {
-  LONGHAND_RETURN_IF_ERROR(CheckSize(prompt.text));
+  const std::string_view text = prompt.text;
+  LONGHAND_RETURN_IF_ERROR(CheckSize({&text, 1}));
   return tokenizer_.Encode(prompt.text, shim::ControlTokens::kParse);
 }
 
@@ -102,13 +113,28 @@ Result<std::vector<int32_t>> PromptEncoder::CheckTokens(const TokenPrompt& promp
   return prompt.token_ids;
 }
 
-// Refuses at once what cannot fit however it is encoded: tokenising it would cost seconds first.
-Status PromptEncoder::CheckSize(std::string_view text) const {
-  const size_t max_bytes =
-      static_cast<size_t>(limits_.max_model_len) * longest_token_bytes_ * kMaxComposition;
-  if (text.size() <= max_bytes) return OkStatus();
-  return InvalidArgument("the prompt has ", text.size(), " bytes; at most ", max_bytes,
-                         " can fit the context of ", limits_.max_model_len, " tokens");
+// Refuses early what cannot fit: to tokenise it would take seconds first, and gigabytes. The
+// beginning of a text has hardly more tokens than the whole, whose last word it may cut.
+Status PromptEncoder::CheckSize(std::span<const std::string_view> texts) const {
+  const size_t context = static_cast<size_t>(limits_.max_model_len);
+  const size_t max_bytes = context * longest_token_bytes_ * kMaxComposition;
+  const size_t sample_bytes = context * kSampleBytesPerToken;
+  size_t num_bytes = 0;
+  std::string sample;
+  for (const std::string_view text : texts) {
+    num_bytes += text.size();
+    sample += text.substr(0, sample_bytes - sample.size());
+  }
+  if (num_bytes > max_bytes) {
+    return InvalidArgument("the prompt has ", num_bytes, " bytes; at most ", max_bytes,
+                           " can fit the context of ", context, " tokens");
+  }
+  if (num_bytes <= sample_bytes) return OkStatus();
+  LONGHAND_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                            tokenizer_.Encode(sample, shim::ControlTokens::kPlainText));
+  if (ids.size() <= 2 * context) return OkStatus();
+  return InvalidArgument("the prompt has ", num_bytes, " bytes, of which the first ", sample_bytes,
+                         " alone are ", ids.size(), " tokens; the context holds ", context);
 }
 
 }  // namespace longhand::input

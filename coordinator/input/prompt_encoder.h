@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -36,7 +37,7 @@ class PromptEncoder {
   Result<std::vector<int32_t>> EncodeChat(const ChatPrompt& chat, size_t num_images) const;
   Result<std::vector<int32_t>> EncodeText(const TextPrompt& prompt) const;
   Result<std::vector<int32_t>> CheckTokens(const TokenPrompt& prompt) const;
-  Status CheckSize(std::string_view text) const;
+  Status CheckSize(std::span<const std::string_view> texts) const;
 
   const shim::Tokenizer& tokenizer_;
   const shim::ChatTemplate& chat_template_;

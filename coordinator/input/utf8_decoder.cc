@@ -10,8 +10,15 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 void Utf8Decoder::Append(std::string_view bytes, std::string& out) {
   for (const char c : bytes) {
     const uint8_t byte = static_cast<uint8_t>(c);
+    if (half_surrogate_) Finish(out);
     if (missing_ == 0) {
       Begin(byte, out);
+      continue;
+    }
+    if (held_ == "\xED" && byte >= 0xA0 && byte <= 0xBF) {
+      held_.clear();
+      missing_ = 0;
+      half_surrogate_ = true;
       continue;
     }
     if (byte < next_min_ || byte > next_max_) {
@@ -30,10 +37,11 @@ void Utf8Decoder::Append(std::string_view bytes, std::string& out) {
 }
 
 void Utf8Decoder::Finish(std::string& out) {
-  if (missing_ == 0) return;
-  out += kReplacement;
+  if (missing_ > 0) out += kReplacement;
+  if (half_surrogate_) (out += kReplacement) += kReplacement;
   held_.clear();
   missing_ = 0;
+  half_surrogate_ = false;
 }
 
 // Table 3-7 of the Unicode standard: overlong forms, surrogates and what lies beyond U+10FFFF are

@@ -21,8 +21,9 @@ class Utf8Decoder {
  private:
   void Begin(uint8_t lead, std::string& out);
 
-  std::string held_;  // the beginning of a character
-  int missing_ = 0;   // how many more bytes it needs
+  std::string held_;             // the beginning of a character
+  int missing_ = 0;              // how many more bytes it needs
+  bool half_surrogate_ = false;  // ED and A0..BF came last: two malformed parts
   // What the next byte may be; only a second byte is limited further than 80..BF.
   uint8_t next_min_ = 0x80;
   uint8_t next_max_ = 0xBF;

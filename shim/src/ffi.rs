@@ -1,6 +1,8 @@
 //! Memory and errors at the C boundary. The types mirror `longhand_shim.h` field for field.
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::cell::{Cell, RefCell};
+use std::panic::{catch_unwind, set_hook, take_hook, AssertUnwindSafe};
+use std::sync::Once;
 
 use crate::error::{Error, Result};
 
@@ -80,21 +82,42 @@ pub struct ByteRange {
     pub end: usize,
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Inside a guard a panic is an error like another: its place and message go to the caller and not
+/// to stderr.
+fn keep_quiet_in_guards() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let default = take_hook();
+        set_hook(Box::new(move |info| {
+            if GUARDED.get() {
+                LAST_PANIC.set(info.to_string());
+            } else {
+                default(info);
+            }
+        }));
+    });
+}
+
+/// What `body` returns, or the message of its panic.
+fn caught<T>(body: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    keep_quiet_in_guards();
+    let outer = GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(body));
+    GUARDED.set(outer);
+    outcome.map_err(|_| LAST_PANIC.take())
+}
+
 /// Runs `body`; turns an error or a panic into a code, and the message into `*message`.
 ///
 /// # Safety
 /// `message` must be null or writable.
 pub unsafe fn guard(message: *mut Owned<u8>, body: impl FnOnce() -> Result<()>) -> i32 {
-    let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        let what = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(Error::internal(format!(
-            "panic in the Rust library: {what}"
-        )))
-    });
+    let outcome = caught(body).unwrap_or_else(|panic| Err(of_panic(&panic)));
     match outcome {
         Ok(()) => 0,
         Err(error) => {
@@ -106,9 +129,19 @@ pub unsafe fn guard(message: *mut Owned<u8>, body: impl FnOnce() -> Result<()>) 
     }
 }
 
+/// The regex library panics where a match would take it too long; that is the text's doing.
+fn of_panic(panic: &str) -> Error {
+    if panic.contains("retry-limit-in-match") {
+        return Error::invalid(
+            "text cannot be tokenized: it has a run of over a million alike characters",
+        );
+    }
+    Error::internal(format!("the Rust library failed: {panic}"))
+}
+
 /// Drops without letting a panic out.
 pub fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(move || drop(value)));
+    let _ = caught(move || drop(value));
 }
 
 #[no_mangle]

@@ -124,6 +124,14 @@ TEST(Tokenizer, IdsOutsideTheVocabularyHaveNoBytes) {
   }
 }
 
+// The pre-tokenizer's pattern gives up on it.
+TEST(Tokenizer, AnEndlessRunOfSpacesIsRefused) {
+  const Tokenizer tokenizer = LoadTestTokenizer();
+  const auto ids = tokenizer.Encode(std::string(12 << 20, ' '), ControlTokens::kParse);
+  EXPECT_EQ(ids.status().code(), StatusCode::kInvalidArgument) << ids.status();
+  EXPECT_THAT(ids.status().message(), HasSubstr("run of over a million alike characters"));
+}
+
 TEST(Tokenizer, ThreadsMayShareOne) {
   const Tokenizer tokenizer = LoadTestTokenizer();
   const auto lines = ReadJsonLines(TokenizerData() / "cases.jsonl");
@@ -191,7 +199,8 @@ INSTANTIATE_TEST_SUITE_P(
               "model (type \"Oracle\")"},
         Fault{"tokenizer.json", "\"NFC\"", "\"NFX\"", StatusCode::kInvalidArgument,
               "normalizer (type \"NFX\")"},
-        Fault{"tokenizer.json", "(?!\\\\S)", "(?!\\\\S", StatusCode::kInvalidArgument, "unmatched parenthesis"},
+        Fault{"tokenizer.json", "(?!\\\\S)", "(?!\\\\S", StatusCode::kInvalidArgument,
+              "unmatched parenthesis"},
         Fault{"tokenizer.json", "\"id\": 1025", "\"id\": 4025", StatusCode::kInvalidArgument,
               "\"<|im_start|>\" has id 4025, but the vocabulary puts it at 1025"},
         Fault{"tokenizer.json", "\"dropout\": null", "\"dropout\": 0.1", StatusCode::kUnimplemented,

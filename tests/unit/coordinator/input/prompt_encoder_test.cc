@@ -106,6 +106,9 @@ TEST_F(PromptEncoderTest, APromptOverTheContextIsRefusedNamingBothNumbers) {
   EXPECT_THAT(Refusal(TextPrompt{text}), HasSubstr("4097 tokens; the context holds 4096"));
   EXPECT_THAT(Refusal(TextPrompt{std::string(10 << 20, 'x')}), HasSubstr("10485760 bytes"));
   EXPECT_THAT(Refusal(UserSays(std::string(10 << 20, 'x'))), HasSubstr("bytes; at most"));
+  EXPECT_THAT(Refusal(TextPrompt{std::string(100000, '7')}),
+              HasSubstr("100000 bytes, of which the first 65536 alone are 65536 tokens"));
+  EXPECT_THAT(Refusal(UserSays(std::string(100000, '7'))), HasSubstr("alone are 65536 tokens"));
 }
 
 // Such a template cannot be marked; text without "<" is harmless under it, other text is refused.

@@ -54,6 +54,15 @@ TEST(Utf8Decoder, AMalformedPartIsReplacedAsSoonAsItIsKnown) {
   EXPECT_EQ(ByteByByte("\xF0\x9F\x99"), (Deltas{"", "", "", kBad}));
 }
 
+// Recorded from Python's incremental decoder.
+TEST(Utf8Decoder, HalfASurrogateWaitsForTheNextByte) {
+  using Deltas = std::vector<std::string>;
+  EXPECT_EQ(ByteByByte("\xED\xA0\x80"), (Deltas{"", "", kBad + kBad + kBad, ""}));
+  EXPECT_EQ(ByteByByte("\xED\xBF\x41"), (Deltas{"", "", kBad + kBad + "A", ""}));
+  EXPECT_EQ(ByteByByte("\xED\xA0\xED\x9F\xBF"), (Deltas{"", "", kBad + kBad, "", "\uD7FF", ""}));
+  EXPECT_EQ(ByteByByte("\xED\xA0"), (Deltas{"", "", kBad + kBad}));
+}
+
 TEST(Utf8Decoder, BoundsOfEachLengthAreCharacters) {
   for (const char* text :
        {"\x7F", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
