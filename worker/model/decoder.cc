@@ -1,0 +1,268 @@
+#include "worker/model/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "worker/model/rope.h"
+
+namespace longhand::model {
+namespace {
+
+int64_t QkvWidth(const RankShard& shard, const ModelConfig& config) {
+  return (shard.heads.size() + 2 * shard.kv_heads.size()) * config.head_dim;
+}
+
+}  // namespace
+
+Decoder::Decoder(const ModelConfig& config,
+                 const ShardPlan& plan,
+                 const ModelWeights& weights,
+                 const DecoderSizes& sizes,
+                 kernels::Ops& ops)
+    : config_(config),
+      weights_(weights),
+      shard_(weights.shard),
+      tp_size_(plan.tp_size),
+      padded_vocab_rows_(plan.padded_vocab_rows),
+      sizes_(sizes),
+      ops_(ops) {
+  gather_rows_.reserve(static_cast<size_t>(sizes.max_logit_rows * tp_size_));
+}
+
+Result<std::unique_ptr<Decoder>> Decoder::Create(const ModelConfig& config,
+                                                 const ShardPlan& plan,
+                                                 const ModelWeights& weights,
+                                                 const DecoderSizes& sizes,
+                                                 kernels::Ops& ops) {
+  std::unique_ptr<Decoder> decoder(new Decoder(config, plan, weights, sizes, ops));
+  const Status status =
+      AllocateParts(ops, Parts(config, plan, weights.shard, sizes), &decoder->space_);
+  LONGHAND_RETURN_IF_ERROR(status.WithContext("decoder workspace"));
+  LONGHAND_RETURN_IF_ERROR(decoder->AllocateKvCache().WithContext("KV cache"));
+  const RopeFrequencies rope = ComputeRopeFrequencies(config.rope, config.head_dim);
+  decoder->attention_scaling_ = rope.attention_scaling;
+  LONGHAND_RETURN_IF_ERROR(ops.CopyToDevice(decoder->space_.inv_freq.view.data(),
+                                            rope.inv_freq.data(),
+                                            rope.inv_freq.size() * sizeof(float)));
+  LONGHAND_RETURN_IF_ERROR(ops.Synchronize());
+  return decoder;
+}
+
+std::vector<WorkspacePart<Decoder::Workspace>> Decoder::Parts(const ModelConfig& config,
+                                                              const ShardPlan& plan,
+                                                              const RankShard& shard,
+                                                              const DecoderSizes& sizes) {
+  const int64_t t = sizes.max_tokens;
+  const int64_t r = sizes.max_logit_rows;
+  const int64_t h = config.hidden_size;
+  const int64_t ffn = shard.ffn.size();
+  const int64_t query = shard.heads.size() * config.head_dim;
+  const int64_t half = config.head_dim / 2;
+  const int64_t padded = plan.padded_vocab_rows;
+  const int64_t shared_rows = plan.tp_size > 1 ? r : 0;
+  // Gathered rows are as long as all padded shards; the last one ends behind the last logit.
+  const int64_t logits = r * config.vocab_size + plan.tp_size * padded - config.vocab_size;
+  return {
+      {&Workspace::residual, sizes.activation, t, h},
+      {&Workspace::normed, sizes.activation, t, h},
+      {&Workspace::delta, sizes.activation, t, h},
+      {&Workspace::wide, sizes.activation, t, std::max(QkvWidth(shard, config), 2 * ffn)},
+      {&Workspace::mid, sizes.activation, t, std::max(query, ffn)},
+      {&Workspace::cos, DType::kF32, t, half},
+      {&Workspace::sin, DType::kF32, t, half},
+      {&Workspace::inv_freq, DType::kF32, half, 1},
+      {&Workspace::rows, DType::kI32, r, 1},
+      {&Workspace::sel_residual, sizes.activation, r, h},
+      {&Workspace::sel_delta, sizes.activation, r, h},
+      {&Workspace::local_logits, DType::kF32, shared_rows, padded},
+      {&Workspace::gathered, DType::kF32, shared_rows, plan.tp_size * padded},
+      {&Workspace::gather_rows, DType::kI32, shared_rows, plan.tp_size},
+      {&Workspace::logits, DType::kF32, logits, 1},
+  };
+}
+
+int64_t Decoder::WorkspaceBytes(const ModelConfig& config,
+                                const ShardPlan& plan,
+                                const RankShard& shard,
+                                const DecoderSizes& sizes) {
+  return SumParts(Parts(config, plan, shard, sizes));
+}
+
+Status Decoder::AllocateKvCache() {
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    LONGHAND_ASSIGN_OR_RETURN(DeviceTensor layer,
+                              AllocateTensor(ops_, sizes_.kv_dtype,
+                                             {2, sizes_.num_blocks, sizes_.block_size,
+                                              shard_.kv_heads.size(), config_.head_dim}));
+    kv_cache_.push_back(std::move(layer));
+  }
+  return OkStatus();
+}
+
+Status Decoder::Forward(const DecoderBatch& batch, comm::Communicator& communicator) {
+  num_tokens_ = batch.token_ids.dim(0);
+  LONGHAND_RETURN_IF_ERROR(Embed(batch, communicator));
+  kernels::MropeTableArgs rope{.positions = batch.positions,
+                               .inv_freq = Reshape(space_.inv_freq.view, {config_.head_dim / 2}),
+                               .attention_scaling = attention_scaling_,
+                               .cos = Rows(space_.cos, config_.head_dim / 2),
+                               .sin = Rows(space_.sin, config_.head_dim / 2)};
+  std::copy_n(config_.rope.mrope_section.begin(), 3, rope.section);
+  LONGHAND_RETURN_IF_ERROR(ops_.MropeTable(rope));
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    LONGHAND_RETURN_IF_ERROR(RunLayer(i, batch, communicator));
+  }
+  return OkStatus();
+}
+
+Status Decoder::Embed(const DecoderBatch& batch, comm::Communicator& communicator) {
+  const TensorView residual = Rows(space_.residual, config_.hidden_size);
+  LONGHAND_RETURN_IF_ERROR(ops_.Embedding({.ids = batch.token_ids,
+                                           .table = weights_.embedding.view,
+                                           .first_id = shard_.vocab.begin,
+                                           .out = residual}));
+  // One rank has each row and the others zeros: the sum is exact.
+  if (tp_size_ > 1) LONGHAND_RETURN_IF_ERROR(communicator.AllReduceSum(residual));
+  if (!batch.image_rows.empty()) {
+    const TensorView embeddings =
+        Reshape(space_.normed.view, {batch.image_rows.dim(0), config_.hidden_size});
+    LONGHAND_RETURN_IF_ERROR(
+        ops_.GatherRows({.x = batch.encoder_cache, .rows = batch.cache_rows, .out = embeddings}));
+    LONGHAND_RETURN_IF_ERROR(
+        ops_.ScatterRows({.x = embeddings, .rows = batch.image_rows, .out = residual}));
+  }
+  return Observe(observer_, ops_, "lm/embeds", residual);
+}
+
+Status Decoder::RunLayer(int64_t layer_idx,
+                         const DecoderBatch& batch,
+                         comm::Communicator& communicator) {
+  const LayerWeights& layer = weights_.layers[layer_idx];
+  const TensorView residual = Rows(space_.residual, config_.hidden_size);
+  const TensorView delta = Rows(space_.delta, config_.hidden_size);
+  const TensorView normed = Rows(space_.normed, config_.hidden_size);
+  // Before the first layer nothing is pending: the residual itself is normed.
+  const bool first = layer_idx == 0;
+  LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = first ? residual : delta,
+                                         .residual = first ? TensorView() : residual,
+                                         .weight = layer.input_norm.view,
+                                         .eps = config_.rms_norm_eps,
+                                         .out = normed}));
+  LONGHAND_RETURN_IF_ERROR(Attention(layer_idx, batch, communicator));
+  LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = delta,
+                                         .residual = residual,
+                                         .weight = layer.post_attention_norm.view,
+                                         .eps = config_.rms_norm_eps,
+                                         .out = normed}));
+  LONGHAND_RETURN_IF_ERROR(Mlp(layer, communicator));
+  if (!observer_) return OkStatus();
+  return Observe(observer_, ops_, "lm/layer" + std::to_string(layer_idx), residual, delta);
+}
+
+Status Decoder::Attention(int64_t layer_idx,
+                          const DecoderBatch& batch,
+                          comm::Communicator& communicator) {
+  const LayerWeights& layer = weights_.layers[layer_idx];
+  const int64_t heads = shard_.heads.size();
+  const int64_t head_dim = config_.head_dim;
+  const TensorView qkv = Rows(space_.wide, QkvWidth(shard_, config_));
+  const TensorView query = Reshape(space_.mid.view, {num_tokens_, heads, head_dim});
+  const TensorView attended = Reshape(space_.normed.view, {num_tokens_, heads, head_dim});
+  const TensorView delta = Rows(space_.delta, config_.hidden_size);
+  LONGHAND_RETURN_IF_ERROR(ops_.Linear(
+      {.x = Rows(space_.normed, config_.hidden_size), .weight = layer.qkv.get(), .out = qkv}));
+  LONGHAND_RETURN_IF_ERROR(ops_.QkvRopeWrite({.qkv = qkv,
+                                              .bias = layer.qkv_bias.view,
+                                              .cos = Rows(space_.cos, head_dim / 2),
+                                              .sin = Rows(space_.sin, head_dim / 2),
+                                              .slot_mapping = batch.slot_mapping,
+                                              .query = query,
+                                              .kv_cache = kv_cache_[layer_idx].view}));
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.PagedAttention({.query = query,
+                           .kv_cache = kv_cache_[layer_idx].view,
+                           .block_table = batch.block_table,
+                           .cu_query_lens = batch.cu_query_lens,
+                           .context_len = batch.context_len,
+                           .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
+                           .out = attended}));
+  LONGHAND_RETURN_IF_ERROR(ops_.Linear(
+      {.x = Rows(space_.normed, heads * head_dim), .weight = layer.o.get(), .out = delta}));
+  return tp_size_ > 1 ? communicator.AllReduceSum(delta) : OkStatus();
+}
+
+Status Decoder::Mlp(const LayerWeights& layer, comm::Communicator& communicator) {
+  const int64_t ffn = shard_.ffn.size();
+  const TensorView gate_up = Rows(space_.wide, 2 * ffn);
+  const TensorView mid = Rows(space_.mid, ffn);
+  const TensorView delta = Rows(space_.delta, config_.hidden_size);
+  LONGHAND_RETURN_IF_ERROR(ops_.Linear({.x = Rows(space_.normed, config_.hidden_size),
+                                        .weight = layer.gate_up.get(),
+                                        .out = gate_up}));
+  LONGHAND_RETURN_IF_ERROR(ops_.SwiGlu({.gate_up = gate_up, .out = mid}));
+  LONGHAND_RETURN_IF_ERROR(ops_.Linear({.x = mid, .weight = layer.down.get(), .out = delta}));
+  return tp_size_ > 1 ? communicator.AllReduceSum(delta) : OkStatus();
+}
+
+Result<TensorView> Decoder::Logits(const std::vector<int32_t>& rows,
+                                   comm::Communicator& communicator) {
+  const auto num_rows = static_cast<int64_t>(rows.size());
+  LONGHAND_CHECK(num_rows > 0 && num_rows <= sizes_.max_logit_rows) << num_rows;
+  const TensorView row_ids = Reshape(space_.rows.view, {num_rows});
+  LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(row_ids.data(), rows.data(), row_ids.num_bytes()));
+  const TensorView residual = Reshape(space_.sel_residual.view, {num_rows, config_.hidden_size});
+  const TensorView delta = Reshape(space_.sel_delta.view, {num_rows, config_.hidden_size});
+  LONGHAND_RETURN_IF_ERROR(ops_.GatherRows(
+      {.x = Rows(space_.residual, config_.hidden_size), .rows = row_ids, .out = residual}));
+  LONGHAND_RETURN_IF_ERROR(ops_.GatherRows(
+      {.x = Rows(space_.delta, config_.hidden_size), .rows = row_ids, .out = delta}));
+  LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = delta,
+                                         .residual = residual,
+                                         .weight = weights_.final_norm.view,
+                                         .eps = config_.rms_norm_eps,
+                                         .out = delta}));
+  LONGHAND_RETURN_IF_ERROR(Observe(observer_, ops_, "lm/final_norm", delta));
+  const TensorView local = tp_size_ > 1 ? space_.local_logits.view : space_.logits.view;
+  LONGHAND_RETURN_IF_ERROR(ops_.Linear({.x = delta,
+                                        .weight = weights_.head.get(),
+                                        .out = Reshape(local, {num_rows, padded_vocab_rows_})}));
+  if (tp_size_ > 1) LONGHAND_RETURN_IF_ERROR(GatherLogits(num_rows, communicator));
+  const TensorView logits = Reshape(space_.logits.view, {num_rows, config_.vocab_size});
+  LONGHAND_RETURN_IF_ERROR(Observe(observer_, ops_, "lm/logits", logits));
+  return logits;
+}
+
+// From [rows, V] on each rank to [rows, vocab_size] on all.
+Status Decoder::GatherLogits(int64_t num_rows, comm::Communicator& communicator) {
+  const TensorView local = Reshape(space_.local_logits.view, {num_rows, padded_vocab_rows_});
+  const bool padded = tp_size_ * padded_vocab_rows_ != config_.vocab_size;
+  if (padded || num_rows == 1) {
+    // Row by row: the padding at the end of a row is overwritten by the next one.
+    for (int64_t row = 0; row < num_rows; ++row) {
+      auto* to = space_.logits.view.as<float>() + row * config_.vocab_size;
+      LONGHAND_RETURN_IF_ERROR(communicator.AllGather(
+          local.Slice(row, 1), TensorView(to, DType::kF32, {tp_size_, 1, padded_vocab_rows_})));
+    }
+    return OkStatus();
+  }
+  const TensorView gathered =
+      Reshape(space_.gathered.view, {tp_size_ * num_rows, padded_vocab_rows_});
+  LONGHAND_RETURN_IF_ERROR(communicator.AllGather(local, gathered));
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());  // the rows of the call before are on the device
+  gather_rows_.clear();
+  for (int64_t row = 0; row < num_rows; ++row) {
+    for (int64_t rank = 0; rank < tp_size_; ++rank) {
+      gather_rows_.push_back(static_cast<int32_t>(rank * num_rows + row));
+    }
+  }
+  const TensorView order = Reshape(space_.gather_rows.view, {tp_size_ * num_rows});
+  LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(order.data(), gather_rows_.data(), order.num_bytes()));
+  return ops_.GatherRows(
+      {.x = gathered,
+       .rows = order,
+       .out = Reshape(space_.logits.view, {tp_size_ * num_rows, padded_vocab_rows_})});
+}
+
+}  // namespace longhand::model

@@ -1,0 +1,121 @@
+// Decoder: the language model of one rank, over Ops and Communicator only.
+//
+// Heads, ffn columns and vocabulary rows are this rank's; two all-reduces a layer join the partial
+// sums, so that the residual stream has the same bits on every rank. Executor thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "common/config/model_config.h"
+#include "common/config/shard_plan.h"
+#include "common/status.h"
+#include "kernels/ops.h"
+#include "worker/comm/communicator.h"
+#include "worker/model/device_tensor.h"
+#include "worker/model/observer.h"
+#include "worker/model/weights.h"
+#include "worker/model/workspace.h"
+
+namespace longhand::model {
+
+// One step's tokens, on the device. T tokens, S sequences, M tokens that stand for image units.
+struct DecoderBatch {
+  TensorView token_ids;      // [T] i32
+  TensorView positions;      // [T, 3] i32
+  TensorView slot_mapping;   // [T] i64
+  TensorView block_table;    // [S, max_blocks] i32
+  TensorView cu_query_lens;  // [S + 1] i32
+  TensorView context_len;    // [S] i32
+  TensorView image_rows;     // [M] i32: tokens that take an image embedding, or empty
+  TensorView cache_rows;     // [M] i32: which row of the encoder cache each takes, or empty
+  TensorView encoder_cache;  // [rows, hidden] A
+};
+
+struct DecoderSizes {
+  int64_t max_tokens = 0;      // T
+  int64_t max_logit_rows = 0;  // of one call of Logits()
+  int64_t num_blocks = 0;
+  int64_t block_size = 0;
+  DType activation = DType::kF32;
+  DType kv_dtype = DType::kF32;
+};
+
+class Decoder {
+ public:
+  // All memory, the KV cache included, is taken here. Weights and Ops must outlive the decoder.
+  static Result<std::unique_ptr<Decoder>> Create(const ModelConfig& config,
+                                                 const ShardPlan& plan,
+                                                 const ModelWeights& weights,
+                                                 const DecoderSizes& sizes,
+                                                 kernels::Ops& ops);
+  static int64_t WorkspaceBytes(const ModelConfig& config,
+                                const ShardPlan& plan,
+                                const RankShard& shard,
+                                const DecoderSizes& sizes);
+
+  // Runs all layers over the batch and keeps the last hidden states for Logits().
+  Status Forward(const DecoderBatch& batch, comm::Communicator& communicator);
+  // Logits after the tokens at `rows` (host, within the last batch, at most max_logit_rows), on
+  // every rank: [rows, vocab_size] f32, valid until the next call.
+  Result<TensorView> Logits(const std::vector<int32_t>& rows, comm::Communicator& communicator);
+
+  void SetObserver(Observer observer) { observer_ = std::move(observer); }
+
+ private:
+  // T = max_tokens, R = max_logit_rows, h = hidden, V = padded_vocab_rows, A = activation dtype.
+  struct Workspace {
+    DeviceTensor residual;      // [T, h] A
+    DeviceTensor normed;        // [T, h] A: also attention's output and gathered embeddings
+    DeviceTensor delta;         // [T, h] A: the branch not yet added to the residual
+    DeviceTensor wide;          // [T, max(qkv, 2 ffn)] A
+    DeviceTensor mid;           // [T, max(query, ffn)] A
+    DeviceTensor cos;           // [T, D / 2] f32
+    DeviceTensor sin;           // [T, D / 2] f32
+    DeviceTensor inv_freq;      // [D / 2] f32
+    DeviceTensor rows;          // [R] i32
+    DeviceTensor sel_residual;  // [R, h] A
+    DeviceTensor sel_delta;     // [R, h] A
+    DeviceTensor local_logits;  // [R, V] f32; nothing at TP 1
+    DeviceTensor gathered;      // [TP, R, V] f32; nothing at TP 1
+    DeviceTensor gather_rows;   // [R * TP] i32; nothing at TP 1
+    DeviceTensor logits;        // [R, vocab_size] f32, and room for the padding behind the last row
+  };
+
+  Decoder(const ModelConfig& config,
+          const ShardPlan& plan,
+          const ModelWeights& weights,
+          const DecoderSizes& sizes,
+          kernels::Ops& ops);
+
+  static std::vector<WorkspacePart<Workspace>> Parts(const ModelConfig& config,
+                                                     const ShardPlan& plan,
+                                                     const RankShard& shard,
+                                                     const DecoderSizes& sizes);
+  Status AllocateKvCache();
+  Status Embed(const DecoderBatch& batch, comm::Communicator& communicator);
+  Status RunLayer(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
+  Status Attention(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
+  Status Mlp(const LayerWeights& layer, comm::Communicator& communicator);
+  Status GatherLogits(int64_t num_rows, comm::Communicator& communicator);
+  TensorView Rows(const DeviceTensor& tensor, int64_t width) const {
+    return Reshape(tensor.view, {num_tokens_, width});
+  }
+
+  const ModelConfig config_;
+  const ModelWeights& weights_;
+  const RankShard& shard_;
+  const int64_t tp_size_;
+  const int64_t padded_vocab_rows_;
+  const DecoderSizes sizes_;
+  kernels::Ops& ops_;
+  Observer observer_;
+  float attention_scaling_ = 1.0f;
+  Workspace space_;
+  std::vector<DeviceTensor> kv_cache_;  // a layer: [2, num_blocks, block_size, K, D] KV
+  int64_t num_tokens_ = 0;              // of the last batch
+  std::vector<int32_t> gather_rows_;    // on its way to the device
+};
+
+}  // namespace longhand::model

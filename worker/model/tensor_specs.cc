@@ -1,0 +1,107 @@
+#include "worker/model/tensor_specs.h"
+
+#include <functional>
+#include <set>
+#include <string_view>
+
+namespace longhand::model {
+namespace {
+
+using Specs = std::vector<TensorSpec>;
+
+void AddLinear(Specs* specs, const std::string& name, int64_t out, int64_t in, bool bias) {
+  specs->push_back({name + ".weight", {out, in}});
+  if (bias) specs->push_back({name + ".bias", {out}});
+}
+
+void AddTextLayer(Specs* specs, const ModelConfig& config, const std::string& prefix) {
+  const int64_t hidden = config.hidden_size;
+  const int64_t query = config.num_heads * config.head_dim;
+  const int64_t kv = config.num_kv_heads * config.head_dim;
+  specs->push_back({prefix + "input_layernorm.weight", {hidden}});
+  AddLinear(specs, prefix + "self_attn.q_proj", query, hidden, true);
+  AddLinear(specs, prefix + "self_attn.k_proj", kv, hidden, true);
+  AddLinear(specs, prefix + "self_attn.v_proj", kv, hidden, true);
+  AddLinear(specs, prefix + "self_attn.o_proj", hidden, query, false);
+  specs->push_back({prefix + "post_attention_layernorm.weight", {hidden}});
+  AddLinear(specs, prefix + "mlp.gate_proj", config.intermediate_size, hidden, false);
+  AddLinear(specs, prefix + "mlp.up_proj", config.intermediate_size, hidden, false);
+  AddLinear(specs, prefix + "mlp.down_proj", hidden, config.intermediate_size, false);
+}
+
+void AddVisionBlock(Specs* specs, const VisionConfig& vision, const std::string& prefix) {
+  const int64_t hidden = vision.hidden_size;
+  specs->push_back({prefix + "norm1.weight", {hidden}});
+  specs->push_back({prefix + "norm2.weight", {hidden}});
+  AddLinear(specs, prefix + "attn.qkv", 3 * hidden, hidden, true);
+  AddLinear(specs, prefix + "attn.proj", hidden, hidden, true);
+  AddLinear(specs, prefix + "mlp.gate_proj", vision.intermediate_size, hidden, true);
+  AddLinear(specs, prefix + "mlp.up_proj", vision.intermediate_size, hidden, true);
+  AddLinear(specs, prefix + "mlp.down_proj", hidden, vision.intermediate_size, true);
+}
+
+// What other programs save beside the weights, without a meaning here: computed tables, and a copy
+// of the embedding where the head is tied to it.
+bool IsIgnored(std::string_view name, const ModelConfig& config) {
+  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_pos_emb.inv_freq") ||
+         (config.tie_word_embeddings && name == "lm_head.weight");
+}
+
+std::string ShapeToString(const std::vector<int64_t>& shape) {
+  std::string out = "[";
+  for (size_t i = 0; i < shape.size(); ++i) out += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  return out + "]";
+}
+
+}  // namespace
+
+std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) {
+  Specs specs;
+  const VisionConfig& vision = config.vision;
+  specs.push_back({"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}});
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    AddTextLayer(&specs, config, "model.layers." + std::to_string(i) + ".");
+  }
+  specs.push_back({"model.norm.weight", {config.hidden_size}});
+  if (!config.tie_word_embeddings) {
+    specs.push_back({"lm_head.weight", {config.vocab_size, config.hidden_size}});
+  }
+  specs.push_back(
+      {"visual.patch_embed.proj.weight",
+       {vision.hidden_size, 3, vision.temporal_patch_size, vision.patch_size, vision.patch_size}});
+  for (int64_t i = 0; i < vision.depth; ++i) {
+    AddVisionBlock(&specs, vision, "visual.blocks." + std::to_string(i) + ".");
+  }
+  const int64_t merged = vision.hidden_size * vision.spatial_merge_size * vision.spatial_merge_size;
+  specs.push_back({"visual.merger.ln_q.weight", {vision.hidden_size}});
+  AddLinear(&specs, "visual.merger.mlp.0", merged, merged, true);
+  AddLinear(&specs, "visual.merger.mlp.2", vision.out_hidden_size, merged, true);
+  return specs;
+}
+
+Status CheckTensors(const Checkpoint& checkpoint, const ModelConfig& config) {
+  std::set<std::string, std::less<>> known;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    const CheckpointTensor* tensor = checkpoint.Find(spec.name);
+    if (tensor == nullptr) {
+      const bool head = spec.name == "lm_head.weight";
+      return InvalidArgument("the checkpoint in ", config.directory.string(), " has no tensor ",
+                             spec.name, "; expected one of shape ", ShapeToString(spec.shape),
+                             head ? ", as tie_word_embeddings is false in config.json" : "");
+    }
+    if (tensor->shape != spec.shape) {
+      return InvalidArgument(tensor->file, ": tensor ", tensor->name_in_file, " is ",
+                             ToString(*tensor), "; expected the shape ", ShapeToString(spec.shape),
+                             " that config.json asks for");
+    }
+    known.insert(spec.name);
+  }
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (known.contains(name) || IsIgnored(name, config)) continue;
+    return InvalidArgument(tensor.file, ": tensor ", tensor.name_in_file, " ", ToString(tensor),
+                           " belongs to no part of the model that config.json describes");
+  }
+  return OkStatus();
+}
+
+}  // namespace longhand::model

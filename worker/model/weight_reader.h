@@ -1,0 +1,71 @@
+// WeightReader: from slices of checkpoint tensors to weights in an Ops' memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/config/shard_plan.h"
+#include "common/status.h"
+#include "kernels/ops.h"
+#include "worker/model/checkpoint.h"
+#include "worker/model/device_tensor.h"
+
+namespace longhand::model {
+
+// Called with the bytes of this rank's weights that are ready, and of all of them.
+using LoadProgress = std::function<void(int64_t done, int64_t total)>;
+
+// Rows and columns of one tensor, seen as a matrix [first dimension, all others]. An empty range
+// means all.
+struct TensorSlice {
+  std::string name;
+  IndexRange rows = {};
+  IndexRange columns = {};
+};
+
+// Reads only what the slices name, through one staging buffer that is as large as the largest
+// fused matrix. The tensors must have been checked (CheckTensors).
+class WeightReader {
+ public:
+  WeightReader(const Checkpoint& checkpoint,
+               DType weight_dtype,
+               int64_t total_bytes,
+               kernels::Ops& ops,
+               const LoadProgress& progress)
+      : checkpoint_(checkpoint),
+        weight_dtype_(weight_dtype),
+        total_bytes_(total_bytes),
+        ops_(ops),
+        progress_(progress) {}
+
+  // The slices one below the other, with rows of zeros up to `padded_rows`.
+  Result<std::unique_ptr<kernels::PackedLinear>> Linear(const std::vector<TensorSlice>& slices,
+                                                        int64_t padded_rows = 0);
+  // [rows, columns] in the weight dtype, not packed.
+  Result<DeviceTensor> Matrix(const TensorSlice& slice);
+  // The slices one after the other, in f32.
+  Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices);
+
+  int64_t done_bytes() const { return done_bytes_; }
+
+ private:
+  // [rows, columns] in `dtype`: the file's own memory where nothing needs to change, otherwise the
+  // staging buffer.
+  Result<TensorView> Stage(const std::vector<TensorSlice>& slices,
+                           int64_t padded_rows,
+                           DType dtype);
+  void Finish(const std::vector<TensorSlice>& slices, int64_t bytes);
+
+  const Checkpoint& checkpoint_;
+  const DType weight_dtype_;
+  const int64_t total_bytes_;
+  kernels::Ops& ops_;
+  const LoadProgress& progress_;
+  std::vector<char> staging_;
+  int64_t done_bytes_ = 0;
+};
+
+}  // namespace longhand::model

@@ -1,0 +1,397 @@
+#include "worker/runner/model_runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "common/thread_checker.h"
+#include "worker/model/checkpoint.h"
+#include "worker/model/decoder.h"
+#include "worker/model/vision_encoder.h"
+#include "worker/runner/device_batch.h"
+#include "worker/runner/image_store.h"
+#include "worker/runner/plan_check.h"
+#include "worker/runner/sequence_state.h"
+#include "worker/runner/timed_communicator.h"
+#include "worker/runner/token_sampler.h"
+
+namespace longhand::runner {
+namespace {
+
+// Scoring a prompt needs logits of all its rows; fewer at once would be many collectives.
+constexpr int64_t kMinLogitRows = 16;
+
+int64_t MaxLogitRows(const RunnerConfig& config) {
+  return std::max(config.max_num_seqs, kMinLogitRows);
+}
+
+PlanLimits LimitsOf(const RunnerConfig& config, int32_t tp_size) {
+  return {.num_blocks = config.num_blocks,
+          .block_size = config.block_size,
+          .max_num_batched_tokens = config.max_num_batched_tokens,
+          .max_num_seqs = config.max_num_seqs,
+          .max_model_len = config.max_model_len,
+          .vocab_size = config.model.vocab_size,
+          .encoder_cache_tokens = config.encoder_cache_tokens,
+          .vision_depth = static_cast<int32_t>(config.model.vision.depth),
+          .tp_size = tp_size};
+}
+
+model::DecoderSizes SizesOf(const RunnerConfig& config, DType activation) {
+  return {.max_tokens = config.max_num_batched_tokens,
+          .max_logit_rows = MaxLogitRows(config),
+          .num_blocks = config.num_blocks,
+          .block_size = config.block_size,
+          .activation = activation,
+          .kv_dtype = config.kv_dtype};
+}
+
+Status CheckConfig(const RunnerConfig& config) {
+  const struct {
+    const char* name;
+    int64_t value;
+    int64_t min;
+    int64_t max;
+  } numbers[] = {
+      {"num_blocks", config.num_blocks, 1, INT32_MAX},
+      {"block_size", config.block_size, 1, 256},
+      {"max_num_batched_tokens", config.max_num_batched_tokens, 1, 1 << 20},
+      {"max_num_seqs", config.max_num_seqs, 1, config.max_num_batched_tokens},
+      {"max_model_len", config.max_model_len, 1, config.model.max_position_embeddings},
+      {"encoder_cache_tokens", config.encoder_cache_tokens, 0, INT32_MAX},
+      {"image_bytes", config.image_bytes, 0, INT64_MAX},
+      {"max_patches_per_image", config.max_patches_per_image, 0, 1 << 24},
+  };
+  for (const auto& number : numbers) {
+    if (number.value >= number.min && number.value <= number.max) continue;
+    return InvalidArgument(number.name, " is ", number.value, "; it must be from ", number.min,
+                           " to ", number.max);
+  }
+  for (const DType dtype : {config.dtype, config.kv_dtype}) {
+    if (dtype == DType::kF32 || dtype == DType::kBf16) continue;
+    return InvalidArgument("the dtype is ", DTypeName(dtype), "; it must be float32 or bfloat16");
+  }
+  return OkStatus();
+}
+
+class ModelRunnerImpl final : public ModelRunner {
+ public:
+  ModelRunnerImpl(const RunnerConfig& config, kernels::Ops& ops, comm::Communicator& communicator)
+      : config_(config),
+        limits_(LimitsOf(config, communicator.size())),
+        rank_(communicator.rank()),
+        ops_(ops),
+        communicator_(&communicator),
+        images_(config.image_bytes),
+        in_hand_(static_cast<size_t>(communicator.size())) {}
+
+  Status Load(const model::LoadProgress& progress);
+
+  Status PutImage(const ContentHash& hash,
+                  int32_t height,
+                  int32_t width,
+                  std::span<const uint8_t> pixels) override;
+  StepResult Execute(const StepPlan& plan) override;
+  Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) override;
+  const model::MemoryBudget& memory() const override { return memory_; }
+  void SetObserver(model::Observer observer) override;
+
+ private:
+  Status CheckNumber(const StepPlan& plan) const;
+  Status Run(const StepPlan& plan,
+             TimedCommunicator& communicator,
+             std::vector<SequenceResult>* results);
+  void Forget(const StepPlan& plan);
+  Status EncodeImages(const StepPlan& plan, comm::Communicator& communicator);
+  Status EncodeImage(const EncodeImageItem& item);
+  TensorView CacheRows(const EncodeImageItem& item) const;
+  Status SampleChunks(const StepPlan& plan,
+                      comm::Communicator& communicator,
+                      std::vector<SequenceResult>* results);
+  Status ScoreChunks(const StepPlan& plan,
+                     comm::Communicator& communicator,
+                     std::vector<SequenceResult>* results);
+
+  const RunnerConfig config_;
+  const PlanLimits limits_;
+  const int32_t rank_;
+  kernels::Ops& ops_;
+  comm::Communicator* communicator_;
+  const ThreadChecker executor_;
+
+  model::ModelWeights weights_;
+  std::unique_ptr<model::Decoder> decoder_;
+  std::unique_ptr<model::VisionEncoder> encoder_;  // null: no images
+  model::DeviceTensor encoder_cache_;              // [encoder_cache_tokens, hidden] A
+  std::unique_ptr<DeviceBatch> batch_;
+  std::unique_ptr<TokenSampler> sampler_;
+  model::MemoryBudget memory_;
+
+  int64_t epoch_ = 0;
+  int64_t last_step_ = 0;
+  SequenceStates sequences_;
+  ImageStore images_;
+  std::vector<ImageInHand> in_hand_;  // [tp_size]
+};
+
+Status ModelRunnerImpl::Load(const model::LoadProgress& progress) {
+  executor_.Check();
+  LONGHAND_RETURN_IF_ERROR(CheckConfig(config_));
+  const DType activation = ops_.ActivationDType(config_.dtype);
+  ShardPlan plan;
+  {
+    // The files are unmapped as soon as the weights are in place.
+    LONGHAND_ASSIGN_OR_RETURN(const model::Checkpoint checkpoint,
+                              model::Checkpoint::Open(config_.model.directory));
+    LONGHAND_ASSIGN_OR_RETURN(
+        plan, PlanShards(config_.model, limits_.tp_size,
+                         model::WeightDTypeOf(checkpoint, config_.dtype), config_.kv_dtype));
+    LONGHAND_ASSIGN_OR_RETURN(weights_,
+                              model::LoadWeights(checkpoint, config_.model, limits_.tp_size, rank_,
+                                                 config_.dtype, ops_, progress));
+  }
+  LONGHAND_ASSIGN_OR_RETURN(decoder_, model::Decoder::Create(config_.model, plan, weights_,
+                                                             SizesOf(config_, activation), ops_));
+  if (config_.encoder_cache_tokens > 0) {
+    LONGHAND_ASSIGN_OR_RETURN(
+        encoder_, model::VisionEncoder::Create(config_.model, weights_.vision, activation,
+                                               config_.max_patches_per_image, ops_));
+    LONGHAND_ASSIGN_OR_RETURN(encoder_cache_, model::AllocateTensor(ops_, activation,
+                                                                    {config_.encoder_cache_tokens,
+                                                                     config_.model.hidden_size}));
+  }
+  LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, ops_));
+  LONGHAND_ASSIGN_OR_RETURN(sampler_, TokenSampler::Create(MaxLogitRows(config_), ops_));
+  memory_ = PlanMemory(config_, plan, rank_, activation);
+  return OkStatus();
+}
+
+Status ModelRunnerImpl::PutImage(const ContentHash& hash,
+                                 int32_t height,
+                                 int32_t width,
+                                 std::span<const uint8_t> pixels) {
+  if (encoder_ == nullptr) return FailedPrecondition("this worker has no room for images");
+  LONGHAND_RETURN_IF_ERROR(encoder_->CheckSize(height, width));
+  const int64_t bytes = int64_t{height} * width * 3;
+  if (static_cast<int64_t>(pixels.size()) != bytes) {
+    return InvalidArgument("an image of ", height, " x ", width, " pixels came with ",
+                           pixels.size(), " bytes; it has ", bytes);
+  }
+  return images_.Put(hash, height, width, pixels);
+}
+
+Status ModelRunnerImpl::CheckNumber(const StepPlan& plan) const {
+  if (plan.epoch != epoch_) {
+    return FailedPrecondition("the plan is of epoch ", plan.epoch, "; this is epoch ", epoch_);
+  }
+  if (plan.step != last_step_ + 1) {
+    return FailedPrecondition("the plan is of step ", plan.step, "; the next one is ",
+                              last_step_ + 1);
+  }
+  return OkStatus();
+}
+
+StepResult ModelRunnerImpl::Execute(const StepPlan& plan) {
+  executor_.Check();
+  const auto begin = std::chrono::steady_clock::now();
+  TimedCommunicator communicator(*communicator_);
+  StepResult result{.epoch = plan.epoch, .step = plan.step, .rank = rank_};
+  result.status = CheckNumber(plan);
+  if (result.status.ok()) {
+    result.status = CheckPlan(plan, {.limits = limits_,
+                                     .sequences = sequences_,
+                                     .images = images_,
+                                     .in_hand = in_hand_,
+                                     .encoder = encoder_.get()});
+  }
+  if (result.status.ok()) {
+    last_step_ = plan.step;
+    result.status = Run(plan, communicator, &result.sequences);
+  }
+  if (rank_ != 0 || !result.status.ok()) result.sequences.clear();
+  result.communicate_us = communicator.elapsed_us();
+  result.execute_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                          std::chrono::steady_clock::now() - begin)
+                          .count();
+  return result;
+}
+
+Status ModelRunnerImpl::Run(const StepPlan& plan,
+                            TimedCommunicator& communicator,
+                            std::vector<SequenceResult>* results) {
+  Forget(plan);
+  LONGHAND_RETURN_IF_ERROR(EncodeImages(plan, communicator));
+  if (plan.chunks.empty()) return ops_.Synchronize();
+  for (const SequenceChunk& chunk : plan.chunks) {
+    ApplyChunk(chunk, &sequences_);
+    results->push_back({.sequence_id = chunk.sequence_id});
+  }
+  LONGHAND_ASSIGN_OR_RETURN(const model::DecoderBatch batch,
+                            batch_->Build(plan, sequences_, encoder_cache_.view));
+  LONGHAND_RETURN_IF_ERROR(decoder_->Forward(batch, communicator));
+  LONGHAND_RETURN_IF_ERROR(SampleChunks(plan, communicator, results));
+  LONGHAND_RETURN_IF_ERROR(ScoreChunks(plan, communicator, results));
+  return ops_.Synchronize();
+}
+
+void ModelRunnerImpl::Forget(const StepPlan& plan) {
+  for (const int64_t id : plan.released_sequences) sequences_.erase(id);
+  for (const ContentHash& hash : plan.released_images) {
+    images_.Remove(hash);
+    for (ImageInHand& hand : in_hand_) {
+      if (hand.image == hash) hand = {};
+    }
+  }
+}
+
+// Every rank first encodes its own images, so that they run side by side; then the finished ones
+// are passed round in the order of the plan.
+Status ModelRunnerImpl::EncodeImages(const StepPlan& plan, comm::Communicator& communicator) {
+  for (const EncodeImageItem& item : plan.images) {
+    const bool finished = item.layer_end == limits_.vision_depth;
+    in_hand_[static_cast<size_t>(item.rank)] = {item.image, finished ? 0 : item.layer_end};
+    if (item.rank == rank_) LONGHAND_RETURN_IF_ERROR(EncodeImage(item));
+  }
+  for (const EncodeImageItem& item : plan.images) {
+    if (item.layer_end != limits_.vision_depth) continue;
+    LONGHAND_RETURN_IF_ERROR(communicator.Broadcast(CacheRows(item), item.rank));
+  }
+  return OkStatus();
+}
+
+Status ModelRunnerImpl::EncodeImage(const EncodeImageItem& item) {
+  const ImageStore::Image* image = images_.Find(item.image);
+  if (item.layer_begin == 0) {
+    LONGHAND_RETURN_IF_ERROR(encoder_->Begin(image->pixels.data(), image->height, image->width));
+  }
+  LONGHAND_RETURN_IF_ERROR(encoder_->RunBlocks(item.layer_begin, item.layer_end));
+  if (item.layer_end < limits_.vision_depth) return OkStatus();
+  return encoder_->Finish(CacheRows(item));
+}
+
+TensorView ModelRunnerImpl::CacheRows(const EncodeImageItem& item) const {
+  const ImageStore::Image* image = images_.Find(item.image);
+  return encoder_cache_.view.Slice(item.cache_row,
+                                   encoder_->NumTokens(image->height, image->width));
+}
+
+Status ModelRunnerImpl::SampleChunks(const StepPlan& plan,
+                                     comm::Communicator& communicator,
+                                     std::vector<SequenceResult>* results) {
+  std::vector<int32_t> rows;
+  std::vector<SampleRequest> requests;
+  std::vector<size_t> chunk_idx;
+  int32_t end = 0;
+  for (size_t i = 0; i < plan.chunks.size(); ++i) {
+    const SequenceChunk& chunk = plan.chunks[i];
+    end += static_cast<int32_t>(chunk.token_ids.size());
+    if (!chunk.sample) continue;
+    rows.push_back(end - 1);
+    requests.push_back({&chunk, &sequences_.at(chunk.sequence_id)});
+    chunk_idx.push_back(i);
+  }
+  if (rows.empty()) return OkStatus();
+  // At most max_num_seqs rows: one call.
+  LONGHAND_ASSIGN_OR_RETURN(const TensorView logits, decoder_->Logits(rows, communicator));
+  LONGHAND_ASSIGN_OR_RETURN(std::vector<SampledToken> tokens,
+                            sampler_->Sample(logits, requests, communicator));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    SequenceResult& result = (*results)[chunk_idx[i]];
+    RecordSampledToken(tokens[i].token_id, &sequences_.at(result.sequence_id));
+    result.tokens.push_back(std::move(tokens[i]));
+  }
+  return OkStatus();
+}
+
+Status ModelRunnerImpl::ScoreChunks(const StepPlan& plan,
+                                    comm::Communicator& communicator,
+                                    std::vector<SequenceResult>* results) {
+  const auto max_rows = static_cast<size_t>(MaxLogitRows(config_));
+  int32_t first = 0;
+  for (size_t i = 0; i < plan.chunks.size(); ++i) {
+    const SequenceChunk& chunk = plan.chunks[i];
+    std::vector<float>& scores = (*results)[i].score_logprobs;
+    if (!chunk.score_token_ids.empty()) scores.assign(chunk.token_ids.size(), 0.0f);
+    std::vector<int32_t> offsets;  // of the wanted tokens within the chunk
+    for (size_t j = 0; j < chunk.score_token_ids.size(); ++j) {
+      if (chunk.score_token_ids[j] >= 0) offsets.push_back(static_cast<int32_t>(j));
+    }
+    for (size_t begin = 0; begin < offsets.size(); begin += max_rows) {
+      std::vector<int32_t> rows;
+      std::vector<int32_t> token_ids;
+      for (size_t j = begin; j < std::min(begin + max_rows, offsets.size()); ++j) {
+        rows.push_back(first + offsets[j]);
+        token_ids.push_back(chunk.score_token_ids[static_cast<size_t>(offsets[j])]);
+      }
+      LONGHAND_ASSIGN_OR_RETURN(const TensorView logits, decoder_->Logits(rows, communicator));
+      if (rank_ != 0) continue;
+      LONGHAND_ASSIGN_OR_RETURN(const std::vector<float> logprobs,
+                                sampler_->Score(logits, token_ids));
+      for (size_t j = 0; j < logprobs.size(); ++j) {
+        scores[static_cast<size_t>(offsets[begin + j])] = logprobs[j];
+      }
+    }
+    first += static_cast<int32_t>(chunk.token_ids.size());
+  }
+  return OkStatus();
+}
+
+Status ModelRunnerImpl::ResetForEpoch(int64_t epoch, comm::Communicator& communicator) {
+  executor_.Check();
+  if (communicator.rank() != rank_ || communicator.size() != limits_.tp_size) {
+    return FailedPrecondition("the weights are of rank ", rank_, " of ", limits_.tp_size,
+                              "; the new group makes this rank ", communicator.rank(), " of ",
+                              communicator.size());
+  }
+  communicator_ = &communicator;
+  epoch_ = epoch;
+  last_step_ = 0;
+  sequences_.clear();
+  images_.Clear();
+  std::fill(in_hand_.begin(), in_hand_.end(), ImageInHand{});
+  return OkStatus();
+}
+
+void ModelRunnerImpl::SetObserver(model::Observer observer) {
+  decoder_->SetObserver(observer);
+  if (encoder_ != nullptr) encoder_->SetObserver(std::move(observer));
+}
+
+}  // namespace
+
+model::MemoryBudget PlanMemory(const RunnerConfig& config,
+                               const ShardPlan& plan,
+                               int32_t rank,
+                               DType activation) {
+  const RankShard& shard = plan.ranks[static_cast<size_t>(rank)];
+  const PlanLimits limits = LimitsOf(config, plan.tp_size);
+  model::MemoryBudget budget;
+  budget.Add("language model weights", shard.text_weight_bytes);
+  budget.Add("image encoder weights", shard.vision_weight_bytes);
+  budget.Add("KV cache", config.num_blocks * config.block_size * shard.kv_bytes_per_token);
+  budget.Add("decoder workspace", model::Decoder::WorkspaceBytes(config.model, plan, shard,
+                                                                 SizesOf(config, activation)));
+  budget.Add("batch and sampling", DeviceBatch::WorkspaceBytes(limits) +
+                                       TokenSampler::WorkspaceBytes(MaxLogitRows(config)));
+  if (config.encoder_cache_tokens > 0) {
+    budget.Add("image encoder workspace",
+               model::VisionEncoder::WorkspaceBytes(config.model.vision, activation,
+                                                    config.max_patches_per_image));
+    budget.Add("image embeddings", config.encoder_cache_tokens * config.model.hidden_size *
+                                       static_cast<int64_t>(DTypeSize(activation)));
+    budget.Add("resized images, at most", config.image_bytes);
+  }
+  return budget;
+}
+
+Result<std::unique_ptr<ModelRunner>> ModelRunner::Create(const RunnerConfig& config,
+                                                         kernels::Ops& ops,
+                                                         comm::Communicator& communicator,
+                                                         const model::LoadProgress& progress) {
+  auto runner = std::make_unique<ModelRunnerImpl>(config, ops, communicator);
+  LONGHAND_RETURN_IF_ERROR(runner->Load(progress));
+  return Result<std::unique_ptr<ModelRunner>>(std::move(runner));
+}
+
+}  // namespace longhand::runner

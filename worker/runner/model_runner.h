@@ -1,0 +1,78 @@
+// ModelRunner: one rank's share of the model, executing StepPlans in order.
+//
+// Create(), Execute() and ResetForEpoch() belong to the executor thread, whose Ops and Communicator
+// it borrows; PutImage() may be called from any thread. Everything that a plan says is checked
+// before anything is changed: a wrong plan is a Status on every rank alike, and leaves the runner
+// as it was. An error after that (a collective, an allocation) leaves the group to be re-formed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "common/config/model_config.h"
+#include "common/config/shard_plan.h"
+#include "common/status.h"
+#include "common/step_plan.h"
+#include "common/tensor_view.h"
+#include "kernels/ops.h"
+#include "worker/comm/communicator.h"
+#include "worker/model/memory_budget.h"
+#include "worker/model/observer.h"
+#include "worker/model/weights.h"
+
+namespace longhand::runner {
+
+struct RunnerConfig {
+  ModelConfig model;              // its directory holds the checkpoint
+  DType dtype = DType::kBf16;     // kF32 or kBf16: see WeightDType() and Ops::ActivationDType()
+  DType kv_dtype = DType::kBf16;  // kF32 or kBf16
+  int64_t num_blocks = 0;
+  int64_t block_size = 16;
+  int64_t max_num_batched_tokens = 2048;
+  int64_t max_num_seqs = 64;
+  int64_t max_model_len = 0;          // of one sequence, in tokens
+  int64_t encoder_cache_tokens = 0;   // rows of image embeddings; 0: no images
+  int64_t image_bytes = 0;            // of resized pixels held at once
+  int64_t max_patches_per_image = 0;  // of 14 x 14 pixels; sizes the encoder's workspace
+};
+
+// What a runner of `config` takes, by part: for the table printed at start. `activation` is the
+// Ops' (ActivationDType).
+model::MemoryBudget PlanMemory(const RunnerConfig& config,
+                               const ShardPlan& plan,
+                               int32_t rank,
+                               DType activation);
+
+class ModelRunner {
+ public:
+  // Loads this rank's weights and allocates all memory that steps will use. `progress` may be
+  // empty; it is called with weight bytes done and in all. kInvalidArgument when the checkpoint or
+  // the sizes do not fit each other, kResourceExhausted when memory is short.
+  static Result<std::unique_ptr<ModelRunner>> Create(const RunnerConfig& config,
+                                                     kernels::Ops& ops,
+                                                     comm::Communicator& communicator,
+                                                     const model::LoadProgress& progress);
+  virtual ~ModelRunner() = default;
+
+  // Resized RGB pixels [height, width, 3], needed on every rank before a plan names them. The same
+  // hash again changes nothing. kResourceExhausted when they would exceed image_bytes. Any thread.
+  virtual Status PutImage(const ContentHash& hash,
+                          int32_t height,
+                          int32_t width,
+                          std::span<const uint8_t> pixels) = 0;
+
+  // Runs the plan; its status says how that went. Plans are numbered from 1 in each epoch.
+  virtual StepResult Execute(const StepPlan& plan) = 0;
+
+  // A new life with the same weights: forgets sequences and images, and expects step 1 of `epoch`.
+  // kFailedPrecondition when rank or size differ from those that the weights were loaded for.
+  virtual Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) = 0;
+
+  virtual const model::MemoryBudget& memory() const = 0;
+  // Named intermediate values of each step, for parity tests; empty in production.
+  virtual void SetObserver(model::Observer observer) = 0;
+};
+
+}  // namespace longhand::runner

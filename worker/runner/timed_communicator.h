@@ -1,0 +1,58 @@
+// TimedCommunicator: passes calls on and adds up the time that they take.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "worker/comm/communicator.h"
+
+namespace longhand::runner {
+
+class TimedCommunicator final : public comm::Communicator {
+ public:
+  explicit TimedCommunicator(comm::Communicator& inner) : inner_(inner) {}
+
+  int rank() const override { return inner_.rank(); }
+  int size() const override { return inner_.size(); }
+  Status AllReduceSum(TensorView data) override {
+    const Span span(&elapsed_);
+    return inner_.AllReduceSum(data);
+  }
+  Status AllGather(TensorView local, TensorView all) override {
+    const Span span(&elapsed_);
+    return inner_.AllGather(local, all);
+  }
+  Status Broadcast(TensorView data, int root) override {
+    const Span span(&elapsed_);
+    return inner_.Broadcast(data, root);
+  }
+  Status Barrier() override {
+    const Span span(&elapsed_);
+    return inner_.Barrier();
+  }
+  void Abort() override { inner_.Abort(); }
+
+  int64_t elapsed_us() const {
+    return std::chrono::duration_cast<std::chrono::microseconds>(elapsed_).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  class Span {
+   public:
+    explicit Span(Clock::duration* total) : total_(total), begin_(Clock::now()) {}
+    ~Span() { *total_ += Clock::now() - begin_; }
+    Span(const Span&) = delete;
+    Span& operator=(const Span&) = delete;
+
+   private:
+    Clock::duration* total_;
+    Clock::time_point begin_;
+  };
+
+  comm::Communicator& inner_;
+  Clock::duration elapsed_{};
+};
+
+}  // namespace longhand::runner

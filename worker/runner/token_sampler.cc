@@ -1,0 +1,119 @@
+#include "worker/runner/token_sampler.h"
+
+#include <algorithm>
+
+namespace longhand::runner {
+
+using model::Reshape;
+
+Result<std::unique_ptr<TokenSampler>> TokenSampler::Create(int64_t max_rows, kernels::Ops& ops) {
+  std::unique_ptr<TokenSampler> sampler(new TokenSampler(ops));
+  const Status status = model::AllocateParts(ops, Parts(max_rows), &sampler->space_);
+  LONGHAND_RETURN_IF_ERROR(status.WithContext("sampling workspace"));
+  sampler->rows_.reserve(static_cast<size_t>(max_rows));
+  return sampler;
+}
+
+std::vector<model::WorkspacePart<TokenSampler::Workspace>> TokenSampler::Parts(int64_t max_rows) {
+  return {
+      {&Workspace::token_ids, DType::kI32, max_rows, 1},
+      {&Workspace::logprobs, DType::kF32, max_rows, 1},
+      {&Workspace::top_ids, DType::kI32, max_rows, kMaxTop},
+      {&Workspace::top_logprobs, DType::kF32, max_rows, kMaxTop},
+  };
+}
+
+Result<std::vector<SampledToken>> TokenSampler::Sample(TensorView logits,
+                                                       const std::vector<SampleRequest>& requests,
+                                                       comm::Communicator& communicator) {
+  const auto count = static_cast<int64_t>(requests.size());
+  const TensorView token_ids = Reshape(space_.token_ids.view, {count});
+  if (communicator.rank() == 0) {
+    LONGHAND_RETURN_IF_ERROR(Draw(logits, requests, token_ids));
+  }
+  LONGHAND_RETURN_IF_ERROR(communicator.Broadcast(token_ids, /*root=*/0));
+  std::vector<int32_t> ids(requests.size());
+  LONGHAND_RETURN_IF_ERROR(ops_.CopyToHost(ids.data(), token_ids.data(), token_ids.num_bytes()));
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  std::vector<SampledToken> out(requests.size());
+  for (size_t i = 0; i < ids.size(); ++i) out[i].token_id = ids[i];
+  if (communicator.rank() == 0) {
+    LONGHAND_RETURN_IF_ERROR(AddLogprobs(logits, requests, token_ids, &out));
+  }
+  return out;
+}
+
+Status TokenSampler::Draw(TensorView logits,
+                          const std::vector<SampleRequest>& requests,
+                          TensorView token_ids) {
+  rows_.clear();
+  for (const SampleRequest& request : requests) {
+    const SamplingParams& params = request.state->sampling;
+    const int64_t position = request.chunk->output_position;
+    kernels::SampleRow row{.params = &params,
+                           .key = {.seed = params.seed,
+                                   .choice = params.choice,
+                                   .position = static_cast<uint32_t>(position)},
+                           .suppress_stop_ids = position < params.min_tokens};
+    if (params.HasPenalties()) {
+      row.prompt_token_ids = &request.state->prompt_token_ids;
+      row.output_token_ids = &request.state->output_token_ids;
+    }
+    rows_.push_back(row);
+  }
+  return ops_.Sample({.logits = logits, .rows = &rows_, .token_ids = token_ids});
+}
+
+Status TokenSampler::AddLogprobs(TensorView logits,
+                                 const std::vector<SampleRequest>& requests,
+                                 TensorView token_ids,
+                                 std::vector<SampledToken>* out) {
+  int64_t k = -1;
+  for (const SampleRequest& request : requests) {
+    k = std::max<int64_t>(k, request.state->sampling.num_logprobs);
+  }
+  if (k < 0) return OkStatus();
+  const auto count = static_cast<int64_t>(requests.size());
+  kernels::LogprobsArgs args{
+      .logits = logits, .token_ids = token_ids, .logprobs = Reshape(space_.logprobs.view, {count})};
+  if (k > 0) {
+    args.top_ids = Reshape(space_.top_ids.view, {count, k});
+    args.top_logprobs = Reshape(space_.top_logprobs.view, {count, k});
+  }
+  LONGHAND_RETURN_IF_ERROR(ops_.Logprobs(args));
+  std::vector<float> logprobs(requests.size());
+  std::vector<int32_t> top_ids(static_cast<size_t>(count * k));
+  std::vector<float> top_logprobs(static_cast<size_t>(count * k));
+  const auto copy = [this](auto& to, const TensorView& from) {
+    return to.empty() ? OkStatus() : ops_.CopyToHost(to.data(), from.data(), from.num_bytes());
+  };
+  LONGHAND_RETURN_IF_ERROR(copy(logprobs, args.logprobs));
+  LONGHAND_RETURN_IF_ERROR(copy(top_ids, args.top_ids));
+  LONGHAND_RETURN_IF_ERROR(copy(top_logprobs, args.top_logprobs));
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const int32_t wanted = requests[i].state->sampling.num_logprobs;
+    if (wanted >= 0) (*out)[i].logprob = logprobs[i];
+    for (int32_t j = 0; j < wanted; ++j) {
+      const size_t at = i * static_cast<size_t>(k) + static_cast<size_t>(j);
+      (*out)[i].top.push_back({top_ids[at], top_logprobs[at]});
+    }
+  }
+  return OkStatus();
+}
+
+Result<std::vector<float>> TokenSampler::Score(TensorView logits,
+                                               const std::vector<int32_t>& token_ids) {
+  const auto count = static_cast<int64_t>(token_ids.size());
+  const TensorView ids = Reshape(space_.token_ids.view, {count});
+  const TensorView logprobs = Reshape(space_.logprobs.view, {count});
+  LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(ids.data(), token_ids.data(), ids.num_bytes()));
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.Logprobs({.logits = logits, .token_ids = ids, .logprobs = logprobs}));
+  std::vector<float> out(token_ids.size());
+  LONGHAND_RETURN_IF_ERROR(ops_.CopyToHost(out.data(), logprobs.data(), logprobs.num_bytes()));
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  return out;
+}
+
+}  // namespace longhand::runner
