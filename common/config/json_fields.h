@@ -1,8 +1,8 @@
 // JsonFields: typed reads of a JSON file's fields, each with its allowed range.
 //
-// Internal to common/config. The first error sticks: reads after it return their fallback, and the
-// caller looks at status() once at the end. Messages name file, field, what was found and what is
-// allowed.
+// For what reads a checkpoint's JSON files; not for the model itself. The first error sticks: reads
+// after it return their fallback, and the caller looks at status() once at the end. Messages name
+// file, field, what was found and what is allowed.
 #pragma once
 
 #include <boost/json.hpp>

@@ -1,7 +1,9 @@
-// ModelConfig: what config.json, generation_config.json and preprocessor_config.json of a Qwen2.5-VL checkpoint say.
+// ModelConfig: what config.json, generation_config.json and preprocessor_config.json of a
+// Qwen2.5-VL checkpoint say.
 //
-// Reads every layout that exists: published (flat), as transformers 4.49 saved it (vision fields at class defaults left
-// out), 4.52 to 4.57 (flat plus text_config, which wins) and 5.x (nested; processor_config.json).
+// Reads every layout that exists: published (flat), as transformers 4.49 saved it (vision fields at
+// class defaults left out), 4.52 to 4.57 (flat plus text_config, which wins) and 5.x (nested;
+// processor_config.json).
 #pragma once
 
 #include <cstdint>
@@ -41,7 +43,8 @@ struct RopeConfig {
   double yarn_attention_factor = 0;  // 0: 0.1 * ln(factor) + 1
 };
 
-// How pictures are resized, from preprocessor_config.json (or the image processor of processor_config.json).
+// How pictures are resized, from preprocessor_config.json (or the image processor of
+// processor_config.json).
 struct ImagePolicy {
   int64_t min_pixels = 3136;
   int64_t max_pixels = 12845056;
@@ -66,7 +69,7 @@ struct ModelConfig {
   int64_t num_layers = 0;
   int64_t num_heads = 0;
   int64_t num_kv_heads = 0;
-  int64_t head_dim = 0;  // hidden_size / num_heads
+  int64_t head_dim = 0;    // hidden_size / num_heads
   int64_t vocab_size = 0;  // rows of the embedding; padded past the tokenizer's
   int64_t max_position_embeddings = 0;
   float rms_norm_eps = 1e-6f;
@@ -80,8 +83,8 @@ struct ModelConfig {
   ImagePolicy image_policy;
   GenerationDefaults generation;
 
-  // Reads the directory. kNotFound when config.json is missing, kInvalidArgument naming file, field, found and
-  // expected. generation_config.json and preprocessor_config.json may be absent.
+  // Reads the directory. kNotFound when config.json is missing, kInvalidArgument naming file,
+  // field, found and expected. generation_config.json and preprocessor_config.json may be absent.
   static Result<ModelConfig> Load(const std::filesystem::path& directory);
 };
 
