@@ -14,9 +14,9 @@
 namespace longhand::comm {
 namespace {
 
-// Up to here a rank sends its whole operand to each peer: one round trip instead of two
-// (bench/comm_bench).
-constexpr size_t kSmallSumBytes = 64 << 10;
+// Up to here, all operands together, a rank sends its whole operand to each peer: one round trip
+// instead of two (bench/comm_bench).
+constexpr size_t kSmallSumBytes = 128 << 10;
 
 // What ranks tell each other once connected: a stranger on a port, or a rank of another group, is
 // found here.
@@ -95,7 +95,8 @@ Status GlooCommunicator::AllReduceSum(TensorView data) {
   CheckAllReduce(data);
   LONGHAND_RETURN_IF_ERROR(Begin());
   if (data.num_bytes() == 0) return OkStatus();
-  return data.num_bytes() <= kSmallSumBytes ? SumSmall(data) : SumLarge(data);
+  const bool small = data.num_bytes() * static_cast<size_t>(size_) <= kSmallSumBytes;
+  return small ? SumSmall(data) : SumLarge(data);
 }
 
 Status GlooCommunicator::AllGather(TensorView local, TensorView all) {

@@ -11,8 +11,9 @@
 namespace longhand::comm {
 namespace {
 
-// Up to here every rank sums all slots itself: one wait instead of two (bench/comm_bench).
-constexpr size_t kSmallSumBytes = 64 << 10;
+// Up to here, all operands together, every rank sums all slots itself: one wait instead of two
+// (bench/comm_bench).
+constexpr size_t kSmallSumBytes = 128 << 10;
 // Shares begin at cache lines, so that no two ranks write one.
 constexpr size_t kShareAlignment = 64;
 
@@ -55,7 +56,8 @@ Status SharedMemoryCommunicator::AllReduceSum(TensorView data) {
   LONGHAND_RETURN_IF_ERROR(Begin(Call::kSum, data.num_bytes(), /*root=*/0));
   if (size_ == 1 || data.num_bytes() == 0) return OkStatus();
   std::byte* bytes = static_cast<std::byte*>(data.data());
-  const bool small = data.num_bytes() <= std::min(kSmallSumBytes, segment_->shape().chunk_bytes);
+  const bool small = data.num_bytes() * static_cast<size_t>(size_) <= kSmallSumBytes &&
+                     data.num_bytes() <= segment_->shape().chunk_bytes;
   return Finish(small ? SumSmall(bytes, data.dtype(), data.num_elements())
                       : SumLarge(bytes, data.dtype(), data.num_elements()));
 }
