@@ -17,7 +17,10 @@ void Finish(FinishReason reason, const char* detail, TokenEvent* event) {
 
 }  // namespace
 
-Answer::Answer(const Request& request, uint32_t choice, const EngineConfig& config, std::unique_ptr<TextState> text)
+Answer::Answer(const Request& request,
+               uint32_t choice,
+               const EngineConfig& config,
+               std::unique_ptr<TextState> text)
     : request_(request), config_(config), choice_(choice), text_(std::move(text)) {}
 
 TokenEvent Answer::Append(SampledToken token) {

@@ -1,5 +1,5 @@
-// Answer: what the sampled tokens of one sequence have become, and when it is over. A function of the tokens appended
-// and of nothing else, so that timing never changes a text. Engine thread.
+// Answer: what the sampled tokens of one sequence have become, and when it is over. A function of
+// the tokens appended and of nothing else, so that timing never changes a text. Engine thread.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,14 @@ namespace longhand::engine {
 class Answer {
  public:
   // `request` and `config` outlive the answer.
-  Answer(const Request& request, uint32_t choice, const EngineConfig& config, std::unique_ptr<TextState> text);
+  Answer(const Request& request,
+         uint32_t choice,
+         const EngineConfig& config,
+         std::unique_ptr<TextState> text);
 
-  // The event of the next token; its finish_reason is set when the answer ends with it, and no token may follow.
-  // A stop token is part of token_ids but not of the text; a stop string is cut from the text.
+  // The event of the next token; its finish_reason is set when the answer ends with it, and no
+  // token may follow. A stop token is part of token_ids but not of the text; a stop string is cut
+  // from the text.
   TokenEvent Append(SampledToken token);
 
   int64_t num_tokens() const { return num_tokens_; }
@@ -38,7 +42,8 @@ class Answer {
   int64_t num_tokens_ = 0;
 };
 
-// The sampling parameters that the workers get: the request's, with its choice and the end-of-sequence ids.
+// The sampling parameters that the workers get: the request's, with its choice and the
+// end-of-sequence ids.
 SamplingParams SamplingOf(const Request& request, uint32_t choice, const EngineConfig& config);
 
 }  // namespace longhand::engine

@@ -1,5 +1,6 @@
-// BlockPool: which KV blocks are free. Blocks are promised first and taken later, one by one, as a sequence grows, so
-// that a started answer never finds the pool empty. Engine thread (owned by Scheduler).
+// BlockPool: which KV blocks are free. Blocks are promised first and taken later, one by one, as a
+// sequence grows, so that a started answer never finds the pool empty. Engine thread (owned by
+// Scheduler).
 #pragma once
 
 #include <cstdint>

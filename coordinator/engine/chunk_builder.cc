@@ -28,12 +28,14 @@ void AddTokens(const Sequence& sequence, int64_t begin, int64_t end, SequenceChu
       const auto position = request.positions.begin() + 3 * idx;
       chunk->positions.insert(chunk->positions.end(), position, position + 3);
     } else {
-      chunk->positions.insert(chunk->positions.end(), 3, static_cast<int32_t>(idx) + request.rope_delta);
+      chunk->positions.insert(chunk->positions.end(), 3,
+                              static_cast<int32_t>(idx) + request.rope_delta);
     }
   }
 }
 
-void AddBlocks(Sequence& sequence, int64_t end, int32_t block_size, BlockPool& pool, SequenceChunk* chunk) {
+void AddBlocks(
+    Sequence& sequence, int64_t end, int32_t block_size, BlockPool& pool, SequenceChunk* chunk) {
   const int64_t num_blocks = (end + block_size - 1) / block_size;
   LONGHAND_CHECK_LE(num_blocks, sequence.num_reserved_blocks);
   chunk->first_block_idx = static_cast<int32_t>(sequence.block_table.size());
@@ -43,17 +45,20 @@ void AddBlocks(Sequence& sequence, int64_t end, int32_t block_size, BlockPool& p
   }
 }
 
-// The parts of images that lie in [begin, end). Images before num_prefilled_images lie before `begin`.
+// The parts of images that lie in [begin, end). Images before num_prefilled_images lie before
+// `begin`.
 void AddImageSpans(const Sequence& sequence, int64_t begin, int64_t end, SequenceChunk* chunk) {
   const std::vector<ImageInput>& images = sequence.request->images;
   for (size_t i = sequence.num_prefilled_images; i < images.size() && images[i].offset < end; ++i) {
     const int64_t span_begin = std::max<int64_t>(begin, images[i].offset);
-    const int64_t span_end = std::min<int64_t>(end, int64_t{images[i].offset} + images[i].num_tokens);
+    const int64_t span_end =
+        std::min<int64_t>(end, int64_t{images[i].offset} + images[i].num_tokens);
     if (span_begin >= span_end) continue;
-    LONGHAND_CHECK(i < sequence.num_ready_images) << "image " << i << " is prefilled before it is encoded";
-    chunk->image_spans.push_back({static_cast<int32_t>(span_begin - begin),
-                                  static_cast<int32_t>(span_end - span_begin),
-                                  sequence.image_entries[i]->first_row + span_begin - images[i].offset});
+    LONGHAND_CHECK(i < sequence.num_ready_images)
+        << "image " << i << " is prefilled before it is encoded";
+    chunk->image_spans.push_back(
+        {static_cast<int32_t>(span_begin - begin), static_cast<int32_t>(span_end - span_begin),
+         sequence.image_entries[i]->first_row + span_begin - images[i].offset});
   }
 }
 
@@ -78,7 +83,8 @@ void AddStart(const Sequence& sequence, SequenceChunk* chunk) {
 
 }  // namespace
 
-SequenceChunk BuildChunk(Sequence& sequence, int64_t num_tokens, int64_t step, int32_t block_size, BlockPool& pool) {
+SequenceChunk BuildChunk(
+    Sequence& sequence, int64_t num_tokens, int64_t step, int32_t block_size, BlockPool& pool) {
   const int64_t begin = sequence.num_planned_tokens;
   const int64_t end = begin + num_tokens;
   LONGHAND_CHECK(num_tokens > 0 && end <= sequence.num_tokens())

@@ -1,4 +1,5 @@
-// What bounds the engine: chosen by the operator (EngineConfig) and offered by the workers (GroupShape).
+// What bounds the engine: chosen by the operator (EngineConfig) and offered by the workers
+// (GroupShape).
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,9 @@ struct EngineConfig {
   int64_t max_num_seqs = 64;              // admitted at once; at most max_num_batched_tokens
   int64_t max_model_len = 32768;          // tokens of prompt and answer
   int64_t max_waiting_seqs = 1024;        // beyond: kResourceExhausted
-  // ViT work of one step on one rank, in patches times blocks, so that pictures never stall running streams. The
-  // default takes 2,048 patches through 32 blocks: about 200 tokens' worth of a 7B decoder.
+  // ViT work of one step on one rank, in patches times blocks, so that pictures never stall running
+  // streams. The default takes 2,048 patches through 32 blocks: about 200 tokens' worth of a 7B
+  // decoder.
   int64_t max_encode_patch_layers = 65536;
   int32_t pipeline_depth = 1;  // plans sent ahead of the one that runs: 0 or 1
   std::vector<int32_t> eos_token_ids;
@@ -26,9 +28,9 @@ Status CheckConfig(const EngineConfig& config);
 // One worker group, as it was formed.
 struct GroupShape {
   int32_t num_ranks = 1;
-  int32_t num_encoder_layers = 0;  // ViT blocks
-  int64_t num_blocks = 0;          // KV blocks, the same on every rank
-  int32_t block_size = 16;         // tokens
+  int32_t num_encoder_layers = 0;    // ViT blocks
+  int64_t num_blocks = 0;            // KV blocks, the same on every rank
+  int32_t block_size = 16;           // tokens
   int64_t encoder_cache_tokens = 0;  // rows of the encoder cache
 };
 

@@ -50,7 +50,8 @@ std::vector<EncodeImageItem> EncoderCache::PlanEncoding(int64_t step, int64_t ma
   for (Entry* entry : encoding_) {
     if (!entry->pixels_arrived || entry->num_users == 0) continue;
     int64_t& left = budget[entry->rank];
-    int64_t num_layers = std::min<int64_t>(num_layers_ - entry->num_planned_layers, left / entry->num_patches);
+    int64_t num_layers =
+        std::min<int64_t>(num_layers_ - entry->num_planned_layers, left / entry->num_patches);
     if (left == max_patch_layers) num_layers = std::max<int64_t>(num_layers, 1);
     if (num_layers == 0) {
       left = 0;  // Images of a rank are finished in order: a small one does not overtake.
@@ -60,7 +61,8 @@ std::vector<EncodeImageItem> EncoderCache::PlanEncoding(int64_t step, int64_t ma
     const int32_t layer_begin = entry->num_planned_layers;
     entry->num_planned_layers += static_cast<int32_t>(num_layers);
     entry->last_step = step;
-    items.push_back({entry->image, entry->rank, layer_begin, entry->num_planned_layers, entry->first_row});
+    items.push_back(
+        {entry->image, entry->rank, layer_begin, entry->num_planned_layers, entry->first_row});
     if (IsComplete(*entry)) completed_.push_back(entry);
   }
   std::erase_if(encoding_, [&](const Entry* entry) { return IsComplete(*entry); });
@@ -84,7 +86,8 @@ void EncoderCache::Commit(int64_t step) {
 }
 
 bool EncoderCache::IsReleasing(const ContentHash& image) const {
-  return std::find(unsent_releases_.begin(), unsent_releases_.end(), image) != unsent_releases_.end() ||
+  return std::find(unsent_releases_.begin(), unsent_releases_.end(), image) !=
+             unsent_releases_.end() ||
          std::any_of(sent_releases_.begin(), sent_releases_.end(),
                      [&](const SentRelease& release) { return release.image == image; });
 }
@@ -113,7 +116,8 @@ void EncoderCache::Erase(Entry& entry) {
 void EncoderCache::GiveUpUnwanted() {
   std::erase_if(encoding_, [&](Entry* entry) {
     // Pixels on their way would arrive after the release and stay for ever.
-    if (entry->num_users > 0 || !entry->pixels_arrived || entry->last_step > committed_step_) return false;
+    if (entry->num_users > 0 || !entry->pixels_arrived || entry->last_step > committed_step_)
+      return false;
     unsent_releases_.push_back(entry->image);
     Erase(*entry);
     return true;

@@ -1,8 +1,9 @@
 // EncoderCache: which images are, or are being, encoded, and where in the workers' encoder cache.
 //
-// One entry an image, by content hash, shared by all sequences that show it. An entry has users from the time a
-// sequence asks for it until that sequence's prefill has passed the image; then it stays, least recently used first
-// out, for the next sequence with the same picture. Engine thread (owned by Scheduler).
+// One entry an image, by content hash, shared by all sequences that show it. An entry has users
+// from the time a sequence asks for it until that sequence's prefill has passed the image; then it
+// stays, least recently used first out, for the next sequence with the same picture. Engine thread
+// (owned by Scheduler).
 #pragma once
 
 #include <cstdint>
@@ -22,12 +23,12 @@ class EncoderCache {
   struct Entry {
     ContentHash image{};
     int64_t first_row = 0;
-    int32_t num_tokens = 0;   // rows
+    int32_t num_tokens = 0;  // rows
     int32_t num_patches = 0;
-    int32_t rank = 0;         // which encodes it
+    int32_t rank = 0;  // which encodes it
     bool pixels_arrived = false;
     int32_t num_planned_layers = 0;
-    int64_t last_step = 0;    // latest that encodes it
+    int64_t last_step = 0;  // latest that encodes it
     int32_t num_users = 0;
     std::list<Entry*>::iterator idle_place;  // in idle_, while complete and without users
   };
@@ -49,8 +50,8 @@ class EncoderCache {
   bool IsComplete(const Entry& entry) const { return entry.num_planned_layers == num_layers_; }
   void OnPixelsArrived(const ContentHash& image);
 
-  // What `step` encodes: images in the order they were acquired, each rank up to `max_patch_layers`, but at least one
-  // layer, so that the largest image moves too.
+  // What `step` encodes: images in the order they were acquired, each rank up to
+  // `max_patch_layers`, but at least one layer, so that the largest image moves too.
   std::vector<EncodeImageItem> PlanEncoding(int64_t step, int64_t max_patch_layers);
   bool has_releases() const { return !unsent_releases_.empty(); }
   // The images whose pixels `step` tells the workers to drop.
@@ -86,10 +87,11 @@ class EncoderCache {
   const int32_t num_ranks_;
   RowAllocator rows_;
   std::unordered_map<ContentHash, Entry, HashOfHash> entries_;
-  std::list<Entry*> idle_;        // complete, without users; least recently used first
-  std::vector<Entry*> encoding_;  // layers still to plan, in the order of Acquire
+  std::list<Entry*> idle_;         // complete, without users; least recently used first
+  std::vector<Entry*> encoding_;   // layers still to plan, in the order of Acquire
   std::vector<Entry*> completed_;  // last layer planned, not yet run
-  // Pixels are sent again only after the step that drops the old ones has run: else it would drop the new ones.
+  // Pixels are sent again only after the step that drops the old ones has run: else it would drop
+  // the new ones.
   std::vector<ContentHash> unsent_releases_;
   std::vector<SentRelease> sent_releases_;
   int64_t committed_step_ = 0;

@@ -27,9 +27,11 @@ void Engine::Turn(Duration max_wait) {
   Report();
 }
 
-// Commands and results, in the order they came. What comes meanwhile waits for the next turn, so that a turn ends.
+// Commands and results, in the order they came. What comes meanwhile waits for the next turn, so
+// that a turn ends.
 void Engine::TakeMessages(Duration max_wait) {
-  std::optional<Message> message = max_wait > Duration::zero() ? mailbox_.PopFor(max_wait) : mailbox_.TryPop();
+  std::optional<Message> message =
+      max_wait > Duration::zero() ? mailbox_.PopFor(max_wait) : mailbox_.TryPop();
   size_t num_left = mailbox_.size();
   while (message.has_value()) {
     std::visit([this](auto& content) { Handle(content); }, *message);
@@ -41,7 +43,8 @@ void Engine::TakeMessages(Duration max_wait) {
 void Engine::EndExpired() {
   const TimePoint now = clock_.Now();
   while (ActiveRequest* active = requests_.FindExpired(now)) {
-    EndRequest(*active, DeadlineExceeded("the deadline passed after ", active->last_event_seq, " events"));
+    EndRequest(*active,
+               DeadlineExceeded("the deadline passed after ", active->last_event_seq, " events"));
   }
 }
 

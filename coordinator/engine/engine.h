@@ -1,7 +1,8 @@
 // Engine: the one thread that turns requests and step results into plans and token events.
 //
-// Commands and results meet in one mailbox; a turn takes them, plans ahead, and reports. Methods marked "any thread"
-// only put a message there. Everything else belongs to the thread that calls Run() (or, in tests, Turn()).
+// Commands and results meet in one mailbox; a turn takes them, plans ahead, and reports. Methods
+// marked "any thread" only put a message there. Everything else belongs to the thread that calls
+// Run() (or, in tests, Turn()).
 #pragma once
 
 #include <cstdint>
@@ -41,14 +42,17 @@ class Engine final : public GroupListener {
   // `config` passed CheckConfig.
   Engine(const EngineConfig& config, const EngineParts& parts);
 
-  // Any thread. Takes a request: from here on the sink is told what becomes of it. kInvalidArgument when the request
-  // contradicts itself, kResourceExhausted when too many commands wait, kUnavailable after Stop; the sink is then
-  // destroyed untold. Later refusals come through TokenSink::OnEnd.
+  // Any thread. Takes a request: from here on the sink is told what becomes of it. kInvalidArgument
+  // when the request contradicts itself, kResourceExhausted when too many commands wait,
+  // kUnavailable after Stop; the sink is then destroyed untold. Later refusals come through
+  // TokenSink::OnEnd.
   Status Submit(Request request, std::unique_ptr<TokenSink> sink);
-  // Any thread. Ends the request with kCancelled; its blocks are free when the steps in flight are back. `done` (may be
-  // empty) runs on the engine thread: OK, or kNotFound. Returns kResourceExhausted or kUnavailable as Submit.
+  // Any thread. Ends the request with kCancelled; its blocks are free when the steps in flight are
+  // back. `done` (may be empty) runs on the engine thread: OK, or kNotFound. Returns
+  // kResourceExhausted or kUnavailable as Submit.
   Status Cancel(std::string request_id, std::function<void(const Status&)> done);
-  // Any thread. Refuses new requests with kUnavailable; `done` runs on the engine thread when no request is left.
+  // Any thread. Refuses new requests with kUnavailable; `done` runs on the engine thread when no
+  // request is left.
   Status Drain(std::function<void()> done);
   // Any thread. `done` runs on the engine thread.
   Status GetStats(std::function<void(const EngineStats&)> done);
@@ -58,7 +62,9 @@ class Engine final : public GroupListener {
   // Any thread: the worker group's side.
   void OnGroupUp(int64_t epoch, const GroupShape& shape) override { Post(GroupUp{epoch, shape}); }
   void OnGroupDown(int64_t epoch, const Status& why) override { Post(GroupDown{epoch, why}); }
-  void OnImageReady(int64_t epoch, const ContentHash& image) override { Post(ImageReady{epoch, image}); }
+  void OnImageReady(int64_t epoch, const ContentHash& image) override {
+    Post(ImageReady{epoch, image});
+  }
   void OnStepResult(StepResult result) override { Post(std::move(result)); }
 
   // Turns until Stop().
@@ -97,7 +103,13 @@ class Engine final : public GroupListener {
     int64_t epoch;
     ContentHash image;
   };
-  using Message = std::variant<SubmitCommand, CancelCommand, DrainCommand, StatsCommand, GroupUp, GroupDown, ImageReady,
+  using Message = std::variant<SubmitCommand,
+                               CancelCommand,
+                               DrainCommand,
+                               StatsCommand,
+                               GroupUp,
+                               GroupDown,
+                               ImageReady,
                                StepResult>;
 
   // The mailbox from outside (engine_mailbox.cc).

@@ -6,8 +6,8 @@
 namespace longhand::engine {
 namespace {
 
-// A full mailbox refuses new requests first, then other commands. The rest is for the worker group, which has at most a
-// few results and one message for each image under way.
+// A full mailbox refuses new requests first, then other commands. The rest is for the worker group,
+// which has at most a few results and one message for each image under way.
 constexpr size_t kMaxQueuedSubmits = 1024;
 constexpr size_t kMaxQueuedCommands = 2 * kMaxQueuedSubmits;
 constexpr size_t kMailboxCapacity = kMaxQueuedCommands + 65536;
@@ -30,9 +30,9 @@ Engine::Engine(const EngineConfig& config, const EngineParts& parts)
 
 Status Engine::Submit(Request request, std::unique_ptr<TokenSink> sink) {
   LONGHAND_RETURN_IF_ERROR(CheckRequest(request));
-  return PostCommand(
-      SubmitCommand{std::make_shared<const Request>(std::move(request)), std::move(sink), clock_.Now()},
-      kMaxQueuedSubmits);
+  return PostCommand(SubmitCommand{std::make_shared<const Request>(std::move(request)),
+                                   std::move(sink), clock_.Now()},
+                     kMaxQueuedSubmits);
 }
 
 Status Engine::Cancel(std::string request_id, std::function<void(const Status&)> done) {
@@ -49,7 +49,8 @@ Status Engine::GetStats(std::function<void(const EngineStats&)> done) {
 
 Status Engine::PostCommand(Message command, size_t max_queued) {
   if (mailbox_.size() >= max_queued) {
-    return ResourceExhausted(mailbox_.size(), " commands wait for the engine; at most ", max_queued, " may");
+    return ResourceExhausted(mailbox_.size(), " commands wait for the engine; at most ", max_queued,
+                             " may");
   }
   return mailbox_.Push(std::move(command));
 }
@@ -74,7 +75,8 @@ void Engine::Handle(SubmitCommand& command) {
   for (uint32_t i = 0; i < active->request->num_choices; ++i) {
     Sequence& sequence = scheduler_->Add(MakeSequence(*active, i));
     active->choices.emplace_back(
-        Answer(*active->request, i, config_, text_.Create(active->request->stop_strings)), &sequence);
+        Answer(*active->request, i, config_, text_.Create(active->request->stop_strings)),
+        &sequence);
   }
   requests_.Add(std::move(active));
 }
@@ -83,9 +85,11 @@ Status Engine::CheckAdmission(const Request& request) const {
   if (draining_) return Unavailable("the coordinator is draining: it takes no new requests");
   if (scheduler_ == nullptr) return group_status_;
   if (requests_.Contains(request.request_id)) {
-    return Status(StatusCode::kAlreadyExists, "request '" + request.request_id + "' is running already");
+    return Status(StatusCode::kAlreadyExists,
+                  "request '" + request.request_id + "' is running already");
   }
-  if (request.deadline <= clock_.Now()) return DeadlineExceeded("the deadline passed before the request was taken");
+  if (request.deadline <= clock_.Now())
+    return DeadlineExceeded("the deadline passed before the request was taken");
   return scheduler_->CheckAdmissible(request);
 }
 

@@ -36,9 +36,12 @@ void Engine::Handle(StepResult& result) {
   last_step_at_ = clock_.Now();
   metrics_.steps.Increment();
   metrics_.step_execute_seconds.Observe(execute_seconds);
-  metrics_.images_encoded.Increment(static_cast<double>(scheduler_->encoder_cache().num_images_encoded() - num_images));
-  metrics_.surplus_tokens.Increment(static_cast<double>(scheduler_->num_surplus_tokens() - num_surplus));
-  for (Scheduler::Progress& progress : *committed) Advance(*progress.sequence, std::move(progress.result));
+  metrics_.images_encoded.Increment(
+      static_cast<double>(scheduler_->encoder_cache().num_images_encoded() - num_images));
+  metrics_.surplus_tokens.Increment(
+      static_cast<double>(scheduler_->num_surplus_tokens() - num_surplus));
+  for (Scheduler::Progress& progress : *committed)
+    Advance(*progress.sequence, std::move(progress.result));
 }
 
 void Engine::Advance(Sequence& sequence, SequenceResult result) {
@@ -88,7 +91,8 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   const bool is_last = --active.num_open_choices == 0;
   if (is_last) {
     event.usage = Usage{active.request->num_prompt_tokens(), 0};
-    for (const Choice& each : active.choices) event.usage->completion_tokens += each.answer.num_tokens();
+    for (const Choice& each : active.choices)
+      event.usage->completion_tokens += each.answer.num_tokens();
   }
   Emit(active, std::move(event));
   if (is_last) EndRequest(active, OkStatus());

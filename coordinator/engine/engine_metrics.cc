@@ -17,7 +17,8 @@ std::vector<double> Buckets(double unit, double max) {
 }
 
 Counter& Ended(Metrics& metrics, const char* reason) {
-  return metrics.GetCounter("longhand_requests_ended_early_total", "Requests refused or ended before their answer was",
+  return metrics.GetCounter("longhand_requests_ended_early_total",
+                            "Requests refused or ended before their answer was",
                             {{"reason", reason}});
 }
 
@@ -29,21 +30,28 @@ Counter& Finished(Metrics& metrics, const char* reason) {
 }  // namespace
 
 EngineMetrics::EngineMetrics(Metrics& metrics)
-    : requests_running(metrics.GetGauge("longhand_requests_running", "Answers admitted and not finished")),
+    : requests_running(
+          metrics.GetGauge("longhand_requests_running", "Answers admitted and not finished")),
       requests_waiting(metrics.GetGauge("longhand_requests_waiting", "Answers in the queue")),
       kv_blocks(metrics.GetGauge("longhand_kv_blocks", "KV blocks of the group that is up")),
-      kv_blocks_free(metrics.GetGauge("longhand_kv_blocks_free", "KV blocks that no sequence holds")),
-      kv_cache_usage_ratio(metrics.GetGauge("longhand_kv_cache_usage_ratio", "Share of KV blocks held, 0 to 1")),
-      group_up(metrics.GetGauge("longhand_worker_group_up", "1 while a worker group can run steps")),
-      group_epoch(metrics.GetGauge("longhand_worker_group_epoch", "Epoch of the latest worker group")),
+      kv_blocks_free(
+          metrics.GetGauge("longhand_kv_blocks_free", "KV blocks that no sequence holds")),
+      kv_cache_usage_ratio(
+          metrics.GetGauge("longhand_kv_cache_usage_ratio", "Share of KV blocks held, 0 to 1")),
+      group_up(
+          metrics.GetGauge("longhand_worker_group_up", "1 while a worker group can run steps")),
+      group_epoch(
+          metrics.GetGauge("longhand_worker_group_epoch", "Epoch of the latest worker group")),
       last_token_age_seconds(metrics.GetGauge("longhand_last_token_age_seconds",
                                               "Since the latest token while answers run, else 0")),
       steps(metrics.GetCounter("longhand_steps_total", "Steps that came back")),
       prompt_tokens(metrics.GetCounter("longhand_prompt_tokens_total", "Prompt tokens prefilled")),
       generation_tokens(metrics.GetCounter("longhand_generation_tokens_total", "Tokens delivered")),
-      surplus_tokens(metrics.GetCounter("longhand_surplus_tokens_total",
-                                        "Tokens sampled ahead after an answer had ended, and dropped")),
-      images_encoded(metrics.GetCounter("longhand_images_encoded_total", "Images that the ViT has encoded")),
+      surplus_tokens(
+          metrics.GetCounter("longhand_surplus_tokens_total",
+                             "Tokens sampled ahead after an answer had ended, and dropped")),
+      images_encoded(
+          metrics.GetCounter("longhand_images_encoded_total", "Images that the ViT has encoded")),
       finished_stop(Finished(metrics, "stop")),
       finished_length(Finished(metrics, "length")),
       ended_cancelled(Ended(metrics, "cancelled")),
@@ -51,17 +59,22 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
       ended_unavailable(Ended(metrics, "unavailable")),
       ended_exhausted(Ended(metrics, "resource_exhausted")),
       ended_refused(Ended(metrics, "refused")),
-      step_tokens(metrics.GetHistogram("longhand_step_tokens", "Tokens of one step", Buckets(1, 20000))),
-      step_execute_seconds(metrics.GetHistogram("longhand_step_execute_seconds", "Wall time of a step on rank 0",
-                                                Buckets(1e-4, 50))),
+      step_tokens(
+          metrics.GetHistogram("longhand_step_tokens", "Tokens of one step", Buckets(1, 20000))),
+      step_execute_seconds(metrics.GetHistogram(
+          "longhand_step_execute_seconds", "Wall time of a step on rank 0", Buckets(1e-4, 50))),
       request_queue_seconds(metrics.GetHistogram("longhand_request_queue_seconds",
-                                                 "From submission to admission of an answer", Buckets(1e-3, 1000))),
+                                                 "From submission to admission of an answer",
+                                                 Buckets(1e-3, 1000))),
       time_to_first_token_seconds(metrics.GetHistogram("longhand_time_to_first_token_seconds",
-                                                       "From submission to the first token", Buckets(1e-3, 1000))),
+                                                       "From submission to the first token",
+                                                       Buckets(1e-3, 1000))),
       inter_token_latency_seconds(metrics.GetHistogram("longhand_inter_token_latency_seconds",
-                                                       "Between tokens of an answer", Buckets(1e-4, 50))),
+                                                       "Between tokens of an answer",
+                                                       Buckets(1e-4, 50))),
       request_duration_seconds(metrics.GetHistogram("longhand_request_duration_seconds",
-                                                    "From submission to the end", Buckets(1e-2, 10000))) {}
+                                                    "From submission to the end",
+                                                    Buckets(1e-2, 10000))) {}
 
 void EngineMetrics::CountFinish(FinishReason reason) {
   (reason == FinishReason::kStop ? finished_stop : finished_length).Increment();

@@ -20,8 +20,8 @@ struct EngineStats {
   int64_t num_steps_in_flight = 0;
   int64_t num_prompt_tokens = 0;     // computed, since start
   int64_t num_generated_tokens = 0;  // delivered, since start
-  // Zero while nothing is due. While answers run: since the latest token. While steps are in flight: since the latest
-  // one came back; this is what health looks at.
+  // Zero while nothing is due. While answers run: since the latest token. While steps are in
+  // flight: since the latest one came back; this is what health looks at.
   Duration last_token_age{};
   Duration last_step_age{};
 };

@@ -8,18 +8,20 @@ Status CheckImages(const Request& request) {
   for (size_t i = 0; i < request.images.size(); ++i) {
     const ImageInput& image = request.images[i];
     if (image.num_tokens < 1 || image.num_patches < 1) {
-      return InvalidArgument("image ", i, " has ", image.num_tokens, " tokens and ", image.num_patches,
-                             " patches; each must be at least 1");
+      return InvalidArgument("image ", i, " has ", image.num_tokens, " tokens and ",
+                             image.num_patches, " patches; each must be at least 1");
     }
-    if (image.offset < end || int64_t{image.offset} + image.num_tokens > request.num_prompt_tokens()) {
+    if (image.offset < end ||
+        int64_t{image.offset} + image.num_tokens > request.num_prompt_tokens()) {
       return InvalidArgument("image ", i, " takes tokens ", image.offset, " to ",
                              int64_t{image.offset} + image.num_tokens, "; ", end, " to ",
                              request.num_prompt_tokens(), " are free");
     }
     if (image.pixels == nullptr ||
         static_cast<int64_t>(image.pixels->size()) != int64_t{3} * image.height * image.width) {
-      return InvalidArgument("image ", i, " has ", image.pixels == nullptr ? 0 : image.pixels->size(),
-                             " bytes of pixels; ", image.height, " x ", image.width, " x 3 are needed");
+      return InvalidArgument(
+          "image ", i, " has ", image.pixels == nullptr ? 0 : image.pixels->size(),
+          " bytes of pixels; ", image.height, " x ", image.width, " x 3 are needed");
     }
     end = int64_t{image.offset} + image.num_tokens;
   }
@@ -30,10 +32,12 @@ Status CheckImages(const Request& request) {
 
 Status CheckRequest(const Request& request) {
   if (request.request_id.empty()) return InvalidArgument("the request id is empty");
-  if (request.token_ids.empty()) return InvalidArgument("the prompt has no tokens; it needs at least 1");
+  if (request.token_ids.empty())
+    return InvalidArgument("the prompt has no tokens; it needs at least 1");
   if (request.positions.size() != 3 * request.token_ids.size()) {
-    return InvalidArgument("the prompt has ", request.positions.size(), " positions; it needs 3 for each of ",
-                           request.token_ids.size(), " tokens");
+    return InvalidArgument("the prompt has ", request.positions.size(),
+                           " positions; it needs 3 for each of ", request.token_ids.size(),
+                           " tokens");
   }
   if (request.max_tokens < 1) {
     return InvalidArgument("max_tokens is ", request.max_tokens, "; it must be at least 1");

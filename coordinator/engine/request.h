@@ -1,4 +1,5 @@
-// Request: what a client asked, tokenised and with its pictures resized. Made and checked at the edge, never changed after.
+// Request: what a client asked, tokenised and with its pictures resized. Made and checked at the
+// edge, never changed after.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +29,10 @@ struct Request {
   std::string request_id;
   std::vector<int32_t> token_ids;  // the prompt
   std::vector<int32_t> positions;  // [prompt, 3]: time, height, width (M-RoPE)
-  int32_t rope_delta = 0;          // token i after the prompt has position i + rope_delta, three times
+  int32_t rope_delta = 0;  // token i after the prompt has position i + rope_delta, three times
   std::vector<ImageInput> images;  // by offset
-  // stop_token_ids: the request's own; the engine adds the end-of-sequence ids. choice: set by the engine.
+  // stop_token_ids: the request's own; the engine adds the end-of-sequence ids. choice: set by the
+  // engine.
   SamplingParams sampling;
   bool ignore_eos = false;
   int64_t max_tokens = 0;    // of each answer; at least 1
@@ -42,7 +44,8 @@ struct Request {
   int64_t num_prompt_tokens() const { return static_cast<int64_t>(token_ids.size()); }
 };
 
-// What the scheduler relies on: sizes agree, images lie inside the prompt in order. kInvalidArgument names the field.
+// What the scheduler relies on: sizes agree, images lie inside the prompt in order.
+// kInvalidArgument names the field.
 Status CheckRequest(const Request& request);
 
 }  // namespace longhand::engine

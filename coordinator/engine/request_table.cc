@@ -12,7 +12,8 @@ ActiveRequest* RequestTable::Find(const std::string& request_id) {
 ActiveRequest& RequestTable::Add(std::unique_ptr<ActiveRequest> active) {
   ActiveRequest& added = *active;
   const Request& request = *added.request;
-  LONGHAND_CHECK(by_id_.emplace(request.request_id, &added).second) << request.request_id << " exists";
+  LONGHAND_CHECK(by_id_.emplace(request.request_id, &added).second)
+      << request.request_id << " exists";
   if (request.deadline != TimePoint::max()) deadlines_[{request.deadline, added.arrival}] = &added;
   requests_.emplace(added.arrival, std::move(active));
   return added;

@@ -1,4 +1,5 @@
-// RequestTable: the requests that are not over, by id and by deadline. Engine thread (owned by Engine).
+// RequestTable: the requests that are not over, by id and by deadline. Engine thread (owned by
+// Engine).
 #pragma once
 
 #include <cstdint>
@@ -51,7 +52,9 @@ class RequestTable {
   ActiveRequest* FindExpired(TimePoint now) const;
   // The oldest, or null.
   ActiveRequest* First() const;
-  TimePoint next_deadline() const { return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first.first; }
+  TimePoint next_deadline() const {
+    return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first.first;
+  }
   bool empty() const { return requests_.empty(); }
 
  private:

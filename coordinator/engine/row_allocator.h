@@ -1,4 +1,5 @@
-// RowAllocator: runs of consecutive rows in the encoder cache. First fit; neighbours join when freed.
+// RowAllocator: runs of consecutive rows in the encoder cache. First fit; neighbours join when
+// freed.
 #pragma once
 
 #include <cstdint>

@@ -18,12 +18,13 @@ Scheduler::Scheduler(const EngineConfig& config, const GroupShape& shape, int64_
 Status Scheduler::CheckAdmissible(const Request& request) const {
   const int64_t num_tokens = request.num_prompt_tokens() + request.max_tokens;
   if (num_tokens > config_.max_model_len) {
-    return InvalidArgument("the prompt has ", request.num_prompt_tokens(), " tokens and max_tokens is ",
-                           request.max_tokens, "; together at most ", config_.max_model_len, " fit the context");
+    return InvalidArgument("the prompt has ", request.num_prompt_tokens(),
+                           " tokens and max_tokens is ", request.max_tokens, "; together at most ",
+                           config_.max_model_len, " fit the context");
   }
   if (NumBlocksFor(num_tokens) > shape_.num_blocks) {
-    return InvalidArgument("prompt and answer need ", NumBlocksFor(num_tokens), " KV blocks; the cache has ",
-                           shape_.num_blocks);
+    return InvalidArgument("prompt and answer need ", NumBlocksFor(num_tokens),
+                           " KV blocks; the cache has ", shape_.num_blocks);
   }
   for (const ImageInput& image : request.images) {
     if (image.num_tokens > shape_.encoder_cache_tokens) {
@@ -32,8 +33,8 @@ Status Scheduler::CheckAdmissible(const Request& request) const {
     }
   }
   if (num_waiting() + request.num_choices > config_.max_waiting_seqs) {
-    return ResourceExhausted(num_waiting(), " answers wait for a place; at most ", config_.max_waiting_seqs,
-                             " may");
+    return ResourceExhausted(num_waiting(), " answers wait for a place; at most ",
+                             config_.max_waiting_seqs, " may");
   }
   return OkStatus();
 }
@@ -50,7 +51,8 @@ Sequence& Scheduler::Add(std::unique_ptr<Sequence> sequence) {
 
 void Scheduler::Finish(Sequence& sequence) {
   thread_.Check();
-  LONGHAND_CHECK(sequence.phase != SequencePhase::kFinished) << "sequence " << sequence.id << " finishes twice";
+  LONGHAND_CHECK(sequence.phase != SequencePhase::kFinished)
+      << "sequence " << sequence.id << " finishes twice";
   if (sequence.phase == SequencePhase::kWaiting) {
     waiting_.erase(sequence.id);
   } else {
@@ -61,7 +63,8 @@ void Scheduler::Finish(Sequence& sequence) {
     sequence.num_reserved_blocks = num_blocks;
   }
   sequence.phase = SequencePhase::kFinished;
-  // Plans run in order, so the next one may already say it: the worker's tables never outnumber max_num_seqs.
+  // Plans run in order, so the next one may already say it: the worker's tables never outnumber
+  // max_num_seqs.
   if (sequence.last_step > 0) released_sequences_.push_back(sequence.id);
   if (sequence.last_step > committed_step_) {
     retiring_.push_back(&sequence);
@@ -84,7 +87,8 @@ Scheduler::Planned Scheduler::Plan() {
   plan.images = encoder_cache_.PlanEncoding(plan.step, config_.max_encode_patch_layers);
   PlanChunks(&plan, &in_flight);
 
-  // Releases ride along; alone they go only when the workers are idle, so that nothing is left behind there.
+  // Releases ride along; alone they go only when the workers are idle, so that nothing is left
+  // behind there.
   const bool has_releases = !released_sequences_.empty() || encoder_cache_.has_releases();
   const bool has_work = !plan.chunks.empty() || !plan.images.empty();
   if (!has_work && !(has_releases && in_flight_.empty())) return planned;
@@ -96,7 +100,8 @@ Scheduler::Planned Scheduler::Plan() {
   return planned;
 }
 
-// First come, first served: nobody overtakes a large request that waits for blocks, so it cannot starve.
+// First come, first served: nobody overtakes a large request that waits for blocks, so it cannot
+// starve.
 void Scheduler::AdmitWaiting(Planned* planned) {
   while (!waiting_.empty() && num_running() < config_.max_num_seqs) {
     Sequence& sequence = *waiting_.begin()->second;
@@ -110,8 +115,9 @@ void Scheduler::AdmitWaiting(Planned* planned) {
   }
 }
 
-// Images are acquired in the order of prefill, and nobody overtakes one that waits for room. So a sequence that holds
-// a later image holds the next one it needs too: every holder gets on, and room comes back.
+// Images are acquired in the order of prefill, and nobody overtakes one that waits for room. So a
+// sequence that holds a later image holds the next one it needs too: every holder gets on, and room
+// comes back.
 void Scheduler::AcquireImages(Planned* planned) {
   for (Sequence* sequence : running_) {
     const std::vector<ImageInput>& images = sequence->request->images;
@@ -145,10 +151,14 @@ void Scheduler::PlanChunks(StepPlan* plan, StepInFlight* in_flight) {
   }
 }
 
-void Scheduler::AddChunk(Sequence& sequence, int64_t num_tokens, StepPlan* plan, StepInFlight* in_flight) {
-  const SequenceChunk& chunk =
-      plan->chunks.emplace_back(BuildChunk(sequence, num_tokens, plan->step, shape_.block_size, block_pool_));
-  in_flight->chunks.push_back({&sequence, num_tokens, chunk.sample, !chunk.score_token_ids.empty()});
+void Scheduler::AddChunk(Sequence& sequence,
+                         int64_t num_tokens,
+                         StepPlan* plan,
+                         StepInFlight* in_flight) {
+  const SequenceChunk& chunk = plan->chunks.emplace_back(
+      BuildChunk(sequence, num_tokens, plan->step, shape_.block_size, block_pool_));
+  in_flight->chunks.push_back(
+      {&sequence, num_tokens, chunk.sample, !chunk.score_token_ids.empty()});
 }
 
 // Up to the first image whose encoding is not complete in this step or an earlier one.
@@ -208,7 +218,8 @@ void Scheduler::CommitChunk(const PlannedChunk& chunk) {
   sequence.num_computed_tokens += chunk.num_tokens;
   const std::vector<ImageInput>& images = sequence.request->images;
   size_t& i = sequence.num_prefilled_images;
-  while (i < images.size() && images[i].offset + images[i].num_tokens <= sequence.num_computed_tokens) {
+  while (i < images.size() &&
+         images[i].offset + images[i].num_tokens <= sequence.num_computed_tokens) {
     encoder_cache_.Release(*sequence.image_entries[i++]);
   }
 }

@@ -1,10 +1,11 @@
 // Scheduler: what runs in the next step.
 //
-// Continuous batching: every running stream gets its token in every step, and what is left of the token budget goes to
-// prefill, in chunks, the oldest sequence first. Admission is first come, first served, and promises a sequence all the
-// blocks it can ever need (the first form of D10): an admitted answer never waits for memory, so nothing is preempted.
-// Planning runs ahead of results: Plan() may be called while earlier steps are in flight, and what those name is kept
-// until they are committed. One scheduler serves one epoch of a worker group. Engine thread.
+// Continuous batching: every running stream gets its token in every step, and what is left of the
+// token budget goes to prefill, in chunks, the oldest sequence first. Admission is first come,
+// first served, and promises a sequence all the blocks it can ever need (the first form of D10): an
+// admitted answer never waits for memory, so nothing is preempted. Planning runs ahead of results:
+// Plan() may be called while earlier steps are in flight, and what those name is kept until they
+// are committed. One scheduler serves one epoch of a worker group. Engine thread.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +30,13 @@ class Scheduler {
  public:
   Scheduler(const EngineConfig& config, const GroupShape& shape, int64_t epoch);
 
-  // kInvalidArgument with both numbers when the request could never run here; kResourceExhausted when too many wait.
+  // kInvalidArgument with both numbers when the request could never run here; kResourceExhausted
+  // when too many wait.
   Status CheckAdmissible(const Request& request) const;
   // Queues a sequence whose request is admissible.
   Sequence& Add(std::unique_ptr<Sequence> sequence);
-  // The answer is over, for whatever reason. The sequence is gone when no step in flight names it, at once or later.
+  // The answer is over, for whatever reason. The sequence is gone when no step in flight names it,
+  // at once or later.
   void Finish(Sequence& sequence);
 
   struct ImageToSend {
@@ -41,7 +44,8 @@ class Scheduler {
     const ImageInput* image = nullptr;
   };
   struct Planned {
-    std::optional<StepPlan> plan;  // nothing when there is nothing to do before a result or a request comes
+    std::optional<StepPlan>
+        plan;  // nothing when there is nothing to do before a result or a request comes
     std::vector<ImageToSend> images_to_send;
     std::vector<const Sequence*> admitted;
   };
@@ -53,8 +57,9 @@ class Scheduler {
     Sequence* sequence = nullptr;  // not finished
     SequenceResult result;
   };
-  // Takes the result of the oldest step in flight: what came of the sequences that still run. Tokens of those that
-  // finished meanwhile are dropped. An error (the step's own, or a result that does not fit its plan) ends the epoch.
+  // Takes the result of the oldest step in flight: what came of the sequences that still run.
+  // Tokens of those that finished meanwhile are dropped. An error (the step's own, or a result that
+  // does not fit its plan) ends the epoch.
   Result<std::vector<Progress>> Commit(StepResult result);
 
   int64_t epoch() const { return epoch_; }
@@ -82,7 +87,9 @@ class Scheduler {
     std::vector<PlannedChunk> chunks;
   };
 
-  int64_t NumBlocksFor(int64_t num_tokens) const { return (num_tokens + shape_.block_size - 1) / shape_.block_size; }
+  int64_t NumBlocksFor(int64_t num_tokens) const {
+    return (num_tokens + shape_.block_size - 1) / shape_.block_size;
+  }
   void AdmitWaiting(Planned* planned);
   void AcquireImages(Planned* planned);
   void PlanChunks(StepPlan* plan, StepInFlight* in_flight);
@@ -103,9 +110,9 @@ class Scheduler {
   std::unordered_map<int64_t, std::unique_ptr<Sequence>> sequences_;  // every phase
   std::map<int64_t, Sequence*> waiting_;                              // by arrival
   std::vector<Sequence*> running_;                                    // by admission
-  std::vector<Sequence*> retiring_;                                   // finished, named by a step in flight
-  std::deque<StepInFlight> in_flight_;                                // oldest first
-  std::vector<int64_t> released_sequences_;                           // for the next plan
+  std::vector<Sequence*> retiring_;          // finished, named by a step in flight
+  std::deque<StepInFlight> in_flight_;       // oldest first
+  std::vector<int64_t> released_sequences_;  // for the next plan
   int64_t next_step_ = 1;
   int64_t committed_step_ = 0;
   int64_t num_surplus_tokens_ = 0;

@@ -11,7 +11,8 @@ void Scheduler::CheckSequence(const Sequence& sequence) const {
   LONGHAND_CHECK_LE(sequence.num_computed_tokens, sequence.num_planned_tokens);
   LONGHAND_CHECK_LE(sequence.num_planned_tokens, sequence.num_tokens());
   LONGHAND_CHECK_LE(sequence.num_planned_samples, sequence.request->max_tokens);
-  LONGHAND_CHECK_LE(static_cast<int64_t>(sequence.output_token_ids.size()), sequence.num_planned_samples);
+  LONGHAND_CHECK_LE(static_cast<int64_t>(sequence.output_token_ids.size()),
+                    sequence.num_planned_samples);
   LONGHAND_CHECK_EQ(num_blocks, NumBlocksFor(sequence.num_planned_tokens));
   LONGHAND_CHECK_LE(num_blocks, sequence.num_reserved_blocks);
   LONGHAND_CHECK_LE(sequence.num_prefilled_images, sequence.num_ready_images);
@@ -24,7 +25,8 @@ void Scheduler::CheckSequence(const Sequence& sequence) const {
       LONGHAND_CHECK_EQ(sequence.num_reserved_blocks, NumBlocksFor(sequence.max_num_tokens()));
       break;
     case SequencePhase::kFinished:
-      LONGHAND_CHECK(sequence.last_step > committed_step_) << "sequence " << sequence.id << " was not retired";
+      LONGHAND_CHECK(sequence.last_step > committed_step_)
+          << "sequence " << sequence.id << " was not retired";
       break;
   }
 }
@@ -38,10 +40,12 @@ void Scheduler::CheckInvariants() const {
     CheckSequence(*sequence);
     num_owned_blocks += static_cast<int64_t>(sequence->block_table.size());
     num_reserved_blocks += sequence->num_reserved_blocks;
-    num_image_users += static_cast<int64_t>(sequence->num_acquired_images - sequence->num_prefilled_images);
+    num_image_users +=
+        static_cast<int64_t>(sequence->num_acquired_images - sequence->num_prefilled_images);
     for (const int32_t block_id : sequence->block_table) {
       LONGHAND_CHECK(!in_table[block_id]) << "block " << block_id << " is in two tables";
-      LONGHAND_CHECK(block_pool_.is_owned(block_id)) << "block " << block_id << " is in a table and free";
+      LONGHAND_CHECK(block_pool_.is_owned(block_id))
+          << "block " << block_id << " is in a table and free";
       in_table[block_id] = true;
     }
   }

@@ -1,5 +1,5 @@
-// Sequence: what the scheduler knows of one answer in the making. Planned counts include steps in flight; computed
-// counts are what came back. Engine thread (owned by Scheduler).
+// Sequence: what the scheduler knows of one answer in the making. Planned counts include steps in
+// flight; computed counts are what came back. Engine thread (owned by Scheduler).
 #pragma once
 
 #include <cstdint>
@@ -14,27 +14,31 @@ namespace longhand::engine {
 
 struct ActiveRequest;
 
-// kWaiting: holds nothing. kRunning: holds its reservation. kFinished: holds its blocks until no step in flight names them.
+// kWaiting: holds nothing. kRunning: holds its reservation. kFinished: holds its blocks until no
+// step in flight names them.
 enum class SequencePhase { kWaiting, kRunning, kFinished };
 
 struct Sequence {
   int64_t id = 0;  // rises with arrival; never used twice
-  // Shared by the n sequences of a request; the last of them may outlive the request by the steps in flight.
+  // Shared by the n sequences of a request; the last of them may outlive the request by the steps
+  // in flight.
   std::shared_ptr<const Request> request;
-  ActiveRequest* owner = nullptr;  // the engine's, which looks at it only while the phase is not kFinished
-  SamplingParams sampling;         // the request's, with end-of-sequence ids and choice
+  ActiveRequest* owner =
+      nullptr;              // the engine's, which looks at it only while the phase is not kFinished
+  SamplingParams sampling;  // the request's, with end-of-sequence ids and choice
 
   SequencePhase phase = SequencePhase::kWaiting;
   std::vector<int32_t> output_token_ids;  // those that came back; the engine appends
-  int64_t num_planned_tokens = 0;         // of prompt and answer: in KV when the steps in flight have run
-  int64_t num_computed_tokens = 0;        // in KV now
-  int64_t num_planned_samples = 0;        // of the answer
-  int64_t last_step = 0;                  // latest that names it; 0: none
-  int64_t num_reserved_blocks = 0;        // whole, block_table included
+  int64_t num_planned_tokens = 0;   // of prompt and answer: in KV when the steps in flight have run
+  int64_t num_computed_tokens = 0;  // in KV now
+  int64_t num_planned_samples = 0;  // of the answer
+  int64_t last_step = 0;            // latest that names it; 0: none
+  int64_t num_reserved_blocks = 0;  // whole, block_table included
   std::vector<int32_t> block_table;
 
   // Per image of the request, in order: [0, num_acquired_images) were asked for, of these
-  // [0, num_ready_images) can be prefilled, of these [0, num_prefilled_images) are in KV and given back.
+  // [0, num_ready_images) can be prefilled, of these [0, num_prefilled_images) are in KV and given
+  // back.
   std::vector<EncoderCache::Entry*> image_entries;
   size_t num_acquired_images = 0;
   size_t num_ready_images = 0;
@@ -48,7 +52,9 @@ struct Sequence {
     return num_planned_tokens < num_tokens() && num_planned_samples < request->max_tokens;
   }
   // One token and a sample: a running stream.
-  bool IsDecoding() const { return num_planned_samples > 0 && num_planned_tokens == num_tokens() - 1; }
+  bool IsDecoding() const {
+    return num_planned_samples > 0 && num_planned_tokens == num_tokens() - 1;
+  }
 };
 
 }  // namespace longhand::engine

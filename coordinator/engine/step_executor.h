@@ -1,5 +1,5 @@
-// StepExecutor and GroupListener: the engine's two-way border with a worker group. coordinator/cluster implements the
-// former over gRPC, the engine the latter with its mailbox.
+// StepExecutor and GroupListener: the engine's two-way border with a worker group.
+// coordinator/cluster implements the former over gRPC, the engine the latter with its mailbox.
 #pragma once
 
 #include <cstdint>
@@ -11,22 +11,24 @@
 
 namespace longhand::engine {
 
-// Called on the engine thread; nothing here waits. What goes wrong comes back as GroupListener::OnGroupDown. Calls for
-// an epoch that is over do nothing.
+// Called on the engine thread; nothing here waits. What goes wrong comes back as
+// GroupListener::OnGroupDown. Calls for an epoch that is over do nothing.
 class StepExecutor {
  public:
   virtual ~StepExecutor() = default;
 
-  // Runs the plan on every rank, after those sent before it. A plan may hold images without chunks, or nothing but
-  // releases; it has a result all the same.
+  // Runs the plan on every rank, after those sent before it. A plan may hold images without chunks,
+  // or nothing but releases; it has a result all the same.
   virtual void Execute(StepPlan plan) = 0;
 
-  // Sends resized pixels to the rank that will encode them; OnImageReady says when they are there. A rank holds them
-  // until a plan lists the image in released_images, which happens exactly once, after its last layer or when nobody
-  // wants it any more. Pixels held at once on all ranks: at most twice those that fill the encoder cache.
+  // Sends resized pixels to the rank that will encode them; OnImageReady says when they are there.
+  // A rank holds them until a plan lists the image in released_images, which happens exactly once,
+  // after its last layer or when nobody wants it any more. Pixels held at once on all ranks: at
+  // most twice those that fill the encoder cache.
   virtual void PutImage(int64_t epoch, int32_t rank, const ImageInput& image) = 0;
 
-  // The engine cannot use what the group answered: it has dropped the epoch and waits for a new one.
+  // The engine cannot use what the group answered: it has dropped the epoch and waits for a new
+  // one.
   virtual void AbandonGroup(int64_t epoch, const Status& why) = 0;
 };
 
@@ -39,8 +41,9 @@ class GroupListener {
   virtual void OnGroupUp(int64_t epoch, const GroupShape& shape) = 0;
   virtual void OnGroupDown(int64_t epoch, const Status& why) = 0;
   virtual void OnImageReady(int64_t epoch, const ContentHash& image) = 0;
-  // Once for each plan, in step order, when all ranks have answered: rank 0's result, with the first rank's error if
-  // any failed. `sequences` holds every chunk that samples or scores; others may be left out.
+  // Once for each plan, in step order, when all ranks have answered: rank 0's result, with the
+  // first rank's error if any failed. `sequences` holds every chunk that samples or scores; others
+  // may be left out.
   virtual void OnStepResult(StepResult result) = 0;
 };
 

@@ -1,4 +1,5 @@
-// TokenSink: where the engine delivers an answer. Implemented in coordinator/api by bounded outboxes.
+// TokenSink: where the engine delivers an answer. Implemented in coordinator/api by bounded
+// outboxes.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ struct TokenEvent {
   int64_t seq = 0;      // 1 for the request's first event, then one more each
   uint32_t choice = 0;  // which of `n` answers
   std::string text;     // whole characters to append to the choice's text; may be empty
-  // The new tokens, a stop token included. One an event, except for none in the event of prompt_logprobs.
+  // The new tokens, a stop token included. One an event, except for none in the event of
+  // prompt_logprobs.
   std::vector<int32_t> token_ids;
   std::vector<SampledToken> logprobs;  // one for each of token_ids, when asked
   // In the last event of a choice.
@@ -34,8 +36,9 @@ struct TokenEvent {
   std::vector<TokenLogprob> prompt_logprobs;
 };
 
-// One for each request. Called on the engine thread, must not block, and must not call the engine's turn. At most
-// n * max_tokens + 1 events come; then OnEnd, once; then the engine destroys the sink.
+// One for each request. Called on the engine thread, must not block, and must not call the engine's
+// turn. At most n * max_tokens + 1 events come; then OnEnd, once; then the engine destroys the
+// sink.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;

@@ -1,0 +1,301 @@
+#include "coordinator/engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "tests/unit/coordinator/engine/engine_harness.h"
+
+namespace longhand::engine {
+namespace {
+
+using std::chrono::seconds;
+
+class EngineTest : public testing::TestWithParam<int32_t> {
+ protected:
+  static EngineConfig Config() {
+    EngineConfig config = SmallConfig();
+    config.pipeline_depth = GetParam();
+    return config;
+  }
+  EngineHarness harness_{Config()};
+};
+
+TEST_P(EngineTest, AnAnswerStreamsTokenByTokenAndEndsWithItsUsage) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 20, 10);
+  request.ignore_eos = true;
+  const auto recording = harness_.Submit(request);
+  harness_.RunToEnd();
+  ASSERT_TRUE(recording->end.has_value());
+  EXPECT_EQ(*recording->end, OkStatus());
+  EXPECT_EQ(recording->answers[0], harness_.Expected(request));
+  EXPECT_EQ(recording->events.size(), 10u);
+  EXPECT_EQ(recording->events.back().finish_reason, FinishReason::kLength);
+  EXPECT_EQ(recording->usage->prompt_tokens, 20);
+  EXPECT_EQ(recording->usage->completion_tokens, 10);
+  EXPECT_TRUE(recording->destroyed);
+}
+
+TEST_P(EngineTest, EachWayToEndHasItsDetail) {
+  harness_.FormGroup();
+  Request plain = MakeRequest("a", 5, 60);
+  Request with_stop_id = plain;
+  with_stop_id.ignore_eos = true;
+  with_stop_id.sampling.stop_token_ids = {kFakeEos, 9};
+  Request with_stop_string = plain;
+  with_stop_string.ignore_eos = true;
+  with_stop_string.stop_strings = {"hi", "b"};
+  Request full = plain;
+  full.ignore_eos = true;
+  full.max_tokens = harness_.config_.max_model_len - 5;
+  Request limited = plain;
+  limited.ignore_eos = true;
+  const std::pair<std::string, Request> cases[] = {{"eos", plain},
+                                                   {"stop_token", with_stop_id},
+                                                   {"stop_string", with_stop_string},
+                                                   {"context_full", full},
+                                                   {"max_tokens", limited}};
+  for (const auto& [detail, request] : cases) {
+    SCOPED_TRACE(detail);
+    const Request chosen = RequestEndingWith(harness_, request, detail);
+    const auto recording = harness_.Submit(chosen);
+    harness_.RunToEnd();
+    EXPECT_EQ(recording->answers[0], harness_.Expected(chosen));
+    EXPECT_EQ(recording->answers[0].finish_detail, detail);
+    const bool is_length = detail == "context_full" || detail == "max_tokens";
+    EXPECT_EQ(recording->events.back().finish_reason,
+              is_length ? FinishReason::kLength : FinishReason::kStop);
+  }
+}
+
+TEST_P(EngineTest, AnIgnoredEndOfSequenceIsATokenLikeAnyOther) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 5, 100);
+  request.ignore_eos = true;
+  const auto recording = harness_.Submit(request);
+  harness_.RunToEnd();
+  const std::vector<int32_t>& ids = recording->answers[0].token_ids;
+  EXPECT_EQ(ids.size(), 100u);
+  EXPECT_NE(std::find(ids.begin(), ids.end(), kFakeEos), ids.end());
+}
+
+TEST_P(EngineTest, MinTokensReachesTheSamplers) {
+  harness_.FormGroup();
+  Request request = RequestEndingWith(harness_, MakeRequest("a", 5, 60), "eos", 1);
+  request.sampling.min_tokens = 40;
+  const auto recording = harness_.Submit(request);
+  harness_.RunToEnd();
+  EXPECT_GE(recording->answers[0].token_ids.size(), 40u);
+  EXPECT_EQ(recording->answers[0], harness_.Expected(request));
+}
+
+TEST_P(EngineTest, ChoicesAreNumberedApartAndCountedTogether) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 9, 12);
+  request.num_choices = 3;
+  request.sampling.num_logprobs = 0;
+  const auto recording = harness_.Submit(request);
+  harness_.RunToEnd();
+  ASSERT_EQ(recording->answers.size(), 3u);
+  int64_t num_tokens = 0;
+  for (uint32_t choice = 0; choice < 3; ++choice) {
+    EXPECT_EQ(recording->answers[choice], harness_.Expected(request, choice));
+    num_tokens += static_cast<int64_t>(recording->answers[choice].token_ids.size());
+  }
+  EXPECT_NE(recording->answers[0].token_ids, recording->answers[1].token_ids);
+  EXPECT_EQ(recording->usage->prompt_tokens, 9);
+  EXPECT_EQ(recording->usage->completion_tokens, num_tokens);
+  for (const TokenEvent& event : recording->events) EXPECT_EQ(event.logprobs.size(), 1u);
+}
+
+// The prompt takes three chunks of at most 16 tokens; its scores come together, before the first
+// token.
+TEST_P(EngineTest, PromptLogprobsComeOnceAndFirst) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 40, 3);
+  request.prompt_logprobs = true;
+  request.num_choices = 2;
+  const auto recording = harness_.Submit(request);
+  harness_.RunToEnd();
+  EXPECT_EQ(recording->events[0].prompt_logprobs.size(), 39u);
+  EXPECT_EQ(recording->events[0].prompt_logprobs[0].token_id, request.token_ids[1]);
+  EXPECT_TRUE(recording->events[0].token_ids.empty());
+  EXPECT_EQ(recording->answers[0], harness_.Expected(request, 0));
+  EXPECT_EQ(recording->answers[1], harness_.Expected(request, 1));
+}
+
+TEST_P(EngineTest, ACancelledRequestEndsAtOnceAndItsBlocksAreBackWithinAStep) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 20, 60);
+  request.ignore_eos = true;
+  const auto recording = harness_.Submit(request);
+  harness_.RunStep();
+  harness_.RunStep();
+  harness_.RunStep();
+  std::optional<Status> done;
+  ASSERT_TRUE(harness_.engine_.Cancel("a", [&](const Status& status) { done = status; }).ok());
+  harness_.Turn();
+  EXPECT_EQ(done, OkStatus());
+  EXPECT_EQ(recording->end->code(), StatusCode::kCancelled);
+  for (int32_t in_flight = GetParam() + 1; in_flight > 0; --in_flight) {
+    EXPECT_LT(harness_.engine_.Stats().num_free_blocks, harness_.shape_.num_blocks);
+    harness_.RunStep();
+  }
+  EXPECT_EQ(harness_.engine_.Stats().num_free_blocks, harness_.shape_.num_blocks);
+  EXPECT_EQ(harness_.workers_->num_sequences(), 1u);  // The workers hear of it with the next plan:
+  harness_.RunToEnd();
+  EXPECT_EQ(harness_.workers_->num_sequences(), 0u);
+}
+
+TEST_P(EngineTest, CancellingWhatDoesNotRunIsNotFound) {
+  harness_.FormGroup();
+  std::optional<Status> done;
+  ASSERT_TRUE(harness_.engine_.Cancel("nobody", [&](const Status& status) { done = status; }).ok());
+  harness_.Turn();
+  EXPECT_EQ(done->code(), StatusCode::kNotFound);
+}
+
+TEST_P(EngineTest, ADeadlineEndsRunningAndWaitingRequests) {
+  harness_.FormGroup();
+  Request first = MakeRequest("first", 20, 40);
+  first.num_choices = 4;  // All places are taken: the second waits.
+  first.deadline = harness_.clock_.Now() + seconds(5);
+  Request second = MakeRequest("second", 5, 5);
+  second.deadline = harness_.clock_.Now() + seconds(3);
+  const auto running = harness_.Submit(first);
+  const auto waiting = harness_.Submit(second);
+  EXPECT_EQ(harness_.engine_.Stats().num_waiting, 1);
+  harness_.clock_.Advance(seconds(3));
+  harness_.Turn();
+  EXPECT_EQ(waiting->end->code(), StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(running->end.has_value());
+  harness_.clock_.Advance(seconds(2));
+  harness_.Turn();
+  EXPECT_EQ(running->end->code(), StatusCode::kDeadlineExceeded);
+  Request late = MakeRequest("late", 5, 5);
+  late.deadline = harness_.clock_.Now();
+  EXPECT_EQ(harness_.Submit(late)->end->code(), StatusCode::kDeadlineExceeded);
+}
+
+TEST_P(EngineTest, ARunningIdIsRefusedAndAFinishedOneIsFreeAgain) {
+  harness_.FormGroup();
+  const auto first = harness_.Submit(MakeRequest("a", 5, 5));
+  EXPECT_EQ(harness_.Submit(MakeRequest("a", 5, 5))->end->code(), StatusCode::kAlreadyExists);
+  harness_.RunToEnd();
+  EXPECT_EQ(*first->end, OkStatus());
+  EXPECT_FALSE(harness_.Submit(MakeRequest("a", 5, 5))->end.has_value());
+}
+
+TEST_P(EngineTest, ALostGroupEndsEveryRequestInThatTurn) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 5, 50);
+  request.num_choices = 4;
+  const auto running = harness_.Submit(request);
+  const auto waiting = harness_.Submit(MakeRequest("b", 5, 5));
+  harness_.RunStep();
+  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
+  harness_.Turn();
+  EXPECT_EQ(running->end->ToString(), "UNAVAILABLE: the worker group was lost: rank 1 was killed");
+  EXPECT_EQ(waiting->end->code(), StatusCode::kUnavailable);
+  EXPECT_EQ(harness_.Submit(MakeRequest("c", 5, 5))->end->ToString(),
+            "UNAVAILABLE: no worker group is up: rank 1 was killed");
+}
+
+TEST_P(EngineTest, ANewGroupStartsFromNothingAndOldResultsAreIgnored) {
+  harness_.FormGroup(1);
+  harness_.Submit(MakeRequest("a", 5, 50));
+  StepResult stale = harness_.workers_->Run(harness_.plans_.front());
+  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
+  harness_.Turn();
+  harness_.FormGroup(2);
+  const Request request = MakeRequest("a", 5, 6);
+  const auto recording = harness_.Submit(request);
+  EXPECT_EQ(harness_.plans_.front().epoch, 2);
+  EXPECT_EQ(harness_.plans_.front().step, 1);
+  harness_.engine_.OnStepResult(std::move(stale));
+  harness_.engine_.OnGroupDown(1, Unavailable("late news"));
+  harness_.engine_.OnGroupUp(1, harness_.shape_);
+  harness_.Turn();
+  harness_.RunToEnd();
+  EXPECT_EQ(recording->answers[0], harness_.Expected(request));
+}
+
+TEST_P(EngineTest, AFailedStepAbandonsTheGroup) {
+  harness_.FormGroup();
+  const auto recording = harness_.Submit(MakeRequest("a", 5, 50));
+  StepResult result = harness_.workers_->Run(harness_.plans_.front());
+  result.status = Internal("rank 1: out of memory");
+  harness_.engine_.OnStepResult(std::move(result));
+  harness_.Turn();
+  EXPECT_EQ(harness_.abandoned_, Internal("rank 1: out of memory"));
+  EXPECT_EQ(recording->end->code(), StatusCode::kUnavailable);
+  EXPECT_FALSE(harness_.engine_.Stats().group_up);
+}
+
+TEST_P(EngineTest, BeforeTheFirstGroupRequestsAreToldSo) {
+  EXPECT_EQ(harness_.Submit(MakeRequest("a", 5, 5))->end->ToString(),
+            "UNAVAILABLE: no worker group is up yet");
+}
+
+TEST_P(EngineTest, ADrainLetsWhatRunsFinishAndRefusesTheRest) {
+  harness_.FormGroup();
+  const Request request = MakeRequest("a", 5, 8);
+  const auto running = harness_.Submit(request);
+  bool drained = false;
+  ASSERT_TRUE(harness_.engine_.Drain([&] { drained = true; }).ok());
+  harness_.Turn();
+  EXPECT_EQ(harness_.Submit(MakeRequest("b", 5, 5))->end->code(), StatusCode::kUnavailable);
+  EXPECT_FALSE(drained);
+  harness_.RunToEnd();
+  EXPECT_EQ(running->answers[0], harness_.Expected(request));
+  EXPECT_TRUE(drained);
+}
+
+TEST_P(EngineTest, ARequestThatContradictsItselfIsRefusedOnTheSpot) {
+  Request request = MakeRequest("a", 5, 5);
+  request.positions.pop_back();
+  const auto recording = std::make_shared<Recording>();
+  const Status status =
+      harness_.engine_.Submit(request, std::make_unique<RecordingSink>(recording));
+  EXPECT_EQ(status.ToString(),
+            "INVALID_ARGUMENT: the prompt has 14 positions; it needs 3 for each of 5 tokens");
+  EXPECT_FALSE(recording->end.has_value());
+}
+
+// No turn runs, so commands pile up; the group's own messages still get through.
+TEST_P(EngineTest, AFullMailboxRefusesRequestsButNotTheWorkers) {
+  const Request request = MakeRequest("a", 1, 1);
+  Status status;
+  int num_taken = 0;
+  while (status.ok() && num_taken < 10'000) {
+    status = harness_.engine_.Submit(
+        request, std::make_unique<RecordingSink>(std::make_shared<Recording>()));
+    num_taken += status.ok() ? 1 : 0;
+  }
+  EXPECT_EQ(status.ToString(),
+            "RESOURCE_EXHAUSTED: 1024 commands wait for the engine; at most 1024 may");
+  EXPECT_TRUE(harness_.engine_.Cancel("a", nullptr).ok());
+  harness_.FormGroup();
+  EXPECT_TRUE(harness_.engine_.Stats().group_up);
+}
+
+TEST_P(EngineTest, AgesGrowOnlyWhileSomethingIsDue) {
+  harness_.FormGroup();
+  harness_.clock_.Advance(seconds(9));
+  harness_.Turn();
+  EXPECT_EQ(harness_.engine_.Stats().last_token_age, Duration::zero());
+  harness_.Submit(MakeRequest("a", 5, 50));
+  harness_.clock_.Advance(seconds(2));
+  harness_.Turn();
+  EXPECT_EQ(harness_.engine_.Stats().last_token_age, seconds(2));
+  EXPECT_EQ(harness_.engine_.Stats().last_step_age, seconds(2));
+  harness_.RunStep();
+  EXPECT_EQ(harness_.engine_.Stats().last_token_age, Duration::zero());
+  EXPECT_EQ(harness_.engine_.Stats().last_step_age, Duration::zero());
+}
+
+INSTANTIATE_TEST_SUITE_P(Depth, EngineTest, testing::Values(0, 1));
+
+}  // namespace
+}  // namespace longhand::engine

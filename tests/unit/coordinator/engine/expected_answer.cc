@@ -1,0 +1,74 @@
+#include "tests/unit/coordinator/engine/expected_answer.h"
+
+#include <algorithm>
+
+#include "tests/unit/coordinator/engine/fake_model.h"
+#include "tests/unit/coordinator/engine/fake_text.h"
+
+namespace longhand::engine {
+namespace {
+
+std::vector<uint64_t> PromptEmbeddings(const Request& request) {
+  std::vector<uint64_t> embeddings;
+  for (const int32_t token_id : request.token_ids) embeddings.push_back(TokenEmbedding(token_id));
+  for (const ImageInput& image : request.images) {
+    for (int32_t row = 0; row < image.num_tokens; ++row) {
+      embeddings[image.offset + row] = ImageEmbedding(image.hash, row);
+    }
+  }
+  return embeddings;
+}
+
+bool Contains(const std::vector<int32_t>& ids, int32_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+}  // namespace
+
+AnswerText ExpectedAnswer(const Request& request, uint32_t choice, const EngineConfig& config) {
+  AnswerText answer;
+  const bool scored = request.prompt_logprobs && choice == 0;
+  uint64_t context = 0;
+  const std::vector<uint64_t> embeddings = PromptEmbeddings(request);
+  for (size_t i = 0; i < embeddings.size(); ++i) {
+    context = Mix(context, SlotValue(embeddings[i], &request.positions[3 * i]));
+    if (scored && i + 1 < embeddings.size()) {
+      answer.prompt_logprobs.push_back(ScoreToken(context, request.token_ids[i + 1]));
+    }
+  }
+  SamplingParams sampling = request.sampling;
+  sampling.choice = choice;
+  const std::vector<int32_t> eos =
+      request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
+  sampling.stop_token_ids.insert(sampling.stop_token_ids.end(), eos.begin(), eos.end());
+  FakeText text(request.stop_strings);
+  while (true) {
+    const int32_t token_id =
+        SampleToken(context, sampling, static_cast<int64_t>(answer.token_ids.size())).token_id;
+    answer.token_ids.push_back(token_id);
+    if (Contains(sampling.stop_token_ids, token_id)) {
+      answer.text += text.Finish();
+      answer.finish_detail = Contains(eos, token_id) ? "eos" : "stop_token";
+      return answer;
+    }
+    const TextState::Delta delta = text.Append(token_id);
+    answer.text += delta.text;
+    const auto num_output = static_cast<int64_t>(answer.token_ids.size());
+    if (delta.stop_string.has_value()) {
+      answer.finish_detail = "stop_string";
+      return answer;
+    }
+    if (num_output == request.max_tokens) {
+      answer.text += text.Finish();
+      const bool is_full = request.num_prompt_tokens() + num_output == config.max_model_len;
+      answer.finish_detail = is_full ? "context_full" : "max_tokens";
+      return answer;
+    }
+    const int32_t position =
+        static_cast<int32_t>(request.num_prompt_tokens() + num_output - 1) + request.rope_delta;
+    const int32_t positions[3] = {position, position, position};
+    context = Mix(context, SlotValue(TokenEmbedding(token_id), positions));
+  }
+}
+
+}  // namespace longhand::engine

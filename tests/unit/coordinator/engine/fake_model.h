@@ -1,0 +1,65 @@
+// A model that costs nothing: what it samples is a pure function of the tokens, positions and
+// pictures before, read either from a paged cache (FakeWorkers) or straight from the request
+// (ExpectedAnswer). Equal answers mean that the engine put every token in the right slot, in the
+// right order, with the right picture.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "common/sampling_params.h"
+#include "common/step_plan.h"
+
+namespace longhand::engine {
+
+inline constexpr int32_t kFakeVocabSize = 64;
+inline constexpr int32_t kFakeEos = 1;
+
+inline uint64_t Mix(uint64_t hash, uint64_t value) {
+  hash = (hash ^ value) * 0x9E3779B97F4A7C15u;
+  return hash ^ (hash >> 29);
+}
+
+// What a token leaves in its KV slot. `embedding`: the token id, or the encoder cache row.
+inline uint64_t SlotValue(uint64_t embedding, const int32_t* position) {
+  uint64_t value = Mix(0x51, embedding);
+  for (int axis = 0; axis < 3; ++axis) value = Mix(value, static_cast<uint64_t>(position[axis]));
+  return value;
+}
+
+inline uint64_t TokenEmbedding(int32_t token_id) {
+  return Mix(0xA1, static_cast<uint64_t>(token_id));
+}
+
+inline uint64_t ImageEmbedding(const ContentHash& image, int64_t row) {
+  uint64_t value = 0xB2;
+  for (const uint8_t byte : image) value = Mix(value, byte);
+  return Mix(value, static_cast<uint64_t>(row));
+}
+
+// The next token, given the hash of all slots before it.
+inline SampledToken SampleToken(uint64_t context,
+                                const SamplingParams& sampling,
+                                int64_t output_position) {
+  uint64_t hash = Mix(Mix(Mix(context, sampling.seed), sampling.choice),
+                      static_cast<uint64_t>(output_position));
+  const auto is_stop = [&](int32_t token_id) {
+    return std::find(sampling.stop_token_ids.begin(), sampling.stop_token_ids.end(), token_id) !=
+           sampling.stop_token_ids.end();
+  };
+  SampledToken token;
+  do {
+    hash = Mix(hash, 0xC3);
+    token.token_id = static_cast<int32_t>((hash >> 20) % kFakeVocabSize);
+  } while (output_position < sampling.min_tokens && is_stop(token.token_id));
+  token.logprob = -static_cast<float>(hash >> 40);
+  return token;
+}
+
+// The score of `token_id` after a context.
+inline float ScoreToken(uint64_t context, int32_t token_id) {
+  return -static_cast<float>(Mix(context, static_cast<uint64_t>(token_id)) >> 40);
+}
+
+}  // namespace longhand::engine

@@ -1,0 +1,56 @@
+// Text of the fake model: token t is the letter 'a' + t % 26, but every seventh token is the first
+// half of the letter that the next token completes, so that text lags behind tokens as real
+// detokenised text does.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "coordinator/engine/text_state.h"
+
+namespace longhand::engine {
+
+class FakeText final : public TextState {
+ public:
+  explicit FakeText(std::vector<std::string> stop_strings)
+      : stop_strings_(std::move(stop_strings)) {}
+
+  Delta Append(int32_t token_id) override {
+    half_ = token_id % 7 == 6;
+    if (half_) return {};
+    held_ += static_cast<char>('a' + token_id % 26);
+    for (const std::string& stop : stop_strings_) {
+      if (const size_t at = held_.find(stop); at != std::string::npos)
+        return {held_.substr(0, at), stop};
+    }
+    size_t num_held = 0;  // what may still become a stop string
+    for (const std::string& stop : stop_strings_) {
+      for (size_t length = std::min(stop.size() - 1, held_.size()); length > num_held; --length) {
+        if (held_.ends_with(stop.substr(0, length))) num_held = length;
+      }
+    }
+    const size_t num_out = held_.size() - num_held;
+    Delta delta{held_.substr(0, num_out), std::nullopt};
+    held_.erase(0, num_out);
+    return delta;
+  }
+
+  std::string Finish() override { return std::exchange(held_, "") + (half_ ? "?" : ""); }
+
+ private:
+  const std::vector<std::string> stop_strings_;
+  std::string held_;
+  bool half_ = false;
+};
+
+class FakeTextFactory final : public TextStateFactory {
+ public:
+  std::unique_ptr<TextState> Create(const std::vector<std::string>& stop_strings) const override {
+    return std::make_unique<FakeText>(stop_strings);
+  }
+};
+
+}  // namespace longhand::engine

@@ -1,0 +1,55 @@
+// FakeWorkers: a worker group that runs plans as step_plan.h defines them, over the fake model,
+// with a paged cache, an encoder cache and sequence slots of the stated sizes. It LONGHAND_CHECKs
+// everything a plan may not do.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/step_plan.h"
+#include "coordinator/engine/config.h"
+#include "coordinator/engine/request.h"
+
+namespace longhand::engine {
+
+class FakeWorkers {
+ public:
+  FakeWorkers(const GroupShape& shape, const EngineConfig& config, int64_t epoch);
+
+  void PutImage(int32_t rank, const ImageInput& image);
+  StepResult Run(const StepPlan& plan);
+
+  size_t num_sequences() const { return sequences_.size(); }
+  size_t num_images() const { return images_.size(); }
+
+ private:
+  struct KnownSequence {
+    SamplingParams sampling;
+    std::vector<int32_t> block_table;
+    int64_t num_computed_tokens = 0;
+    int32_t last_sampled = -1;
+  };
+  struct KnownImage {
+    int32_t rank = 0;
+    int32_t num_tokens = 0;
+    int32_t num_layers_done = 0;
+  };
+
+  void Encode(const EncodeImageItem& item);
+  SequenceResult RunChunk(const SequenceChunk& chunk);
+  uint64_t& Slot(const KnownSequence& sequence, int64_t token_idx);
+  std::vector<uint64_t> Embeddings(const SequenceChunk& chunk, const KnownSequence& sequence) const;
+
+  const GroupShape shape_;
+  const EngineConfig config_;
+  const int64_t epoch_;
+  int64_t last_step_ = 0;
+  std::vector<uint64_t> kv_;       // [num_blocks * block_size]
+  std::vector<uint64_t> encoder_;  // [encoder_cache_tokens]
+  std::map<int64_t, KnownSequence> sequences_;
+  std::map<ContentHash, KnownImage> images_;
+};
+
+}  // namespace longhand::engine

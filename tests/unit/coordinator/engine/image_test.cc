@@ -1,0 +1,210 @@
+// Pictures, from Submit to the last release: Scheduler and EncoderCache together.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/unit/coordinator/engine/engine_harness.h"
+
+namespace longhand::engine {
+namespace {
+
+Request Endless(const std::string& id, int64_t num_tokens) {
+  Request request = MakeRequest(id, num_tokens, 60);
+  request.ignore_eos = true;
+  return request;
+}
+
+EngineConfig Config(int64_t max_encode_patch_layers = 1000) {
+  EngineConfig config = SmallConfig();
+  config.pipeline_depth = 0;
+  config.max_encode_patch_layers = max_encode_patch_layers;
+  return config;
+}
+
+TEST(ImageTest, PrefillStopsBeforeAnImageUntilItsPixelsCame) {
+  EngineHarness harness(Config());
+  harness.deliver_images_ = false;
+  harness.FormGroup();
+  Request request = Endless("a", 14);
+  AddImage(request, 5, 6, 1);
+  const auto recording = harness.Submit(request);
+  ASSERT_EQ(harness.plans_.size(), 1u);
+  EXPECT_TRUE(harness.plans_[0].images.empty());
+  EXPECT_EQ(harness.plans_[0].num_tokens(), 5);
+  harness.RunStep();
+  EXPECT_TRUE(harness.plans_.empty());
+  harness.engine_.OnImageReady(1, request.images[0].hash);
+  harness.Turn();
+  // Encoded in the same step as the chunk that needs it.
+  ASSERT_EQ(harness.plans_.size(), 1u);
+  EXPECT_EQ(harness.plans_[0].images.size(), 1u);
+  EXPECT_EQ(harness.plans_[0].num_tokens(), 9);
+  ASSERT_EQ(harness.plans_[0].chunks[0].image_spans.size(), 1u);
+  EXPECT_EQ(harness.plans_[0].chunks[0].image_spans[0].offset, 0);
+  EXPECT_EQ(harness.plans_[0].chunks[0].image_spans[0].num_tokens, 6);
+  harness.RunToEnd();
+  EXPECT_EQ(recording->answers[0], harness.Expected(request));
+}
+
+// 40 patches and 4 layers at 80 patch layers a step: two layers at a time, and the stream gets its
+// token in each step.
+TEST(ImageTest, ALongImageIsEncodedByLayerRangesWhileStreamsGoOn) {
+  EngineHarness harness(Config(80));
+  harness.FormGroup();
+  harness.Submit(Endless("stream", 4));
+  harness.RunStep();
+  Request request = Endless("image", 20);
+  AddImage(request, 0, 10, 1);
+  const auto recording = harness.Submit(request);
+  harness.RunStep();  // The next plan sends the pixels,
+  harness.RunStep();  // and the one after that begins.
+  for (int32_t layer = 0; layer < 4; layer += 2) {
+    const StepPlan& plan = harness.plans_.front();
+    ASSERT_EQ(plan.images.size(), 1u);
+    EXPECT_EQ(plan.images[0].layer_begin, layer);
+    EXPECT_EQ(plan.images[0].layer_end, layer + 2);
+    EXPECT_EQ(plan.chunks[0].token_ids.size(), 1u);
+    EXPECT_EQ(plan.chunks.size(),
+              layer == 0 ? 1u : 2u);  // The image is there in the step of its last layer.
+    harness.RunStep();
+  }
+  harness.RunToEnd();
+  EXPECT_EQ(recording->answers[0], harness.Expected(request));
+}
+
+// Even an image of 40 patches under a budget of 10 moves one layer a step.
+TEST(ImageTest, TheLargestImageMovesUnderTheSmallestBudget) {
+  EngineHarness harness(Config(10));
+  harness.FormGroup();
+  Request request = Endless("a", 20);
+  AddImage(request, 0, 10, 1);
+  harness.Submit(request);
+  for (int32_t layer = 0; layer < 4; ++layer) {
+    ASSERT_EQ(harness.plans_.front().images.size(), 1u);
+    EXPECT_EQ(harness.plans_.front().images[0].layer_end, layer + 1);
+    harness.RunStep();
+  }
+}
+
+TEST(ImageTest, ImagesGoRoundTheRanksEachWithABudgetOfItsOwn) {
+  EngineHarness harness(Config(160));
+  harness.FormGroup();
+  Request request = Endless("a", 40);
+  for (uint8_t picture = 0; picture < 3; ++picture) AddImage(request, picture * 10, 10, picture);
+  harness.Submit(request);
+  const std::vector<EncodeImageItem>& items = harness.plans_.front().images;
+  ASSERT_EQ(items.size(), 2u);  // The third shares rank 0, whose budget the first one took.
+  EXPECT_EQ(items[0].rank, 0);
+  EXPECT_EQ(items[1].rank, 1);
+  EXPECT_EQ(items[1].layer_end, 4);
+  harness.RunStep();
+  ASSERT_EQ(harness.plans_.front().images.size(), 1u);
+  EXPECT_EQ(harness.plans_.front().images[0].rank, 0);
+}
+
+TEST(ImageTest, TheSamePictureIsSentAndEncodedOnce) {
+  EngineHarness harness(Config());
+  harness.FormGroup();
+  Request first = Endless("first", 20);
+  AddImage(first, 2, 10, 1);
+  Request second = Endless("second", 30);
+  AddImage(second, 1, 10, 1);
+  AddImage(second, 15, 10, 1);
+  const auto first_recording = harness.Submit(first);
+  const auto second_recording = harness.Submit(second);
+  harness.RunToEnd();
+  EXPECT_EQ(harness.images_sent_.size(), 1u);
+  EXPECT_EQ(first_recording->answers[0], harness.Expected(first));
+  EXPECT_EQ(second_recording->answers[0], harness.Expected(second));
+  // Nobody runs any more, and it is still there.
+  Request third = Endless("third", 20);
+  AddImage(third, 4, 10, 1);
+  const auto third_recording = harness.Submit(third);
+  harness.RunToEnd();
+  EXPECT_EQ(harness.images_sent_.size(), 1u);
+  EXPECT_EQ(third_recording->answers[0], harness.Expected(third));
+}
+
+// 64 rows. Pictures 1 and 2 take 50; 1 is used again, so 2 is the one that makes room for 3.
+TEST(ImageTest, TheLeastRecentlyUsedPictureMakesRoom) {
+  EngineHarness harness(Config());
+  harness.FormGroup();
+  for (const uint8_t picture : {1, 2, 1, 3, 1, 2}) {
+    Request request = Endless("a", 40);
+    AddImage(request, 0, 25, picture);
+    const auto recording = harness.Submit(request);
+    harness.RunToEnd();
+    EXPECT_EQ(recording->answers[0], harness.Expected(request));
+  }
+  std::vector<int> sent;
+  for (const ContentHash& image : harness.images_sent_) sent.push_back(image[0]);
+  EXPECT_EQ(sent, (std::vector<int>{1, 2, 3, 2}));
+}
+
+// Ten pictures of 20 tokens do not fit 64 rows together; three at a time do.
+TEST(ImageTest, APromptMayHoldMorePicturesThanTheCache) {
+  EngineConfig config = Config();
+  config.max_model_len = 256;
+  GroupShape shape = SmallShape();
+  shape.num_blocks = 64;
+  EngineHarness harness(config, shape);
+  harness.FormGroup();
+  std::vector<std::shared_ptr<Recording>> recordings;
+  std::vector<Request> requests;
+  for (int r = 0; r < 2; ++r) {
+    Request request = MakeRequest(std::to_string(r), 210, 4);
+    request.ignore_eos = true;
+    for (int i = 0; i < 10; ++i) AddImage(request, i * 21, 20, static_cast<uint8_t>(10 * r + i));
+    requests.push_back(request);
+    recordings.push_back(harness.Submit(request));
+  }
+  harness.RunToEnd();
+  for (int r = 0; r < 2; ++r) EXPECT_EQ(recordings[r]->answers[0], harness.Expected(requests[r]));
+  EXPECT_EQ(harness.workers_->num_images(), 0u);
+}
+
+TEST(ImageTest, AnAbandonedPictureIsReleasedAndComesBackAfterThat) {
+  EngineHarness harness(Config(40));  // a layer a step
+  harness.FormGroup();
+  Request request = Endless("a", 20);
+  AddImage(request, 0, 10, 1);
+  harness.Submit(request);
+  harness.RunStep();
+  ASSERT_TRUE(harness.engine_.Cancel("a", nullptr).ok());
+  harness.Turn();  // One layer is still in flight.
+  harness.RunStep();
+  ASSERT_EQ(harness.plans_.size(), 1u);
+  EXPECT_EQ(harness.plans_[0].released_images.size(), 1u);
+  EXPECT_TRUE(harness.plans_[0].images.empty());
+  // Asked for again before the release has run: the pixels are not sent yet, or the release would
+  // drop them.
+  const auto recording = harness.Submit(request);
+  EXPECT_EQ(harness.images_sent_.size(), 1u);
+  harness.RunStep();
+  EXPECT_EQ(harness.images_sent_.size(), 2u);
+  harness.RunToEnd();
+  EXPECT_EQ(recording->answers[0], harness.Expected(request));
+  EXPECT_EQ(harness.workers_->num_images(), 0u);
+}
+
+// The release must not overtake pixels that are still under way.
+TEST(ImageTest, APictureCancelledOnItsWayIsReleasedWhenItHasArrived) {
+  EngineHarness harness(Config());
+  harness.deliver_images_ = false;
+  harness.FormGroup();
+  Request request = Endless("a", 20);
+  AddImage(request, 0, 10, 1);
+  harness.Submit(request);
+  ASSERT_TRUE(harness.engine_.Cancel("a", nullptr).ok());
+  harness.Turn();
+  EXPECT_TRUE(harness.plans_.empty());
+  harness.engine_.OnImageReady(1, request.images[0].hash);
+  harness.Turn();
+  ASSERT_EQ(harness.plans_.size(), 1u);
+  EXPECT_EQ(harness.plans_[0].released_images.size(), 1u);
+  harness.RunToEnd();
+  EXPECT_EQ(harness.workers_->num_images(), 0u);
+}
+
+}  // namespace
+}  // namespace longhand::engine

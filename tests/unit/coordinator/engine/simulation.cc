@@ -1,0 +1,226 @@
+#include "tests/unit/coordinator/engine/simulation.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "tests/unit/coordinator/engine/request_maker.h"
+
+namespace longhand::engine {
+
+Simulation::Simulation(uint64_t seed, int32_t pipeline_depth) : random_(seed) {
+  config_.max_num_seqs = 1 + static_cast<int64_t>(Random(12));
+  config_.max_num_batched_tokens = config_.max_num_seqs + static_cast<int64_t>(Random(40));
+  config_.max_model_len = 100;
+  config_.max_waiting_seqs = 16;
+  config_.max_encode_patch_layers = 1 + static_cast<int64_t>(Random(200));
+  config_.pipeline_depth = pipeline_depth;
+  config_.eos_token_ids = {kFakeEos, 2};
+  shape_.num_ranks = 1 + static_cast<int32_t>(Random(4));
+  shape_.num_encoder_layers = 1 + static_cast<int32_t>(Random(5));
+  shape_.block_size = 1 << Random(4);
+  shape_.num_blocks = 160 / shape_.block_size + static_cast<int64_t>(Random(40));
+  shape_.encoder_cache_tokens = 30 + static_cast<int64_t>(Random(60));
+  const EngineParts parts{static_cast<StepExecutor&>(*this), text_, clock_, NoMetrics()};
+  engine_ = std::make_unique<Engine>(config_, parts);
+  FormGroup();
+}
+
+void Simulation::Run(int64_t num_turns) {
+  // The longest request takes a few hundred turns alone; the queue and the admitted ones multiply
+  // it.
+  const int64_t max_quiet_turns = 100'000;
+  int64_t quiet_turns = 0;
+  for (int64_t turn = 0; turn < num_turns || (!open_.empty() && quiet_turns < max_quiet_turns);
+       ++turn) {
+    if (turn < num_turns) {
+      Traffic();
+    } else {
+      ++quiet_turns;
+    }
+    AdvanceWorkers();
+    clock_.Advance(std::chrono::milliseconds(Random(3)));
+    engine_->Turn(Duration::zero());
+    engine_->CheckInvariants();
+    CheckEnded();
+    if (testing::Test::HasFailure()) return;
+  }
+  EXPECT_TRUE(open_.empty()) << open_.size() << " requests starve, such as "
+                             << open_.begin()->first;
+  CheckNothingLeft();
+}
+
+void Simulation::Traffic() {
+  if (Chance(0.06)) SubmitRandom();
+  if (Chance(0.01)) CancelRandom();
+  if (Chance(0.0005) && workers_ != nullptr) BreakGroup();
+}
+
+Request Simulation::RandomRequest() {
+  const std::string id = "request-" + std::to_string(num_submitted_++);
+  Request request = MakeRequest(id, 1 + static_cast<int64_t>(Random(60)),
+                                1 + static_cast<int64_t>(Random(45)), Random(1 << 30));
+  request.num_choices = Chance(0.1) ? 3 : 1;
+  request.ignore_eos = Chance(0.6);
+  request.prompt_logprobs = Chance(0.1);
+  request.sampling.num_logprobs = Chance(0.1) ? 0 : -1;
+  request.sampling.min_tokens = Chance(0.2) ? request.max_tokens / 2 : 0;
+  if (Chance(0.3)) request.sampling.stop_token_ids = {5, 9};
+  if (Chance(0.3)) request.stop_strings = {"ab", "qrs", "z"};
+  if (Chance(0.1)) request.sampling.repetition_penalty = 1.1f;
+  if (Chance(0.05)) request.deadline = clock_.Now() + std::chrono::milliseconds(Random(200));
+  int32_t offset = static_cast<int32_t>(Random(8));
+  while (Chance(0.5)) {
+    // Few pictures, so that they meet again; a picture's size goes with its number.
+    const auto picture = static_cast<uint8_t>(Random(6));
+    const int32_t num_tokens = 1 + picture * 6;
+    if (offset + num_tokens > request.num_prompt_tokens()) break;
+    AddImage(request, offset, num_tokens, picture);
+    offset += num_tokens + static_cast<int32_t>(Random(3));
+  }
+  return request;
+}
+
+void Simulation::SubmitRandom() {
+  Request request = RandomRequest();
+  auto recording = std::make_shared<Recording>();
+  ASSERT_TRUE(engine_->Submit(request, std::make_unique<RecordingSink>(recording)).ok());
+  const std::string id = request.request_id;
+  open_.emplace(id, Submitted{std::move(request), std::move(recording)});
+}
+
+void Simulation::CancelRandom() {
+  if (open_.empty()) return;
+  const auto chosen = std::next(open_.begin(), static_cast<int64_t>(Random(open_.size())));
+  chosen->second.cancelled = true;
+  ASSERT_TRUE(engine_->Cancel(chosen->first, nullptr).ok());
+}
+
+void Simulation::AdvanceWorkers() {
+  if (stale_.has_value() && Chance(0.5)) {
+    engine_->OnStepResult(std::move(*std::exchange(stale_, std::nullopt)));
+  }
+  if (workers_ == nullptr) {
+    if (Chance(0.1)) FormGroup();
+    return;
+  }
+  if (!images_.empty() && Chance(0.3)) {
+    const PendingImage sent = std::move(images_.front());
+    images_.pop_front();
+    workers_->PutImage(sent.rank, sent.image);
+    engine_->OnImageReady(sent.epoch, sent.image.hash);
+  }
+  if (!plans_.empty() && Chance(0.8)) {
+    StepResult result = workers_->Run(plans_.front());
+    plans_.pop_front();
+    ++num_steps_;
+    engine_->OnStepResult(std::move(result));
+  }
+}
+
+void Simulation::FormGroup() {
+  ++epoch_;
+  workers_ = std::make_unique<FakeWorkers>(shape_, config_, epoch_);
+  engine_->OnGroupUp(epoch_, shape_);
+}
+
+void Simulation::BreakGroup() {
+  // A result that was already on its way arrives after the group's end.
+  if (!plans_.empty()) stale_ = workers_->Run(plans_.front());
+  plans_.clear();
+  images_.clear();
+  workers_.reset();
+  ++num_group_losses_;
+  engine_->OnGroupDown(epoch_, Unavailable("rank 1 was killed"));
+}
+
+void Simulation::Execute(StepPlan plan) {
+  if (plan.epoch == epoch_ && workers_ != nullptr) plans_.push_back(std::move(plan));
+}
+
+void Simulation::PutImage(int64_t epoch, int32_t rank, const ImageInput& image) {
+  if (epoch == epoch_ && workers_ != nullptr) images_.push_back({epoch, rank, image});
+}
+
+void Simulation::AbandonGroup(int64_t epoch, const Status& why) {
+  ADD_FAILURE() << "epoch " << epoch << " was abandoned: " << why;
+}
+
+void Simulation::CheckEnded() {
+  for (auto it = open_.begin(); it != open_.end();) {
+    if (!it->second.recording->end.has_value()) {
+      ++it;
+      continue;
+    }
+    CheckAnswer(it->second);
+    it = open_.erase(it);
+  }
+}
+
+void Simulation::CheckAnswer(Submitted& submitted) {
+  const Request& request = submitted.request;
+  const Recording& recording = *submitted.recording;
+  SCOPED_TRACE(request.request_id + " ended with " + recording.end->ToString());
+  ++num_ended_[recording.end->code()];
+  EXPECT_TRUE(recording.destroyed);
+  for (const auto& [choice, answer] : recording.answers) {
+    const AnswerText expected = ExpectedAnswer(request, choice, config_);
+    if (recording.end->ok()) {
+      EXPECT_EQ(answer.token_ids, expected.token_ids);
+      EXPECT_EQ(answer.text, expected.text);
+      EXPECT_EQ(answer.finish_detail, expected.finish_detail);
+      EXPECT_EQ(answer.prompt_logprobs, expected.prompt_logprobs);
+    } else {
+      // What was sent stands: it is the beginning of the answer.
+      ASSERT_LE(answer.token_ids.size(), expected.token_ids.size());
+      EXPECT_TRUE(
+          std::equal(answer.token_ids.begin(), answer.token_ids.end(), expected.token_ids.begin()));
+      EXPECT_TRUE(expected.text.starts_with(answer.text));
+    }
+  }
+  switch (recording.end->code()) {
+    case StatusCode::kOk: {
+      EXPECT_EQ(recording.answers.size(), request.num_choices);
+      int64_t num_tokens = 0;
+      for (const auto& [choice, answer] : recording.answers)
+        num_tokens += static_cast<int64_t>(answer.token_ids.size());
+      ASSERT_TRUE(recording.usage.has_value());
+      EXPECT_EQ(recording.usage->completion_tokens, num_tokens);
+      break;
+    }
+    case StatusCode::kCancelled:
+      EXPECT_TRUE(submitted.cancelled);
+      break;
+    case StatusCode::kDeadlineExceeded:
+      EXPECT_LE(request.deadline, clock_.Now());
+      break;
+    case StatusCode::kUnavailable:
+      EXPECT_GT(num_group_losses_, 0);
+      break;
+    case StatusCode::kResourceExhausted:
+      EXPECT_TRUE(recording.answers.empty());
+      break;
+    case StatusCode::kInvalidArgument:
+      EXPECT_GT(request.num_prompt_tokens() + request.max_tokens, config_.max_model_len);
+      break;
+    default:
+      ADD_FAILURE();
+  }
+}
+
+void Simulation::CheckNothingLeft() {
+  // The last steps in flight, the pixels under way, and then the releases they left.
+  for (int i = 0; i < 1000; ++i) {
+    AdvanceWorkers();
+    engine_->Turn(Duration::zero());
+  }
+  const EngineStats stats = engine_->Stats();
+  EXPECT_EQ(stats.num_running, 0);
+  EXPECT_EQ(stats.num_waiting, 0);
+  EXPECT_EQ(stats.num_free_blocks, shape_.num_blocks);
+  EXPECT_EQ(stats.num_steps_in_flight, 0);
+  EXPECT_EQ(workers_->num_sequences(), 0u);
+  EXPECT_EQ(workers_->num_images(), 0u);
+}
+
+}  // namespace longhand::engine
