@@ -19,8 +19,10 @@ bool Likelier(const KeptToken& a, const KeptToken& b) {
   return a.score > b.score || (a.score == b.score && a.id < b.id);
 }
 
+// p >= min_p * largest p, in logarithms.
 void KeepMinP(float min_p, std::vector<KeptToken>& tokens) {
-  std::erase_if(tokens, [&](const KeptToken& t) { return std::exp(double{t.score}) < min_p; });
+  const double lowest = std::log(double{min_p});
+  std::erase_if(tokens, [&](const KeptToken& token) { return !(token.score >= lowest); });
 }
 
 void KeepTopP(float top_p, std::vector<KeptToken>& tokens) {

@@ -1,0 +1,93 @@
+#include "kernels/cpu/cpu_ops.h"
+
+#include "kernels/host_memory.h"
+
+namespace longhand::kernels {
+namespace cpu {
+namespace {
+
+class CpuOps final : public HostOps {
+ public:
+  CpuOps(int num_threads,
+         const LinearKernels& linear,
+         const AttentionKernels& attention,
+         const RowKernels& rows)
+      : cpu_(num_threads, linear, attention, rows) {}
+
+  std::string_view name() const override { return "cpu"; }
+  DType ActivationDType(DType) const override { return DType::kF32; }
+
+ private:
+  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
+    return cpu::PackLinear(cpu_, weight);
+  }
+  Status DoLinear(const LinearArgs& args) override { return cpu::Linear(cpu_, args); }
+  Status DoEmbedding(const EmbeddingArgs& args) override { return cpu::Embedding(cpu_, args); }
+  Status DoRmsNorm(const RmsNormArgs& args) override { return cpu::RmsNorm(cpu_, args); }
+  Status DoAdd(const AddArgs& args) override { return cpu::Add(cpu_, args); }
+  Status DoMropeTable(const MropeTableArgs& args) override { return cpu::MropeTable(cpu_, args); }
+  Status DoQkvRopeWrite(const QkvRopeWriteArgs& args) override {
+    return cpu::QkvRopeWrite(cpu_, args);
+  }
+  Status DoPagedAttention(const PagedAttentionArgs& args) override {
+    return cpu::PagedAttention(cpu_, args);
+  }
+  Status DoSwiGlu(const SwiGluArgs& args) override { return cpu::SwiGlu(cpu_, args); }
+  Status DoGelu(const GeluArgs& args) override { return cpu::Gelu(cpu_, args); }
+  Status DoGatherRows(const GatherRowsArgs& args) override { return cpu::GatherRows(cpu_, args); }
+  Status DoScatterRows(const ScatterRowsArgs& args) override {
+    return cpu::ScatterRows(cpu_, args);
+  }
+  Status DoPatchify(const PatchifyArgs& args) override { return cpu::Patchify(cpu_, args); }
+  Status DoVisionRope(const VisionRopeArgs& args) override { return cpu::VisionRope(cpu_, args); }
+  Status DoVisionAttention(const VisionAttentionArgs& args) override {
+    return cpu::VisionAttention(cpu_, args);
+  }
+  Status DoSample(const SampleArgs& args) override { return cpu::Sample(cpu_, args); }
+  Status DoLogprobs(const LogprobsArgs& args) override { return cpu::Logprobs(cpu_, args); }
+
+  CpuContext cpu_;
+};
+
+bool HasAvx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+bool HasAvx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+}  // namespace
+
+Status CheckActivations(const TensorView& tensor) {
+  if (tensor.dtype() == DType::kF32) return OkStatus();
+  return Unimplemented("activations are ", DTypeName(tensor.dtype()),
+                       "; the CPU backend computes in float32 only");
+}
+
+Result<std::unique_ptr<Ops>> CreateCpuOpsFor(InstructionSet instruction_set, int num_threads) {
+  if (num_threads < 1) {
+    return InvalidArgument("num_threads is ", num_threads, "; it must be at least 1");
+  }
+  switch (instruction_set) {
+    case InstructionSet::kAvx512:
+      if (!HasAvx512()) break;
+      return std::unique_ptr<Ops>(
+          std::make_unique<CpuOps>(num_threads, LinearAvx512(), AttentionAvx512(), RowsAvx512()));
+    case InstructionSet::kAvx2:
+      if (!HasAvx2()) break;
+      return std::unique_ptr<Ops>(
+          std::make_unique<CpuOps>(num_threads, LinearAvx2(), AttentionAvx2(), RowsAvx2()));
+  }
+  return Unimplemented("this CPU does not have AVX2 with FMA, or AVX-512 F, BW, DQ and VL");
+}
+
+}  // namespace cpu
+
+Result<std::unique_ptr<Ops>> CreateCpuOps(int num_threads) {
+  Result<std::unique_ptr<Ops>> ops =
+      cpu::CreateCpuOpsFor(cpu::InstructionSet::kAvx512, num_threads);
+  if (ops.ok() || ops.status().code() != StatusCode::kUnimplemented) return ops;
+  return cpu::CreateCpuOpsFor(cpu::InstructionSet::kAvx2, num_threads);
+}
+
+}  // namespace longhand::kernels

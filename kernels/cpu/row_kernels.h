@@ -1,0 +1,44 @@
+// Operations on one row of floats, compiled for each instruction set; row_kernel.h says how they
+// work.
+#pragma once
+
+#include <cstdint>
+
+namespace longhand::kernels::cpu {
+
+// bf16 elements are uint16_t here.
+struct RowKernels {
+  void (*widen)(const uint16_t* x, int64_t n, float* out);
+  // y may be null, for a copy.
+  void (*add)(const float* x, const float* y, int64_t n, float* out);
+  void (*add_to_bf16)(const float* x, const float* y, int64_t n, uint16_t* out);
+  // x[n] normalised and times weight; `out` may be x.
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* out);
+  void (*swiglu)(const float* gate, const float* up, int64_t n, float* out);
+  void (*gelu)(int64_t n, float* x);
+  // Rotate-half of one head [2 * half], after adding the bias where it is given; `out` may be x.
+  void (*rotate)(const float* x,
+                 const float* bias,
+                 const float* cos,
+                 const float* sin,
+                 int64_t half,
+                 float* out);
+  void (*rotate_to_bf16)(const float* x,
+                         const float* bias,
+                         const float* cos,
+                         const float* sin,
+                         int64_t half,
+                         uint16_t* out);
+  // Copies with NaN turned into -infinity.
+  void (*copy_numbers)(const float* x, int64_t n, float* out);
+  float (*max)(const float* x, int64_t n);
+  // Sum of e^(x - max).
+  double (*sum_exp)(const float* x, float max, int64_t n);
+  // x = (x - max) / temperature, and weights = e^x.
+  void (*scores)(float max, float temperature, int64_t n, float* x, float* weights);
+};
+
+const RowKernels& RowsAvx512();
+const RowKernels& RowsAvx2();
+
+}  // namespace longhand::kernels::cpu

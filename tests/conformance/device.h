@@ -1,0 +1,50 @@
+// Device: the tensors of one case in the memory of one backend, each between guard bands.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "tests/conformance/host_tensor.h"
+
+namespace longhand::conformance {
+
+class Device {
+ public:
+  // `misaligned` tensors begin one element after a 64-byte boundary, as rows of odd length do.
+  Device(kernels::Ops& ops, bool misaligned = false) : ops_(ops), misaligned_(misaligned) {}
+
+  kernels::Ops& ops() { return ops_; }
+
+  // Uploads an input. It must come back unchanged.
+  TensorView In(const HostTensor& tensor);
+  // Uploads what the operation changes.
+  TensorView InOut(const HostTensor& tensor);
+  // Memory for an output, filled with NaN bytes: what is not written shows.
+  TensorView Out(DType dtype, std::vector<int64_t> shape);
+  Result<kernels::PackedLinear*> Pack(HostTensor weight);
+
+  // A tensor's present value.
+  HostTensor Read(const TensorView& tensor);
+  // kInternal when a guard band or an input was changed.
+  Status CheckIntact();
+
+ private:
+  struct Placed {
+    std::unique_ptr<kernels::Buffer> buffer;
+    TensorView view;
+    size_t offset = 0;  // of the tensor in the buffer
+    HostTensor tensor;  // what was uploaded
+    bool constant = false;
+  };
+
+  TensorView Place(HostTensor tensor, bool constant);
+
+  kernels::Ops& ops_;
+  bool misaligned_;
+  std::vector<Placed> placed_;
+  std::vector<std::unique_ptr<kernels::PackedLinear>> packed_;
+};
+
+}  // namespace longhand::conformance

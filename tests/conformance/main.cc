@@ -1,0 +1,148 @@
+// conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] [--threads N] [--json
+// FILE]
+//
+// Runs every operation of one backend against the reference. Exit 0: all passed; 1: something
+// failed; 2: usage, or the backend is not here.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "tests/conformance/backends.h"
+#include "tests/conformance/roof.h"
+
+namespace longhand::conformance {
+namespace {
+
+struct Options {
+  std::string backend, op, json;
+  bool bench = false;
+  int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+};
+
+Result<Options> ParseOptions(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    if (flag == "--bench") {
+      options.bench = true;
+      continue;
+    }
+    if (i + 1 == argc) return InvalidArgument(flag, " is not a flag, or lacks its value");
+    const std::string value = argv[++i];
+    if (flag == "--backend") {
+      options.backend = value;
+    } else if (flag == "--op") {
+      options.op = value;
+    } else if (flag == "--json") {
+      options.json = value;
+    } else if (flag == "--threads") {
+      options.threads = std::atoi(value.c_str());
+    } else {
+      return InvalidArgument(flag, " is not a flag");
+    }
+  }
+  if (options.backend.empty()) return InvalidArgument("--backend is missing");
+  return options;
+}
+
+std::vector<Case> AllCases() {
+  std::vector<Case> cases;
+  AddLinearCases(cases);
+  AddRowCases(cases);
+  AddElementwiseCases(cases);
+  AddRopeCases(cases);
+  AddPagedAttentionCases(cases);
+  AddVisionCases(cases);
+  AddSamplingCases(cases);
+  AddRefusedCases(cases);
+  AddTimedCases(cases);
+  return cases;
+}
+
+// One line for what failed and what was timed; the rest is in the summary and the JSON.
+void Print(const Record& record) {
+  if (record.status == "fail") {
+    std::printf("FAIL %s, %s: error %.3g, tolerance %.3g %s\n", record.op.c_str(),
+                record.name.c_str(), record.error, record.tolerance, record.message.c_str());
+  }
+  if (!record.timed) return;
+  std::printf("%-16s %-72s %12.1f us", record.op.c_str(), record.name.c_str(), record.ns / 1e3);
+  if (record.bytes > 0) std::printf(" %8.2f GB/s", record.bytes / record.ns);
+  if (record.flops > 0) std::printf(" %8.1f GFLOP/s", record.flops / record.ns);
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+// Returns whether nothing failed.
+bool PrintSummary(const std::vector<Record>& records) {
+  std::map<std::string, std::map<std::string, int>> counts;
+  bool passed = true;
+  for (const Record& record : records) {
+    ++counts[record.op][record.status];
+    passed = passed && record.status != "fail";
+  }
+  for (auto& [op, by_status] : counts) {
+    std::printf("%-16s %5d pass %5d fail %5d unsupported\n", op.c_str(), by_status["pass"],
+                by_status["fail"], by_status["unsupported"]);
+  }
+  return passed;
+}
+
+int Run(const Options& options) {
+  Result<Backend> backend = MakeBackend(options.backend, options.threads);
+  if (!backend.ok()) {
+    std::cerr << "conformance: " << backend.status().message() << "\n";
+    return 2;
+  }
+  std::vector<Case> cases = AllCases();
+  if (!options.op.empty()) {
+    std::erase_if(cases, [&](const Case& test) { return test.op != options.op; });
+    if (cases.empty()) {
+      std::cerr << "conformance: no operation is called \"" << options.op << "\"\n";
+      return 2;
+    }
+  }
+  std::printf("backend %s, %d threads; every case has its seed in its source, 11 to 85\n",
+              options.backend.c_str(), options.threads);
+  std::vector<Record> records;
+  if (options.bench) records = MeasureRoof(options.threads);
+  for (const Record& record : records) Print(record);
+  Runner runner(*backend, options.bench);
+  for (const Case& test : cases) {
+    const size_t before = runner.records().size();
+    runner.Run(test);
+    for (size_t i = before; i < runner.records().size(); ++i) Print(runner.records()[i]);
+  }
+  records.insert(records.end(), runner.records().begin(), runner.records().end());
+  const bool passed = PrintSummary(records);
+  if (!options.json.empty()) {
+    std::ofstream out(options.json);
+    out << ToJson(records);
+    if (!out.flush()) {
+      std::cerr << "conformance: cannot write " << options.json << "\n";
+      return 1;
+    }
+  }
+  return passed ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace longhand::conformance
+
+int main(int argc, char** argv) {
+  using namespace longhand::conformance;
+  const auto options = ParseOptions(argc, argv);
+  if (!options.ok()) {
+    std::cerr << "conformance: " << options.status().message()
+              << "\nusage: conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] "
+                 "[--threads N] [--json FILE]\n";
+    return 2;
+  }
+  return Run(*options);
+}

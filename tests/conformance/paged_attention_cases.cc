@@ -1,0 +1,96 @@
+// PagedAttention: ragged batches, all head sizes; a token's bits do not depend on the batch or on
+// the chunks in which its prompt came.
+#include <cmath>
+#include <numeric>
+#include <sstream>
+
+#include "tests/conformance/cases.h"
+#include "tests/conformance/paged_batch.h"
+
+namespace longhand::conformance {
+namespace {
+
+std::string Name(const BatchShape& shape, const char* what) {
+  std::ostringstream name;
+  name << what << ": " << shape.num_heads << "/" << shape.num_kv_heads << " heads of "
+       << shape.head_dim << ", block " << shape.block_size << ", " << DTypeName(shape.activation)
+       << ", KV " << DTypeName(shape.kv);
+  return name.str();
+}
+
+Tolerance AttentionTolerance(const BatchShape& shape) {
+  return {4e-6 + RoundingOf(shape.activation), Tolerance::Metric::kOfLargest,
+          "scores up to 10 carry f32 roundings of their sum into exp; then the output's rounding"};
+}
+
+void AddShape(const BatchShape& shape, const char* what, std::vector<Case>& cases) {
+  cases.push_back({.op = "PagedAttention",
+                   .name = Name(shape, what),
+                   .body = [=](Device& device) { return RunBatch(device, shape); },
+                   .tolerance = AttentionTolerance(shape),
+                   .misaligned = shape.head_dim == 30});
+}
+
+// Sequence s of the batch alone has the bits that it has in the batch.
+void AddAlone(const BatchShape& shape, size_t s, std::vector<Case>& cases) {
+  cases.push_back({.op = "PagedAttention",
+                   .name = Name(shape, "a sequence alone = in a batch"),
+                   .body = [=](Device& device) { return RunSequence(device, shape, s, 0); },
+                   .same_bits = [=](Device& device) -> Result<Outputs> {
+                     LONGHAND_ASSIGN_OR_RETURN(Outputs all, RunBatch(device, shape));
+                     const int64_t begin = std::accumulate(
+                         shape.query_lens.begin(),
+                         shape.query_lens.begin() + static_cast<int64_t>(s), int64_t{0});
+                     return Outputs{all[0].Rows(begin, shape.query_lens[s])};
+                   }});
+}
+
+// The last tokens of a chunk, computed as a chunk of their own.
+void AddChunked(const BatchShape& shape, int64_t skip, std::vector<Case>& cases) {
+  cases.push_back({.op = "PagedAttention",
+                   .name = Name(shape, "chunked = whole") + ", cut at " + std::to_string(skip),
+                   .body = [=](Device& device) { return RunSequence(device, shape, 0, skip); },
+                   .same_bits = [=](Device& device) -> Result<Outputs> {
+                     LONGHAND_ASSIGN_OR_RETURN(Outputs all, RunSequence(device, shape, 0, 0));
+                     return Outputs{all[0].Rows(skip, shape.query_lens[0] - skip)};
+                   }});
+}
+
+}  // namespace
+
+void AddPagedAttentionCases(std::vector<Case>& cases) {
+  constexpr DType kF32 = DType::kF32, kBf16 = DType::kBf16;
+  struct Sizes {
+    int64_t heads, kv_heads, head_dim, block_size;
+  };
+  const Sizes sizes[] = {{2, 1, 16, 16}, {4, 2, 32, 16},  {3, 3, 30, 7},    {14, 2, 64, 16},
+                         {4, 4, 80, 32}, {7, 1, 128, 32}, {28, 4, 128, 16}, {13, 1, 40, 1}};
+  for (DType activation : {kF32, kBf16}) {
+    for (DType kv : {kF32, kBf16}) {
+      for (const Sizes& size : sizes) {
+        BatchShape shape{size.heads, size.kv_heads, size.head_dim, size.block_size, activation, kv};
+        shape.query_lens = {1, 1, 1, 1, 1};
+        shape.context_lens = {1, 64, 65, 300, 17};
+        AddShape(shape, "decode", cases);
+        shape.query_lens = {5, 1, 0, 33, 70};
+        shape.context_lens = {5, 256, 0, 90, 70};
+        AddShape(shape, "prefill and decode", cases);
+      }
+    }
+  }
+  for (DType activation : {kF32, kBf16}) {
+    for (DType kv : {kF32, kBf16}) {
+      BatchShape shape{7, 1, 64, 16, activation, kv};
+      shape.query_lens = {1};
+      shape.context_lens = {1100};
+      AddShape(shape, "decode over many splits", cases);
+      shape.query_lens = {300, 1, 40, 1};
+      shape.context_lens = {600, 700, 40, 257};
+      AddShape(shape, "long chunks", cases);
+      for (size_t s = 0; s < 4; ++s) AddAlone(shape, s, cases);
+      for (int64_t skip : {1, 100, 299}) AddChunked(shape, skip, cases);
+    }
+  }
+}
+
+}  // namespace longhand::conformance

@@ -1,0 +1,108 @@
+#include "tests/conformance/paged_batch.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace longhand::conformance {
+namespace {
+
+// The whole batch in host memory.
+struct Batch {
+  HostTensor query, cache, block_table;
+  std::vector<int64_t> starts{0};
+};
+
+int64_t NumBlocks(int64_t context_len, int64_t block_size) {
+  return (context_len + block_size - 1) / block_size;
+}
+
+// Slots past a context hold NaN, and so do blocks of nobody: one wrong read shows in the result.
+void FillRest(const BatchShape& shape, HostTensor& cache, const std::vector<bool>& used) {
+  const int64_t row = shape.num_kv_heads * shape.head_dim;
+  const auto num_slots = static_cast<int64_t>(used.size());
+  for (int64_t slot = 0; slot < num_slots; ++slot) {
+    if (used[slot]) continue;
+    for (int64_t i = 0; i < row; ++i) {
+      cache.Set(slot * row + i, std::numeric_limits<double>::quiet_NaN());
+      cache.Set((num_slots + slot) * row + i, std::numeric_limits<double>::quiet_NaN());
+    }
+  }
+}
+
+Batch MakeHostBatch(const BatchShape& shape) {
+  Rng rng(/*seed=*/51);
+  Batch batch;
+  int64_t max_blocks = 1, total_blocks = 1;
+  for (size_t s = 0; s < shape.query_lens.size(); ++s) {
+    batch.starts.push_back(batch.starts.back() + shape.query_lens[s]);
+    const int64_t blocks = NumBlocks(shape.context_lens[s], shape.block_size);
+    max_blocks = std::max(max_blocks, blocks);
+    total_blocks += blocks;
+  }
+  const auto num_seqs = static_cast<int64_t>(shape.query_lens.size());
+  const std::vector<int64_t> order = rng.Permutation(total_blocks);
+  std::vector<bool> used(static_cast<size_t>(total_blocks * shape.block_size), false);
+  // What is not read may be any number, a block that does not exist too.
+  std::vector<int64_t> table(static_cast<size_t>(num_seqs * max_blocks), 1 << 30);
+  int64_t next = 0;
+  for (int64_t s = 0; s < num_seqs; ++s) {
+    for (int64_t j = 0; j < shape.context_lens[s]; ++j) {
+      int64_t& block = table[s * max_blocks + j / shape.block_size];
+      if (j % shape.block_size == 0) block = order[next++];
+      used[block * shape.block_size + j % shape.block_size] = true;
+    }
+  }
+  batch.query =
+      rng.Normal({batch.starts.back(), shape.num_heads, shape.head_dim}, shape.activation, 1.5);
+  batch.cache =
+      rng.Normal({2, total_blocks, shape.block_size, shape.num_kv_heads, shape.head_dim}, shape.kv);
+  FillRest(shape, batch.cache, used);
+  batch.block_table = Int32(table, {num_seqs, max_blocks});
+  return batch;
+}
+
+kernels::PagedAttentionArgs Upload(Device& device,
+                                   const BatchShape& shape,
+                                   const Batch& batch,
+                                   const HostTensor& query,
+                                   const HostTensor& block_table,
+                                   const std::vector<int64_t>& starts,
+                                   const std::vector<int64_t>& context_lens) {
+  kernels::PagedAttentionArgs args;
+  args.query = device.In(query);
+  args.kv_cache = device.In(batch.cache);
+  args.block_table = device.In(block_table);
+  args.cu_query_lens = device.In(Int32(starts));
+  args.context_len = device.In(Int32(context_lens));
+  args.scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
+  args.out = device.Out(shape.activation, query.shape);
+  return args;
+}
+
+}  // namespace
+
+kernels::PagedAttentionArgs MakeBatch(Device& device, const BatchShape& shape) {
+  const Batch batch = MakeHostBatch(shape);
+  return Upload(device, shape, batch, batch.query, batch.block_table, batch.starts,
+                shape.context_lens);
+}
+
+Result<Outputs> RunBatch(Device& device, const BatchShape& shape) {
+  const kernels::PagedAttentionArgs args = MakeBatch(device, shape);
+  LONGHAND_RETURN_IF_ERROR(device.ops().PagedAttention(args));
+  return Outputs{device.Read(args.out)};
+}
+
+Result<Outputs> RunSequence(Device& device, const BatchShape& shape, size_t s, int64_t skip) {
+  const Batch batch = MakeHostBatch(shape);
+  const int64_t count = shape.query_lens[s] - skip;
+  const kernels::PagedAttentionArgs args = Upload(
+      device, shape, batch, batch.query.Rows(batch.starts[s] + skip, count),
+      batch.block_table.Rows(static_cast<int64_t>(s), 1), {0, count}, {shape.context_lens[s]});
+  LONGHAND_RETURN_IF_ERROR(device.ops().PagedAttention(args));
+  return Outputs{device.Read(args.out)};
+}
+
+}  // namespace longhand::conformance
