@@ -1,18 +1,32 @@
 // longhand: the command line.
 #include <algorithm>
 #include <cstdio>
+#include <iostream>
 #include <string>
 #include <vector>
 
 #include "client/generate/generate_command.h"
 #include "client/serve/serve_command.h"
 #include "client/status/status_command.h"
-#include "client/tokenize_command.h"
+#include "client/tokenize/tokenize_command.h"
 #include "common/options/command_line.h"
 #include "common/version.h"
 
 namespace longhand::client {
 namespace {
+
+int TokenizeCommand(const std::vector<std::string>& args) {
+  CLI::App app{"Reads lines {\"text\": ...} and writes lines {\"ids\": [...]}.", "longhand tokenize"};
+  TokenizeOptions options;
+  app.add_option("--model", options.model, "Checkpoint directory; only its tokenizer is read")->required()->take_last();
+  if (const auto exit = ParseCommandLine(app, args)) return *exit;
+  std::ios::sync_with_stdio(false);
+  const Status status = Tokenize(options, std::cin, std::cout);
+  std::cout.flush();
+  if (status.ok()) return kExitOk;
+  std::fprintf(stderr, "longhand tokenize: %s\n", status.message().c_str());
+  return kExitFailed;
+}
 
 struct Verb {
   const char* name;

@@ -13,16 +13,19 @@ namespace longhand::api {
 class ClusterService final : public v1::Cluster::CallbackService {
  public:
   struct Callbacks {
-    std::function<v1::GetStatusResponse()> get_status;          // must not wait
-    std::function<void(std::function<void()> on_idle)> drain;  // on_idle is called once, from any thread
+    // Neither waits; what they are given is called once, from any thread.
+    std::function<void(std::function<void(const v1::GetStatusResponse&)> answer)> get_status;
+    std::function<void(std::function<void()> on_idle)> drain;
   };
   explicit ClusterService(Callbacks callbacks) : callbacks_(std::move(callbacks)) {}
 
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context, const v1::GetStatusRequest*,
                                       v1::GetStatusResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    *response = callbacks_.get_status();
-    reactor->Finish(grpc::Status::OK);
+    callbacks_.get_status([reactor, response](const v1::GetStatusResponse& status) {
+      *response = status;
+      reactor->Finish(grpc::Status::OK);
+    });
     return reactor;
   }
 

@@ -60,14 +60,13 @@ std::string BindHost(const std::string& address) {
 
 }  // namespace
 
-WorkerGroup::WorkerGroup(WorkerGroupConfig config, engine::GroupListener& listener, const Clock& clock,
-                         GroupObserver observer)
-    : config_(std::move(config)), listener_(listener), clock_(clock), observer_(std::move(observer)) {
+WorkerGroup::WorkerGroup(WorkerGroupConfig config, const Clock& clock, GroupObserver observer)
+    : config_(std::move(config)), clock_(clock), observer_(std::move(observer)) {
   for (const std::string& address : config_.addresses) status_.ranks.push_back({.address = address});
   ranks_.resize(config_.addresses.size());
 }
 
-WorkerGroup::~WorkerGroup() {
+void WorkerGroup::Stop() {
   stopping_ = true;
   {
     std::lock_guard lock(mutex_);
@@ -78,7 +77,8 @@ WorkerGroup::~WorkerGroup() {
   CloseStreams();
 }
 
-void WorkerGroup::Start() {
+void WorkerGroup::Start(engine::GroupListener& listener) {
+  listener_ = &listener;
   membership_thread_ = std::thread([this] { Run(); });
 }
 
@@ -110,6 +110,7 @@ void WorkerGroup::Run() {
 }
 
 Status WorkerGroup::Form() {
+  observer_.on_forming();
   {
     std::lock_guard lock(mutex_);
     ++status_.epoch;
@@ -146,7 +147,7 @@ Status WorkerGroup::Form() {
     std::lock_guard lock(mutex_);
     LONGHAND_RETURN_IF_ERROR(down_);
     up_ = true;
-    listener_.OnGroupUp(status_.epoch, shape);
+    listener_->OnGroupUp(status_.epoch, shape);
   }
   SetState(GroupState::kReady, "");
   return OkStatus();
@@ -375,7 +376,7 @@ void WorkerGroup::OnResult(int64_t epoch, StepResult result) {
   }
   if (!joined->has_value()) return;
   StepResult done = std::move(**joined);
-  if (done.step > kWarmUpReleaseStep) return listener_.OnStepResult(std::move(done));
+  if (done.step > kWarmUpReleaseStep) return listener_->OnStepResult(std::move(done));
   ++warm_up_steps_;
   changed_.notify_all();
   lock.unlock();
@@ -386,7 +387,7 @@ void WorkerGroup::GoDown(int64_t epoch, const Status& why) {
   std::lock_guard lock(mutex_);
   if (epoch != status_.epoch || !down_.ok()) return;
   down_ = why;
-  if (std::exchange(up_, false)) listener_.OnGroupDown(epoch, why);
+  if (std::exchange(up_, false)) listener_->OnGroupDown(epoch, why);
   for (const auto& call : calls_) call->TryCancel();
   changed_.notify_all();
 }
@@ -434,7 +435,7 @@ void WorkerGroup::OnImagePut(int64_t epoch, int32_t rank, const ContentHash& ima
     GoDown(epoch, Unavailable("worker rank ", rank, " did not take a picture: ", status.message()));
   }
   std::lock_guard lock(mutex_);
-  if (status.ok() && epoch == status_.epoch && down_.ok()) listener_.OnImageReady(epoch, image);
+  if (status.ok() && epoch == status_.epoch && down_.ok()) listener_->OnImageReady(epoch, image);
   std::erase_if(calls_, [&](const auto& call) { return call.get() == &context; });
   --open_callbacks_;
   changed_.notify_all();

@@ -56,17 +56,20 @@ struct WorkerGroupConfig {
 
 // What the group tells besides the engine. Called on the membership thread.
 struct GroupObserver {
+  std::function<void()> on_forming;                   // a new epoch begins
   std::function<void(const GroupStatus&)> on_change;  // state or detail
   std::function<void(const Status&)> on_fatal;        // forming again cannot mend it
 };
 
 class WorkerGroup final : public engine::StepExecutor {
  public:
-  WorkerGroup(WorkerGroupConfig config, engine::GroupListener& listener, const Clock& clock, GroupObserver observer);
-  ~WorkerGroup() override;  // ends the membership thread and the streams
+  WorkerGroup(WorkerGroupConfig config, const Clock& clock, GroupObserver observer);
+  ~WorkerGroup() override { Stop(); }
 
-  // Starts the membership thread, which owns formation and deadlines.
-  void Start();
+  // Starts the membership thread, which owns formation and deadlines. `listener` must live until Stop().
+  void Start(engine::GroupListener& listener);
+  // Ends the membership thread and the streams; the listener hears nothing more.
+  void Stop();
   GroupStatus status() const;  // any thread
 
   // Engine thread.
@@ -103,7 +106,7 @@ class WorkerGroup final : public engine::StepExecutor {
   bool stopping() const { return stopping_; }
 
   const WorkerGroupConfig config_;
-  engine::GroupListener& listener_;
+  engine::GroupListener* listener_ = nullptr;  // set by Start
   const Clock& clock_;
   const GroupObserver observer_;
   std::thread membership_thread_;

@@ -1,0 +1,52 @@
+#include "coordinator/api/grpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <chrono>
+
+namespace longhand::api {
+namespace {
+
+constexpr std::chrono::milliseconds kShutdownGrace(200);
+
+}  // namespace
+
+Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerConfig& config) {
+  const bool is_public = !config.service_names.empty();
+  grpc::EnableDefaultHealthCheckService(is_public);
+  if (is_public) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  std::vector<std::string> names = config.service_names;
+  if (is_public) {
+    names.insert(names.end(), {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+                               "grpc.reflection.v1alpha.ServerReflection"});
+  }
+  std::unique_ptr<GrpcServer> server(new GrpcServer(std::move(names)));
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(config.address, grpc::InsecureServerCredentials(), &port);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(config.max_receive_bytes));
+  // Clients may keep a quiet stream alive by pings: long prompts are silent for a while.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  for (grpc::Service* service : config.services) builder.RegisterService(service);
+  if (is_public) builder.RegisterService(&server->reflection_);
+  server->server_ = builder.BuildAndStart();
+  if (!server->server_ || port == 0) return Unavailable("cannot listen on ", config.address);
+  server->address_ = config.address.substr(0, config.address.rfind(':') + 1) + std::to_string(port);
+  server->SetServing(false);
+  return server;
+}
+
+GrpcServer::~GrpcServer() {
+  if (server_) server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+}
+
+void GrpcServer::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
+  if (health == nullptr) return;
+  health->SetServingStatus(serving);
+  for (const std::string& name : names_) health->SetServingStatus(name, serving);
+}
+
+}  // namespace longhand::api

@@ -1,0 +1,43 @@
+// GrpcServer: a listening gRPC server with health checks and reflection.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "coordinator/api/reflection_service.h"
+
+namespace longhand::api {
+
+struct GrpcServerConfig {
+  std::string address;  // host:port; port 0 picks one
+  int64_t max_receive_bytes = 4 << 20;
+  std::vector<grpc::Service*> services;    // outlive the server
+  std::vector<std::string> service_names;  // full names, for reflection and health; empty: neither
+};
+
+class GrpcServer {
+ public:
+  // kUnavailable when the address cannot be bound.
+  static Result<std::unique_ptr<GrpcServer>> Start(const GrpcServerConfig& config);
+  // Lets calls end for a moment, then cancels them.
+  ~GrpcServer();
+
+  const std::string& address() const { return address_; }  // with the real port
+  // What grpc.health.v1 says of the server and of each service. Any thread.
+  void SetServing(bool serving);
+
+ private:
+  explicit GrpcServer(std::vector<std::string> names) : names_(std::move(names)), reflection_(names_) {}
+
+  const std::vector<std::string> names_;
+  ReflectionService reflection_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+}  // namespace longhand::api
