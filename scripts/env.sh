@@ -7,6 +7,7 @@ export CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-4G}"
 if [ -z "${CARGO_HOME:-}" ] && [ ! -d "$HOME/.cargo" ]; then
   export CARGO_HOME="$LONGHAND_CACHE/cargo"
 fi
+LONGHAND_TOOLS="$LONGHAND_CACHE/tools"  # a Python environment with tools/requirements.txt
 mkdir -p "$LONGHAND_CACHE" "$CCACHE_DIR"
 
 # The oldest cargo that builds shim/ (its Cargo.toml: rust-version).
