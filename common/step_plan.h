@@ -65,7 +65,7 @@ struct SequenceChunk {
 
 struct StepPlan {
   int64_t epoch = 0;
-  int64_t step = 0;  // counts from 1 in each epoch
+  int64_t step = 0;  // rises by one; the engine's count from 1 in each epoch, the group's warm-up comes before
   // Before the step: forget these sequences; drop these images' pixels and half-made states.
   std::vector<int64_t> released_sequences;
   std::vector<ContentHash> released_images;

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -119,14 +120,13 @@ std::string ServedName(const ServeOptions& options) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
-// Blocks until SIGTERM or SIGINT.
-void WaitForSignal() {
+// Blocks until SIGTERM or SIGINT, or for as long as `patience`.
+void WaitForSignal(std::optional<std::chrono::seconds> patience) {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  int number = 0;
-  sigwait(&signals, &number);
+  for (const int number : {SIGTERM, SIGINT}) sigaddset(&signals, number);
+  const timespec timeout{.tv_sec = patience ? patience->count() : 0};
+  sigtimedwait(&signals, nullptr, patience ? &timeout : nullptr);
 }
 
 // Before any thread starts, so that all inherit it: signals are taken by WaitForSignal alone.
@@ -137,122 +137,165 @@ void BlockSignals() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
-int Serve(const CoordinatorOptions& options) {
-  const ServeOptions& serve = options.serve;
-  const SteadyClock clock;
-  const TimePoint started = clock.Now();
-  Result<Model> model = Model::Load(serve);
-  if (!model.ok()) return Fail(model.status());
-  const ModelConfig& config = model->config;
-  const engine::EngineConfig engine_config = MakeEngineConfig(serve, config);
-  if (const Status status = engine::CheckConfig(engine_config); !status.ok()) return Fail(status);
-  spdlog::info("serving {} from {}; pictures: {}", ServedName(serve), serve.model, model->pixels.ToString());
+// The parts of the program, in the order in which they are made; the last made goes first.
+class Coordinator {
+ public:
+  Coordinator(const CoordinatorOptions& options, Model model)
+      : options_(options.serve),
+        model_(std::move(model)),
+        engine_config_(MakeEngineConfig(options_, model_.config)),
+        group_(MakeGroupConfig(options), clock_, MakeObserver()) {}
 
-  PrometheusMetrics metrics;
-  const Result<std::string> metrics_address = metrics.Serve(serve.metrics_address);
-  if (!metrics_address.ok()) return Fail(metrics_address.status());
+  // kUnavailable when an address cannot be bound.
+  Status Listen(const std::string& rendezvous_address);
+  // Serves until a signal or a failure that forming the group again cannot mend; returns the latter.
+  Status Run();
 
-  // Input: a request becomes a prompt.
-  const input::PromptEncoder encoder(model->tokenizer, model->chat_template,
-                                     {.vocab_size = static_cast<int32_t>(config.vocab_size),
-                                      .video_token_id = config.video_token_id,
-                                      .max_model_len = engine_config.max_model_len});
-  const input::ImageProcessor images(config.vision, model->pixels, {});
-  const input::TextStateOfAnswerFactory text(model->tokenizer);
+ private:
+  cluster::WorkerGroupConfig MakeGroupConfig(const CoordinatorOptions& options) const;
+  cluster::GroupObserver MakeObserver();
+  api::RequestPreparer::Limits PrepareLimits();
+  void OnGroupChange(const cluster::GroupStatus& status);
+  void GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer);
+  void Drain();
+
+  const ServeOptions options_;
+  const SteadyClock clock_;
+  const TimePoint started_ = clock_.Now();
+  PrometheusMetrics metrics_;
+
+  // Input: a request becomes a prompt, tokens become text.
+  const Model model_;
+  const engine::EngineConfig engine_config_;
+  const input::PromptEncoder encoder_{model_.tokenizer,
+                                      model_.chat_template,
+                                      {.vocab_size = static_cast<int32_t>(model_.config.vocab_size),
+                                       .video_token_id = model_.config.video_token_id,
+                                       .max_model_len = engine_config_.max_model_len}};
+  const input::ImageProcessor images_{model_.config.vision, model_.pixels, {}};
+  const input::TextStateOfAnswerFactory text_{model_.tokenizer};
 
   // Cluster: ranks that execute plans.
-  cluster::RendezvousService rendezvous;
-  const auto rendezvous_server =
-      api::GrpcServer::Start({.address = options.rendezvous_address, .services = {&rendezvous}});
-  if (!rendezvous_server.ok()) return Fail(rendezvous_server.status());
-  std::atomic<api::GrpcServer*> server_for_health = nullptr;
-  std::atomic<bool> ready = false;
-  Status fatal;
-  cluster::WorkerGroup group(
-      {.addresses = options.workers,
-       .options = serve,
-       .model = config,
-       .max_pixels = model->pixels.max_pixels,
-       .group_name = "lh-" + std::to_string(getpid()) + "-" + std::to_string(DrawSeed() & 0xffffffff),
-       .rendezvous_address = (*rendezvous_server)->address()},
-      clock,
-      {.on_forming = [&] { rendezvous.Clear(); },
-       .on_change =
-           [&](const cluster::GroupStatus& status) {
-             const bool now = status.state == cluster::GroupState::kReady;
-             spdlog::info("worker group: epoch {}, {}", status.epoch, now ? "ready" : status.detail);
-             if (now) spdlog::info("\n{}", cluster::CapacityTable(status.capacity, config));
-             if (api::GrpcServer* server = server_for_health) server->SetServing(now);
-             if (ready.exchange(now) != now) Tell({{"ready", now}});
-           },
-       .on_fatal =
-           [&](const Status& status) {
-             fatal = status;
-             kill(getpid(), SIGTERM);
-           }});
+  cluster::RendezvousService rendezvous_;
+  std::unique_ptr<api::GrpcServer> rendezvous_server_;
+  std::atomic<bool> ready_ = false;
+  Status fatal_;  // written by the membership thread before failed_
+  std::atomic<bool> failed_ = false;
+  cluster::WorkerGroup group_;
 
   // Engine: one thread plans and delivers.
-  engine::Engine engine(engine_config, {.executor = group, .text = text, .clock = clock, .metrics = metrics});
+  engine::Engine engine_{engine_config_, {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_}};
 
   // Edges.
-  const api::RequestPreparer preparer(config, encoder, images,
-                                      {.served_model_name = ServedName(serve),
-                                       .max_images = serve.limit_mm_per_prompt,
-                                       .max_model_len =
-                                           [&] {
-                                             const int64_t planned = group.status().capacity.max_model_len;
-                                             return planned > 0 ? planned : engine_config.max_model_len;
-                                           },
-                                       .draw_seed = DrawSeed});
-  api::InputPool pool(kInputThreads, static_cast<size_t>(serve.max_waiting_requests));
-  api::GenerationService generation({.preparer = preparer,
-                                     .tokenizer = model->tokenizer,
-                                     .engine = engine,
-                                     .pool = pool,
-                                     .max_bytes_in_preparation = kRequestsInPreparation * serve.max_request_bytes});
-  api::ClusterService cluster_service(
-      {.get_status =
-           [&](std::function<void(const v1::GetStatusResponse&)> answer) {
-             const auto done = [&, answer](const engine::EngineStats& stats) {
-               v1::GetStatusResponse response = MakeStatusResponse(stats, group.status());
-               response.set_model(ServedName(serve));
-               response.set_uptime_ms(
-                   std::chrono::duration_cast<std::chrono::milliseconds>(clock.Now() - started).count());
-               answer(response);
-             };
-             if (!engine.GetStats(done).ok()) done({});
-           },
+  const api::RequestPreparer preparer_{model_.config, encoder_, images_, PrepareLimits()};
+  api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
+  api::GenerationService generation_{{.preparer = preparer_,
+                                      .tokenizer = model_.tokenizer,
+                                      .engine = engine_,
+                                      .pool = pool_,
+                                      .max_bytes_in_preparation =
+                                          kRequestsInPreparation * options_.max_request_bytes}};
+  api::ClusterService cluster_service_{
+      {.get_status = [this](auto answer) { GetStatus(answer); },
        .drain =
-           [&](std::function<void()> on_idle) {
-             if (!engine.Drain(on_idle).ok()) on_idle();
-           }});
-  auto server = api::GrpcServer::Start({.address = serve.grpc_address,
-                                        .max_receive_bytes = serve.max_request_bytes,
-                                        .services = {&generation, &cluster_service},
-                                        .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"}});
-  if (!server.ok()) return Fail(server.status());
-  server_for_health = server->get();
-  Tell({{"grpc", (*server)->address()}, {"metrics", *metrics_address}});
+           [this](std::function<void()> on_idle) {
+             if (!engine_.Drain(on_idle).ok()) on_idle();
+           }}};
+  std::unique_ptr<api::GrpcServer> server_;
+};
 
-  std::thread engine_thread([&] { engine.Run(); });
-  group.Start(engine);
-  WaitForSignal();
+cluster::WorkerGroupConfig Coordinator::MakeGroupConfig(const CoordinatorOptions& options) const {
+  return {.addresses = options.workers,
+          .options = options_,
+          .model = model_.config,
+          .max_pixels = model_.pixels.max_pixels,
+          .group_name = "lh-" + std::to_string(getpid()) + "-" + std::to_string(DrawSeed() & 0xffffffff)};
+}
 
-  // What runs may finish; a second signal ends it now.
-  if (fatal.ok() && engine.Drain([] { kill(getpid(), SIGINT); }).ok()) {
-    spdlog::info("draining");
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int number : {SIGTERM, SIGINT}) sigaddset(&signals, number);
-    const timespec patience{.tv_sec = serve.shutdown_timeout};
-    sigtimedwait(&signals, nullptr, &patience);
-  }
-  server_for_health = nullptr;
-  engine.Stop();
+cluster::GroupObserver Coordinator::MakeObserver() {
+  return {.on_forming = [this] { rendezvous_.Clear(); },
+          .on_change = [this](const cluster::GroupStatus& status) { OnGroupChange(status); },
+          .on_fatal =
+              [this](const Status& status) {
+                fatal_ = status;
+                failed_ = true;
+                kill(getpid(), SIGTERM);
+              }};
+}
+
+api::RequestPreparer::Limits Coordinator::PrepareLimits() {
+  return {.served_model_name = ServedName(options_),
+          .max_images = options_.limit_mm_per_prompt,
+          .max_model_len =
+              [this] {
+                const int64_t planned = group_.status().capacity.max_model_len;
+                return planned > 0 ? planned : engine_config_.max_model_len;
+              },
+          .draw_seed = DrawSeed};
+}
+
+void Coordinator::OnGroupChange(const cluster::GroupStatus& status) {
+  const bool now = status.state == cluster::GroupState::kReady;
+  spdlog::info("worker group: epoch {}, {}", status.epoch, now ? "ready" : status.detail);
+  if (now) spdlog::info("\n{}", cluster::CapacityTable(status.capacity, model_.config));
+  server_->SetServing(now);
+  if (ready_.exchange(now) != now) Tell({{"ready", now}});
+}
+
+void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer) {
+  const auto done = [this, answer](const engine::EngineStats& stats) {
+    using std::chrono::duration_cast;
+    v1::GetStatusResponse response = MakeStatusResponse(stats, group_.status());
+    response.set_model(ServedName(options_));
+    response.set_uptime_ms(duration_cast<std::chrono::milliseconds>(clock_.Now() - started_).count());
+    answer(response);
+  };
+  if (!engine_.GetStats(done).ok()) done({});
+}
+
+Status Coordinator::Listen(const std::string& rendezvous_address) {
+  LONGHAND_ASSIGN_OR_RETURN(const std::string metrics_address, metrics_.Serve(options_.metrics_address));
+  LONGHAND_ASSIGN_OR_RETURN(rendezvous_server_,
+                            api::GrpcServer::Start({.address = rendezvous_address, .services = {&rendezvous_}}));
+  group_.SetRendezvousAddress(rendezvous_server_->address());
+  LONGHAND_ASSIGN_OR_RETURN(
+      server_, api::GrpcServer::Start({.address = options_.grpc_address,
+                                       .max_receive_bytes = options_.max_request_bytes,
+                                       .services = {&generation_, &cluster_service_},
+                                       .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"}}));
+  spdlog::info("serving {} from {}; pictures: {}", ServedName(options_), options_.model, model_.pixels.ToString());
+  Tell({{"grpc", server_->address()}, {"metrics", metrics_address}});
+  return OkStatus();
+}
+
+Status Coordinator::Run() {
+  std::thread engine_thread([this] { engine_.Run(); });
+  group_.Start(engine_);
+  WaitForSignal(std::nullopt);
+  if (!failed_) Drain();
+  engine_.Stop();
   engine_thread.join();
-  server->reset();
-  group.Stop();
-  return fatal.ok() ? kExitOk : Fail(fatal);
+  group_.Stop();
+  server_.reset();
+  return fatal_;
+}
+
+// What runs may finish; a second signal ends it now.
+void Coordinator::Drain() {
+  spdlog::info("draining");
+  if (!engine_.Drain([] { kill(getpid(), SIGTERM); }).ok()) return;
+  WaitForSignal(std::chrono::seconds(options_.shutdown_timeout));
+}
+
+int Serve(const CoordinatorOptions& options) {
+  Result<Model> model = Model::Load(options.serve);
+  if (!model.ok()) return Fail(model.status());
+  const engine::EngineConfig engine_config = MakeEngineConfig(options.serve, model->config);
+  if (const Status status = engine::CheckConfig(engine_config); !status.ok()) return Fail(status);
+  Coordinator coordinator(options, std::move(model).value());
+  if (const Status status = coordinator.Listen(options.rendezvous_address); !status.ok()) return Fail(status);
+  const Status status = coordinator.Run();
+  return status.ok() ? kExitOk : Fail(status);
 }
 
 int Main(const std::vector<std::string>& args) {

@@ -4,7 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
-#include <optional>
+#include <utility>
 
 #include "client/generate/answer.h"
 #include "client/generate/generate_options.h"
@@ -24,7 +24,7 @@ class Printer {
   explicit Printer(bool json) : streams_(!json), figures_(isatty(STDERR_FILENO) == 1) {}
 
   void OnEvent(const v1::GenerateEvent& event) {
-    if (!first_) first_ = SteadyClock::now();
+    if (!std::exchange(started_, true)) first_ = SteadyClock::now();
     if (!streams_) return;
     if (event.choice() != choice_) {
       choice_ = event.choice();
@@ -36,11 +36,11 @@ class Printer {
 
   void OnEnd(const Answer& answer) const {
     if (streams_) std::printf("\n");
-    if (!figures_ || !first_) return;
-    const double generating = Seconds(SteadyClock::now() - *first_);
+    if (!figures_ || !started_) return;
+    const double generating = Seconds(SteadyClock::now() - first_);
     const auto tokens = static_cast<double>(answer.usage.completion_tokens());
     std::fprintf(stderr, "%lld prompt tokens, first token after %.2f s; %lld tokens in %.2f s, %.1f tokens/s; %s\n",
-                 static_cast<long long>(answer.usage.prompt_tokens()), Seconds(*first_ - start_),
+                 static_cast<long long>(answer.usage.prompt_tokens()), Seconds(first_ - start_),
                  static_cast<long long>(answer.usage.completion_tokens()), generating,
                  generating > 0 ? tokens / generating : 0.0,
                  answer.choices.empty() ? "" : answer.choices[0].finish_detail.c_str());
@@ -50,7 +50,8 @@ class Printer {
   const bool streams_;
   const bool figures_;
   const SteadyClock::time_point start_ = SteadyClock::now();
-  std::optional<SteadyClock::time_point> first_;
+  bool started_ = false;
+  SteadyClock::time_point first_;  // event, once started
   uint32_t choice_ = 0;
 };
 

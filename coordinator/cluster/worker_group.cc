@@ -267,7 +267,7 @@ wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank, const Cap
                         : gloo             ? wire::TRANSPORT_GLOO
                                            : wire::TRANSPORT_SHARED_MEMORY);
   request.set_group_name(config_.group_name);
-  request.set_rendezvous_address(config_.rendezvous_address);
+  request.set_rendezvous_address(rendezvous_address_);
   request.set_bind_address(BindHost(config_.addresses[static_cast<size_t>(rank)]));
   request.set_collective_timeout_ms(config_.options.step_timeout_ms);
   return request;
@@ -403,39 +403,35 @@ void WorkerGroup::Execute(StepPlan plan) {
   for (const Rank& rank : ranks_) rank.stream->Send(request);
 }
 
-void WorkerGroup::PutImage(int64_t epoch, int32_t rank, const engine::ImageInput& image) {
-  struct Call {
-    grpc::ClientContext context;
-    wire::PutImageRequest request;
-    wire::PutImageResponse response;
-  };
-  const auto call = std::make_shared<Call>();
-  call->request.set_epoch(epoch);
-  call->request.set_image(ToWire(image.hash));
-  call->request.set_height(image.height);
-  call->request.set_width(image.width);
-  call->request.set_pixels(image.pixels->data(), image.pixels->size());
-  std::shared_ptr<Stub> stub;
-  {
-    std::lock_guard lock(mutex_);
-    if (epoch != status_.epoch || !down_.ok()) return;
-    stub = ranks_[static_cast<size_t>(rank)].stub;
-    ++open_callbacks_;  // CloseStreams waits for this call too.
+// Every rank gets the pixels: whichever encodes them, all check the plan that says so.
+void WorkerGroup::PutImage(int64_t epoch, int32_t, const engine::ImageInput& image) {
+  const auto upload = std::make_shared<ImageUpload>();
+  upload->hash = image.hash;
+  upload->request.set_epoch(epoch);
+  upload->request.set_image(ToWire(image.hash));
+  upload->request.set_height(image.height);
+  upload->request.set_width(image.width);
+  upload->request.set_pixels(image.pixels->data(), image.pixels->size());
+  std::lock_guard lock(mutex_);
+  if (epoch != status_.epoch || !down_.ok()) return;
+  upload->missing = ranks_.size();
+  for (const Rank& rank : ranks_) {
+    auto call = std::make_shared<PutImageCall>();
+    ++open_callbacks_;  // CloseStreams waits for these calls too.
     calls_.push_back(std::shared_ptr<grpc::ClientContext>(call, &call->context));
+    rank.stub->async()->PutImage(&call->context, &upload->request, &call->response,
+                                 [this, call, upload](const grpc::Status& status) {
+                                   OnImagePut(*upload, call->context, FromGrpc(status));
+                                 });
   }
-  stub->async()->PutImage(&call->context, &call->request, &call->response,
-                          [this, call, epoch, rank, hash = image.hash](const grpc::Status& status) {
-                            OnImagePut(epoch, rank, hash, call->context, FromGrpc(status));
-                          });
 }
 
-void WorkerGroup::OnImagePut(int64_t epoch, int32_t rank, const ContentHash& image,
-                             const grpc::ClientContext& context, const Status& status) {
-  if (!status.ok()) {
-    GoDown(epoch, Unavailable("worker rank ", rank, " did not take a picture: ", status.message()));
-  }
+void WorkerGroup::OnImagePut(ImageUpload& upload, const grpc::ClientContext& context, const Status& status) {
+  const int64_t epoch = upload.request.epoch();
+  if (!status.ok()) GoDown(epoch, Unavailable("a worker did not take a picture: ", status.message()));
   std::lock_guard lock(mutex_);
-  if (status.ok() && epoch == status_.epoch && down_.ok()) listener_->OnImageReady(epoch, image);
+  const bool complete = --upload.missing == 0;
+  if (complete && epoch == status_.epoch && down_.ok()) listener_->OnImageReady(epoch, upload.hash);
   std::erase_if(calls_, [&](const auto& call) { return call.get() == &context; });
   --open_callbacks_;
   changed_.notify_all();

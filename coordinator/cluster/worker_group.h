@@ -51,7 +51,6 @@ struct WorkerGroupConfig {
   ModelConfig model;
   int64_t max_pixels = 0;          // of a resized picture
   std::string group_name;          // unique on the hosts
-  std::string rendezvous_address;  // the coordinator's, for ranks on several hosts
 };
 
 // What the group tells besides the engine. Called on the membership thread.
@@ -66,6 +65,8 @@ class WorkerGroup final : public engine::StepExecutor {
   WorkerGroup(WorkerGroupConfig config, const Clock& clock, GroupObserver observer);
   ~WorkerGroup() override { Stop(); }
 
+  // Where ranks on several hosts find each other. Before Start.
+  void SetRendezvousAddress(std::string address) { rendezvous_address_ = std::move(address); }
   // Starts the membership thread, which owns formation and deadlines. `listener` must live until Stop().
   void Start(engine::GroupListener& listener);
   // Ends the membership thread and the streams; the listener hears nothing more.
@@ -86,6 +87,16 @@ class WorkerGroup final : public engine::StepExecutor {
     worker::v1::DescribeResponse description;
   };
 
+  struct PutImageCall {
+    grpc::ClientContext context;
+    worker::v1::PutImageResponse response;
+  };
+  struct ImageUpload {
+    ContentHash hash{};
+    worker::v1::PutImageRequest request;
+    size_t missing = 0;  // ranks that have not answered yet; guarded by mutex_
+  };
+
   void Run();
   Status Form();
   Status Connect();
@@ -99,14 +110,14 @@ class WorkerGroup final : public engine::StepExecutor {
   void CloseStreams();
   void SetState(GroupState state, std::string detail);
   void OnResult(int64_t epoch, StepResult result);
-  void OnImagePut(int64_t epoch, int32_t rank, const ContentHash& image, const grpc::ClientContext& context,
-                  const Status& status);
+  void OnImagePut(ImageUpload& upload, const grpc::ClientContext& context, const Status& status);
   void GoDown(int64_t epoch, const Status& why);
   Duration Allowance(const StepPlan& plan) const;
   bool stopping() const { return stopping_; }
 
   const WorkerGroupConfig config_;
   engine::GroupListener* listener_ = nullptr;  // set by Start
+  std::string rendezvous_address_;
   const Clock& clock_;
   const GroupObserver observer_;
   std::thread membership_thread_;

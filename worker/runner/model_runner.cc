@@ -129,7 +129,7 @@ class ModelRunnerImpl final : public ModelRunner {
   model::MemoryBudget memory_;
 
   int64_t epoch_ = 0;
-  int64_t last_step_ = 0;
+  std::optional<int64_t> last_step_;  // none yet in this epoch
   SequenceStates sequences_;
   ImageStore images_;
   std::vector<ImageInHand> in_hand_;  // [tp_size]
@@ -185,9 +185,9 @@ Status ModelRunnerImpl::CheckNumber(const StepPlan& plan) const {
   if (plan.epoch != epoch_) {
     return FailedPrecondition("the plan is of epoch ", plan.epoch, "; this is epoch ", epoch_);
   }
-  if (plan.step != last_step_ + 1) {
+  if (last_step_ && plan.step != *last_step_ + 1) {
     return FailedPrecondition("the plan is of step ", plan.step, "; the next one is ",
-                              last_step_ + 1);
+                              *last_step_ + 1);
   }
   return OkStatus();
 }
@@ -346,7 +346,7 @@ Status ModelRunnerImpl::ResetForEpoch(int64_t epoch, comm::Communicator& communi
   }
   communicator_ = &communicator;
   epoch_ = epoch;
-  last_step_ = 0;
+  last_step_.reset();
   sequences_.clear();
   images_.Clear();
   std::fill(in_hand_.begin(), in_hand_.end(), ImageInHand{});

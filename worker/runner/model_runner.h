@@ -63,10 +63,11 @@ class ModelRunner {
                           int32_t width,
                           std::span<const uint8_t> pixels) = 0;
 
-  // Runs the plan; its status says how that went. Plans are numbered from 1 in each epoch.
+  // Runs the plan; its status says how that went. An epoch may start at any step; from there on
+  // they rise by one.
   virtual StepResult Execute(const StepPlan& plan) = 0;
 
-  // A new life with the same weights: forgets sequences and images, and expects step 1 of `epoch`.
+  // A new life with the same weights: forgets sequences and images, and starts `epoch`.
   // kFailedPrecondition when rank or size differ from those that the weights were loaded for.
   virtual Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) = 0;
 
