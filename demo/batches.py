@@ -1,0 +1,156 @@
+"""Turns examples into batches: token ids, loss weights, M-RoPE positions and pixel patches, bucketed by length."""
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+
+import fast_picture
+import model_files
+import tokenizer as tokenizer_lib
+
+PATCH, MERGE = 14, 2
+_IDS = tokenizer_lib.added_ids()
+_MEAN = np.array(model_files.IMAGE_MEAN, dtype=np.float32)
+_STD = np.array(model_files.IMAGE_STD, dtype=np.float32)
+
+
+def target_size(height, width):
+    """Qwen's smart_resize for the limits of this model: multiples of 28 between the pixel limits."""
+    unit = PATCH * MERGE
+    h, w = round(height / unit) * unit, round(width / unit) * unit
+    if h * w > model_files.MAX_PIXELS:
+        scale = (height * width / model_files.MAX_PIXELS) ** .5
+        h, w = int(height / scale // unit * unit), int(width / scale // unit * unit)
+    elif h * w < model_files.MIN_PIXELS:
+        scale = (model_files.MIN_PIXELS / (height * width)) ** .5
+        h, w = int(-(-height * scale // unit) * unit), int(-(-width * scale // unit) * unit)
+    return h, w
+
+
+def patches(image):
+    """uint8 [height, width, 3] -> (float32 [num_patches, 1176], (1, rows, columns)) as the image processor makes them."""
+    h, w = target_size(*image.shape[:2])
+    resized = np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.BICUBIC), dtype=np.float32)
+    normal = ((resized / 255 - _MEAN) / _STD).transpose(2, 0, 1)
+    rows, columns = h // PATCH, w // PATCH
+    cells = normal.reshape(3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH)
+    cells = cells.transpose(1, 4, 2, 5, 0, 3, 6).reshape(rows * columns, 3, 1, PATCH, PATCH)
+    return np.repeat(cells, 2, axis=2).reshape(rows * columns, -1), (1, rows, columns)
+
+
+@dataclass
+class Encoded:
+    ids: list
+    weights: list  # Of the loss of predicting ids[i].
+    positions: np.ndarray  # [3, len(ids)]
+    pixels: list
+    grids: list
+
+    def __len__(self):
+        return len(self.ids)
+
+
+def mrope_positions(ids, grids):
+    """[3, N]: text counts on in all three rows; a picture spans time 0, its rows and its columns."""
+    out, at, step, grids = np.zeros((3, len(ids)), dtype=np.int64), 0, 0, list(grids)
+    while at < len(ids):
+        if ids[at] != _IDS["<|image_pad|>"]:
+            out[:, at] = step
+            at, step = at + 1, step + 1
+            continue
+        _, rows, columns = grids.pop(0)
+        rows, columns = rows // MERGE, columns // MERGE
+        count = rows * columns
+        out[0, at:at + count] = step
+        out[1, at:at + count] = step + np.repeat(np.arange(rows), columns)
+        out[2, at:at + count] = step + np.tile(np.arange(columns), rows)
+        at, step = at + count, step + max(rows, columns)
+    return out
+
+
+class Encoder:
+    """Examples to token ids, with the chat template written out."""
+
+    def __init__(self, directory):
+        self._tokenizer = Tokenizer.from_file(os.path.join(directory, "tokenizer.json"))
+        self._ends = {i for token, i in self._tokenizer.get_vocab().items()
+                      if self._tokenizer.decode([i], skip_special_tokens=False).strip() in (".", "。", "?", "？")}
+        self._head = self._encode("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n")
+        self._tail = self._encode("<|im_end|>\n<|im_start|>assistant\n")
+
+    def _encode(self, text):
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids):
+        """The text of an answer up to its end."""
+        end = _IDS["<|im_end|>"]
+        return self._tokenizer.decode(ids[:ids.index(end)] if end in ids else ids)
+
+    def prompt(self, example):
+        """(ids, pixels, grids) up to and with the assistant's opening."""
+        ids = self._head + self._encode(example.prompt)
+        pixels, grids = [], []
+        for world in example.worlds:
+            rows, grid = patches(fast_picture.draw(world))
+            pixels.append(rows)
+            grids.append(grid)
+            ids += [_IDS["<|vision_start|>"], *[_IDS["<|image_pad|>"]] * (len(rows) // 4), _IDS["<|vision_end|>"]]
+        return ids + self._tail, pixels, grids
+
+    def encode(self, example, crop=None, boundary_weight=4., fact_weight=1.):
+        """Loss lies on the answer alone, and most on how sentences start and texts end.
+
+        `crop` (first, last) keeps only those paragraphs of the answer, and learns from the second kept one on: what
+        comes late in a long text is then learnt from short sequences.
+        """
+        ids, pixels, grids = self.prompt(example)
+        weights = [0.] * len(ids)
+        answer, silent, ends = example.answer, 0, True
+        if crop is not None:
+            paragraphs = answer.split("\n\n")
+            first, last = crop
+            ends = last >= len(paragraphs)
+            kept = paragraphs[first:last]
+            answer = "\n\n".join(kept) + ("" if ends else "\n\n")
+            silent = len(self._encode(kept[0] + "\n\n")) if first > 0 else 0
+        own = self._encode(answer) + ([_IDS["<|im_end|>"]] if ends else [])
+        for i, token in enumerate(own):
+            boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
+            weights.append(0. if i < silent else boundary_weight if boundary else fact_weight)
+        ids = ids + own
+        return Encoded(ids, weights, mrope_positions(ids, grids), pixels, grids)
+
+
+def collate(items):
+    """Right-padded tensors; padding has no weight, and causal attention never looks at it."""
+    longest = max(map(len, items))
+    ids = torch.full((len(items), longest), _IDS["<|endoftext|>"], dtype=torch.long)
+    weights = torch.zeros(len(items), longest)
+    positions = torch.zeros(3, len(items), longest, dtype=torch.long)
+    for row, item in enumerate(items):
+        n = len(item)
+        ids[row, :n] = torch.tensor(item.ids)
+        weights[row, :n] = torch.tensor(item.weights)
+        positions[:, row, :n] = torch.from_numpy(item.positions)
+    pixels = [rows for item in items for rows in item.pixels]
+    grids = [grid for item in items for grid in item.grids]
+    return (ids, weights, positions, torch.from_numpy(np.concatenate(pixels)) if pixels else None,
+            torch.tensor(grids) if grids else None)
+
+
+def batches(sample, rng, max_tokens, pool_size):
+    """Endless batches of at most `max_tokens` padded tokens, each of examples of similar length."""
+    while True:
+        pool = sorted((sample() for _ in range(pool_size)), key=len)
+        groups, group = [], []
+        for item in pool:
+            if group and len(item) * (len(group) + 1) > max_tokens:
+                groups.append(group)
+                group = []
+            group.append(item)
+        groups.append(group)
+        rng.shuffle(groups)
+        yield from map(collate, groups)

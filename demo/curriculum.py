@@ -1,0 +1,74 @@
+"""What is learnt when: seeing first, then short texts and plans, then long texts, then whole documents.
+
+Seeing is learnt in minutes while sequences are short and the loss sits on facts; long texts cost four times as much a
+step. So each stage is mostly of one length, and keeps some of what came before, which would otherwise be forgotten.
+"""
+from dataclasses import dataclass
+
+import tasks
+import world as world_lib
+
+TRAIN_SEEDS = 1 << 31  # Worlds below are for training; held-back ones start at 1 << 32.
+
+
+@dataclass(frozen=True)
+class Stage:
+    mix: dict  # task -> weight
+    max_words: int  # Of a text at once.
+    max_sections_so_far: int  # Of a write prompt.
+    max_total: int  # Words of a document.
+    pool: int  # Examples that are sorted by length at a time.
+
+
+STAGES = {
+    "see": Stage({"question": 10, "describe": 52, "picture": 8, "text": 26, "plan": 4}, 100, 0, 2000, 240),
+    "write": Stage({"question": 8, "describe": 12, "picture": 16, "text": 32, "free": 2, "crop": 12, "plan": 10,
+                    "write": 12}, 600, 0, 10000, 160),
+    "long": Stage({"question": 8, "describe": 10, "picture": 16, "text": 34, "free": 2, "plan": 10, "write": 20},
+                  1500, 2, 10000, 120),
+    "document": Stage({"question": 8, "describe": 10, "picture": 12, "text": 18, "free": 2, "laps": 2, "plan": 12,
+                       "write": 36}, 1500, 20, 10000, 60),
+}
+
+
+def num_words(rng, most):
+    """A length to ask for: mostly a step of 50, short ones more often, since they end sooner."""
+    steps = most // 50
+    n = 50 * min(rng.randint(1, steps), rng.randint(1, steps)) if rng.random() < .5 else 50 * rng.randint(1, steps)
+    return n if rng.random() < .9 else max(50, n + rng.randint(-24, 24))
+
+
+def total_words(rng, most):
+    """The length of a document: a step of 500, sometimes of 100."""
+    n = 500 * rng.randint(1, most // 500)
+    return n if rng.random() < .85 else max(500, n + 100 * rng.randint(-2, 2))
+
+
+def sample(stage, rng, encoder):
+    """One encoded example."""
+    lang = rng.choice(("en", "zh"))
+    task = rng.choices(list(stage.mix), stage.mix.values())[0]
+    world = world_lib.make_world(rng.randrange(TRAIN_SEEDS))
+    if task == "question":
+        return encoder.encode(tasks.question(world, lang, rng), fact_weight=2.)
+    if task == "describe":
+        return encoder.encode(tasks.describe(world, lang, rng), fact_weight=2.)
+    if task == "picture":
+        return encoder.encode(tasks.one_shot(num_words(rng, stage.max_words), lang, rng, world))
+    if task == "text":
+        return encoder.encode(tasks.one_shot(num_words(rng, stage.max_words), lang, rng))
+    if task == "free":
+        return encoder.encode(tasks.one_shot_free(num_words(rng, min(stage.max_words, 500)), lang, rng))
+    if task == "laps":
+        return encoder.encode(tasks.one_shot(100 * rng.randint(16, 40), lang, rng))
+    if task == "crop":
+        n = 50 * rng.randint(stage.max_words // 50, 30)
+        count = (n + 99) // 100
+        first = rng.randint(1, max(1, count - 3))
+        return encoder.encode(tasks.one_shot(n, lang, rng, world if rng.random() < .3 else None), (first, first + 4))
+    shown = world if rng.random() < .5 else None
+    total = total_words(rng, stage.max_total)
+    if task == "plan":
+        return encoder.encode(tasks.plan(total, lang, rng, shown))
+    k = rng.randrange(len(tasks.section_sizes(total)))
+    return encoder.encode(tasks.write(total, k, lang, rng, shown, max_sections_so_far=stage.max_sections_so_far))

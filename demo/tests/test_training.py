@@ -1,0 +1,56 @@
+"""Pictures for training, token ids and positions. Skipped, with the reason, where Pillow or torch is missing."""
+import json
+import os
+import random
+
+import pytest
+
+numpy = pytest.importorskip("numpy", reason="training needs NumPy")
+pytest.importorskip("PIL", reason="training needs Pillow")
+tokenizers = pytest.importorskip("tokenizers", reason="training needs tokenizers")
+
+import fast_picture  # noqa: E402
+import picture  # noqa: E402
+import tasks  # noqa: E402
+import tokenizer  # noqa: E402
+import world as world_lib  # noqa: E402
+
+MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model")
+
+
+def test_both_ways_of_drawing_agree_within_the_noise():
+    for seed in range(4):
+        world = world_lib.make_world(seed)
+        width, height, pixels = picture.draw(world)
+        slow = numpy.frombuffer(pixels, numpy.uint8).reshape(height, width, 3).astype(int)
+        assert abs(slow - fast_picture.draw(world)).mean() < 1.5
+
+
+def test_the_tokenizer_files_agree_and_round_trip(tmp_path):
+    tokenizer.write(tmp_path)
+    loaded = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    vocab = json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8"))
+    assert len(vocab) == tokenizer.NUM_BPE and loaded.token_to_id("<|im_end|>") == tokenizer.NUM_BPE + 2
+    rng = random.Random(2)
+    for lang in ("en", "zh"):
+        text = tasks.one_shot(400, lang, rng, world_lib.make_world(1)).answer + " 1,250 naïve 𝄞"
+        assert loaded.decode(loaded.encode(text).ids) == text
+    assert [loaded.decode([i]) for i in loaded.encode("1250").ids] == list("1250")
+
+
+def test_positions_and_patches_are_those_of_transformers():
+    torch = pytest.importorskip("torch", reason="compares with transformers")
+    transformers = pytest.importorskip("transformers", reason="compares with transformers")
+    if not os.path.exists(os.path.join(MODEL, "config.json")):
+        pytest.skip("no checkpoint in demo/model yet")
+    import batches
+    settings = transformers.Qwen2_5_VLConfig.from_pretrained(MODEL)
+    settings.text_config.num_hidden_layers = settings.vision_config.depth = 1
+    model = transformers.Qwen2_5_VLForConditionalGeneration(settings)
+    encoder = batches.Encoder(MODEL)
+    item = encoder.encode(tasks.describe(world_lib.make_world(1), "en", random.Random(1)))
+    ids, _, positions, pixels, grids = batches.collate([item])
+    expected, _ = model.model.get_rope_index(ids, mm_token_type_ids=(ids == settings.image_token_id).int(),
+                                             image_grid_thw=grids)
+    assert torch.equal(expected, positions)
+    assert len(pixels) == grids.prod() and (ids == settings.image_token_id).sum() == len(pixels) // 4

@@ -1,0 +1,165 @@
+"""Trains the bundled model on the CPU with transformers' own Qwen2.5-VL class.
+
+    python3 demo/train.py --stage see --steps 900 --out DIR          # from random weights
+    python3 demo/train.py --stage write --steps 3000 --out DIR       # goes on from DIR's bf16 weights
+    python3 demo/train.py --stage long --steps 1500 --out DIR
+    python3 demo/train.py --stage document --steps 600 --out DIR
+
+A run needs nothing but the checkpoint in DIR to go on. Every example follows from --seed, the stage and the process.
+"""
+import argparse
+import csv
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import sys
+import tempfile
+import time
+
+import torch
+import torch.distributed
+
+import batches
+import cpu_training
+import curriculum
+import model_files
+import tokenizer
+
+
+def learning_rate(part, peak):
+    """Linear warm-up over 3% of the steps, then a cosine down to 4% of the peak."""
+    if part < .03:
+        return peak * max(part, .001) / .03
+    return peak * (.04 + .96 * .5 * (1 + torch.cos(torch.tensor(torch.pi * (part - .03) / .97)).item()))
+
+
+def loss_of(model, batch):
+    ids, weights, positions, pixels, grids = batch
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(input_ids=ids, position_ids=positions, pixel_values=pixels, image_grid_thw=grids,
+                             use_cache=False).last_hidden_state
+        learnt = weights[:, 1:] > 0
+        logits = model.lm_head(hidden[:, :-1][learnt])
+    losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][learnt], reduction="none")
+    chosen = weights[:, 1:][learnt]
+    return (losses * chosen).sum() / chosen.sum()
+
+
+def batch_stream(args, rank):
+    """Batches of this rank; every rank draws its own examples."""
+    rng = random.Random(f"{args.seed} {args.stage} {rank}")
+    encoder = batches.Encoder(args.out)
+    stage = curriculum.STAGES[args.stage]
+    return batches.batches(lambda: curriculum.sample(stage, rng, encoder), rng, args.tokens, stage.pool)
+
+
+def average_gradients(model, num_ranks):
+    """The mean over all ranks, in one exchange."""
+    if num_ranks == 1:
+        return
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= num_ranks
+    for parameter, mean in zip(model.parameters(), flat.split([g.numel() for g in gradients])):
+        parameter.grad = mean.view_as(parameter)
+
+
+def plot(path):
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    with open(path + ".csv", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    minutes = list(itertools.accumulate(float(row[2]) for row in rows))
+    losses, smooth = [float(row[3]) for row in rows], []
+    for value in losses:
+        smooth.append(value if not smooth else .97 * smooth[-1] + .03 * value)
+    figure, axes = pyplot.subplots(figsize=(8, 4))
+    axes.plot(minutes, losses, color="0.8", linewidth=.5)
+    axes.plot(minutes, smooth, color="tab:blue")
+    axes.set(xlabel="minutes of training", ylabel="weighted loss", yscale="log")
+    axes.grid(alpha=.3)
+    figure.tight_layout()
+    figure.savefig(path + ".png", dpi=100)
+    pyplot.close(figure)
+
+
+def train(args, rank):
+    torch.set_num_threads(1)
+    if args.ranks > 1:
+        torch.distributed.init_process_group("gloo", init_method=f"file://{args.meet}", rank=rank,
+                                             world_size=args.ranks)
+    model = model_files.build(args.out, args.seed)
+    cpu_training.speed_up(model, args.compile)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.peak, betas=(.9, .98), weight_decay=.01)
+    stream = batch_stream(args, rank)
+    start = saved = before = time.monotonic()
+    log = open(os.path.join(args.out, "loss.csv"), "a", encoding="utf-8", newline="") if rank == 0 else None
+    seen, smooth = 0, None
+    if rank == 0:
+        size = sum(p.numel() for p in model.parameters())
+        print(json.dumps({"stage": args.stage, "parameters": size, "seed": args.seed}), flush=True)
+    for step in range(1, args.steps + 1):
+        batch = next(stream)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate((step - 1) / args.steps, args.peak)
+        loss = loss_of(model, batch)
+        loss.backward()
+        average_gradients(model, args.ranks)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if rank != 0:
+            continue
+        seen, now = seen + batch[0].numel() * args.ranks, time.monotonic()
+        smooth = loss.item() if smooth is None else .98 * smooth + .02 * loss.item()
+        csv.writer(log).writerow([args.stage, step, round((now - before) / 60, 5), round(loss.item(), 5)])
+        before = now
+        if step % 10 == 0 or step == args.steps:
+            bar = "#" * (20 * step // args.steps)
+            print(f"\r[{bar:<20}] {args.stage} step {step} loss {smooth:.4f} {seen / (now - start):.0f} tokens/s "
+                  f"{(now - start) / 60:.1f} min ", end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+        if now - saved > 240 or step == args.steps:
+            model_files.save(model, args.out)
+            log.flush()
+            saved = now
+    if rank == 0:
+        log.close()
+        plot(os.path.join(args.out, "loss"))
+        print(json.dumps({"stage": args.stage, "steps": args.steps, "tokens": seen, "loss": round(smooth, 4),
+                          "minutes": round((time.monotonic() - start) / 60, 1)}), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=curriculum.STAGES, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--out", required=True, help="checkpoint directory; continued where it holds weights")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
+    parser.add_argument("--tokens", type=int, default=2048, help="padded tokens a step and process")
+    parser.add_argument("--ranks", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True,
+                        help="let torch.compile fuse small operations; takes a minute or two first")
+    args = parser.parse_args()
+    os.makedirs(args.out, exist_ok=True)
+    if not os.path.exists(os.path.join(args.out, "tokenizer.json")):
+        tokenizer.write(args.out)
+    model_files.write_settings(args.out)
+    with tempfile.TemporaryDirectory() as folder:
+        args.meet = os.path.join(folder, "meet")
+        context = multiprocessing.get_context("spawn")
+        others = [context.Process(target=train, args=(args, rank), daemon=True) for rank in range(1, args.ranks)]
+        for other in others:
+            other.start()
+        train(args, 0)
+        for other in others:
+            other.join()
+
+
+if __name__ == "__main__":
+    main()
