@@ -31,11 +31,11 @@ ROOMS = {
     "coordinator/input": (CONFIG + ["shim", "coordinator/engine/text_state.h"],
                           {"boost", "jpeg", "png", "webp", "gif", "exif", "openssl"}),
     "coordinator/engine": (["common"], set()),
-    "coordinator/cluster": (CONFIG + ["coordinator/engine", "proto"], WIRE),
-    "coordinator/api": (CONFIG + ["coordinator/input", "coordinator/engine", "proto"], WIRE | {"boost"}),
+    "coordinator/cluster": (CONFIG + ["common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
+    "coordinator/api": (CONFIG + ["coordinator/input", "coordinator/engine", "proto", "shim"], WIRE | {"boost"}),
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
-    "client": (CONFIG + ["proto"], WIRE | {"boost", "cli11"}),
+    "client": (CONFIG + ["common/options", "proto", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]
@@ -44,7 +44,7 @@ LIBRARIES = [  # how an #include <...> is recognised as a library's
     ("grpc", r"grpc(pp)?/|grpc\+\+"), ("protobuf", r"google/protobuf/"), ("boost", r"boost/"),
     ("prometheus", r"prometheus/"), ("gloo", r"gloo/"), ("dnnl", r"(oneapi/)?dnnl"), ("openssl", r"openssl/"),
     ("jpeg", r"j(peglib|error|config|morecfg)\.h"), ("png", r"png\.h"), ("webp", r"webp/"), ("gif", r"gif_lib\.h"),
-    ("exif", r"libexif/"), ("cli11", r"CLI/"), ("spdlog", r"spdlog/"), ("yaml", r"yaml-cpp/"), ("absl", r"absl/"),
+    ("exif", r"libexif/"), ("cli11", r"CLI/"), ("spdlog", r"spdlog/"), ("fmt", r"fmt/"), ("yaml", r"yaml-cpp/"), ("absl", r"absl/"),
     ("gtest", r"g(test|mock)/"), ("cuda", r"cu(da|blas|rand)|nv"), ("nccl", r"nccl"), ("sqlite", r"sqlite3"),
     ("zlib", r"zlib\.h"),
 ]
