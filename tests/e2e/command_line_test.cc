@@ -1,0 +1,106 @@
+// The command line, as scripts use it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <sstream>
+
+#include "tests/e2e/local_cluster.h"
+#include "tests/e2e/requests.h"
+
+namespace longhand::e2e {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(CommandLine, GenerateSpeaksOfAPhotographInJson) {
+  LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1", "--dtype", "float32"});
+  const parity::Recording& recording = parity::TestRecording();
+  const CommandResult result = RunLonghand(
+      {"generate", "--endpoint", cluster.grpc_address(), "--json", "--prompt", "What is in this photograph?", "--image",
+       recording.ImagePath("photograph.jpg").string(), "--temperature", "0", "--repetition-penalty", "1", "--ignore-eos",
+       "--max-tokens", "64"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const boost::json::object answer = boost::json::parse(result.out).as_object();
+  std::vector<int32_t> token_ids;
+  for (const auto& id : answer.at("token_ids").as_array()) token_ids.push_back(static_cast<int32_t>(id.as_int64()));
+  EXPECT_EQ(token_ids, recording.Ints("case/photograph/greedy_ids"));
+  EXPECT_EQ(answer.at("finish_reason").as_string(), "length");
+  EXPECT_EQ(answer.at("usage").as_object().at("completion_tokens").as_int64(), 64);
+  EXPECT_EQ(answer.at("usage").as_object().at("prompt_tokens").as_int64(),
+            static_cast<int64_t>(answer.at("prompt_token_ids").as_array().size()));
+}
+
+TEST(CommandLine, AnswersWithoutAServerSayWhatToDo) {
+  const CommandResult result = RunLonghand({"generate", "--endpoint", "unix:/nowhere/at/all", "--prompt", "Hi"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("UNAVAILABLE"));
+  EXPECT_THAT(result.err, HasSubstr("longhand serve --model DIR"));
+}
+
+TEST(CommandLine, UsageErrorsExitWithTwo) {
+  EXPECT_EQ(RunLonghand({}).exit_code, 2);
+  EXPECT_EQ(RunLonghand({"dance"}).exit_code, 2);
+  EXPECT_EQ(RunLonghand({"generate", "--temperature", "warm"}).exit_code, 2);
+  EXPECT_EQ(RunLonghand({"serve"}).exit_code, 2);
+  EXPECT_EQ(RunLonghand({"serve", "--help"}).exit_code, 0);
+}
+
+// config.json of the published checkpoints, as far as a plan needs it.
+std::string PublishedConfig(int hidden, int layers, int heads, int kv_heads, int ffn, int vision_ffn) {
+  std::ostringstream out;
+  out << R"({"model_type":"qwen2_5_vl","torch_dtype":"bfloat16","hidden_size":)" << hidden
+      << R"(,"num_hidden_layers":)" << layers << R"(,"num_attention_heads":)" << heads
+      << R"(,"num_key_value_heads":)" << kv_heads << R"(,"intermediate_size":)" << ffn
+      << R"(,"vocab_size":152064,"max_position_embeddings":128000,"rms_norm_eps":1e-6,"rope_theta":1000000.0,)"
+      << R"("image_token_id":151655,"video_token_id":151656,"vision_start_token_id":151652,"eos_token_id":151645,)"
+      << R"("tie_word_embeddings":false,"rope_scaling":{"type":"mrope","mrope_section":[16,24,24]},)"
+      << R"("vision_config":{"depth":32,"hidden_size":1280,"intermediate_size":)" << vision_ffn
+      << R"(,"num_heads":16,"out_hidden_size":)" << hidden
+      << R"(,"patch_size":14,"spatial_merge_size":2,"temporal_patch_size":2,"window_size":112,)"
+      << R"("fullatt_block_indexes":[7,15,23,31]}})";
+  return out.str();
+}
+
+TEST(CommandLine, ADryRunNeedsOnlyTheConfigurationOfTheLargeModels) {
+  const testing::TempDirectory directory;
+  directory.Write("config.json", PublishedConfig(8192, 80, 64, 8, 29568, 3456));
+  const CommandResult large =
+      RunLonghand({"serve", "--dry-run", "--json", "--model", directory.path().string(), "--tp", "8"});
+  ASSERT_EQ(large.exit_code, 0) << large.err;
+  const boost::json::object plan = boost::json::parse(large.out).as_object();
+  ASSERT_EQ(plan.at("ranks").as_array().size(), 8u);
+  const boost::json::object& rank = plan.at("ranks").as_array()[0].as_object();
+  // One of 8 KV heads: 2 (K, V) x 80 layers x 128 x 2 bytes.
+  EXPECT_EQ(rank.at("kv_bytes_per_token").as_int64(), 40960);
+  EXPECT_GT(rank.at("weight_bytes").as_int64(), int64_t{17} << 30);
+  EXPECT_TRUE(plan.contains("kv_tokens"));
+  EXPECT_THAT(large.err, HasSubstr("rank"));
+
+  directory.Write("config.json", PublishedConfig(3584, 28, 28, 4, 18944, 3420));
+  const CommandResult four = RunLonghand({"serve", "--dry-run", "--model", directory.path().string(), "--tp", "4"});
+  EXPECT_EQ(four.exit_code, 0) << four.err;
+  EXPECT_THAT(four.out, HasSubstr("KV bytes/token"));
+  const CommandResult eight = RunLonghand({"serve", "--dry-run", "--model", directory.path().string(), "--tp", "8"});
+  EXPECT_NE(eight.exit_code, 0);
+  EXPECT_THAT(eight.err, HasSubstr("28"));
+}
+
+TEST(CommandLine, ABrokenCheckpointIsNamedAndServeEnds) {
+  const testing::TempDirectory directory;
+  std::filesystem::copy(TestCheckpointPath(), directory.path());
+  std::filesystem::resize_file(directory / "model-00002-of-00002.safetensors", 1000);
+  const CommandResult result = RunLonghand({"serve", "--model", directory.path().string(), "--grpc-address",
+                                            "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_THAT(result.err, HasSubstr("model-00002-of-00002.safetensors"));
+  std::filesystem::remove(directory / "tokenizer.json");
+  const CommandResult no_tokenizer = RunLonghand({"serve", "--model", directory.path().string(), "--grpc-address",
+                                                  "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
+  EXPECT_NE(no_tokenizer.exit_code, 0);
+  EXPECT_THAT(no_tokenizer.err, HasSubstr("tokenizer.json"));
+}
+
+}  // namespace
+}  // namespace longhand::e2e

@@ -1,0 +1,165 @@
+#include "tests/e2e/local_cluster.h"
+
+#include <gtest/gtest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+#include "common/check.h"
+
+extern char** environ;
+
+namespace longhand::e2e {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+const std::string kLonghand = std::string(LONGHAND_BINARIES) + "/longhand";
+
+std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+pid_t Spawn(const std::vector<std::string>& argv, const std::string& out, const std::string& err) {
+  std::vector<char*> raw;
+  for (const std::string& arg : argv) raw.push_back(const_cast<char*>(arg.c_str()));
+  raw.push_back(nullptr);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  pid_t pid = -1;
+  LONGHAND_CHECK(posix_spawn(&pid, raw[0], &files, nullptr, raw.data(), environ) == 0) << raw[0];
+  posix_spawn_file_actions_destroy(&files);
+  return pid;
+}
+
+// The exit code, or 128 and the signal.
+int Wait(pid_t pid) {
+  int status = 0;
+  LONGHAND_CHECK(waitpid(pid, &status, 0) == pid);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void Pause() { poll(nullptr, 0, 20); }  // Between two looks at another process.
+
+}  // namespace
+
+std::string TestCheckpointPath() { return std::string(LONGHAND_TEST_DATA) + "/nano"; }
+
+LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std::string>& flags) {
+  std::vector<std::string> argv = {kLonghand, "serve", "--model", checkpoint, "--ready-file",
+                                   (directory_ / "ready.json").string(), "--grpc-address", "127.0.0.1:0",
+                                   "--metrics-address", "127.0.0.1:0"};
+  argv.insert(argv.end(), flags.begin(), flags.end());
+  pid_ = Spawn(argv, (directory_ / "out").string(), (directory_ / "log").string());
+  const auto deadline = SteadyClock::now() + kPatience;
+  while (!std::filesystem::exists(directory_ / "ready.json")) {
+    int status = 0;
+    LONGHAND_CHECK(waitpid(pid_, &status, WNOHANG) == 0 && SteadyClock::now() < deadline)
+        << "not ready:\n" << ReadFile(directory_ / "log");
+    Pause();
+  }
+  ReadReadyFile();
+  grpc::ChannelArguments args;
+  args.SetMaxSendMessageSize(-1);
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  channel_ = grpc::CreateCustomChannel(grpc_address_, grpc::InsecureChannelCredentials(), args);
+  generation_ = v1::Generation::NewStub(channel_);
+  cluster_ = v1::Cluster::NewStub(channel_);
+}
+
+void LocalCluster::ReadReadyFile() {
+  const boost::json::object ready = boost::json::parse(ReadFile(directory_ / "ready.json")).as_object();
+  grpc_address_ = std::string(ready.at("grpc").as_string());
+  metrics_addresses_ = {std::string(ready.at("metrics").as_string())};
+  for (const auto& address : ready.at("worker_metrics").as_array()) {
+    metrics_addresses_.emplace_back(address.as_string());
+  }
+  const boost::json::object& pids = ready.at("pids").as_object();
+  coordinator_pid_ = static_cast<pid_t>(pids.at("coordinator").as_int64());
+  worker_pids_.clear();
+  for (const auto& pid : pids.at("workers").as_array()) worker_pids_.push_back(static_cast<pid_t>(pid.as_int64()));
+}
+
+pid_t LocalCluster::FindWorker(size_t rank) {
+  ReadReadyFile();
+  return worker_pids_.at(rank);
+}
+
+LocalCluster::~LocalCluster() {
+  if (pid_ > 0) StopWith(SIGTERM);
+  if (::testing::Test::HasFailure()) std::fprintf(stderr, "%s", ReadFile(directory_ / "log").c_str());
+}
+
+int LocalCluster::StopWith(int signal_number) {
+  kill(pid_, signal_number);
+  const int code = Wait(pid_);
+  pid_ = -1;
+  return code;
+}
+
+Answer LocalCluster::Generate(const v1::GenerateRequest& request) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  const auto reader = generation_->Generate(&context, request);
+  Answer answer;
+  for (v1::GenerateEvent event; reader->Read(&event);) {
+    answer.text += event.text();
+    answer.token_ids.insert(answer.token_ids.end(), event.token_ids().begin(), event.token_ids().end());
+    answer.events.push_back(event);
+  }
+  answer.status = reader->Finish();
+  return answer;
+}
+
+v1::GetStatusResponse LocalCluster::GetStatus() {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  context.set_wait_for_ready(true);
+  v1::GetStatusResponse response;
+  const grpc::Status status = cluster_->GetStatus(&context, v1::GetStatusRequest(), &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return response;
+}
+
+bool LocalCluster::WaitForStatus(const std::function<bool(const v1::GetStatusResponse&)>& done) {
+  const auto deadline = SteadyClock::now() + kPatience;
+  while (SteadyClock::now() < deadline) {
+    if (done(GetStatus())) return true;
+    Pause();
+  }
+  return false;
+}
+
+bool WaitUntilGone(pid_t pid) {
+  const auto deadline = SteadyClock::now() + kPatience;
+  while (SteadyClock::now() < deadline) {
+    if (kill(pid, 0) != 0) return true;
+    Pause();
+  }
+  return false;
+}
+
+CommandResult RunLonghand(const std::vector<std::string>& args) {
+  const testing::TempDirectory directory;
+  std::vector<std::string> argv = {kLonghand};
+  argv.insert(argv.end(), args.begin(), args.end());
+  CommandResult result;
+  result.exit_code = Wait(Spawn(argv, (directory / "out").string(), (directory / "err").string()));
+  result.out = ReadFile(directory / "out");
+  result.err = ReadFile(directory / "err");
+  return result;
+}
+
+}  // namespace longhand::e2e

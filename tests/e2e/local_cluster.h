@@ -1,0 +1,80 @@
+// LocalCluster: `longhand serve` as a user starts it, on free ports, with a client of its own.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "longhand/v1/cluster.grpc.pb.h"
+#include "longhand/v1/generation.grpc.pb.h"
+#include "tests/testing/temp_directory.h"
+
+namespace longhand::e2e {
+
+// Generous: it only ends tests that hang.
+inline constexpr std::chrono::seconds kPatience(120);
+
+struct Answer {
+  grpc::Status status;
+  std::string text;
+  std::vector<int32_t> token_ids;
+  std::vector<v1::GenerateEvent> events;
+};
+
+class LocalCluster {
+ public:
+  // Starts `longhand serve --model checkpoint` with more flags, and waits for its ready file.
+  LocalCluster(const std::string& checkpoint, const std::vector<std::string>& flags);
+  ~LocalCluster();  // SIGTERM, then waits
+
+  v1::Generation::Stub& generation() { return *generation_; }
+  v1::Cluster::Stub& cluster() { return *cluster_; }
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  const std::string& grpc_address() const { return grpc_address_; }
+  pid_t coordinator_pid() const { return coordinator_pid_; }
+  const std::vector<pid_t>& worker_pids() const { return worker_pids_; }
+  // The worker's process now: the ready file is read again, for it may have been restarted.
+  pid_t FindWorker(size_t rank);
+  const std::vector<std::string>& metrics_addresses() const { return metrics_addresses_; }
+
+  Answer Generate(const v1::GenerateRequest& request);
+  v1::GetStatusResponse GetStatus();
+  // Asks until `done` holds. False when patience ends.
+  bool WaitForStatus(const std::function<bool(const v1::GetStatusResponse&)>& done);
+  // Sends a signal to `longhand serve` and returns its exit code.
+  int StopWith(int signal_number);
+
+ private:
+  void ReadReadyFile();
+
+  testing::TempDirectory directory_;
+  pid_t pid_ = -1;
+  std::string grpc_address_;
+  std::vector<std::string> metrics_addresses_;  // coordinator's, then the workers'
+  pid_t coordinator_pid_ = -1;
+  std::vector<pid_t> worker_pids_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Generation::Stub> generation_;
+  std::unique_ptr<v1::Cluster::Stub> cluster_;
+};
+
+// True once the process is no more; false when patience ends.
+bool WaitUntilGone(pid_t pid);
+
+// Runs the command line; stdin is empty.
+struct CommandResult {
+  int exit_code = -1;
+  std::string out;
+  std::string err;
+};
+CommandResult RunLonghand(const std::vector<std::string>& args);
+
+std::string TestCheckpointPath();
+
+}  // namespace longhand::e2e

@@ -1,0 +1,120 @@
+// Processes that die, clients that leave, signals.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <thread>
+
+#include "tests/e2e/local_cluster.h"
+#include "tests/e2e/requests.h"
+
+namespace longhand::e2e {
+namespace {
+
+bool IsIdle(const v1::GetStatusResponse& status) {
+  return status.state() == v1::GROUP_STATE_READY && status.running_requests() == 0 &&
+         status.waiting_requests() == 0 && status.kv_blocks_free() == status.kv_blocks_total();
+}
+
+TEST(Processes, AClientThatLeavesGivesItsBlocksBack) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  grpc::ClientContext context;
+  const auto reader = cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
+  v1::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  EXPECT_EQ(cluster.GetStatus().running_requests(), 1);
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(cluster.WaitForStatus(IsIdle));
+}
+
+TEST(Processes, CancelEndsTheStreamOfARequest) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  v1::GenerateRequest request = TextRequest("Write without end.", 100000);
+  request.set_request_id("endless");
+  grpc::ClientContext context;
+  const auto reader = cluster.generation().Generate(&context, request);
+  v1::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  v1::CancelRequest cancel;
+  cancel.set_request_id("endless");
+  v1::CancelResponse ignored;
+  grpc::ClientContext cancel_context;
+  EXPECT_TRUE(cluster.generation().Cancel(&cancel_context, cancel, &ignored).ok());
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  grpc::ClientContext again_context;
+  EXPECT_EQ(cluster.generation().Cancel(&again_context, cancel, &ignored).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_TRUE(cluster.WaitForStatus(IsIdle));
+}
+
+TEST(Processes, ADeadlineIsKept) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
+  const auto reader = cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
+  for (v1::GenerateEvent event; reader->Read(&event);) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(cluster.WaitForStatus(IsIdle));
+}
+
+// Every rank once: its running requests fail with UNAVAILABLE, and the group comes back and answers.
+TEST(Processes, AKilledWorkerFailsWhatRunsAndTheGroupComesBack) {
+  LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1"});
+  const Answer before = cluster.Generate(TextRequest("Same text?", 16));
+  ASSERT_TRUE(before.status.ok()) << before.status.error_message();
+  for (const size_t rank : {size_t{0}, size_t{1}}) {
+    const int64_t epoch = cluster.GetStatus().epoch();
+    grpc::ClientContext context;
+    const auto reader = cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
+    v1::GenerateEvent event;
+    ASSERT_TRUE(reader->Read(&event));
+    const pid_t victim = cluster.FindWorker(rank);
+    ASSERT_EQ(kill(victim, SIGKILL), 0);
+    while (reader->Read(&event)) {
+    }
+    const grpc::Status status = reader->Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+    EXPECT_TRUE(cluster.WaitForStatus([&](const v1::GetStatusResponse& s) { return s.epoch() > epoch && IsIdle(s); }));
+    const Answer after = cluster.Generate(TextRequest("Same text?", 16));
+    ASSERT_TRUE(after.status.ok()) << after.status.error_message();
+    EXPECT_EQ(after.token_ids, before.token_ids);
+  }
+}
+
+TEST(Processes, AKilledCoordinatorComesBackAtTheSameAddress) {
+  LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1"});
+  ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
+  ASSERT_TRUE(cluster.WaitForStatus(IsIdle));
+  const Answer answer = cluster.Generate(TextRequest("Hello again", 8));
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+}
+
+TEST(Processes, SigtermLetsARunningRequestFinish) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  grpc::ClientContext context;
+  const auto reader = cluster.generation().Generate(&context, TextRequest("A little more.", 300));
+  v1::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  int exit_code = -1;
+  std::thread stopper([&] { exit_code = cluster.StopWith(SIGTERM); });
+  int tokens = event.token_ids_size();
+  while (reader->Read(&event)) tokens += event.token_ids_size();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(tokens, 300);
+  stopper.join();
+  EXPECT_EQ(exit_code, 0);
+}
+
+TEST(Processes, WorkersAndCoordinatorDieWithTheirSupervisor) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  const pid_t coordinator = cluster.coordinator_pid();
+  EXPECT_EQ(cluster.StopWith(SIGKILL), 128 + SIGKILL);
+  EXPECT_TRUE(WaitUntilGone(coordinator));
+  EXPECT_TRUE(WaitUntilGone(cluster.worker_pids()[0]));
+}
+
+}  // namespace
+}  // namespace longhand::e2e
