@@ -1,0 +1,115 @@
+// longhand-worker: one rank. Listens, and executes what a coordinator plans.
+#include <signal.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "common/options/command_line.h"
+#include "common/prometheus/prometheus_metrics.h"
+#include "common/version.h"
+#include "worker/service/executor.h"
+#include "worker/service/worker_metrics.h"
+#include "worker/service/worker_server.h"
+
+namespace longhand {
+namespace {
+
+// What a step or the forming of a group may take to notice that it is aborted.
+constexpr std::chrono::milliseconds kStopPatience{700};
+
+struct WorkerOptions {
+  std::string listen = "127.0.0.1:0";
+  std::string metrics_address = "127.0.0.1:0";
+  std::string device = "cpu";
+  int threads = 1;
+};
+
+// Blocked before any thread starts, so that all inherit it: WaitForSignal() alone takes them.
+// Broken pipes are errors of the call that meets them.
+void BlockSignals() {
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT}) sigaddset(&signals, number);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
+void WaitForSignal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT}) sigaddset(&signals, number);
+  int number = 0;
+  sigwait(&signals, &number);
+}
+
+int Fail(const Status& status) {
+  spdlog::error("{}", status.message());
+  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
+}
+
+int Serve(const WorkerOptions& options) {
+  PrometheusMetrics metrics;
+  const Result<std::string> metrics_address = metrics.Serve(options.metrics_address);
+  if (!metrics_address.ok()) return Fail(metrics_address.status());
+  service::WorkerMetrics worker_metrics(metrics);
+
+  Result<service::Device> device = service::OpenDevice(options.device, options.threads);
+  if (!device.ok()) return Fail(device.status());
+  const std::string description = device->name + " (" + device->instruction_set + ", " +
+                                  std::to_string(device->num_threads) + " threads)";
+  service::Executor executor({.device = std::move(device).value(),
+                              .load_runner = service::LoadRunner,
+                              .metrics = worker_metrics,
+                              .log = [](const std::string& line) { spdlog::info("{}", line); }});
+
+  auto server = service::WorkerServer::Start(options.listen, executor, *metrics_address);
+  if (!server.ok()) return Fail(server.status());
+  spdlog::info("longhand-worker {} on {}, device {}, metrics on {}", kVersion, (*server)->address(),
+               description, *metrics_address);
+  // The supervisor reads this line.
+  std::printf("{\"listen\":\"%s\",\"metrics\":\"%s\"}\n", (*server)->address().c_str(),
+              metrics_address->c_str());
+  std::fflush(stdout);
+
+  WaitForSignal();
+  if (!executor.Stop(kStopPatience)) {
+    // Loading cannot be interrupted, and all that a worker holds can be rebuilt.
+    spdlog::info("stopping in the middle of the work");
+    std::_Exit(kExitOk);
+  }
+  server->reset();
+  spdlog::info("stopped");
+  return kExitOk;
+}
+
+int Main(const std::vector<std::string>& args) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("worker"));
+  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ [%n %P] %v");
+  WorkerOptions options;
+  CLI::App app{"Executes the plans of a coordinator on one device.", "longhand-worker"};
+  app.add_option("--listen", options.listen, "host:port or unix:PATH; port 0 picks one")
+      ->capture_default_str()
+      ->take_last();
+  app.add_option("--metrics-address", options.metrics_address, "host:port of /metrics")
+      ->capture_default_str()
+      ->take_last();
+  app.add_option("--device", options.device, "cpu or reference")
+      ->capture_default_str()
+      ->take_last();
+  app.add_option("--threads", options.threads, "Threads that compute")
+      ->capture_default_str()
+      ->take_last();
+  if (const auto exit = ParseCommandLine(app, args)) return *exit;
+  BlockSignals();
+  return Serve(options);
+}
+
+}  // namespace
+}  // namespace longhand
+
+int main(int argc, char** argv) { return longhand::Main({argv + 1, argv + argc}); }

@@ -1,0 +1,66 @@
+#include "worker/service/device.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+
+#include "kernels/cpu/cpu_ops.h"
+
+namespace longhand::service {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+Result<Device> OpenCpu(int num_threads) {
+  using kernels::cpu::InstructionSet;
+  Status lacking;
+  for (const auto& [set, name] :
+       {std::pair{InstructionSet::kAvx512, "avx512"}, std::pair{InstructionSet::kAvx2, "avx2"}}) {
+    auto ops = kernels::cpu::CreateCpuOpsFor(set, num_threads);
+    if (ops.ok()) {
+      return Device{.ops = std::move(ops).value(),
+                    .name = "cpu",
+                    .instruction_set = name,
+                    .num_threads = num_threads};
+    }
+    lacking = ops.status();
+  }
+  return lacking;
+}
+
+// The limit of the control group, or the largest number when there is none. Version 2 says "max"
+// for none.
+int64_t ContainerLimitBytes() {
+  int64_t limit = INT64_MAX;
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    int64_t bytes = 0;
+    if (std::ifstream(path) >> bytes && bytes > 0) limit = std::min(limit, bytes);
+  }
+  return limit;
+}
+
+}  // namespace
+
+Result<Device> OpenDevice(const std::string& name, int num_threads) {
+  if (num_threads < 1 || num_threads > kMaxThreads) {
+    return InvalidArgument("--threads is ", num_threads, "; it must be from 1 to ", kMaxThreads);
+  }
+  if (name == "cpu") return OpenCpu(num_threads);
+  if (name == "reference") {
+    return Device{.ops = kernels::CreateReferenceOps(),
+                  .name = name,
+                  .instruction_set = "none",
+                  .num_threads = 1};
+  }
+  return InvalidArgument("--device is '", name, "'; it must be cpu or reference");
+}
+
+int64_t TotalMemoryBytes() {
+  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  return std::min(machine, ContainerLimitBytes());
+}
+
+}  // namespace longhand::service

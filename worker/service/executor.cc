@@ -1,0 +1,262 @@
+#include "worker/service/executor.h"
+
+#include <exception>
+#include <sstream>
+#include <utility>
+
+#include "worker/service/rendezvous_client.h"
+
+namespace longhand::service {
+namespace {
+
+// Plans one ahead, a configuration or two, and what is being closed: far more than ever waits.
+constexpr size_t kMaxTasks = 64;
+
+int64_t BytesOf(const model::MemoryBudget& memory, std::string_view suffix) {
+  int64_t bytes = 0;
+  for (const model::MemoryBudget::Part& part : memory.parts) {
+    if (std::string_view(part.name).ends_with(suffix)) bytes += part.bytes;
+  }
+  return bytes;
+}
+
+template <typename... Parts>
+std::string Join(const Parts&... parts) {
+  std::ostringstream line;
+  (line << ... << parts);
+  return line.str();
+}
+
+}  // namespace
+
+Executor::Executor(Options options)
+    : options_(std::move(options)), tasks_(kMaxTasks), thread_([this] { Run(); }) {}
+
+Executor::~Executor() {
+  Stop(std::chrono::milliseconds(0));
+  thread_.join();
+}
+
+bool Executor::Stop(std::chrono::milliseconds patience) {
+  std::function<void(const Status&)> on_superseded;
+  {
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+    CloseLocked();
+    on_superseded = std::exchange(on_superseded_, nullptr);
+  }
+  tasks_.Close();
+  if (on_superseded) on_superseded(Unavailable("the worker is stopping"));
+  std::unique_lock lock(mutex_);
+  return ended_.wait_for(lock, patience, [&] { return thread_ended_; });
+}
+
+int64_t Executor::epoch() const {
+  std::lock_guard lock(mutex_);
+  return epoch_;
+}
+
+bool Executor::ready() const {
+  std::lock_guard lock(mutex_);
+  return phase_ == Phase::kReady || phase_ == Phase::kOpen;
+}
+
+Status Executor::Configure(RankSetup setup, SetupObserver observer) {
+  std::function<void(const Status&)> on_superseded;
+  const int64_t epoch = setup.epoch;
+  Status queued;
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_) return Unavailable("the worker is stopping");
+    if (epoch <= epoch_) {
+      return FailedPrecondition("epoch ", epoch, " is over; this worker is in epoch ", epoch_);
+    }
+    CloseLocked();
+    on_superseded = std::exchange(on_superseded_, nullptr);
+    epoch_ = epoch;
+    queued = tasks_.Push([this, setup = std::move(setup), stop = forming_.get_token(),
+                          observer = std::move(observer)] { SetUp(setup, stop, observer); });
+    if (queued.ok()) phase_ = Phase::kConfiguring;
+  }
+  if (on_superseded) on_superseded(Aborted("epoch ", epoch, " has begun"));
+  return queued;
+}
+
+void Executor::CloseLocked() {
+  phase_ = Phase::kClosed;
+  options_.metrics.OnReady(false);
+  forming_.request_stop();
+  forming_ = std::stop_source();
+  if (communicator_) communicator_->Abort();
+}
+
+void Executor::Close(int64_t epoch) {
+  std::lock_guard lock(mutex_);
+  if (epoch != epoch_) return;
+  on_superseded_ = nullptr;
+  CloseLocked();
+}
+
+Status Executor::CheckEpochLocked(int64_t epoch) const {
+  if (epoch != epoch_) {
+    return FailedPrecondition("epoch ", epoch, " is not this worker's; it is in epoch ", epoch_);
+  }
+  switch (phase_) {
+    case Phase::kClosed:
+      return FailedPrecondition("epoch ", epoch, " has ended; the worker waits for a newer one");
+    case Phase::kConfiguring:
+      return FailedPrecondition("epoch ", epoch, " is still being configured");
+    default:
+      return OkStatus();
+  }
+}
+
+Status Executor::Open(int64_t epoch, std::function<void(const Status&)> on_superseded) {
+  std::lock_guard lock(mutex_);
+  LONGHAND_RETURN_IF_ERROR(CheckEpochLocked(epoch));
+  if (phase_ == Phase::kOpen) {
+    return FailedPrecondition("epoch ", epoch, " has a stream already; there is one an epoch");
+  }
+  phase_ = Phase::kOpen;
+  on_superseded_ = std::move(on_superseded);
+  return OkStatus();
+}
+
+Status Executor::Execute(StepPlan plan, std::function<void(const StepResult&)> on_result) {
+  std::lock_guard lock(mutex_);
+  LONGHAND_RETURN_IF_ERROR(CheckEpochLocked(plan.epoch));
+  if (phase_ != Phase::kOpen) return FailedPrecondition("no stream is open");
+  return tasks_.Push([this, plan = std::move(plan), on_result = std::move(on_result)] {
+    ExecutePlan(plan, on_result);
+  });
+}
+
+Status Executor::PutImage(int64_t epoch,
+                          const ContentHash& hash,
+                          int32_t height,
+                          int32_t width,
+                          std::span<const uint8_t> pixels) {
+  std::shared_lock runner_lock(runner_mutex_);
+  {
+    std::lock_guard lock(mutex_);
+    LONGHAND_RETURN_IF_ERROR(CheckEpochLocked(epoch));
+  }
+  // The epoch may end now, but its runner cannot be reset before this lock is released.
+  return runner_->PutImage(hash, height, width, pixels);
+}
+
+// --- executor thread -----------------------------------------------------------------------------
+
+void Executor::Run() {
+  try {
+    while (const std::optional<Task> task = tasks_.Pop()) (*task)();
+  } catch (const std::exception& error) {
+    // Our code throws nothing, and a step that was left half-way cannot go on.
+    LONGHAND_CHECK(false) << "executor thread: " << error.what();
+  }
+  std::lock_guard lock(mutex_);
+  thread_ended_ = true;
+  ended_.notify_all();
+}
+
+void Executor::SetUp(const RankSetup& setup,
+                     const std::stop_token& stop,
+                     const SetupObserver& observer) {
+  const Status status = TrySetUp(setup, stop, observer);
+  if (status.ok()) {
+    options_.log(Join("epoch ", setup.epoch, ": ready as rank ", setup.communicator.rank, " of ",
+                      setup.communicator.size));
+  } else {
+    options_.log(Join("epoch ", setup.epoch, ": not ready: ", status));
+    Close(setup.epoch);
+  }
+  observer.on_done(status);
+}
+
+Status Executor::TrySetUp(const RankSetup& setup,
+                          const std::stop_token& stop,
+                          const SetupObserver& observer) {
+  options_.metrics.OnEpoch(setup.epoch);
+  rank_ = setup.communicator.rank;
+  // The group forms first: its ranks are configured at one time, but may take long to load.
+  observer.on_progress({.phase = "communicator"});
+  LONGHAND_RETURN_IF_ERROR(FormGroup(setup, stop));
+  LONGHAND_RETURN_IF_ERROR(LoadOrKeep(setup, observer));
+  {
+    std::lock_guard lock(mutex_);
+    if (stop.stop_requested()) return Aborted("epoch ", setup.epoch, " has ended");
+    phase_ = Phase::kReady;
+    options_.metrics.OnReady(true);
+  }
+  const model::MemoryBudget& memory = runner_->memory();
+  observer.on_progress({.phase = "warm_up",
+                        .ready = true,
+                        .weight_bytes = BytesOf(memory, "weights"),
+                        .kv_cache_bytes = BytesOf(memory, "KV cache")});
+  return OkStatus();
+}
+
+Status Executor::FormGroup(const RankSetup& setup, const std::stop_token& stop) {
+  std::unique_ptr<comm::Communicator> old;
+  {
+    std::lock_guard lock(mutex_);
+    old = std::move(communicator_);
+  }
+  old.reset();  // Its peers are told, if they still wait.
+  RendezvousClient store(setup.rendezvous_address);
+  LONGHAND_ASSIGN_OR_RETURN(auto formed, comm::CreateCommunicator(setup.communicator, store, stop));
+  std::lock_guard lock(mutex_);
+  if (stop.stop_requested()) return Aborted("epoch ", setup.epoch, " has ended");
+  communicator_ = std::move(formed);
+  return OkStatus();
+}
+
+Status Executor::LoadOrKeep(const RankSetup& setup, const SetupObserver& observer) {
+  const std::string key = setup.ShardKey();
+  if (runner_ == nullptr || key != shard_key_) {
+    LONGHAND_RETURN_IF_ERROR(Load(setup, observer));
+    shard_key_ = key;
+  }
+  std::unique_lock lock(runner_mutex_);
+  return runner_->ResetForEpoch(setup.epoch, *communicator_);
+}
+
+Status Executor::Load(const RankSetup& setup, const SetupObserver& observer) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::unique_ptr<runner::ModelRunner> old;
+  {
+    std::unique_lock lock(runner_mutex_);
+    old = std::move(runner_);
+  }
+  old.reset();  // Its memory first: there may not be room for two.
+  const auto on_bytes = [&](int64_t done, int64_t total) {
+    observer.on_progress({.phase = "weights", .bytes_done = done, .bytes_total = total});
+  };
+  LONGHAND_ASSIGN_OR_RETURN(
+      auto loaded, options_.load_runner(setup, *options_.device.ops, *communicator_, on_bytes));
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  options_.metrics.OnLoaded(loaded->memory(), seconds.count());
+  options_.log(Join("loaded ", BytesOf(loaded->memory(), "weights"), " bytes of weights in ",
+                    seconds.count(), " s; ", loaded->memory().total_bytes(), " bytes in all"));
+  std::unique_lock lock(runner_mutex_);
+  runner_ = std::move(loaded);
+  return OkStatus();
+}
+
+void Executor::ExecutePlan(const StepPlan& plan,
+                           const std::function<void(const StepResult&)>& on_result) {
+  Status fence;
+  {
+    std::lock_guard lock(mutex_);
+    fence = CheckEpochLocked(plan.epoch);
+  }
+  if (!fence.ok()) {
+    return on_result(
+        {.epoch = plan.epoch, .step = plan.step, .rank = rank_, .status = std::move(fence)});
+  }
+  const StepResult result = runner_->Execute(plan);
+  options_.metrics.OnStep(plan, result);
+  on_result(result);
+}
+
+}  // namespace longhand::service

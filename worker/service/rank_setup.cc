@@ -1,0 +1,117 @@
+#include "worker/service/rank_setup.h"
+
+#include <set>
+#include <sstream>
+#include <system_error>
+#include <utility>
+
+namespace longhand::service {
+namespace {
+
+namespace wire = worker::v1;
+
+Result<DType> ParseDType(const char* field, const std::string& name) {
+  for (const DType dtype : {DType::kF32, DType::kBf16}) {
+    if (name == DTypeName(dtype)) return dtype;
+  }
+  return InvalidArgument(field, " is '", name, "'; it must be float32 or bfloat16");
+}
+
+Result<comm::Transport> ParseTransport(wire::Transport transport) {
+  switch (transport) {
+    case wire::TRANSPORT_SINGLE:
+      return comm::Transport::kSingle;
+    case wire::TRANSPORT_SHARED_MEMORY:
+      return comm::Transport::kSharedMemory;
+    case wire::TRANSPORT_GLOO:
+      return comm::Transport::kGloo;
+    default:
+      return InvalidArgument("transport is ", static_cast<int>(transport),
+                             "; it must be SINGLE, SHARED_MEMORY or GLOO");
+  }
+}
+
+// "[::1]" is an address and port's way to write "::1".
+std::string WithoutBrackets(const std::string& host) {
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  return bracketed ? host.substr(1, host.size() - 2) : host;
+}
+
+// Name, size and time of every file, in order of names.
+std::string Fingerprint(const std::filesystem::path& directory) {
+  std::set<std::string> files;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code unknown;
+    std::ostringstream file;
+    file << it->path().filename().string() << ' ' << it->file_size(unknown) << ' '
+         << it->last_write_time(unknown).time_since_epoch().count();
+    files.insert(file.str());
+  }
+  std::string all;
+  for (const std::string& file : files) all += file + '\n';
+  return all;
+}
+
+}  // namespace
+
+Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
+  if (request.epoch() <= 0) {
+    return InvalidArgument("epoch is ", request.epoch(), "; epochs count from 1");
+  }
+  RankSetup setup;
+  setup.epoch = request.epoch();
+  setup.model_directory = request.model_directory();
+  setup.rendezvous_address = request.rendezvous_address();
+
+  runner::RunnerConfig& runner = setup.runner;
+  LONGHAND_ASSIGN_OR_RETURN(runner.dtype, ParseDType("dtype", request.dtype()));
+  LONGHAND_ASSIGN_OR_RETURN(runner.kv_dtype,
+                            ParseDType("kv_cache_dtype", request.kv_cache_dtype()));
+  runner.num_blocks = request.num_blocks();
+  runner.block_size = request.block_size();
+  runner.max_num_batched_tokens = request.max_num_batched_tokens();
+  runner.max_num_seqs = request.max_num_seqs();
+  runner.max_model_len = request.max_model_len();
+  runner.encoder_cache_tokens = request.encoder_cache_tokens();
+  runner.image_bytes = request.image_bytes();
+  runner.max_patches_per_image = request.max_patches_per_image();
+
+  comm::CommunicatorConfig& communicator = setup.communicator;
+  communicator.rank = request.rank();
+  communicator.size = request.tensor_parallel_size();
+  communicator.group = request.group_name();
+  communicator.epoch = request.epoch();
+  LONGHAND_ASSIGN_OR_RETURN(communicator.transport, ParseTransport(request.transport()));
+  communicator.timeout = std::chrono::milliseconds(request.collective_timeout_ms());
+  if (communicator.transport == comm::Transport::kGloo) {
+    communicator.host = WithoutBrackets(request.bind_address());
+    if (setup.rendezvous_address.empty()) {
+      return InvalidArgument("transport GLOO needs a rendezvous_address");
+    }
+  }
+  return setup;
+}
+
+std::string RankSetup::ShardKey() const {
+  std::ostringstream key;
+  key << model_directory.string() << ' ' << communicator.rank << ' ' << communicator.size << ' '
+      << DTypeName(runner.dtype) << ' ' << DTypeName(runner.kv_dtype) << ' ' << runner.num_blocks
+      << ' ' << runner.block_size << ' ' << runner.max_num_batched_tokens << ' '
+      << runner.max_num_seqs << ' ' << runner.max_model_len << ' ' << runner.encoder_cache_tokens
+      << ' ' << runner.image_bytes << ' ' << runner.max_patches_per_image << '\n'
+      << Fingerprint(model_directory);
+  return key.str();
+}
+
+Result<std::unique_ptr<runner::ModelRunner>> LoadRunner(const RankSetup& setup,
+                                                        kernels::Ops& ops,
+                                                        comm::Communicator& communicator,
+                                                        const model::LoadProgress& progress) {
+  runner::RunnerConfig config = setup.runner;
+  LONGHAND_ASSIGN_OR_RETURN(config.model, ModelConfig::Load(setup.model_directory));
+  return runner::ModelRunner::Create(config, ops, communicator, progress);
+}
+
+}  // namespace longhand::service

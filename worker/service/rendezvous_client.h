@@ -1,0 +1,27 @@
+// RendezvousClient: the KeyValueStore that the coordinator keeps, over gRPC.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "longhand/worker/v1/worker.grpc.pb.h"
+#include "worker/comm/key_value_store.h"
+
+namespace longhand::service {
+
+class RendezvousClient final : public comm::KeyValueStore {
+ public:
+  // host:port or unix:PATH of the coordinator's Rendezvous service. Connects when it is first used.
+  explicit RendezvousClient(const std::string& address);
+
+  Status Set(std::string_view key, std::string_view value) override;
+  // Asks again and again: the service does not wait.
+  Result<std::string> Get(std::string_view key,
+                          std::chrono::milliseconds timeout,
+                          std::stop_token stop) override;
+
+ private:
+  const std::unique_ptr<worker::v1::Rendezvous::Stub> stub_;
+};
+
+}  // namespace longhand::service

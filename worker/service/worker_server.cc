@@ -1,0 +1,45 @@
+#include "worker/service/worker_server.h"
+
+#include <grpcpp/health_check_service_interface.h>
+
+#include <chrono>
+
+namespace longhand::service {
+namespace {
+
+// A coordinator whose machine vanished says nothing; this notices.
+constexpr int kKeepaliveMs = 5000;
+constexpr std::chrono::milliseconds kShutdownGrace{100};
+
+}  // namespace
+
+Result<std::unique_ptr<WorkerServer>> WorkerServer::Start(const std::string& address,
+                                                          Executor& executor,
+                                                          const std::string& metrics_address) {
+  std::unique_ptr<WorkerServer> server(new WorkerServer(executor, metrics_address));
+  // The worker is healthy when it answers: whether tokens can be made is for the coordinator to
+  // say.
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  int port = -1;
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&server->service_);
+  // Plans and pixels are the coordinator's; the runner bounds what it keeps.
+  builder.SetMaxReceiveMessageSize(-1);
+  builder.SetMaxSendMessageSize(-1);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || port <= 0) return Unavailable("cannot listen on ", address);
+  const bool is_path = address.starts_with("unix:");
+  server->address_ =
+      is_path ? address : address.substr(0, address.rfind(':') + 1) + std::to_string(port);
+  return server;
+}
+
+WorkerServer::~WorkerServer() {
+  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+}
+
+}  // namespace longhand::service
