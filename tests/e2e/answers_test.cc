@@ -12,12 +12,18 @@ namespace {
 // The server treats typed control tokens as text; the reference parses them.
 bool SameTokensAsReference(const std::string& case_name) { return case_name != "text_control"; }
 
-class AnswersTest : public testing::TestWithParam<int> {};
+struct Group {
+  int tp_size;
+  const char* transport;
+};
+
+class AnswersTest : public ::testing::TestWithParam<Group> {};
 
 TEST_P(AnswersTest, EveryRecordedCaseHasTheReferencesTokens) {
   const parity::Recording& recording = parity::TestRecording();
-  LocalCluster cluster(TestCheckpointPath(), {"--dtype", "float32", "--tp", std::to_string(GetParam()),
-                                              "--threads", "1", "--max-num-batched-tokens", "64"});
+  LocalCluster cluster(TestCheckpointPath(),
+                       {"--dtype", "float32", "--tp", std::to_string(GetParam().tp_size), "--transport",
+                        GetParam().transport, "--threads", "1", "--max-num-batched-tokens", "64"});
   int compared = 0;
   for (const std::string& name : recording.CaseNames()) {
     if (!SameTokensAsReference(name)) continue;
@@ -30,7 +36,9 @@ TEST_P(AnswersTest, EveryRecordedCaseHasTheReferencesTokens) {
   EXPECT_GE(compared, 12);
 }
 
-INSTANTIATE_TEST_SUITE_P(TensorParallel, AnswersTest, testing::Values(1, 2, 4));
+INSTANTIATE_TEST_SUITE_P(TensorParallel, AnswersTest,
+                         ::testing::Values(Group{1, "auto"}, Group{2, "shared_memory"}, Group{2, "gloo"},
+                                           Group{4, "auto"}));
 
 TEST(Answers, TheSameRequestHasTheSameTokensAloneAndAmongOthers) {
   const parity::Recording& recording = parity::TestRecording();

@@ -12,7 +12,7 @@
 namespace longhand::e2e {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 TEST(CommandLine, GenerateSpeaksOfAPhotographInJson) {
   LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1", "--dtype", "float32"});

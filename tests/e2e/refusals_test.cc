@@ -10,9 +10,9 @@
 namespace longhand::e2e {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class RefusalsTest : public testing::Test {
+class RefusalsTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     cluster_ = new LocalCluster(TestCheckpointPath(),
