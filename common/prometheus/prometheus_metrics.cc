@@ -1,13 +1,14 @@
 #include "common/prometheus/prometheus_metrics.h"
 
 #include <prometheus/counter.h>
-#include <prometheus/exposer.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
 #include <map>
 #include <mutex>
+
+#include "common/prometheus/metrics_server.h"
 
 namespace longhand {
 namespace {
@@ -55,7 +56,7 @@ struct PrometheusMetrics::Impl {
   std::map<std::string, std::unique_ptr<Counter>> counters;
   std::map<std::string, std::unique_ptr<Gauge>> gauges;
   std::map<std::string, std::unique_ptr<Histogram>> histograms;
-  std::unique_ptr<prometheus::Exposer> exposer;
+  std::unique_ptr<MetricsServer> server;
 };
 
 PrometheusMetrics::PrometheusMetrics() : impl_(std::make_unique<Impl>()) {}
@@ -95,15 +96,8 @@ Histogram& PrometheusMetrics::GetHistogram(std::string_view name, std::string_vi
 }
 
 Result<std::string> PrometheusMetrics::Serve(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return InvalidArgument("'", address, "' is not an address; it must be host:port");
-  try {
-    impl_->exposer = std::make_unique<prometheus::Exposer>(address, /*num_threads=*/2);
-  } catch (const std::exception& e) {
-    return Unavailable("cannot serve metrics on ", address, ": ", e.what());
-  }
-  impl_->exposer->RegisterCollectable(impl_->registry);
-  return address.substr(0, colon + 1) + std::to_string(impl_->exposer->GetListeningPorts().at(0));
+  LONGHAND_ASSIGN_OR_RETURN(impl_->server, MetricsServer::Start(address, impl_->registry));
+  return impl_->server->address();
 }
 
 }  // namespace longhand
