@@ -147,11 +147,28 @@ def gif_files() -> dict[str, bytes]:
     }
 
 
+def key_files() -> dict[str, tuple[bytes, np.ndarray]]:
+    """A transparent sample of few or many bits, which Pillow misses: with the pixels that the PNG specification asks for."""
+    files = {}
+    for depth in (2, 4, 16):
+        gray = paint(f"key{depth}", 1).astype(int)
+        gray = gray * 256 + 77 if depth == 16 else gray >> (8 - depth)
+        key = int(gray[5, 7, 0])
+        shown = gray >> 8 if depth == 16 else gray * (255 // ((1 << depth) - 1))
+        shown = np.where(gray == key, 255, shown).astype(np.uint8)
+        data = png(gray, "gray", depth, before=png_chunk(b"tRNS", struct.pack(">H", key)))
+        files[f"gray{depth}_key.png"] = (data, np.repeat(shown, 3, axis=2))
+    return files
+
+
 def main() -> None:
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in (png_files() | jpeg_files() | webp_files() | gif_files()).items():
-        rgb = convert_to_rgb(pictures.open_upright(data), return_numpy=True)
+    files = {
+        name: (data, convert_to_rgb(pictures.open_upright(data), return_numpy=True))
+        for name, data in (png_files() | jpeg_files() | webp_files() | gif_files()).items()
+    }
+    for name, (data, rgb) in (files | key_files()).items():
         (folder / name).write_bytes(data)
         header = f"P6 {rgb.shape[1]} {rgb.shape[0]} 255\n".encode()
         (folder / f"{name}.ppm").write_bytes(header + rgb.tobytes())
