@@ -1,7 +1,7 @@
 """Compares whole answers of real processes with the reference: seeds, layouts, TP and chunk sizes.
 
-    python parity_grid.py --binaries build/release/bin --checkpoint tests/data/nano --recording tests/data/recording
-    python parity_grid.py --binaries build/release/bin --make nano,tiny,hd128 --work /tmp/grid
+    parity_grid.py --binaries build/release/bin --checkpoint tests/data/nano --recording tests/data/recording
+    parity_grid.py --binaries build/release/bin --make nano,tiny,hd128 --work /tmp/grid
 
 The first form compares with what is recorded and needs the standard library alone. The second makes fresh
 checkpoints and recordings first (kept in --work), and needs the packages of requirements.txt.
@@ -16,7 +16,7 @@ import sys
 import time
 
 from local_cluster import ClusterError, LocalCluster
-from recorded import Recorded
+from recorded import NOISE, Recorded
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -93,6 +93,11 @@ def make(name: str, fresh: Fresh, work: pathlib.Path, python: str) -> Subject:
     return subject
 
 
+def num_equal(a: list, b: list) -> int:
+    """How many elements are the same before the first difference."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
 class Comparison:
     """Answers of one cluster against one recording."""
 
@@ -112,23 +117,34 @@ class Comparison:
             max_tokens=self._num_new,
             ignore_eos=True,
             repetition_penalty=repetition_penalty,
+            logprobs=0,
         )
 
     def _check(self, how: str, case: str, result: dict, penalty: str = "") -> None:
         self.num_compared += 1
         prompt_ids = self._recorded.values(f"case/{case}/input_ids")
         if result["prompt_token_ids"] != prompt_ids:
-            self.faults.append(
-                f"{how} {case}: prompt ids differ: {result['prompt_token_ids']}, recorded {prompt_ids}"
-            )
+            first = num_equal(result["prompt_token_ids"], prompt_ids)
+            self.faults.append(f"{how} {case}: the prompt's ids differ from token {first} on")
         expected = self._recorded.values(f"case/{case}/greedy_ids{penalty}")
         actual = result["token_ids"]
         num_certain = self._recorded.num_certain(f"case/{case}/greedy_margin{penalty}")
-        first = next((i for i, (a, e) in enumerate(zip(actual, expected, strict=False)) if a != e), None)
+        same = num_equal(actual, expected)
         if len(actual) != len(expected):
             self.faults.append(f"{how} {case}: {len(actual)} tokens, asked for {len(expected)}")
-        elif first is not None and first < num_certain:
-            self.faults.append(f"{how} {case}: token {first} is {actual[first]}, recorded {expected[first]}")
+        elif same < num_certain:
+            self.faults.append(f"{how} {case}: token {same} is {actual[same]}, recorded {expected[same]}")
+        elif not penalty:
+            self._check_logprobs(how, case, result["logprobs"][:same])
+
+    def _check_logprobs(self, how: str, case: str, logprobs: list[dict]) -> None:
+        recorded = self._recorded.values(f"case/{case}/greedy_logprobs")
+        for i, (actual, expected) in enumerate(zip(logprobs, recorded, strict=False)):
+            if not abs(actual["logprob"] - expected) <= NOISE:
+                self.faults.append(
+                    f"{how} {case}: log-probability {i} is {actual['logprob']}, recorded {expected}"
+                )
+                return
 
     def alone(self) -> None:
         for case in self._cases:
@@ -153,6 +169,7 @@ def run_setting(subject: Subject, args: argparse.Namespace, tp_size: int, chunk:
         "max-num-batched-tokens": chunk,
         "max-num-seqs": min(8, chunk),
         "dtype": "float32",
+        "threads": 1,
         "device": args.device,
         "max-model-len": args.max_model_len,
     }

@@ -5,7 +5,8 @@ import json
 import pathlib
 import struct
 
-# Steps whose two best logits are nearer than this are not compared, nor what follows them.
+# How far fp32 logits may be from recorded ones. Steps whose two best logits are nearer than this are not
+# compared, nor what follows them.
 NOISE = 1e-3
 
 
