@@ -136,47 +136,73 @@ TEST_P(ModelRunnerTest, ReleasedBlocksServeAnotherSequence) {
   EXPECT_EQ(SampledFor(2, RunAlone(*runner, second)), Alone(answer));
 }
 
-// More scores than rows of logits at once (16 here), over several chunks and ranks.
-TEST_P(ModelRunnerTest, ScoresAreTheLogprobsOfTheNextTokens) {
-  const Answer answer = MakeAnswer(1, 40, 0);
-  std::vector<StepPlan> plans = MakePlans({answer}, 30);
-  plans.resize(2);
-  for (StepPlan& plan : plans) {
-    SequenceChunk& chunk = plan.chunks[0];
-    for (size_t i = 0; i < chunk.token_ids.size(); ++i) {
-      const size_t next = static_cast<size_t>(chunk.num_computed_tokens) + i + 1;
-      chunk.score_token_ids.push_back(next < 40 && next != 7 ? answer.prompt[next] : -1);
+// Asks for the log-probability of each prompt token of the answer, but not of number 7, and of
+// `last` after the prompt.
+void AskForScores(const Answer& answer, int32_t last, std::vector<StepPlan>* plans) {
+  for (StepPlan& plan : *plans) {
+    for (SequenceChunk& chunk : plan.chunks) {
+      if (chunk.sequence_id != answer.sequence_id) continue;
+      for (size_t i = 0; i < chunk.token_ids.size(); ++i) {
+        const size_t next = static_cast<size_t>(chunk.num_computed_tokens) + i + 1;
+        const bool in_prompt = next < answer.prompt.size();
+        chunk.score_token_ids.push_back(next == 7 ? -1 : in_prompt ? answer.prompt[next] : last);
+      }
     }
   }
-  const std::vector<StepResult> results = RunAlone(*MakeRunner(), plans);
+}
+
+std::vector<float> ScoresFor(int64_t sequence_id, const std::vector<StepResult>& results) {
   std::vector<float> scores;
   for (const StepResult& result : results) {
-    const std::vector<float>& part = result.sequences[0].score_logprobs;
-    scores.insert(scores.end(), part.begin(), part.end());
-  }
-  ASSERT_EQ(scores.size(), 40u);
-  EXPECT_EQ(scores[6], 0.0f);  // not asked for
-  EXPECT_EQ(scores[39], 0.0f);
-  // Each is what sampling would report of that token, had it been the best one.
-  for (const int prompt_len : {1, 12, 31}) {
-    Answer shorter = answer;
-    shorter.prompt.resize(static_cast<size_t>(prompt_len));
-    shorter.sampling.num_logprobs = 20;
-    shorter.num_new = 1;
-    const auto step = RunAlone(*MakeRunner(), MakePlans({shorter}, 64))[0];
-    for (const TokenLogprob& top : step.sequences[0].tokens[0].top) {
-      if (top.token_id != answer.prompt[static_cast<size_t>(prompt_len)]) continue;
-      EXPECT_EQ(top.logprob, scores[static_cast<size_t>(prompt_len) - 1]);
-    }
-    for (const float score : scores) EXPECT_LE(score, 0.0f);
-  }
-  const std::vector<StepResult> group = Group(2, plans);
-  for (size_t step = 0; step < 2; ++step) {
-    const std::vector<float>& part = group[step].sequences[0].score_logprobs;
-    for (size_t i = 0; i < part.size(); ++i) {
-      EXPECT_NEAR(part[i], results[step].sequences[0].score_logprobs[i], 1e-4f);
+    for (const SequenceResult& sequence : result.sequences) {
+      if (sequence.sequence_id != sequence_id) continue;
+      scores.insert(scores.end(), sequence.score_logprobs.begin(), sequence.score_logprobs.end());
     }
   }
+  return scores;
+}
+
+// In a chunk of 40 there are more scores than rows of logits at once, which are 16.
+TEST_P(ModelRunnerTest, ScoresAreTheLogprobsOfTheNextTokens) {
+  Answer answer = MakeAnswer(1, 40, 0);
+  answer.num_new = 1;
+  const Sampled sampled = Alone(answer);
+  const auto scores = [&](int chunk, bool in_batch) {
+    std::vector<Answer> answers = {answer};
+    if (in_batch) answers.insert(answers.begin(), MakeAnswer(2, 9, 20));
+    std::vector<StepPlan> plans = MakePlans(answers, chunk);
+    AskForScores(answer, sampled.token_ids[0], &plans);
+    return ScoresFor(1, RunAlone(*MakeRunner(), plans));
+  };
+  const std::vector<float> one_by_one = scores(1, false);
+  ASSERT_EQ(one_by_one.size(), 40u);
+  EXPECT_EQ(one_by_one[6], 0.0f);  // not asked for
+  EXPECT_EQ(one_by_one[39], sampled.logprobs[0]);
+  EXPECT_EQ(std::set<float>(one_by_one.begin(), one_by_one.end()).size(), 40u);
+  EXPECT_EQ(scores(40, false), one_by_one);
+  EXPECT_EQ(scores(40, true), one_by_one);
+}
+
+TEST_P(ModelRunnerTest, ScoresAreTheSameOverMoreRanks) {
+  const Answer answer = MakeAnswer(1, 40, 0);
+  std::vector<StepPlan> plans = MakePlans({answer}, 40);
+  AskForScores(answer, 3, &plans);
+  const std::vector<float> one = ScoresFor(1, RunAlone(*MakeRunner(), plans));
+  const std::vector<float> two = ScoresFor(1, Group(2, plans));
+  ASSERT_EQ(two.size(), one.size());
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(two[i], one[i], 1e-4f) << i;
+}
+
+TEST_P(ModelRunnerTest, TheSeedDecidesWhatIsSampled) {
+  Answer answer = MakeAnswer(1, 9, 0);
+  answer.sampling = {.temperature = 1.5f, .seed = 1, .num_logprobs = 0};
+  const Sampled first = Alone(answer);
+  EXPECT_EQ(Alone(answer), first);
+  answer.sampling.seed = 2;
+  EXPECT_NE(Alone(answer), first);
+  answer.sampling.seed = 1;
+  answer.sampling.choice = 1;
+  EXPECT_NE(Alone(answer), first);
 }
 
 TEST_P(ModelRunnerTest, LogprobsComeBestFirstAndOnlyWhereAsked) {
@@ -258,6 +284,13 @@ TEST_P(ImageRunnerTest, AnotherImageGivesAnotherAnswer) {
   const Sampled expected = Run(1, Plans({Item(0, 0, 2)}, 64));
   std::fill(pixels_.begin() + 56 * 84 * 3, pixels_.end(), 0);
   EXPECT_NE(Run(1, Plans({Item(0, 0, 2)}, 64)).logprobs, expected.logprobs);
+}
+
+TEST_P(ImageRunnerTest, InABatchTheImageStaysWithItsSequence) {
+  const std::vector<StepPlan> alone = Plans({Item(0, 0, 2)}, 64);
+  std::vector<StepPlan> together = MakePlans({MakeAnswer(2, 11, 40), answer_}, 64);
+  together[0].images = {Item(0, 0, 2)};
+  EXPECT_EQ(Run(1, together), Run(1, alone));
 }
 
 TEST_P(ImageRunnerTest, WrongPixelsAreRefused) {
