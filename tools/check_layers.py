@@ -19,7 +19,7 @@ ROOMS = {
     "common": ([], set()),
     "common/config": (["common"], {"boost"}),
     "common/options": (["common"], {"cli11", "yaml"}),
-    "common/prometheus": (["common"], {"prometheus"}),
+    "common/prometheus": (["common"], {"boost", "prometheus"}),
     "proto": (["common"], WIRE),
     "kernels": (["common"], set()),
     "shim": (["common"], set()),
