@@ -193,6 +193,9 @@ TEST_F(PlanCheck, AnImageGoesOnOnlyWhereItStopped) {
   EXPECT_THAT(runner_->Execute(plan).status.message(), HasSubstr("has not just run the blocks"));
   plan.images = {Item(1, 1, 2), Item(2, 0, 2, 4)};
   EXPECT_EQ(runner_->Execute(plan).status, OkStatus());
+  plan = plans_[3];
+  plan.images = {Item(2, 1, 2, 4)};  // It is finished.
+  EXPECT_THAT(runner_->Execute(plan).status.message(), HasSubstr("has not just run the blocks"));
 }
 
 }  // namespace
