@@ -29,9 +29,13 @@ void Pause(std::chrono::milliseconds time, const std::stop_token& stop) {
 
 }  // namespace
 
-RendezvousClient::RendezvousClient(const std::string& address)
-    : stub_(wire::Rendezvous::NewStub(
-          grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))) {}
+wire::Rendezvous::Stub& RendezvousClient::stub() {
+  std::call_once(connect_, [this] {
+    stub_ = wire::Rendezvous::NewStub(
+        grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
+  });
+  return *stub_;
+}
 
 Status RendezvousClient::Set(std::string_view key, std::string_view value) {
   grpc::ClientContext context;
@@ -41,7 +45,7 @@ Status RendezvousClient::Set(std::string_view key, std::string_view value) {
   request.set_key(std::string(key));
   request.set_value(std::string(value));
   wire::SetValueResponse response;
-  return FromGrpc(stub_->SetValue(&context, request, &response)).WithContext("rendezvous");
+  return FromGrpc(stub().SetValue(&context, request, &response)).WithContext("rendezvous");
 }
 
 Result<std::string> RendezvousClient::Get(std::string_view key,
@@ -58,7 +62,7 @@ Result<std::string> RendezvousClient::Get(std::string_view key,
         std::min<SteadyClock::duration>(deadline - SteadyClock::now(), kCallTimeout));
     const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
     wire::GetValueResponse response;
-    const Status status = FromGrpc(stub_->GetValue(&context, request, &response));
+    const Status status = FromGrpc(stub().GetValue(&context, request, &response));
     if (status.ok()) return response.value();
     if (stop.stop_requested()) return Aborted("stopped while waiting for ", key);
     if (SteadyClock::now() >= deadline) {

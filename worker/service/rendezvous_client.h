@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
+#include <utility>
 
 #include "longhand/worker/v1/worker.grpc.pb.h"
 #include "worker/comm/key_value_store.h"
@@ -12,7 +14,7 @@ namespace longhand::service {
 class RendezvousClient final : public comm::KeyValueStore {
  public:
   // host:port or unix:PATH of the coordinator's Rendezvous service. Connects when it is first used.
-  explicit RendezvousClient(const std::string& address);
+  explicit RendezvousClient(std::string address) : address_(std::move(address)) {}
 
   Status Set(std::string_view key, std::string_view value) override;
   // Asks again and again: the service does not wait.
@@ -21,7 +23,11 @@ class RendezvousClient final : public comm::KeyValueStore {
                           std::stop_token stop) override;
 
  private:
-  const std::unique_ptr<worker::v1::Rendezvous::Stub> stub_;
+  worker::v1::Rendezvous::Stub& stub();
+
+  const std::string address_;
+  std::once_flag connect_;
+  std::unique_ptr<worker::v1::Rendezvous::Stub> stub_;
 };
 
 }  // namespace longhand::service
