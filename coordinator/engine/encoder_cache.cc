@@ -53,10 +53,7 @@ std::vector<EncodeImageItem> EncoderCache::PlanEncoding(int64_t step, int64_t ma
     int64_t num_layers =
         std::min<int64_t>(num_layers_ - entry->num_planned_layers, left / entry->num_patches);
     if (left == max_patch_layers) num_layers = std::max<int64_t>(num_layers, 1);
-    if (num_layers == 0) {
-      left = 0;  // Images of a rank are finished in order: a small one does not overtake.
-      continue;
-    }
+    if (num_layers == 0) continue;  // A smaller one behind it may use what is left.
     left = std::max<int64_t>(0, left - num_layers * entry->num_patches);
     const int32_t layer_begin = entry->num_planned_layers;
     entry->num_planned_layers += static_cast<int32_t>(num_layers);

@@ -136,7 +136,7 @@ class Engine final : public GroupListener {
   Status CheckAdmission(const Request& request) const;
   std::unique_ptr<Sequence> MakeSequence(ActiveRequest& active, uint32_t choice);
   void Advance(Sequence& sequence, SequenceResult result);
-  void AddPromptLogprobs(ActiveRequest& active, const std::vector<float>& scores);
+  void AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result);
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
   void Emit(ActiveRequest& active, TokenEvent event);
   void EndRequest(ActiveRequest& active, Status status);

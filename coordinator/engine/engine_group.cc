@@ -47,7 +47,7 @@ void Engine::Handle(StepResult& result) {
 void Engine::Advance(Sequence& sequence, SequenceResult result) {
   ActiveRequest& active = *sequence.owner;
   Choice& choice = active.choices[sequence.sampling.choice];
-  AddPromptLogprobs(active, result.score_logprobs);
+  AddPromptLogprobs(active, result);
   for (SampledToken& token : result.tokens) {
     sequence.output_token_ids.push_back(token.token_id);
     AddToken(active, choice, std::move(token));
@@ -55,16 +55,16 @@ void Engine::Advance(Sequence& sequence, SequenceResult result) {
   }
 }
 
-void Engine::AddPromptLogprobs(ActiveRequest& active, const std::vector<float>& scores) {
-  if (scores.empty()) return;
+// Gathers the scores of the prompt's chunks; the chunk that samples is the last one.
+void Engine::AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result) {
   const std::vector<int32_t>& prompt = active.request->token_ids;
-  for (const float score : scores) {
+  for (const float score : result.score_logprobs) {
     const size_t idx = active.prompt_logprobs.size() + 1;
     if (idx < prompt.size()) active.prompt_logprobs.push_back({prompt[idx], score});
   }
-  if (active.prompt_logprobs.size() + 1 < prompt.size()) return;
+  if (result.tokens.empty() || active.prompt_logprobs.empty()) return;
   TokenEvent event;
-  event.prompt_logprobs = std::move(active.prompt_logprobs);
+  event.prompt_logprobs = std::exchange(active.prompt_logprobs, {});
   Emit(active, std::move(event));
 }
 

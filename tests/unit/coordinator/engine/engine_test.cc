@@ -125,6 +125,21 @@ TEST_P(EngineTest, PromptLogprobsComeOnceAndFirst) {
   EXPECT_EQ(recording->answers[1], harness_.Expected(request, 1));
 }
 
+// One token a step: all scores are there a chunk before the one that samples.
+TEST_P(EngineTest, PromptLogprobsOfTheShortestChunksComeOnceToo) {
+  EngineConfig config = Config();
+  config.max_num_seqs = 1;
+  config.max_num_batched_tokens = 1;
+  EngineHarness harness(config);
+  harness.FormGroup();
+  Request request = MakeRequest("a", 2, 3);
+  request.prompt_logprobs = true;
+  const auto recording = harness.Submit(request);
+  harness.RunToEnd();
+  EXPECT_EQ(recording->events[0].prompt_logprobs.size(), 1u);
+  EXPECT_EQ(recording->answers[0], harness.Expected(request));
+}
+
 TEST_P(EngineTest, ACancelledRequestEndsAtOnceAndItsBlocksAreBackWithinAStep) {
   harness_.FormGroup();
   Request request = MakeRequest("a", 20, 60);

@@ -141,6 +141,24 @@ TEST(ImageTest, TheLeastRecentlyUsedPictureMakesRoom) {
   EXPECT_EQ(sent, (std::vector<int>{1, 2, 3, 2}));
 }
 
+// 64 rows: 40 are taken while their picture is encoded, a layer a step. The next in line needs 30,
+// so a third that needs 10 must wait too, or small pictures could keep a large one out for ever.
+TEST(ImageTest, NobodyOvertakesAPictureThatWaitsForRoom) {
+  EngineHarness harness(Config(1));
+  harness.FormGroup();
+  const int32_t sizes[] = {40, 30, 10};
+  for (uint8_t i = 0; i < 3; ++i) {
+    Request request = MakeRequest(std::to_string(i), 45, 4);
+    AddImage(request, 0, sizes[i], i);
+    harness.Submit(request);
+  }
+  harness.RunStep();
+  EXPECT_EQ(harness.engine_.Stats().num_running, 3);
+  EXPECT_EQ(harness.images_sent_.size(), 1u);
+  harness.RunToEnd();
+  EXPECT_EQ(harness.images_sent_.size(), 3u);
+}
+
 // Ten pictures of 20 tokens do not fit 64 rows together; three at a time do.
 TEST(ImageTest, APromptMayHoldMorePicturesThanTheCache) {
   EngineConfig config = Config();
@@ -163,28 +181,56 @@ TEST(ImageTest, APromptMayHoldMorePicturesThanTheCache) {
   EXPECT_EQ(harness.workers_->num_images(), 0u);
 }
 
-TEST(ImageTest, AnAbandonedPictureIsReleasedAndComesBackAfterThat) {
-  EngineHarness harness(Config(40));  // a layer a step
-  harness.FormGroup();
-  Request request = Endless("a", 20);
-  AddImage(request, 0, 10, 1);
-  harness.Submit(request);
-  harness.RunStep();
-  ASSERT_TRUE(harness.engine_.Cancel("a", nullptr).ok());
-  harness.Turn();  // One layer is still in flight.
-  harness.RunStep();
-  ASSERT_EQ(harness.plans_.size(), 1u);
-  EXPECT_EQ(harness.plans_[0].released_images.size(), 1u);
-  EXPECT_TRUE(harness.plans_[0].images.empty());
-  // Asked for again before the release has run: the pixels are not sent yet, or the release would
-  // drop them.
-  const auto recording = harness.Submit(request);
-  EXPECT_EQ(harness.images_sent_.size(), 1u);
-  harness.RunStep();
-  EXPECT_EQ(harness.images_sent_.size(), 2u);
-  harness.RunToEnd();
-  EXPECT_EQ(recording->answers[0], harness.Expected(request));
-  EXPECT_EQ(harness.workers_->num_images(), 0u);
+// One plan ahead, a layer a step, and a stream that keeps the workers busy.
+class AbandonedImageTest : public testing::Test {
+ protected:
+  static EngineConfig AheadConfig() {
+    EngineConfig config = Config(40);
+    config.pipeline_depth = 1;
+    return config;
+  }
+  // Cancels the request with two of its layers in flight.
+  AbandonedImageTest() {
+    harness_.FormGroup();
+    harness_.Submit(Endless("stream", 4));
+    AddImage(request_, 0, 10, 1);
+    harness_.Submit(request_);
+    while (NumLayersInFlight() < 2) harness_.RunStep();
+    EXPECT_TRUE(harness_.engine_.Cancel("a", nullptr).ok());
+    harness_.Turn();
+  }
+  int NumLayersInFlight() const {
+    int count = 0;
+    for (const StepPlan& plan : harness_.plans_) count += static_cast<int>(plan.images.size());
+    return count;
+  }
+
+  EngineHarness harness_{AheadConfig()};
+  Request request_ = Endless("a", 20);
+};
+
+TEST_F(AbandonedImageTest, IsReleasedWhenNoStepInFlightEncodesIt) {
+  harness_.RunStep();
+  EXPECT_EQ(NumLayersInFlight(), 1);
+  EXPECT_TRUE(harness_.plans_.back().released_images.empty());
+  harness_.RunStep();
+  EXPECT_EQ(NumLayersInFlight(), 0);
+  EXPECT_EQ(harness_.plans_.back().released_images.size(), 1u);
+}
+
+// Or the release, still in flight, would drop the new pixels.
+TEST_F(AbandonedImageTest, IsSentAgainOnlyAfterItsReleaseHasRun) {
+  harness_.RunStep();
+  harness_.RunStep();
+  const auto recording = harness_.Submit(request_);
+  harness_.RunStep();
+  ASSERT_EQ(harness_.plans_.front().released_images.size(), 1u);
+  EXPECT_EQ(harness_.images_sent_.size(), 1u);
+  harness_.RunStep();
+  EXPECT_EQ(harness_.images_sent_.size(), 2u);
+  harness_.RunToEnd();
+  EXPECT_EQ(recording->answers[0], harness_.Expected(request_));
+  EXPECT_EQ(harness_.workers_->num_images(), 0u);
 }
 
 // The release must not overtake pixels that are still under way.

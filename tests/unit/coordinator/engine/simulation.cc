@@ -9,6 +9,8 @@
 namespace longhand::engine {
 
 Simulation::Simulation(uint64_t seed, int32_t pipeline_depth) : random_(seed) {
+  submit_chance_ = 0.02 + 0.01 * static_cast<double>(Random(8));
+  cancel_chance_ = 0.005 * static_cast<double>(Random(8));
   config_.max_num_seqs = 1 + static_cast<int64_t>(Random(12));
   config_.max_num_batched_tokens = config_.max_num_seqs + static_cast<int64_t>(Random(40));
   config_.max_model_len = 100;
@@ -51,8 +53,8 @@ void Simulation::Run(int64_t num_turns) {
 }
 
 void Simulation::Traffic() {
-  if (Chance(0.06)) SubmitRandom();
-  if (Chance(0.01)) CancelRandom();
+  if (Chance(submit_chance_)) SubmitRandom();
+  if (Chance(cancel_chance_)) CancelRandom();
   if (Chance(0.0005) && workers_ != nullptr) BreakGroup();
 }
 
@@ -201,11 +203,18 @@ void Simulation::CheckAnswer(Submitted& submitted) {
       EXPECT_TRUE(recording.answers.empty());
       break;
     case StatusCode::kInvalidArgument:
-      EXPECT_GT(request.num_prompt_tokens() + request.max_tokens, config_.max_model_len);
+      EXPECT_TRUE(CanNeverFit(request));
       break;
     default:
       ADD_FAILURE();
   }
+}
+
+bool Simulation::CanNeverFit(const Request& request) const {
+  if (request.num_prompt_tokens() + request.max_tokens > config_.max_model_len) return true;
+  return std::any_of(request.images.begin(), request.images.end(), [&](const ImageInput& image) {
+    return image.num_tokens > shape_.encoder_cache_tokens;
+  });
 }
 
 void Simulation::CheckNothingLeft() {

@@ -62,9 +62,12 @@ class Simulation final : private StepExecutor {
   Request RandomRequest();
   void CheckEnded();
   void CheckAnswer(Submitted& submitted);
+  bool CanNeverFit(const Request& request) const;
   void CheckNothingLeft();
 
   std::mt19937_64 random_;
+  double submit_chance_ = 0;  // of each turn
+  double cancel_chance_ = 0;
   EngineConfig config_;
   GroupShape shape_;
   ManualClock clock_;

@@ -14,7 +14,7 @@ class SimulationTest : public testing::TestWithParam<int32_t> {};
 TEST_P(SimulationTest, EveryAnswerIsAFunctionOfItsRequest) {
   int64_t num_steps = 0;
   std::map<StatusCode, int64_t> num_ended;
-  for (uint64_t seed = 1; seed <= 200; ++seed) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Simulation simulation(seed, GetParam());
     simulation.Run(/*num_turns=*/500);
@@ -22,14 +22,14 @@ TEST_P(SimulationTest, EveryAnswerIsAFunctionOfItsRequest) {
     for (const auto& [code, count] : simulation.num_ended()) num_ended[code] += count;
     if (HasFailure()) break;
   }
-  std::printf("seeds 1 to 200: %ld steps", static_cast<long>(num_steps));
+  std::printf("seeds 1 to 300: %ld steps", static_cast<long>(num_steps));
   for (const auto& [code, count] : num_ended) {
     std::printf(", %ld %s", static_cast<long>(count), std::string(StatusCodeName(code)).c_str());
   }
   std::printf("\n");
   // The traffic reached what it is meant to reach.
   EXPECT_GT(num_steps, 50'000);
-  EXPECT_GT(num_ended[StatusCode::kOk], 2'000);
+  EXPECT_GT(num_ended[StatusCode::kOk], 3'000);
   for (const StatusCode code :
        {StatusCode::kCancelled, StatusCode::kDeadlineExceeded, StatusCode::kUnavailable,
         StatusCode::kResourceExhausted, StatusCode::kInvalidArgument}) {
@@ -41,7 +41,7 @@ TEST_P(SimulationTest, EveryAnswerIsAFunctionOfItsRequest) {
 TEST_P(SimulationTest, ALongRunLeavesNothingBehind) {
   Simulation simulation(/*seed=*/20261122, GetParam());
   simulation.Run(/*num_turns=*/20'000);
-  EXPECT_GT(simulation.num_steps(), 10'000);
+  EXPECT_GT(simulation.num_steps(), 5'000);
 }
 
 INSTANTIATE_TEST_SUITE_P(Depth, SimulationTest, testing::Values(0, 1));
