@@ -55,6 +55,15 @@ def batch_stream(args, rank):
     return batches.batches(lambda: curriculum.sample(stage, rng, encoder), rng, args.tokens, stage.pool)
 
 
+def make_optimizers(model, peak):
+    """Muon for the matrices of both towers, which needs fewer steps here, and AdamW for everything else."""
+    matrices, others = [], []
+    for name, parameter in model.named_parameters():
+        (matrices if parameter.ndim == 2 and "embed" not in name else others).append(parameter)
+    return [torch.optim.Muon(matrices, lr=peak, weight_decay=.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=peak, betas=(.9, .98), weight_decay=.01)]
+
+
 def average_gradients(model, num_ranks):
     """The mean over all ranks, in one exchange."""
     if num_ranks == 1:
@@ -95,7 +104,7 @@ def train(args, rank):
     model = model_files.build(args.out, args.seed)
     cpu_training.speed_up(model, args.compile)
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.peak, betas=(.9, .98), weight_decay=.01)
+    optimizers = make_optimizers(model, args.peak)
     stream = batch_stream(args, rank)
     start = saved = before = time.monotonic()
     log = open(os.path.join(args.out, "loss.csv"), "a", encoding="utf-8", newline="") if rank == 0 else None
@@ -105,14 +114,15 @@ def train(args, rank):
         print(json.dumps({"stage": args.stage, "parameters": size, "seed": args.seed}), flush=True)
     for step in range(1, args.steps + 1):
         batch = next(stream)
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate((step - 1) / args.steps, args.peak)
         loss = loss_of(model, batch)
         loss.backward()
         average_gradients(model, args.ranks)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if rank != 0:
             continue
         seen, now = seen + batch[0].numel() * args.ranks, time.monotonic()
