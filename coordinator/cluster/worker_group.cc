@@ -404,7 +404,7 @@ void WorkerGroup::Execute(StepPlan plan) {
 }
 
 // Every rank gets the pixels: whichever encodes them, all check the plan that says so.
-void WorkerGroup::PutImage(int64_t epoch, int32_t, const engine::ImageInput& image) {
+void WorkerGroup::PutImage(int64_t epoch, const engine::ImageInput& image) {
   const auto upload = std::make_shared<ImageUpload>();
   upload->hash = image.hash;
   upload->request.set_epoch(epoch);

@@ -75,7 +75,7 @@ class WorkerGroup final : public engine::StepExecutor {
 
   // Engine thread.
   void Execute(StepPlan plan) override;
-  void PutImage(int64_t epoch, int32_t rank, const engine::ImageInput& image) override;
+  void PutImage(int64_t epoch, const engine::ImageInput& image) override;
   void AbandonGroup(int64_t epoch, const Status& why) override;
 
  private:

@@ -8,15 +8,19 @@
 namespace longhand::engine {
 
 EncoderCache::EncoderCache(int64_t num_rows, int32_t num_layers, int32_t num_ranks)
-    : num_rows_(num_rows), num_layers_(num_layers), num_ranks_(num_ranks), rows_(num_rows) {}
+    : num_rows_(num_rows),
+      num_layers_(num_layers),
+      num_ranks_(num_ranks),
+      rows_(num_rows),
+      in_hand_(num_ranks) {}
 
 EncoderCache::Acquired EncoderCache::Acquire(const ImageInput& image) {
   if (const auto found = entries_.find(image.hash); found != entries_.end()) {
     Entry& entry = found->second;
+    if (entry.given_up) return {};
     if (++entry.num_users == 1 && IsComplete(entry)) idle_.erase(entry.idle_place);
     return {&entry, false};
   }
-  if (IsReleasing(image.hash)) return {};
   const std::optional<int64_t> first_row = AllocateRows(image.num_tokens);
   if (!first_row.has_value()) return {};
   Entry& entry = entries_[image.hash];
@@ -32,9 +36,14 @@ EncoderCache::Acquired EncoderCache::Acquire(const ImageInput& image) {
 
 void EncoderCache::Release(Entry& entry) {
   LONGHAND_CHECK(entry.num_users > 0) << "an image is released twice";
-  if (--entry.num_users == 0 && IsComplete(entry)) {
+  if (--entry.num_users > 0) return;
+  if (IsComplete(entry)) {
     entry.idle_place = idle_.insert(idle_.end(), &entry);
+    return;
   }
+  // Its rank goes on to the next image. Wanted again before it is given up, this one starts anew.
+  entry.num_planned_layers = 0;
+  if (in_hand_[entry.rank] == &entry) in_hand_[entry.rank] = nullptr;
 }
 
 void EncoderCache::OnPixelsArrived(const ContentHash& image) {
@@ -43,58 +52,85 @@ void EncoderCache::OnPixelsArrived(const ContentHash& image) {
   }
 }
 
+void EncoderCache::GiveUpUnwanted() {
+  std::erase_if(encoding_, [&](Entry* entry) {
+    // Pixels on their way would arrive after the release and stay for ever.
+    if (entry->num_users > 0 || !entry->pixels_arrived || entry->last_step > committed_step_)
+      return false;
+    entry->given_up = true;
+    unsent_releases_.push_back(entry);
+    return true;
+  });
+}
+
 std::vector<EncodeImageItem> EncoderCache::PlanEncoding(int64_t step, int64_t max_patch_layers) {
   std::vector<EncodeImageItem> items;
   if (encoding_.empty()) return items;
   std::vector<int64_t> budget(num_ranks_, max_patch_layers);
+  for (Entry* entry : std::vector<Entry*>(in_hand_)) {
+    if (entry != nullptr) PlanLayers(*entry, step, max_patch_layers, &budget[entry->rank], &items);
+  }
   for (Entry* entry : encoding_) {
-    if (!entry->pixels_arrived || entry->num_users == 0) continue;
-    int64_t& left = budget[entry->rank];
-    int64_t num_layers =
-        std::min<int64_t>(num_layers_ - entry->num_planned_layers, left / entry->num_patches);
-    if (left == max_patch_layers) num_layers = std::max<int64_t>(num_layers, 1);
-    if (num_layers == 0) continue;  // A smaller one behind it may use what is left.
-    left = std::max<int64_t>(0, left - num_layers * entry->num_patches);
-    const int32_t layer_begin = entry->num_planned_layers;
-    entry->num_planned_layers += static_cast<int32_t>(num_layers);
-    entry->last_step = step;
-    items.push_back(
-        {entry->image, entry->rank, layer_begin, entry->num_planned_layers, entry->first_row});
-    if (IsComplete(*entry)) completed_.push_back(entry);
+    const bool is_ready = entry->pixels_arrived && entry->num_users > 0 && !IsComplete(*entry);
+    if (!is_ready || in_hand_[entry->rank] != nullptr) continue;
+    PlanLayers(*entry, step, max_patch_layers, &budget[entry->rank], &items);
   }
   std::erase_if(encoding_, [&](const Entry* entry) { return IsComplete(*entry); });
   return items;
 }
 
+// As many layers as `budget`, what is left to the entry's rank in this step, allows.
+void EncoderCache::PlanLayers(Entry& entry,
+                              int64_t step,
+                              int64_t max_patch_layers,
+                              int64_t* budget,
+                              std::vector<EncodeImageItem>* items) {
+  int64_t num_layers =
+      std::min<int64_t>(num_layers_ - entry.num_planned_layers, *budget / entry.num_patches);
+  if (*budget == max_patch_layers) num_layers = std::max<int64_t>(num_layers, 1);
+  if (num_layers == 0) return;
+  *budget = std::max<int64_t>(0, *budget - num_layers * entry.num_patches);
+  const int32_t layer_begin = entry.num_planned_layers;
+  entry.num_planned_layers += static_cast<int32_t>(num_layers);
+  entry.last_step = step;
+  items->push_back(
+      {entry.image, entry.rank, layer_begin, entry.num_planned_layers, entry.first_row});
+  in_hand_[entry.rank] = IsComplete(entry) ? nullptr : &entry;
+  if (IsComplete(entry)) completed_.push_back(&entry);
+}
+
 std::vector<ContentHash> EncoderCache::TakeReleases(int64_t step) {
-  for (const ContentHash& image : unsent_releases_) sent_releases_.push_back({image, step});
-  return std::exchange(unsent_releases_, {});
+  std::vector<ContentHash> images;
+  for (Entry* entry : std::exchange(unsent_releases_, {})) {
+    entry->release_step = step;
+    images.push_back(entry->image);
+    sent_releases_.push_back(entry);
+  }
+  return images;
 }
 
 void EncoderCache::Commit(int64_t step) {
   committed_step_ = step;
-  std::erase_if(sent_releases_, [&](const SentRelease& release) { return release.step <= step; });
-  std::erase_if(completed_, [&](const Entry* entry) {
+  std::erase_if(sent_releases_, [&](Entry* entry) {
+    if (entry->release_step > step) return false;
+    entry->pixels_dropped = true;
+    if (entry->given_up) Erase(*entry);
+    return true;
+  });
+  std::erase_if(completed_, [&](Entry* entry) {
     if (entry->last_step > step) return false;
-    unsent_releases_.push_back(entry->image);
+    unsent_releases_.push_back(entry);
     ++num_images_encoded_;
     return true;
   });
 }
 
-bool EncoderCache::IsReleasing(const ContentHash& image) const {
-  return std::find(unsent_releases_.begin(), unsent_releases_.end(), image) !=
-             unsent_releases_.end() ||
-         std::any_of(sent_releases_.begin(), sent_releases_.end(),
-                     [&](const SentRelease& release) { return release.image == image; });
-}
-
-// Idle images make room, the least recently used first; not those a step in flight still writes.
+// Idle images make room, the least recently used first.
 std::optional<int64_t> EncoderCache::AllocateRows(int64_t count) {
   std::optional<int64_t> first_row = rows_.Allocate(count);
   for (auto place = idle_.begin(); !first_row.has_value() && place != idle_.end();) {
     Entry& entry = **place;
-    if (entry.last_step > committed_step_) {
+    if (!entry.pixels_dropped) {
       ++place;
       continue;
     }
@@ -110,17 +146,6 @@ void EncoderCache::Erase(Entry& entry) {
   entries_.erase(ContentHash(entry.image));
 }
 
-void EncoderCache::GiveUpUnwanted() {
-  std::erase_if(encoding_, [&](Entry* entry) {
-    // Pixels on their way would arrive after the release and stay for ever.
-    if (entry->num_users > 0 || !entry->pixels_arrived || entry->last_step > committed_step_)
-      return false;
-    unsent_releases_.push_back(entry->image);
-    Erase(*entry);
-    return true;
-  });
-}
-
 void EncoderCache::CheckInvariants(int64_t num_users) const {
   int64_t users = 0;
   int64_t used_rows = 0;
@@ -131,7 +156,7 @@ void EncoderCache::CheckInvariants(int64_t num_users) const {
     users += entry.num_users;
     used_rows += entry.num_tokens;
     num_idle += entry.num_users == 0 && IsComplete(entry) ? 1 : 0;
-    num_encoding += IsComplete(entry) ? 0 : 1;
+    num_encoding += IsComplete(entry) || entry.given_up ? 0 : 1;
     LONGHAND_CHECK_LE(entry.num_planned_layers, num_layers_);
     LONGHAND_CHECK_LE(entry.first_row + entry.num_tokens, num_rows_);
     for (int64_t row = entry.first_row; row < entry.first_row + entry.num_tokens; ++row) {
@@ -143,6 +168,10 @@ void EncoderCache::CheckInvariants(int64_t num_users) const {
   LONGHAND_CHECK_EQ(used_rows + rows_.num_free(), num_rows_);
   LONGHAND_CHECK_EQ(num_idle, idle_.size());
   LONGHAND_CHECK_EQ(num_encoding, encoding_.size());
+  for (const Entry* entry : in_hand_) {
+    LONGHAND_CHECK(entry == nullptr || (entry->num_users > 0 && !IsComplete(*entry)))
+        << "a rank has an image in hand that it need not finish";
+  }
 }
 
 }  // namespace longhand::engine

@@ -2,13 +2,16 @@
 //
 // One entry an image, by content hash, shared by all sequences that show it. An entry has users
 // from the time a sequence asks for it until that sequence's prefill has passed the image; then it
-// stays, least recently used first out, for the next sequence with the same picture. Engine thread
-// (owned by Scheduler).
+// stays, least recently used first out, for the next sequence with the same picture. Its rows
+// return when the workers have dropped its pixels: so what they hold of pixels is bounded by the
+// rows, and pixels sent again never meet the release of the old ones. Engine thread (owned by
+// Scheduler).
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 #include <list>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -27,8 +30,11 @@ class EncoderCache {
     int32_t num_patches = 0;
     int32_t rank = 0;  // which encodes it
     bool pixels_arrived = false;
+    bool pixels_dropped = false;  // the step that told the workers has run
+    bool given_up = false;        // half-made and unwanted; gone when its pixels are
     int32_t num_planned_layers = 0;
-    int64_t last_step = 0;  // latest that encodes it
+    int64_t last_step = 0;     // latest that encodes it
+    int64_t release_step = 0;  // tells the workers to drop its pixels
     int32_t num_users = 0;
     std::list<Entry*>::iterator idle_place;  // in idle_, while complete and without users
   };
@@ -37,21 +43,22 @@ class EncoderCache {
 
   struct Acquired {
     Entry* entry = nullptr;  // null: no room now, ask again in a later step
-    bool created = false;    // its pixels must be sent to entry->rank
+    bool created = false;    // its pixels must be sent
   };
   // One more user of the image. New ones go round robin over the ranks.
   Acquired Acquire(const ImageInput& image);
   // One user less.
   void Release(Entry& entry);
-  // Frees the rows of half-made images that nobody wants and no step in flight encodes.
+  // Half-made images that nobody wants go, once no step in flight encodes them.
   void GiveUpUnwanted();
 
   // Embeddings are there for every chunk of the step that is being planned, or of a later one.
   bool IsComplete(const Entry& entry) const { return entry.num_planned_layers == num_layers_; }
   void OnPixelsArrived(const ContentHash& image);
 
-  // What `step` encodes: images in the order they were acquired, each rank up to
-  // `max_patch_layers`, but at least one layer, so that the largest image moves too.
+  // What `step` encodes: each rank one image after the other, as they were acquired, up to
+  // `max_patch_layers`, but at least one layer, so that the largest image moves too. A rank that
+  // has begun an image finishes it before the next.
   std::vector<EncodeImageItem> PlanEncoding(int64_t step, int64_t max_patch_layers);
   bool has_releases() const { return !unsent_releases_.empty(); }
   // The images whose pixels `step` tells the workers to drop.
@@ -73,13 +80,12 @@ class EncoderCache {
       return value;
     }
   };
-  struct SentRelease {
-    ContentHash image{};
-    int64_t step = 0;
-  };
-
-  bool IsReleasing(const ContentHash& image) const;
   std::optional<int64_t> AllocateRows(int64_t count);
+  void PlanLayers(Entry& entry,
+                  int64_t step,
+                  int64_t max_patch_layers,
+                  int64_t* budget,
+                  std::vector<EncodeImageItem>* items);
   void Erase(Entry& entry);
 
   const int64_t num_rows_;
@@ -87,13 +93,12 @@ class EncoderCache {
   const int32_t num_ranks_;
   RowAllocator rows_;
   std::unordered_map<ContentHash, Entry, HashOfHash> entries_;
-  std::list<Entry*> idle_;         // complete, without users; least recently used first
-  std::vector<Entry*> encoding_;   // layers still to plan, in the order of Acquire
-  std::vector<Entry*> completed_;  // last layer planned, not yet run
-  // Pixels are sent again only after the step that drops the old ones has run: else it would drop
-  // the new ones.
-  std::vector<ContentHash> unsent_releases_;
-  std::vector<SentRelease> sent_releases_;
+  std::list<Entry*> idle_;               // complete, without users; least recently used first
+  std::vector<Entry*> encoding_;         // layers still to plan, in the order of Acquire
+  std::vector<Entry*> in_hand_;          // [num_ranks]: begun and not finished; null: none
+  std::vector<Entry*> completed_;        // last layer planned, not yet run
+  std::vector<Entry*> unsent_releases_;  // pixels to be dropped
+  std::vector<Entry*> sent_releases_;    // by release_step
   int64_t committed_step_ = 0;
   int32_t next_rank_ = 0;
   int64_t num_images_encoded_ = 0;

@@ -55,9 +55,7 @@ void Engine::SendPlans() {
     for (const Sequence* sequence : planned.admitted) {
       metrics_.request_queue_seconds.Observe(Seconds(clock_.Now() - sequence->owner->submitted_at));
     }
-    for (const Scheduler::ImageToSend& send : planned.images_to_send) {
-      executor_.PutImage(epoch_, send.rank, *send.image);
-    }
+    for (const ImageInput* image : planned.images_to_send) executor_.PutImage(epoch_, *image);
     if (!planned.plan.has_value()) return;
     metrics_.step_tokens.Observe(static_cast<double>(planned.plan->num_tokens()));
     executor_.Execute(std::move(*planned.plan));

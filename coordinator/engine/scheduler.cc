@@ -125,7 +125,7 @@ void Scheduler::AcquireImages(Planned* planned) {
       const auto [entry, created] = encoder_cache_.Acquire(images[i]);
       if (entry == nullptr) return;
       sequence->image_entries[i] = entry;
-      if (created) planned->images_to_send.push_back({entry->rank, &images[i]});
+      if (created) planned->images_to_send.push_back(&images[i]);
     }
   }
 }

@@ -39,14 +39,10 @@ class Scheduler {
   // at once or later.
   void Finish(Sequence& sequence);
 
-  struct ImageToSend {
-    int32_t rank = 0;
-    const ImageInput* image = nullptr;
-  };
   struct Planned {
     std::optional<StepPlan>
         plan;  // nothing when there is nothing to do before a result or a request comes
-    std::vector<ImageToSend> images_to_send;
+    std::vector<const ImageInput*> images_to_send;
     std::vector<const Sequence*> admitted;
   };
   // The next step. Pointers are valid until the next call.

@@ -21,11 +21,11 @@ class StepExecutor {
   // or nothing but releases; it has a result all the same.
   virtual void Execute(StepPlan plan) = 0;
 
-  // Sends resized pixels to the rank that will encode them; OnImageReady says when they are there.
-  // A rank holds them until a plan lists the image in released_images, which happens exactly once,
-  // after its last layer or when nobody wants it any more. Pixels held at once on all ranks: at
-  // most twice those that fill the encoder cache.
-  virtual void PutImage(int64_t epoch, int32_t rank, const ImageInput& image) = 0;
+  // Sends resized pixels to every rank: one encodes them, the others learn the image's size.
+  // OnImageReady says when all have them. They hold them until a plan lists the image in
+  // released_images, which happens exactly once: after its last layer has run, or when nobody wants
+  // it any more. Held at once: at most what fills the encoder cache.
+  virtual void PutImage(int64_t epoch, const ImageInput& image) = 0;
 
   // The engine cannot use what the group answered: it has dropped the epoch and waits for a new
   // one.

@@ -99,9 +99,9 @@ class EngineHarness final : private StepExecutor {
 
  private:
   void Execute(StepPlan plan) override { plans_.push_back(std::move(plan)); }
-  void PutImage(int64_t epoch, int32_t rank, const ImageInput& image) override {
+  void PutImage(int64_t epoch, const ImageInput& image) override {
     images_sent_.push_back(image.hash);
-    workers_->PutImage(rank, image);
+    workers_->PutImage(image);
     if (deliver_images_) engine_.OnImageReady(epoch, image.hash);
   }
   void AbandonGroup(int64_t, const Status& why) override { abandoned_ = why; }

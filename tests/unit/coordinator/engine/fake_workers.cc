@@ -12,12 +12,15 @@ FakeWorkers::FakeWorkers(const GroupShape& shape, const EngineConfig& config, in
       config_(config),
       epoch_(epoch),
       kv_(static_cast<size_t>(shape.num_blocks * shape.block_size)),
-      encoder_(static_cast<size_t>(shape.encoder_cache_tokens)) {}
+      encoder_(static_cast<size_t>(shape.encoder_cache_tokens)),
+      in_hand_(shape.num_ranks) {}
 
-void FakeWorkers::PutImage(int32_t rank, const ImageInput& image) {
-  LONGHAND_CHECK(rank >= 0 && rank < shape_.num_ranks);
-  LONGHAND_CHECK(images_.emplace(image.hash, KnownImage{rank, image.num_tokens, 0}).second)
+void FakeWorkers::PutImage(const ImageInput& image) {
+  LONGHAND_CHECK(images_.emplace(image.hash, image.num_tokens).second)
       << "pixels were sent while the old ones are there";
+  int64_t num_tokens = 0;
+  for (const auto& [hash, count] : images_) num_tokens += count;
+  LONGHAND_CHECK_LE(num_tokens, shape_.encoder_cache_tokens) << "more pixels than fill the cache";
 }
 
 StepResult FakeWorkers::Run(const StepPlan& plan) {
@@ -48,15 +51,17 @@ StepResult FakeWorkers::Run(const StepPlan& plan) {
 }
 
 void FakeWorkers::Encode(const EncodeImageItem& item) {
-  const auto found = images_.find(item.image);
-  LONGHAND_CHECK(found != images_.end()) << "an image is encoded before its pixels came";
-  KnownImage& image = found->second;
-  LONGHAND_CHECK_EQ(item.rank, image.rank);
-  LONGHAND_CHECK_EQ(item.layer_begin, image.num_layers_done);
+  const auto image = images_.find(item.image);
+  LONGHAND_CHECK(image != images_.end()) << "an image is encoded before its pixels came";
   LONGHAND_CHECK(item.layer_end > item.layer_begin && item.layer_end <= shape_.num_encoder_layers);
-  image.num_layers_done = item.layer_end;
+  ImageInHand& hand = in_hand_.at(item.rank);
+  LONGHAND_CHECK(item.layer_begin == 0 ||
+                 (hand.image == item.image && hand.num_layers_done == item.layer_begin))
+      << "rank " << item.rank << " has not run layer " << item.layer_begin - 1
+      << " of this image last";
+  hand = {item.image, item.layer_end};
   if (item.layer_end < shape_.num_encoder_layers) return;
-  for (int32_t row = 0; row < image.num_tokens; ++row) {
+  for (int32_t row = 0; row < image->second; ++row) {
     encoder_.at(item.cache_row + row) = ImageEmbedding(item.image, row);
   }
 }

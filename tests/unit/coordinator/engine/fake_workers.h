@@ -18,7 +18,7 @@ class FakeWorkers {
  public:
   FakeWorkers(const GroupShape& shape, const EngineConfig& config, int64_t epoch);
 
-  void PutImage(int32_t rank, const ImageInput& image);
+  void PutImage(const ImageInput& image);
   StepResult Run(const StepPlan& plan);
 
   size_t num_sequences() const { return sequences_.size(); }
@@ -31,9 +31,8 @@ class FakeWorkers {
     int64_t num_computed_tokens = 0;
     int32_t last_sampled = -1;
   };
-  struct KnownImage {
-    int32_t rank = 0;
-    int32_t num_tokens = 0;
+  struct ImageInHand {
+    ContentHash image{};
     int32_t num_layers_done = 0;
   };
 
@@ -49,7 +48,8 @@ class FakeWorkers {
   std::vector<uint64_t> kv_;       // [num_blocks * block_size]
   std::vector<uint64_t> encoder_;  // [encoder_cache_tokens]
   std::map<int64_t, KnownSequence> sequences_;
-  std::map<ContentHash, KnownImage> images_;
+  std::map<ContentHash, int32_t> images_;  // pixels, here as the number of tokens
+  std::vector<ImageInHand> in_hand_;       // [num_ranks]: one half-made image on each
 };
 
 }  // namespace longhand::engine

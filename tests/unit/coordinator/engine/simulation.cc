@@ -109,7 +109,7 @@ void Simulation::AdvanceWorkers() {
   if (!images_.empty() && Chance(0.3)) {
     const PendingImage sent = std::move(images_.front());
     images_.pop_front();
-    workers_->PutImage(sent.rank, sent.image);
+    workers_->PutImage(sent.image);
     engine_->OnImageReady(sent.epoch, sent.image.hash);
   }
   if (!plans_.empty() && Chance(0.8)) {
@@ -140,8 +140,8 @@ void Simulation::Execute(StepPlan plan) {
   if (plan.epoch == epoch_ && workers_ != nullptr) plans_.push_back(std::move(plan));
 }
 
-void Simulation::PutImage(int64_t epoch, int32_t rank, const ImageInput& image) {
-  if (epoch == epoch_ && workers_ != nullptr) images_.push_back({epoch, rank, image});
+void Simulation::PutImage(int64_t epoch, const ImageInput& image) {
+  if (epoch == epoch_ && workers_ != nullptr) images_.push_back({epoch, image});
 }
 
 void Simulation::AbandonGroup(int64_t epoch, const Status& why) {

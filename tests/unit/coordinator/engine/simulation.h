@@ -41,12 +41,11 @@ class Simulation final : private StepExecutor {
   };
   struct PendingImage {
     int64_t epoch = 0;
-    int32_t rank = 0;
     ImageInput image;
   };
 
   void Execute(StepPlan plan) override;
-  void PutImage(int64_t epoch, int32_t rank, const ImageInput& image) override;
+  void PutImage(int64_t epoch, const ImageInput& image) override;
   void AbandonGroup(int64_t epoch, const Status& why) override;
 
   uint64_t Random(uint64_t bound) { return random_() % bound; }

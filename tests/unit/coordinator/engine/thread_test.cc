@@ -24,8 +24,8 @@ class ImmediateExecutor final : public StepExecutor {
   void Execute(StepPlan plan) override {
     if (!silent_) listener_->OnStepResult(workers_.Run(plan));
   }
-  void PutImage(int64_t epoch, int32_t rank, const ImageInput& image) override {
-    workers_.PutImage(rank, image);
+  void PutImage(int64_t epoch, const ImageInput& image) override {
+    workers_.PutImage(image);
     listener_->OnImageReady(epoch, image.hash);
   }
   void AbandonGroup(int64_t, const Status& why) override { ADD_FAILURE() << why; }
