@@ -11,48 +11,50 @@ import shlex
 import subprocess
 import sys
 
+import check_layers
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def flags_by_folder(build):
-    """The flags of one compiled source for each folder that has any, relative to the root."""
-    flags = {}
+def compiler_flags(command):
+    """Of a compile command, what decides how a header is read: search paths, macros, language, warnings, machine."""
+    words = shlex.split(command)
+    kept = [w for w in words if w.startswith(("-I", "-D", "-std", "-W", "-f", "-m"))]
+    return kept + [f"-isystem{w}" for flag, w in zip(words, words[1:]) if flag == "-isystem"]
+
+
+def own_sources(build):
+    """(path relative to the root, text, flags) of every compiled source of the repository."""
     for entry in json.loads((build / "compile_commands.json").read_text(encoding="utf-8")):
         source = pathlib.Path(entry["file"])
-        if not source.is_relative_to(ROOT) or source.is_relative_to(build):
-            continue
-        words = [w for w in shlex.split(entry["command"]) if w.startswith(("-I", "-D", "-std", "-W", "-f", "-m"))]
-        # `-isystem DIR` is two words.
-        words += [f"-isystem{w}" for flag, w in zip(shlex.split(entry["command"]), shlex.split(entry["command"])[1:])
-                  if flag == "-isystem"]
-        flags.setdefault(str(source.parent.relative_to(ROOT)), words)
-    return flags
+        if source.is_relative_to(ROOT) and not source.is_relative_to(build) and source.is_file():
+            yield source.relative_to(ROOT), source.read_text(encoding="utf-8"), compiler_flags(entry["command"])
 
 
-def flags_for(header, flags):
-    """Of the header's own folder, else of the nearest one: above it, or below."""
-    for folder in map(str, header.parents):
-        if folder in flags:
-            return flags[folder]
-        below = [name for name in sorted(flags) if name.startswith(folder + "/")]
-        if below:
-            return flags[below[0]]
-    return ["-std=c++20", f"-I{ROOT}"]
+def flags_for(header, sources):
+    """Of a source that includes the header, else of one in its folder or the nearest folder above."""
+    includers = [flags for _, text, flags in sources if f'#include "{header}"' in text]
+    if includers:
+        return includers[0]
+    for folder in header.parents:
+        near = [flags for path, _, flags in sources if path.is_relative_to(folder)]
+        if near:
+            return near[0]
+    sys.exit("check_headers: compile_commands.json names no source of this repository")
 
 
-def compile_alone(header, flags):
-    command = ["g++", *flags_for(header, flags), f"-I{ROOT}", "-fsyntax-only", "-x", "c++", "-"]
+def compile_alone(header, sources):
+    command = ["g++", *flags_for(header, sources), "-fsyntax-only", "-x", "c++", "-"]
     done = subprocess.run(command, input=f'#include "{header}"\n', capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"{header}:\n{done.stderr}"
 
 
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
-    flags = flags_by_folder(build)
-    listed = subprocess.run(["git", "ls-files", "*.h"], cwd=ROOT, capture_output=True, text=True, check=True)
-    headers = [pathlib.Path(name) for name in listed.stdout.split() if (ROOT / name).is_file()]
+    sources = list(own_sources(build))
+    headers = [pathlib.Path(name) for name in check_layers.sources(ROOT) if name.endswith(".h")]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        faults = [fault for fault in pool.map(lambda header: compile_alone(header, flags), headers) if fault]
+        faults = [fault for fault in pool.map(lambda header: compile_alone(header, sources), headers) if fault]
     print("\n".join(faults) or f"{len(headers)} headers compile alone")
     return 1 if faults else 0
 
