@@ -1,11 +1,13 @@
-// step_bench: how fast one rank runs steps of a checkpoint, beside what the machine can read and multiply.
+// step_bench: how fast one rank runs steps of a checkpoint, beside what the machine can read and
+// multiply.
 //
-//   step_bench --model DIR [--threads 2] [--batch 1,4,16] [--context 128,2048] [--prefill 512,2048] [--steps 32]
+//   step_bench --model DIR [--threads 2] [--batch 1,4,16] [--context 128,2048] [--prefill 512,2048]
+//   [--steps 32]
 //
-// Plans go straight to the runner: no sockets, no scheduler. Before each decode row the sequences' KV blocks are zeros of
-// real memory, each sequence its own, so a step reads what a true one reads. One JSON line a row with --json.
+// Plans go straight to the runner: no sockets, no scheduler. Before each decode row the sequences'
+// KV blocks are zeros of real memory, each sequence its own, so a step reads what a true one reads.
+// One JSON line a row with --json.
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -49,13 +51,23 @@ struct Row {
 
 class Bench {
  public:
-  Bench(const Options& options, runner::ModelRunner& runner, int64_t weight_bytes, int64_t kv_bytes_per_token)
-      : options_(options), runner_(runner), weight_bytes_(weight_bytes), kv_bytes_per_token_(kv_bytes_per_token) {}
+  Bench(const Options& options,
+        runner::ModelRunner& runner,
+        int64_t weight_bytes,
+        int64_t kv_bytes_per_token)
+      : options_(options),
+        runner_(runner),
+        weight_bytes_(weight_bytes),
+        kv_bytes_per_token_(kv_bytes_per_token) {}
 
   Row Decode(int64_t batch, int64_t context) {
     std::vector<double> seconds;
     for (int i = 0; i < options_.repetitions; ++i) seconds.push_back(DecodeOnce(batch, context));
-    return {"decode", batch, context, Median(seconds), static_cast<double>(batch),
+    return {"decode",
+            batch,
+            context,
+            Median(seconds),
+            static_cast<double>(batch),
             static_cast<double>(weight_bytes_ + batch * context * kv_bytes_per_token_)};
   }
 
@@ -93,7 +105,8 @@ class Bench {
     return taken.count() / options_.steps;
   }
 
-  // One token of each sequence on top of `context` that count as computed, with all blocks that the row will need.
+  // One token of each sequence on top of `context` that count as computed, with all blocks that the
+  // row will need.
   StepPlan MakeStart(int64_t batch, int64_t context) const {
     StepPlan plan;
     const auto position = static_cast<int32_t>(context);
@@ -106,7 +119,8 @@ class Bench {
                           .start = {SequenceStart{.sampling = {.temperature = 0}}},
                           .sample = true};
       chunk.new_block_ids.resize(static_cast<size_t>(num_blocks));
-      std::iota(chunk.new_block_ids.begin(), chunk.new_block_ids.end(), static_cast<int32_t>(s * num_blocks));
+      std::iota(chunk.new_block_ids.begin(), chunk.new_block_ids.end(),
+                static_cast<int32_t>(s * num_blocks));
       plan.chunks.push_back(std::move(chunk));
     }
     return plan;
@@ -116,7 +130,8 @@ class Bench {
     const auto begin = std::chrono::steady_clock::now();
     for (int64_t done = 0; done < tokens;) {
       const int64_t count = std::min(tokens - done, options_.max_num_batched_tokens);
-      SequenceChunk chunk{.sequence_id = 1, .num_computed_tokens = done, .sample = done + count == tokens};
+      SequenceChunk chunk{
+          .sequence_id = 1, .num_computed_tokens = done, .sample = done + count == tokens};
       for (int64_t i = done; i < done + count; ++i) {
         chunk.token_ids.push_back(static_cast<int32_t>(i % 1000));
         chunk.positions.insert(chunk.positions.end(), 3, static_cast<int32_t>(i));
@@ -174,14 +189,18 @@ void Print(const Row& row, const Roof& roof, double flops_per_token, bool json) 
   const double bandwidth_share = row.bytes / row.seconds / roof.bytes_per_second;
   const double flops_share = tokens_per_second * flops_per_token / roof.flops_per_second;
   if (json) {
-    std::printf("{\"name\":\"%s\",\"batch\":%lld,\"context\":%lld,\"tokens_per_second\":%.3f,\"gb_per_second\":%.3f,"
-                "\"share_of_read_bandwidth\":%.4f,\"share_of_f32_peak\":%.4f}\n",
-                row.name.c_str(), static_cast<long long>(row.batch), static_cast<long long>(row.context),
-                tokens_per_second, row.bytes / row.seconds / 1e9, bandwidth_share, flops_share);
+    std::printf(
+        "{\"name\":\"%s\",\"batch\":%lld,\"context\":%lld,\"tokens_per_second\":%.3f,\"gb_per_"
+        "second\":%.3f,"
+        "\"share_of_read_bandwidth\":%.4f,\"share_of_f32_peak\":%.4f}\n",
+        row.name.c_str(), static_cast<long long>(row.batch), static_cast<long long>(row.context),
+        tokens_per_second, row.bytes / row.seconds / 1e9, bandwidth_share, flops_share);
   } else {
-    std::printf("%-8s batch %3lld  %6lld tokens  %9.2f tokens/s  %6.2f GB/s  %5.1f%% of read  %5.1f%% of f32 peak\n",
-                row.name.c_str(), static_cast<long long>(row.batch), static_cast<long long>(row.context),
-                tokens_per_second, row.bytes / row.seconds / 1e9, bandwidth_share * 100, flops_share * 100);
+    std::printf(
+        "%-8s batch %3lld  %6lld tokens  %9.2f tokens/s  %6.2f GB/s  %5.1f%% of read  %5.1f%% of "
+        "f32 peak\n",
+        row.name.c_str(), static_cast<long long>(row.batch), static_cast<long long>(row.context),
+        tokens_per_second, row.bytes / row.seconds / 1e9, bandwidth_share * 100, flops_share * 100);
   }
   std::fflush(stdout);
 }
@@ -198,7 +217,8 @@ int Run(const Options& options) {
   const int64_t max_batch = *std::max_element(options.batches.begin(), options.batches.end());
   const int64_t max_context = *std::max_element(options.contexts.begin(), options.contexts.end());
   const int64_t max_prefill = *std::max_element(options.prefills.begin(), options.prefills.end());
-  const int64_t kv_tokens = std::max(max_batch * (max_context + options.steps + 2 * kBlockSize), max_prefill + kBlockSize);
+  const int64_t kv_tokens = std::max(max_batch * (max_context + options.steps + 2 * kBlockSize),
+                                     max_prefill + kBlockSize);
   runner::RunnerConfig config{.model = *model};
   config.dtype = config.kv_dtype = options.dtype == "float32" ? DType::kF32 : DType::kBf16;
   config.num_blocks = kv_tokens / kBlockSize + max_batch;
@@ -206,7 +226,8 @@ int Run(const Options& options) {
   config.max_num_seqs = max_batch;
   config.max_model_len = std::min(model->max_position_embeddings, kv_tokens);
   comm::SingleRankCommunicator communicator;
-  Result<std::unique_ptr<runner::ModelRunner>> runner = runner::ModelRunner::Create(config, **ops, communicator, {});
+  Result<std::unique_ptr<runner::ModelRunner>> runner =
+      runner::ModelRunner::Create(config, **ops, communicator, {});
   if (!runner.ok()) return fail(runner.status());
 
   const Result<ShardPlan> shards =
@@ -214,14 +235,18 @@ int Run(const Options& options) {
   if (!shards.ok()) return fail(shards.status());
   // The embedding is a table look-up, unless the head is the same matrix.
   const RankShard& rank = shards->ranks[0];
-  const int64_t embedding = model->tie_word_embeddings ? 0 : model->vocab_size * model->hidden_size * 2;
+  const int64_t embedding =
+      model->tie_word_embeddings ? 0 : model->vocab_size * model->hidden_size * 2;
   const int64_t weight_bytes = rank.text_weight_bytes - embedding;
-  const double flops_per_token = static_cast<double>(weight_bytes);  // bf16: 2 bytes and 2 operations a weight
+  const double flops_per_token =
+      static_cast<double>(weight_bytes);  // bf16: 2 bytes and 2 operations a weight
   const Roof roof = Measure(options.threads);
-  std::fprintf(stderr, "%d threads: %.1f GB/s read, %.0f GFLOP/s f32; weights of a step %.3f GB\n", options.threads,
-               roof.bytes_per_second / 1e9, roof.flops_per_second / 1e9, static_cast<double>(weight_bytes) / 1e9);
+  std::fprintf(stderr, "%d threads: %.1f GB/s read, %.0f GFLOP/s f32; weights of a step %.3f GB\n",
+               options.threads, roof.bytes_per_second / 1e9, roof.flops_per_second / 1e9,
+               static_cast<double>(weight_bytes) / 1e9);
   Bench bench(options, **runner, weight_bytes, rank.kv_bytes_per_token);
-  for (const int64_t tokens : options.prefills) Print(bench.Prefill(tokens), roof, flops_per_token, options.json);
+  for (const int64_t tokens : options.prefills)
+    Print(bench.Prefill(tokens), roof, flops_per_token, options.json);
   for (const int64_t context : options.contexts) {
     for (const int64_t batch : options.batches) {
       Print(bench.Decode(batch, context), roof, flops_per_token, options.json);
@@ -237,14 +262,19 @@ int main(int argc, char** argv) {
   longhand::bench::Options options;
   CLI::App app{"Times steps of a checkpoint on one rank.", "step_bench"};
   app.add_option("--model", options.model, "Checkpoint directory")->required();
-  app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"float32", "bfloat16"}))->capture_default_str();
+  app.add_option("--dtype", options.dtype)
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--batch", options.batches)->delimiter(',')->capture_default_str();
-  app.add_option("--context", options.contexts, "Tokens in the cache before a decode step")->delimiter(',');
+  app.add_option("--context", options.contexts, "Tokens in the cache before a decode step")
+      ->delimiter(',');
   app.add_option("--prefill", options.prefills, "Tokens of a prompt")->delimiter(',');
   app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens)->capture_default_str();
   app.add_option("--steps", options.steps)->check(CLI::Range(1, 10000))->capture_default_str();
-  app.add_option("--repetitions", options.repetitions)->check(CLI::Range(1, 100))->capture_default_str();
+  app.add_option("--repetitions", options.repetitions)
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
   app.add_flag("--json", options.json);
   const auto exit = longhand::ParseCommandLine(app, {argv + 1, argv + argc});
   return exit ? *exit : longhand::bench::Run(options);

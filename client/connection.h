@@ -1,9 +1,9 @@
 // How the command line reaches a server.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <grpcpp/grpcpp.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 
@@ -16,8 +16,8 @@ struct Endpoint {
 void AddEndpointOption(CLI::App& app, Endpoint& endpoint);
 std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint);
 
-// "longhand generate: UNAVAILABLE: ..." on stderr, for a server that cannot be reached with what to do about it.
-// Returns kExitFailed.
+// "longhand generate: UNAVAILABLE: ..." on stderr, for a server that cannot be reached with what to
+// do about it. Returns kExitFailed.
 int ReportFailure(const std::string& verb, const Endpoint& endpoint, const grpc::Status& status);
 
 }  // namespace longhand::client

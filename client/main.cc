@@ -16,9 +16,12 @@ namespace longhand::client {
 namespace {
 
 int TokenizeCommand(const std::vector<std::string>& args) {
-  CLI::App app{"Reads lines {\"text\": ...} and writes lines {\"ids\": [...]}.", "longhand tokenize"};
+  CLI::App app{"Reads lines {\"text\": ...} and writes lines {\"ids\": [...]}.",
+               "longhand tokenize"};
   TokenizeOptions options;
-  app.add_option("--model", options.model, "Checkpoint directory; only its tokenizer is read")->required()->take_last();
+  app.add_option("--model", options.model, "Checkpoint directory; only its tokenizer is read")
+      ->required()
+      ->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   std::ios::sync_with_stdio(false);
   const Status status = Tokenize(options, std::cin, std::cout);
@@ -42,7 +45,8 @@ constexpr Verb kVerbs[] = {
 };
 
 void PrintHelp(std::FILE* out) {
-  std::fprintf(out, "longhand %s: serves LongWriter-V\n\nUsage: longhand VERB [FLAGS]\n\n", kVersion);
+  std::fprintf(out, "longhand %s: serves LongWriter-V\n\nUsage: longhand VERB [FLAGS]\n\n",
+               kVersion);
   for (const Verb& verb : kVerbs) std::fprintf(out, "  %-10s %s\n", verb.name, verb.help);
   std::fprintf(out, "\n`longhand VERB --help` lists the flags of a verb.\n");
 }
@@ -56,7 +60,8 @@ int Run(const std::vector<std::string>& args) {
     std::printf("longhand %s\n", kVersion);
     return kExitOk;
   }
-  const Verb* verb = std::find_if(std::begin(kVerbs), std::end(kVerbs), [&](const Verb& v) { return args[0] == v.name; });
+  const Verb* verb = std::find_if(std::begin(kVerbs), std::end(kVerbs),
+                                  [&](const Verb& v) { return args[0] == v.name; });
   if (verb != std::end(kVerbs)) return verb->run({args.begin() + 1, args.end()});
   std::fprintf(stderr, "longhand: there is no verb '%s'\n\n", args[0].c_str());
   PrintHelp(stderr);

@@ -59,14 +59,16 @@ struct Model {
 };
 
 Result<input::PixelPolicy> PixelsOf(const ServeOptions& options, const ModelConfig& config) {
-  return input::MakePixelPolicy(options.pixel_policy, config.image_policy, options.min_pixels, options.max_pixels);
+  return input::MakePixelPolicy(options.pixel_policy, config.image_policy, options.min_pixels,
+                                options.max_pixels);
 }
 
 Result<Model> Model::Load(const ServeOptions& options) {
   LONGHAND_ASSIGN_OR_RETURN(ModelConfig config, ModelConfig::Load(options.model));
   LONGHAND_ASSIGN_OR_RETURN(input::PixelPolicy pixels, PixelsOf(options, config));
   LONGHAND_ASSIGN_OR_RETURN(shim::Tokenizer tokenizer, shim::Tokenizer::Load(options.model));
-  LONGHAND_ASSIGN_OR_RETURN(shim::ChatTemplate chat_template, shim::ChatTemplate::Load(options.model));
+  LONGHAND_ASSIGN_OR_RETURN(shim::ChatTemplate chat_template,
+                            shim::ChatTemplate::Load(options.model));
   return Model{std::move(config), pixels, std::move(tokenizer), std::move(chat_template)};
 }
 
@@ -92,10 +94,12 @@ int DryRun(const ServeOptions& options) {
   if (!capacity.ok()) return Fail(capacity.status());
   // A plan for other machines is printed all the same; then no tokens fit here.
   const Result<cluster::Capacity> fitting =
-      cluster::PlanCapacity(options, *model, pixels->max_pixels, cluster::AvailableMemoryBytes() / options.tensor_parallel_size);
+      cluster::PlanCapacity(options, *model, pixels->max_pixels,
+                            cluster::AvailableMemoryBytes() / options.tensor_parallel_size);
   if (fitting.ok()) capacity = fitting;
   std::fputs(cluster::CapacityTable(*capacity, *model).c_str(), options.json ? stderr : stdout);
-  if (!fitting.ok()) std::fprintf(stderr, "On this machine: %s\n", fitting.status().message().c_str());
+  if (!fitting.ok())
+    std::fprintf(stderr, "On this machine: %s\n", fitting.status().message().c_str());
   if (options.json) std::printf("%s\n", cluster::CapacityJson(*capacity).c_str());
   return kExitOk;
 }
@@ -103,7 +107,8 @@ int DryRun(const ServeOptions& options) {
 engine::EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelConfig& model) {
   return {.max_num_batched_tokens = options.max_num_batched_tokens,
           .max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens),
-          .max_model_len = options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings,
+          .max_model_len =
+              options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings,
           .max_waiting_seqs = options.max_waiting_requests,
           .pipeline_depth = options.pipeline_depth,
           .eos_token_ids = model.generation.eos_token_ids};
@@ -148,7 +153,8 @@ class Coordinator {
 
   // kUnavailable when an address cannot be bound.
   Status Listen(const std::string& rendezvous_address);
-  // Serves until a signal or a failure that forming the group again cannot mend; returns the latter.
+  // Serves until a signal or a failure that forming the group again cannot mend; returns the
+  // latter.
   Status Run();
 
  private:
@@ -184,23 +190,23 @@ class Coordinator {
   cluster::WorkerGroup group_;
 
   // Engine: one thread plans and delivers.
-  engine::Engine engine_{engine_config_, {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_}};
+  engine::Engine engine_{engine_config_,
+                         {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_}};
 
   // Edges.
   const api::RequestPreparer preparer_{model_.config, encoder_, images_, PrepareLimits()};
   api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
-  api::GenerationService generation_{{.preparer = preparer_,
-                                      .tokenizer = model_.tokenizer,
-                                      .engine = engine_,
-                                      .pool = pool_,
-                                      .max_bytes_in_preparation =
-                                          kRequestsInPreparation * options_.max_request_bytes}};
-  api::ClusterService cluster_service_{
-      {.get_status = [this](auto answer) { GetStatus(answer); },
-       .drain =
-           [this](std::function<void()> on_idle) {
-             if (!engine_.Drain(on_idle).ok()) on_idle();
-           }}};
+  api::GenerationService generation_{
+      {.preparer = preparer_,
+       .tokenizer = model_.tokenizer,
+       .engine = engine_,
+       .pool = pool_,
+       .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes}};
+  api::ClusterService cluster_service_{{.get_status = [this](auto answer) { GetStatus(answer); },
+                                        .drain =
+                                            [this](std::function<void()> on_idle) {
+                                              if (!engine_.Drain(on_idle).ok()) on_idle();
+                                            }}};
   std::unique_ptr<api::GrpcServer> server_;
 };
 
@@ -209,7 +215,8 @@ cluster::WorkerGroupConfig Coordinator::MakeGroupConfig(const CoordinatorOptions
           .options = options_,
           .model = model_.config,
           .max_pixels = model_.pixels.max_pixels,
-          .group_name = "lh-" + std::to_string(getpid()) + "-" + std::to_string(DrawSeed() & 0xffffffff)};
+          .group_name =
+              "lh-" + std::to_string(getpid()) + "-" + std::to_string(DrawSeed() & 0xffffffff)};
 }
 
 cluster::GroupObserver Coordinator::MakeObserver() {
@@ -247,23 +254,28 @@ void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse
     using std::chrono::duration_cast;
     v1::GetStatusResponse response = MakeStatusResponse(stats, group_.status());
     response.set_model(ServedName(options_));
-    response.set_uptime_ms(duration_cast<std::chrono::milliseconds>(clock_.Now() - started_).count());
+    response.set_uptime_ms(
+        duration_cast<std::chrono::milliseconds>(clock_.Now() - started_).count());
     answer(response);
   };
   if (!engine_.GetStats(done).ok()) done({});
 }
 
 Status Coordinator::Listen(const std::string& rendezvous_address) {
-  LONGHAND_ASSIGN_OR_RETURN(const std::string metrics_address, metrics_.Serve(options_.metrics_address));
-  LONGHAND_ASSIGN_OR_RETURN(rendezvous_server_,
-                            api::GrpcServer::Start({.address = rendezvous_address, .services = {&rendezvous_}}));
+  LONGHAND_ASSIGN_OR_RETURN(const std::string metrics_address,
+                            metrics_.Serve(options_.metrics_address));
+  LONGHAND_ASSIGN_OR_RETURN(
+      rendezvous_server_,
+      api::GrpcServer::Start({.address = rendezvous_address, .services = {&rendezvous_}}));
   group_.SetRendezvousAddress(rendezvous_server_->address());
   LONGHAND_ASSIGN_OR_RETURN(
-      server_, api::GrpcServer::Start({.address = options_.grpc_address,
-                                       .max_receive_bytes = options_.max_request_bytes,
-                                       .services = {&generation_, &cluster_service_},
-                                       .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"}}));
-  spdlog::info("serving {} from {}; pictures: {}", ServedName(options_), options_.model, model_.pixels.ToString());
+      server_,
+      api::GrpcServer::Start({.address = options_.grpc_address,
+                              .max_receive_bytes = options_.max_request_bytes,
+                              .services = {&generation_, &cluster_service_},
+                              .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"}}));
+  spdlog::info("serving {} from {}; pictures: {}", ServedName(options_), options_.model,
+               model_.pixels.ToString());
   Tell({{"grpc", server_->address()}, {"metrics", metrics_address}});
   return OkStatus();
 }
@@ -293,7 +305,8 @@ int Serve(const CoordinatorOptions& options) {
   const engine::EngineConfig engine_config = MakeEngineConfig(options.serve, model->config);
   if (const Status status = engine::CheckConfig(engine_config); !status.ok()) return Fail(status);
   Coordinator coordinator(options, std::move(model).value());
-  if (const Status status = coordinator.Listen(options.rendezvous_address); !status.ok()) return Fail(status);
+  if (const Status status = coordinator.Listen(options.rendezvous_address); !status.ok())
+    return Fail(status);
   const Status status = coordinator.Run();
   return status.ok() ? kExitOk : Fail(status);
 }
@@ -306,16 +319,19 @@ int Main(const std::vector<std::string>& args) {
   AddServeOptions(app, options.serve);
   std::string config_file;
   app.add_option("--config", config_file, "YAML file with the same names");
-  app.add_option("--workers", options.workers, "host:port or unix:PATH of each rank, in rank order")->delimiter(',');
+  app.add_option("--workers", options.workers, "host:port or unix:PATH of each rank, in rank order")
+      ->delimiter(',');
   app.add_option("--rendezvous-address", options.rendezvous_address,
                  "host:port at which workers on other hosts find each other")
       ->capture_default_str()
       ->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
-  if (options.serve.model.empty()) return Fail(InvalidArgument("--model is required: a checkpoint directory"));
+  if (options.serve.model.empty())
+    return Fail(InvalidArgument("--model is required: a checkpoint directory"));
   if (options.serve.dry_run) return DryRun(options.serve);
   if (static_cast<int>(options.workers.size()) != options.serve.tensor_parallel_size) {
-    return Fail(InvalidArgument("--workers names ", options.workers.size(), " workers; --tensor-parallel-size is ",
+    return Fail(InvalidArgument("--workers names ", options.workers.size(),
+                                " workers; --tensor-parallel-size is ",
                                 options.serve.tensor_parallel_size));
   }
   BlockSignals();

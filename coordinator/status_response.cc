@@ -7,10 +7,14 @@ namespace {
 
 v1::GroupState ToWire(cluster::GroupState state) {
   switch (state) {
-    case cluster::GroupState::kConnecting: return v1::GROUP_STATE_CONNECTING;
-    case cluster::GroupState::kLoading: return v1::GROUP_STATE_LOADING;
-    case cluster::GroupState::kReady: return v1::GROUP_STATE_READY;
-    case cluster::GroupState::kFailed: return v1::GROUP_STATE_FAILED;
+    case cluster::GroupState::kConnecting:
+      return v1::GROUP_STATE_CONNECTING;
+    case cluster::GroupState::kLoading:
+      return v1::GROUP_STATE_LOADING;
+    case cluster::GroupState::kReady:
+      return v1::GROUP_STATE_READY;
+    case cluster::GroupState::kFailed:
+      return v1::GROUP_STATE_FAILED;
   }
   return v1::GROUP_STATE_UNSPECIFIED;
 }
@@ -30,7 +34,8 @@ void SetRank(const cluster::RankStatus& from, int32_t rank, v1::RankStatus* to) 
 
 }  // namespace
 
-v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine, const cluster::GroupStatus& group) {
+v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
+                                         const cluster::GroupStatus& group) {
   v1::GetStatusResponse out;
   out.set_version(kVersion);
   out.set_state(ToWire(group.state));

@@ -7,6 +7,7 @@
 
 namespace longhand {
 
-v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine, const cluster::GroupStatus& group);
+v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
+                                         const cluster::GroupStatus& group);
 
 }  // namespace longhand

@@ -124,7 +124,8 @@ std::string ToWire(const ContentHash& hash) { return std::string(hash.begin(), h
 Result<ContentHash> ContentHashFromWire(const std::string& bytes) {
   ContentHash hash;
   if (bytes.size() != hash.size()) {
-    return InvalidArgument("a content hash has ", bytes.size(), " bytes; it must have ", hash.size());
+    return InvalidArgument("a content hash has ", bytes.size(), " bytes; it must have ",
+                           hash.size());
   }
   std::copy(bytes.begin(), bytes.end(), hash.begin());
   return hash;
@@ -178,12 +179,13 @@ void ToWire(const StepResult& result, wire::ExecuteStepResponse* to) {
 }
 
 StepResult FromWire(const wire::ExecuteStepResponse& from) {
-  StepResult result{.epoch = from.epoch(),
-                    .step = from.step(),
-                    .rank = from.rank(),
-                    .status = Status(static_cast<StatusCode>(from.status_code()), from.status_message()),
-                    .execute_us = from.execute_us(),
-                    .communicate_us = from.communicate_us()};
+  StepResult result{
+      .epoch = from.epoch(),
+      .step = from.step(),
+      .rank = from.rank(),
+      .status = Status(static_cast<StatusCode>(from.status_code()), from.status_message()),
+      .execute_us = from.execute_us(),
+      .communicate_us = from.communicate_us()};
   for (const wire::SequenceResult& sequence : from.sequences()) {
     result.sequences.push_back(GetSequenceResult(sequence));
   }

@@ -7,7 +7,9 @@ namespace {
 
 namespace json = boost::json;
 
-json::array ToJsonArray(const std::vector<int32_t>& ids) { return json::array(ids.begin(), ids.end()); }
+json::array ToJsonArray(const std::vector<int32_t>& ids) {
+  return json::array(ids.begin(), ids.end());
+}
 
 json::array ToJsonArray(const std::vector<v1::Logprob>& logprobs) {
   json::array out;
@@ -16,7 +18,8 @@ json::array ToJsonArray(const std::vector<v1::Logprob>& logprobs) {
     for (const v1::TopLogprob& entry : logprob.top()) {
       top.push_back(json::object{{"token_id", entry.token_id()}, {"logprob", entry.logprob()}});
     }
-    out.push_back(json::object{{"token_id", logprob.token_id()}, {"logprob", logprob.logprob()}, {"top", top}});
+    out.push_back(json::object{
+        {"token_id", logprob.token_id()}, {"logprob", logprob.logprob()}, {"top", top}});
   }
   return out;
 }
@@ -40,7 +43,8 @@ void Answer::Add(const v1::GenerateEvent& event) {
   if (event.choice() >= choices.size()) choices.resize(event.choice() + 1);
   Choice& choice = choices[event.choice()];
   choice.text += event.text();
-  choice.token_ids.insert(choice.token_ids.end(), event.token_ids().begin(), event.token_ids().end());
+  choice.token_ids.insert(choice.token_ids.end(), event.token_ids().begin(),
+                          event.token_ids().end());
   choice.logprobs.insert(choice.logprobs.end(), event.logprobs().begin(), event.logprobs().end());
   if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) {
     choice.finish_reason = event.finish_reason() == v1::FINISH_REASON_STOP ? "stop" : "length";

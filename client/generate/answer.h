@@ -24,7 +24,8 @@ struct Answer {
   v1::Usage usage;
 
   void Add(const v1::GenerateEvent& event);
-  // The first choice's fields at the top, as a script wants them; all of them under "choices" when there are several.
+  // The first choice's fields at the top, as a script wants them; all of them under "choices" when
+  // there are several.
   std::string ToJson() const;
 };
 

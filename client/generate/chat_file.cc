@@ -34,7 +34,8 @@ Status AddImage(const std::string& source, v1::GenerateRequest* request) {
   if (source.rfind("http://", 0) == 0 || source.rfind("https://", 0) == 0) {
     return InvalidArgument("pictures must be file paths or data URLs, not ", source);
   }
-  LONGHAND_ASSIGN_OR_RETURN(std::string bytes, source.rfind("data:", 0) == 0 ? DecodeDataUrl(source) : ReadFile(source));
+  LONGHAND_ASSIGN_OR_RETURN(
+      std::string bytes, source.rfind("data:", 0) == 0 ? DecodeDataUrl(source) : ReadFile(source));
   request->add_images()->set_data(std::move(bytes));
   return OkStatus();
 }
@@ -93,20 +94,23 @@ Status ReadChatFile(const std::filesystem::path& path, v1::GenerateRequest* requ
   boost::system::error_code error;
   const json::value root = json::parse(text, error);
   if (error) return InvalidArgument(path.string(), ": not JSON: ", error.message());
-  const json::value* messages = root.is_object() ? root.get_object().if_contains("messages") : &root;
+  const json::value* messages =
+      root.is_object() ? root.get_object().if_contains("messages") : &root;
   if (messages == nullptr || !messages->is_array()) {
     return InvalidArgument(path.string(), ": expected a list of messages");
   }
   int index = 0;
   for (const json::value& message : messages->get_array()) {
     const Status status = AddMessage(message, request);
-    if (!status.ok()) return status.WithContext(path.string() + ": message " + std::to_string(index));
+    if (!status.ok())
+      return status.WithContext(path.string() + ": message " + std::to_string(index));
     ++index;
   }
   return OkStatus();
 }
 
-Status SetPrompt(const std::string& prompt, const std::vector<std::string>& image_paths,
+Status SetPrompt(const std::string& prompt,
+                 const std::vector<std::string>& image_paths,
                  v1::GenerateRequest* request) {
   v1::ChatMessage* message = request->mutable_messages()->add_messages();
   message->set_role("user");

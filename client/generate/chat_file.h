@@ -13,7 +13,9 @@ namespace longhand::client {
 Status ReadChatFile(const std::filesystem::path& path, v1::GenerateRequest* request);
 
 // One user message: the text, then the pictures, as LongWriter-V's own script asks.
-Status SetPrompt(const std::string& prompt, const std::vector<std::string>& image_paths, v1::GenerateRequest* request);
+Status SetPrompt(const std::string& prompt,
+                 const std::vector<std::string>& image_paths,
+                 v1::GenerateRequest* request);
 
 // The whole file. kNotFound when it cannot be read.
 Result<std::string> ReadFile(const std::filesystem::path& path);

@@ -16,7 +16,9 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-double Seconds(SteadyClock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+double Seconds(SteadyClock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
 
 // The text goes to stdout as it comes, the figures to stderr when somebody looks.
 class Printer {
@@ -39,11 +41,13 @@ class Printer {
     if (!figures_ || !started_) return;
     const double generating = Seconds(SteadyClock::now() - first_);
     const auto tokens = static_cast<double>(answer.usage.completion_tokens());
-    std::fprintf(stderr, "%lld prompt tokens, first token after %.2f s; %lld tokens in %.2f s, %.1f tokens/s; %s\n",
-                 static_cast<long long>(answer.usage.prompt_tokens()), Seconds(first_ - start_),
-                 static_cast<long long>(answer.usage.completion_tokens()), generating,
-                 generating > 0 ? tokens / generating : 0.0,
-                 answer.choices.empty() ? "" : answer.choices[0].finish_detail.c_str());
+    std::fprintf(
+        stderr,
+        "%lld prompt tokens, first token after %.2f s; %lld tokens in %.2f s, %.1f tokens/s; %s\n",
+        static_cast<long long>(answer.usage.prompt_tokens()), Seconds(first_ - start_),
+        static_cast<long long>(answer.usage.completion_tokens()), generating,
+        generating > 0 ? tokens / generating : 0.0,
+        answer.choices.empty() ? "" : answer.choices[0].finish_detail.c_str());
   }
 
  private:

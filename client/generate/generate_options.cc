@@ -11,9 +11,11 @@ void SetSampling(const GenerateOptions& o, v1::Sampling* sampling) {
   if (o.top_k) sampling->set_top_k(*o.top_k);
   if (o.min_p) sampling->set_min_p(static_cast<float>(*o.min_p));
   if (o.seed) sampling->set_seed(*o.seed);
-  if (o.repetition_penalty) sampling->set_repetition_penalty(static_cast<float>(*o.repetition_penalty));
+  if (o.repetition_penalty)
+    sampling->set_repetition_penalty(static_cast<float>(*o.repetition_penalty));
   if (o.presence_penalty) sampling->set_presence_penalty(static_cast<float>(*o.presence_penalty));
-  if (o.frequency_penalty) sampling->set_frequency_penalty(static_cast<float>(*o.frequency_penalty));
+  if (o.frequency_penalty)
+    sampling->set_frequency_penalty(static_cast<float>(*o.frequency_penalty));
   for (const std::string& stop : o.stop) sampling->add_stop(stop);
   for (const int32_t id : o.stop_token_ids) sampling->add_stop_token_ids(id);
   if (o.max_tokens) sampling->set_max_tokens(*o.max_tokens);
@@ -27,33 +29,46 @@ void SetSampling(const GenerateOptions& o, v1::Sampling* sampling) {
 void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   AddEndpointOption(app, o.endpoint);
   app.add_option("--prompt", o.prompt, "What to ask, as one user message");
-  app.add_option("--image", o.images, "Picture that the prompt is about; may be given several times");
-  app.add_option("--messages", o.messages_file, "File with OpenAI chat messages; pictures as paths or data URLs");
+  app.add_option("--image", o.images,
+                 "Picture that the prompt is about; may be given several times");
+  app.add_option("--messages", o.messages_file,
+                 "File with OpenAI chat messages; pictures as paths or data URLs");
   app.add_option("--text", o.raw_text, "Raw prompt, without the chat template");
-  app.add_option("--temperature", o.temperature, "0 is greedy; the checkpoint's by default, as all of these")->take_last();
+  app.add_option("--temperature", o.temperature,
+                 "0 is greedy; the checkpoint's by default, as all of these")
+      ->take_last();
   app.add_option("--top-p", o.top_p, "Smallest set of tokens with this probability")->take_last();
   app.add_option("--top-k", o.top_k, "Only the k most likely tokens")->take_last();
-  app.add_option("--min-p", o.min_p, "Only tokens with this share of the likeliest one's probability")->take_last();
+  app.add_option("--min-p", o.min_p,
+                 "Only tokens with this share of the likeliest one's probability")
+      ->take_last();
   app.add_option("--seed", o.seed, "Same seed, same text")->take_last();
-  app.add_option("--repetition-penalty", o.repetition_penalty, "Above 1: less of what was there")->take_last();
+  app.add_option("--repetition-penalty", o.repetition_penalty, "Above 1: less of what was there")
+      ->take_last();
   app.add_option("--presence-penalty", o.presence_penalty, "-2 to 2")->take_last();
   app.add_option("--frequency-penalty", o.frequency_penalty, "-2 to 2")->take_last();
   app.add_option("--max-tokens", o.max_tokens, "Longest answer")->take_last();
   app.add_option("--min-tokens", o.min_tokens, "Shortest answer")->take_last();
   app.add_option("--stop", o.stop, "Text that ends the answer; may be given several times");
-  app.add_option("--stop-token-id", o.stop_token_ids, "Token that ends the answer; may be given several times");
+  app.add_option("--stop-token-id", o.stop_token_ids,
+                 "Token that ends the answer; may be given several times");
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on after the end-of-sequence token");
   app.add_option("--n", o.n, "Answers to the one prompt")->take_last();
-  app.add_option("--logprobs", o.logprobs, "Log-probabilities, with the k best at each token (--json)")->take_last();
+  app.add_option("--logprobs", o.logprobs,
+                 "Log-probabilities, with the k best at each token (--json)")
+      ->take_last();
   app.add_flag("--json", o.json, "No stream: one JSON object at the end");
 }
 
 Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
-  const int ways = !options.prompt.empty() + !options.messages_file.empty() + !options.raw_text.empty();
+  const int ways =
+      !options.prompt.empty() + !options.messages_file.empty() + !options.raw_text.empty();
   if (ways != 1) return InvalidArgument("give exactly one of --prompt, --messages and --text");
   v1::GenerateRequest request;
   if (!options.messages_file.empty()) {
-    if (!options.images.empty()) return InvalidArgument("--image goes with --prompt or --text; --messages names its own pictures");
+    if (!options.images.empty())
+      return InvalidArgument(
+          "--image goes with --prompt or --text; --messages names its own pictures");
     LONGHAND_RETURN_IF_ERROR(ReadChatFile(options.messages_file, &request));
   } else if (!options.raw_text.empty()) {
     request.set_text(options.raw_text);

@@ -35,12 +35,14 @@ int BoundPort(int fd) {
                                            : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
 }
 
-// SO_REUSEPORT would let two servers share a port in silence; without it the kernel says who was first.
+// SO_REUSEPORT would let two servers share a port in silence; without it the kernel says who was
+// first.
 Status CheckFree(const addrinfo& where, const std::string& address) {
   const int fd = socket(where.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return Internal("socket: ", std::strerror(errno));
   const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));  // Connections in TIME_WAIT do not count.
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on,
+             sizeof(on));  // Connections in TIME_WAIT do not count.
   const int error = bind(fd, where.ai_addr, where.ai_addrlen) == 0 ? 0 : errno;
   close(fd);
   if (error != 0) return Unavailable("cannot bind ", address, ": ", std::strerror(error));

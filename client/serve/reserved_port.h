@@ -7,12 +7,12 @@
 
 namespace longhand::client {
 
-// Holds a socket that is bound with SO_REUSEPORT and never listens: it gets no connection, and whoever binds the same
-// address with SO_REUSEPORT (gRPC does) gets them all.
+// Holds a socket that is bound with SO_REUSEPORT and never listens: it gets no connection, and
+// whoever binds the same address with SO_REUSEPORT (gRPC does) gets them all.
 class ReservedPort {
  public:
-  // `address` is host:port; port 0 picks a free one. kInvalidArgument for what is not an address, kUnavailable when the
-  // port is taken.
+  // `address` is host:port; port 0 picks a free one. kInvalidArgument for what is not an address,
+  // kUnavailable when the port is taken.
   static Result<ReservedPort> Reserve(const std::string& address);
   ReservedPort(ReservedPort&& other) noexcept;
   ReservedPort& operator=(ReservedPort&&) = delete;

@@ -34,13 +34,16 @@ int DryRun(const SupervisorConfig& config) {
 }  // namespace
 
 int ServeCommand(const std::vector<std::string>& args) {
-  CLI::App app{"Serves a checkpoint on this machine: a coordinator and its workers, restarted when they die.",
-               "longhand serve"};
+  CLI::App app{
+      "Serves a checkpoint on this machine: a coordinator and its workers, restarted when they "
+      "die.",
+      "longhand serve"};
   SupervisorConfig config;
   std::string config_file;
   std::string ready_file;
   AddServeOptions(app, config.options);
-  app.add_option("--ready-file", ready_file, "Written when tokens can be made: addresses and process ids as JSON")
+  app.add_option("--ready-file", ready_file,
+                 "Written when tokens can be made: addresses and process ids as JSON")
       ->configurable(false);
   app.add_option("--config", config_file, "YAML file with the same names");
   if (const auto exit = ParseCommandLine(app, args)) return *exit;

@@ -21,8 +21,9 @@ namespace {
 constexpr std::chrono::milliseconds kPollInterval(50);
 constexpr std::chrono::milliseconds kFirstBackoff(100);
 constexpr std::chrono::milliseconds kMaxBackoff(5000);
-constexpr std::chrono::seconds kStableAfter(10);  // a child that lived this long starts with no backoff
-constexpr std::chrono::seconds kKillAfter(3);     // past the drain: what still lives is killed
+constexpr std::chrono::seconds kStableAfter(
+    10);  // a child that lived this long starts with no backoff
+constexpr std::chrono::seconds kKillAfter(3);  // past the drain: what still lives is killed
 
 int ThreadsPerWorker(const ServeOptions& options) {
   if (options.threads > 0) return options.threads;
@@ -70,10 +71,11 @@ Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory,
   for (int rank = 0; rank < options.tensor_parallel_size; ++rank) {
     const std::string socket = "unix:" + (directory_ / ("worker-" + std::to_string(rank))).string();
     workers += (rank == 0 ? "" : ",") + socket;
-    children_.push_back({.name = "worker " + std::to_string(rank),
-                         .argv = {(config_.binaries / "longhand-worker").string(), "--listen", socket,
-                                  "--metrics-address", "127.0.0.1:0", "--device", options.device,
-                                  "--threads", std::to_string(ThreadsPerWorker(options))}});
+    children_.push_back(
+        {.name = "worker " + std::to_string(rank),
+         .argv = {(config_.binaries / "longhand-worker").string(), "--listen", socket,
+                  "--metrics-address", "127.0.0.1:0", "--device", options.device, "--threads",
+                  std::to_string(ThreadsPerWorker(options))}});
   }
   std::vector<std::string> argv = {(config_.binaries / "longhand-coordinator").string()};
   argv.insert(argv.end(), config_.coordinator_args.begin(), config_.coordinator_args.end());
@@ -101,7 +103,8 @@ int Supervisor::Run() {
     }
     poll(fds.data(), fds.size(), static_cast<int>(kPollInterval.count()));
     signalfd_siginfo info;
-    while (read(signals, &info, sizeof(info)) == sizeof(info)) OnSignal(static_cast<int>(info.ssi_signo));
+    while (read(signals, &info, sizeof(info)) == sizeof(info))
+      OnSignal(static_cast<int>(info.ssi_signo));
     TakeReports();
     Reap();
     StopWorkersWhenDrained();
@@ -164,7 +167,8 @@ void Supervisor::OnExit(Child& child, int wait_status) {
   if (stopping_) return;
   std::fprintf(stderr, "longhand serve: the %s ended (%s)\n", child.name.c_str(),
                Describe(wait_status).c_str());
-  // An orderly failure is one that a restart cannot mend: a bad checkpoint, a port taken. It was logged by the child.
+  // An orderly failure is one that a restart cannot mend: a bad checkpoint, a port taken. It was
+  // logged by the child.
   if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != kExitOk) {
     exit_code_ = WEXITSTATUS(wait_status) == kExitUsage ? kExitUsage : kExitFailed;
     OnSignal(SIGTERM);
@@ -192,7 +196,8 @@ void Supervisor::OnSignal(int signal_number) {
   if (signal_number == SIGCHLD) return;
   const bool again = std::exchange(stopping_, true);
   if (!again) {
-    stop_deadline_ = Clock::now() + std::chrono::seconds(config_.options.shutdown_timeout) + kKillAfter;
+    stop_deadline_ =
+        Clock::now() + std::chrono::seconds(config_.options.shutdown_timeout) + kKillAfter;
     if (coordinator().process) coordinator().process->Signal(SIGTERM);
     return;
   }
@@ -225,7 +230,8 @@ void Supervisor::UpdateReadyFile() {
     std::filesystem::remove(config_.ready_file, ignored);
     return;
   }
-  if (!ready_ || !std::all_of(children_.begin(), children_.end(), [](const Child& c) { return c.process.has_value(); })) {
+  if (!ready_ || !std::all_of(children_.begin(), children_.end(),
+                              [](const Child& c) { return c.process.has_value(); })) {
     return;
   }
   boost::json::array worker_metrics;
@@ -235,18 +241,21 @@ void Supervisor::UpdateReadyFile() {
     worker_metrics.push_back(boost::json::string(child.metrics_address));
     worker_pids.push_back(child.process->pid());
   }
-  const boost::json::object pids = {{"coordinator", coordinator().process->pid()}, {"workers", worker_pids}};
-  const std::string text = boost::json::serialize(boost::json::object{{"grpc", grpc_port_.address()},
-                                                                      {"metrics", coordinator().metrics_address},
-                                                                      {"worker_metrics", worker_metrics},
-                                                                      {"pids", pids}});
+  const boost::json::object pids = {{"coordinator", coordinator().process->pid()},
+                                    {"workers", worker_pids}};
+  const std::string text =
+      boost::json::serialize(boost::json::object{{"grpc", grpc_port_.address()},
+                                                 {"metrics", coordinator().metrics_address},
+                                                 {"worker_metrics", worker_metrics},
+                                                 {"pids", pids}});
   if (text == written_ready_file_) return;
   WriteByRename(config_.ready_file, text);
   written_ready_file_ = text;
 }
 
 bool Supervisor::AnyAlive() const {
-  return std::any_of(children_.begin(), children_.end(), [](const Child& c) { return c.process.has_value(); });
+  return std::any_of(children_.begin(), children_.end(),
+                     [](const Child& c) { return c.process.has_value(); });
 }
 
 }  // namespace longhand::client

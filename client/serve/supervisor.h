@@ -1,8 +1,9 @@
-// Supervisor: the cluster on one machine. Starts a coordinator and its workers, restarts what dies, writes the ready file,
-// ends them in order.
+// Supervisor: the cluster on one machine. Starts a coordinator and its workers, restarts what dies,
+// writes the ready file, ends them in order.
 //
-// Main thread only. It takes no part in serving: children tell it where they listen and whether tokens can be made, as
-// JSON lines on their standard output ({"grpc":..,"metrics":..}, {"ready":true}, {"listen":..,"metrics":..}).
+// Main thread only. It takes no part in serving: children tell it where they listen and whether
+// tokens can be made, as JSON lines on their standard output ({"grpc":..,"metrics":..},
+// {"ready":true}, {"listen":..,"metrics":..}).
 #pragma once
 
 #include <chrono>
@@ -21,8 +22,8 @@ namespace longhand::client {
 struct SupervisorConfig {
   ServeOptions options;
   std::vector<std::string> coordinator_args;  // the effective configuration, as flags
-  std::filesystem::path binaries;     // directory of longhand-coordinator and longhand-worker
-  std::filesystem::path ready_file;   // empty: none
+  std::filesystem::path binaries;    // directory of longhand-coordinator and longhand-worker
+  std::filesystem::path ready_file;  // empty: none
 };
 
 class Supervisor {

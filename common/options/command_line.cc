@@ -10,7 +10,8 @@
 namespace longhand {
 namespace {
 
-// Options that a file or the environment may set: all with a long name, but --help and what is for one call only.
+// Options that a file or the environment may set: all with a long name, but --help and what is for
+// one call only.
 bool IsSetting(const CLI::Option& option) {
   const auto& names = option.get_lnames();
   return !names.empty() && names[0] != "help" && option.get_configurable();
@@ -84,9 +85,11 @@ Result<std::vector<std::string>> ArgumentsFromYaml(const CLI::App& app, const st
       if (entry.second.IsScalar()) {
         args.push_back("--" + key + "=" + entry.second.as<std::string>());
       } else if (entry.second.IsSequence()) {
-        for (const auto& item : entry.second) args.push_back("--" + key + "=" + item.as<std::string>());
+        for (const auto& item : entry.second)
+          args.push_back("--" + key + "=" + item.as<std::string>());
       } else {
-        return InvalidArgument(path, ":", line, ": '", key, "' must be a value or a list of values");
+        return InvalidArgument(path, ":", line, ": '", key,
+                               "' must be a value or a list of values");
       }
     }
   } catch (const YAML::Exception& e) {
@@ -102,7 +105,8 @@ std::optional<int> ParseCommandLine(CLI::App& app, const std::vector<std::string
     return kExitUsage;
   }
   try {
-    std::vector<std::string> reversed(all->rbegin(), all->rend());  // CLI11 takes them from the back.
+    std::vector<std::string> reversed(all->rbegin(),
+                                      all->rend());  // CLI11 takes them from the back.
     app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();

@@ -13,14 +13,16 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--model", o.model, "Checkpoint directory (Hugging Face layout)");
   Scalar(app, "--served-model-name", o.served_model_name,
          "Name that requests may give; the directory's by default");
-  Scalar(app, "--device", o.device, "Where workers compute")->check(CLI::IsMember({"cpu", "reference"}));
+  Scalar(app, "--device", o.device, "Where workers compute")
+      ->check(CLI::IsMember({"cpu", "reference"}));
   Scalar(app, "--tensor-parallel-size,--tp", o.tensor_parallel_size, "Ranks that share the model")
       ->check(CLI::Range(1, 64));
   Scalar(app, "--dtype", o.dtype, "auto is the checkpoint's")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
   Scalar(app, "--kv-cache-dtype", o.kv_cache_dtype, "auto is --dtype")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
-  Scalar(app, "--threads", o.threads, "Threads of each worker; 0 divides the processors among the ranks")
+  Scalar(app, "--threads", o.threads,
+         "Threads of each worker; 0 divides the processors among the ranks")
       ->check(CLI::Range(0, 1024));
 }
 
@@ -29,13 +31,15 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--max-model-len", o.max_model_len,
          "Tokens of prompt and answer together; 0 is what the checkpoint and the cache allow")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
-  Scalar(app, "--kv-cache-memory-bytes", o.kv_cache_memory_bytes, "KV cache of each rank; 0 chooses")
+  Scalar(app, "--kv-cache-memory-bytes", o.kv_cache_memory_bytes,
+         "KV cache of each rank; 0 chooses")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(int64_t{0}, 1024 * tera));
   Scalar(app, "--block-size", o.block_size, "Tokens of a KV block")->check(CLI::IsMember({16, 32}));
   Scalar(app, "--max-num-seqs", o.max_num_seqs, "Sequences that run at once")
       ->check(CLI::Range(1, 4096));
-  Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens, "Tokens of a step; bounds a prefill chunk")
+  Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens,
+         "Tokens of a step; bounds a prefill chunk")
       ->check(CLI::Range(16, 1 << 20));
   Scalar(app, "--max-waiting-requests", o.max_waiting_requests, "Requests that may queue")
       ->check(CLI::Range(1, 1 << 20));
@@ -45,7 +49,8 @@ void AddInputOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--limit-mm-per-prompt", o.limit_mm_per_prompt, "Pictures in a request")
       ->check(CLI::Range(0, 4096));
   Scalar(app, "--pixel-policy", o.pixel_policy,
-         "Picture sizes: the checkpoint's, LongWriter-V's script (50176 to 1048576 pixels), its training (280 x 280)")
+         "Picture sizes: the checkpoint's, LongWriter-V's script (50176 to 1048576 pixels), its "
+         "training (280 x 280)")
       ->check(CLI::IsMember({"checkpoint", "longwriter", "training"}));
   Scalar(app, "--min-pixels", o.min_pixels, "Overrides the policy; 0 does not")
       ->check(CLI::Range(0, 1 << 30));
@@ -59,13 +64,16 @@ void AddInputOptions(CLI::App& app, ServeOptions& o) {
 void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--pipeline-depth", o.pipeline_depth, "Plans sent ahead of the running one")
       ->check(CLI::Range(0, 1));
-  Scalar(app, "--step-timeout-ms", o.step_timeout_ms, "A step that takes longer than its work plus this is a hang")
+  Scalar(app, "--step-timeout-ms", o.step_timeout_ms,
+         "A step that takes longer than its work plus this is a hang")
       ->check(CLI::Range(100, 3600 * 1000));
-  Scalar(app, "--transport", o.transport, "How ranks exchange activations; auto: shared memory on one host, else gloo")
+  Scalar(app, "--transport", o.transport,
+         "How ranks exchange activations; auto: shared memory on one host, else gloo")
       ->check(CLI::IsMember({"auto", "shared_memory", "gloo"}));
   Scalar(app, "--grpc-address", o.grpc_address, "host:port; port 0 picks a free one");
   Scalar(app, "--metrics-address", o.metrics_address, "host:port; port 0 picks a free one");
-  Scalar(app, "--shutdown-timeout", o.shutdown_timeout, "Seconds that SIGTERM lets running requests finish")
+  Scalar(app, "--shutdown-timeout", o.shutdown_timeout,
+         "Seconds that SIGTERM lets running requests finish")
       ->check(CLI::Range(0, 24 * 3600));
   app.add_flag("--dry-run", o.dry_run, "Print the shard plan and the memory it needs, and end")
       ->configurable(false);

@@ -1,4 +1,5 @@
-// What `longhand serve` and `longhand-coordinator` are told. Names follow vLLM's where the meaning is the same.
+// What `longhand serve` and `longhand-coordinator` are told. Names follow vLLM's where the meaning
+// is the same.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -11,29 +12,31 @@ namespace longhand {
 
 struct ServeOptions {
   std::string model;
-  std::string served_model_name;        // empty: the directory's name
-  std::string device = "cpu";           // cpu, reference
+  std::string served_model_name;  // empty: the directory's name
+  std::string device = "cpu";     // cpu, reference
   int tensor_parallel_size = 1;
   std::string dtype = "auto";           // auto, float32, bfloat16
   std::string kv_cache_dtype = "auto";  // auto: as dtype
-  int64_t max_model_len = 0;            // tokens; 0: the checkpoint's max_position_embeddings, as far as the cache holds
-  int64_t kv_cache_memory_bytes = 0;    // of each rank; 0: enough for max_num_seqs, within a quarter of the memory
-  int block_size = 16;                  // tokens
+  int64_t max_model_len =
+      0;  // tokens; 0: the checkpoint's max_position_embeddings, as far as the cache holds
+  int64_t kv_cache_memory_bytes =
+      0;                // of each rank; 0: enough for max_num_seqs, within a quarter of the memory
+  int block_size = 16;  // tokens
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 2048;
   int64_t max_waiting_requests = 1024;
   int pipeline_depth = 1;
-  int threads = 0;                      // of each worker; 0: the processors divided among the ranks
+  int threads = 0;  // of each worker; 0: the processors divided among the ranks
   int64_t limit_mm_per_prompt = 32;
   std::string pixel_policy = "checkpoint";  // checkpoint, longwriter, training
-  int64_t min_pixels = 0;               // 0: as the policy says
+  int64_t min_pixels = 0;                   // 0: as the policy says
   int64_t max_pixels = 0;
   int64_t max_request_bytes = int64_t{256} << 20;
-  int64_t step_timeout_ms = 30000;      // on top of the planned work
-  std::string transport = "auto";       // auto, shared_memory, gloo
+  int64_t step_timeout_ms = 30000;  // on top of the planned work
+  std::string transport = "auto";   // auto, shared_memory, gloo
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";
-  int64_t shutdown_timeout = 30;        // seconds that SIGTERM lets running requests finish
+  int64_t shutdown_timeout = 30;  // seconds that SIGTERM lets running requests finish
   bool dry_run = false;
   bool json = false;
 };

@@ -22,15 +22,19 @@ constexpr std::chrono::seconds kIdleTimeout(30);
 http::response<http::string_body> Answer(const http::request<http::empty_body>& request,
                                          const prometheus::Registry& registry) {
   const bool found = request.target() == "/metrics" && request.method() == http::verb::get;
-  http::response<http::string_body> response(found ? http::status::ok : http::status::not_found, request.version());
+  http::response<http::string_body> response(found ? http::status::ok : http::status::not_found,
+                                             request.version());
   response.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");
-  response.body() = found ? prometheus::TextSerializer().Serialize(registry.Collect()) : "GET /metrics is here\n";
+  response.body() =
+      found ? prometheus::TextSerializer().Serialize(registry.Collect()) : "GET /metrics is here\n";
   response.keep_alive(request.keep_alive());
   response.prepare_payload();
   return response;
 }
 
-asio::awaitable<void> ServeConnection(tcp::socket socket, const prometheus::Registry& registry, int& connections) {
+asio::awaitable<void> ServeConnection(tcp::socket socket,
+                                      const prometheus::Registry& registry,
+                                      int& connections) {
   beast::tcp_stream stream(std::move(socket));
   beast::flat_buffer buffer(16 * 1024);
   const auto token = asio::as_tuple(asio::use_awaitable);
@@ -52,7 +56,8 @@ asio::awaitable<void> Accept(tcp::acceptor& acceptor, const prometheus::Registry
     auto [error, socket] = co_await acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
     if (error || connections >= kMaxConnections) continue;  // A dropped socket is closed.
     ++connections;
-    asio::co_spawn(acceptor.get_executor(), ServeConnection(std::move(socket), registry, connections), asio::detached);
+    asio::co_spawn(acceptor.get_executor(),
+                   ServeConnection(std::move(socket), registry, connections), asio::detached);
   }
 }
 
@@ -68,14 +73,15 @@ struct MetricsServer::Impl {
   std::thread thread;
 };
 
-Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& address,
-                                                            std::shared_ptr<prometheus::Registry> registry) {
+Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(
+    const std::string& address, std::shared_ptr<prometheus::Registry> registry) {
   const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return InvalidArgument("'", address, "' is not an address; it must be host:port");
+  if (colon == std::string::npos)
+    return InvalidArgument("'", address, "' is not an address; it must be host:port");
   auto impl = std::make_unique<Impl>(std::move(registry));
   boost::system::error_code error;
-  const auto endpoints =
-      tcp::resolver(impl->io).resolve(address.substr(0, colon), address.substr(colon + 1), tcp::resolver::passive, error);
+  const auto endpoints = tcp::resolver(impl->io).resolve(
+      address.substr(0, colon), address.substr(colon + 1), tcp::resolver::passive, error);
   if (error) return InvalidArgument("'", address, "' is not an address: ", error.message());
   const tcp::endpoint endpoint = *endpoints.begin();
   impl->acceptor.open(endpoint.protocol(), error);
@@ -83,7 +89,8 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& a
   if (!error) impl->acceptor.bind(endpoint, error);
   if (!error) impl->acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) return Unavailable("cannot serve metrics on ", address, ": ", error.message());
-  const std::string bound = address.substr(0, colon + 1) + std::to_string(impl->acceptor.local_endpoint().port());
+  const std::string bound =
+      address.substr(0, colon + 1) + std::to_string(impl->acceptor.local_endpoint().port());
   asio::co_spawn(impl->io, Accept(impl->acceptor, *impl->registry), asio::detached);
   impl->thread = std::thread([&io = impl->io] { io.run(); });
   return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(impl), bound));

@@ -62,33 +62,47 @@ struct PrometheusMetrics::Impl {
 PrometheusMetrics::PrometheusMetrics() : impl_(std::make_unique<Impl>()) {}
 PrometheusMetrics::~PrometheusMetrics() = default;
 
-Counter& PrometheusMetrics::GetCounter(std::string_view name, std::string_view help, const MetricLabels& labels) {
+Counter& PrometheusMetrics::GetCounter(std::string_view name,
+                                       std::string_view help,
+                                       const MetricLabels& labels) {
   std::lock_guard lock(impl_->mutex);
   auto& slot = impl_->counters[Key(name, labels)];
   if (!slot) {
-    auto& family = prometheus::BuildCounter().Name(std::string(name)).Help(std::string(help)).Register(*impl_->registry);
+    auto& family = prometheus::BuildCounter()
+                       .Name(std::string(name))
+                       .Help(std::string(help))
+                       .Register(*impl_->registry);
     slot = std::make_unique<CounterHandle>(family.Add(ToLabels(labels)));
   }
   return *slot;
 }
 
-Gauge& PrometheusMetrics::GetGauge(std::string_view name, std::string_view help, const MetricLabels& labels) {
+Gauge& PrometheusMetrics::GetGauge(std::string_view name,
+                                   std::string_view help,
+                                   const MetricLabels& labels) {
   std::lock_guard lock(impl_->mutex);
   auto& slot = impl_->gauges[Key(name, labels)];
   if (!slot) {
-    auto& family = prometheus::BuildGauge().Name(std::string(name)).Help(std::string(help)).Register(*impl_->registry);
+    auto& family = prometheus::BuildGauge()
+                       .Name(std::string(name))
+                       .Help(std::string(help))
+                       .Register(*impl_->registry);
     slot = std::make_unique<GaugeHandle>(family.Add(ToLabels(labels)));
   }
   return *slot;
 }
 
-Histogram& PrometheusMetrics::GetHistogram(std::string_view name, std::string_view help,
-                                           const std::vector<double>& buckets, const MetricLabels& labels) {
+Histogram& PrometheusMetrics::GetHistogram(std::string_view name,
+                                           std::string_view help,
+                                           const std::vector<double>& buckets,
+                                           const MetricLabels& labels) {
   std::lock_guard lock(impl_->mutex);
   auto& slot = impl_->histograms[Key(name, labels)];
   if (!slot) {
-    auto& family =
-        prometheus::BuildHistogram().Name(std::string(name)).Help(std::string(help)).Register(*impl_->registry);
+    auto& family = prometheus::BuildHistogram()
+                       .Name(std::string(name))
+                       .Help(std::string(help))
+                       .Register(*impl_->registry);
     slot = std::make_unique<HistogramHandle>(
         family.Add(ToLabels(labels), prometheus::Histogram::BucketBoundaries(buckets)));
   }

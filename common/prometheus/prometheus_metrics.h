@@ -14,13 +14,19 @@ class PrometheusMetrics final : public Metrics {
   PrometheusMetrics();
   ~PrometheusMetrics() override;
 
-  Counter& GetCounter(std::string_view name, std::string_view help, const MetricLabels& labels = {}) override;
-  Gauge& GetGauge(std::string_view name, std::string_view help, const MetricLabels& labels = {}) override;
-  Histogram& GetHistogram(std::string_view name, std::string_view help, const std::vector<double>& buckets,
+  Counter& GetCounter(std::string_view name,
+                      std::string_view help,
+                      const MetricLabels& labels = {}) override;
+  Gauge& GetGauge(std::string_view name,
+                  std::string_view help,
+                  const MetricLabels& labels = {}) override;
+  Histogram& GetHistogram(std::string_view name,
+                          std::string_view help,
+                          const std::vector<double>& buckets,
                           const MetricLabels& labels = {}) override;
 
-  // Serves on host:port (port 0 picks one) until destruction; once. Returns the address with the real port, or
-  // kUnavailable when it cannot be bound.
+  // Serves on host:port (port 0 picks one) until destruction; once. Returns the address with the
+  // real port, or kUnavailable when it cannot be bound.
   Result<std::string> Serve(const std::string& address);
 
  private:

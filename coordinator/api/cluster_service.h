@@ -19,7 +19,8 @@ class ClusterService final : public v1::Cluster::CallbackService {
   };
   explicit ClusterService(Callbacks callbacks) : callbacks_(std::move(callbacks)) {}
 
-  grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context, const v1::GetStatusRequest*,
+  grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
+                                      const v1::GetStatusRequest*,
                                       v1::GetStatusResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     callbacks_.get_status([reactor, response](const v1::GetStatusResponse& status) {
@@ -29,7 +30,8 @@ class ClusterService final : public v1::Cluster::CallbackService {
     return reactor;
   }
 
-  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context, const v1::DrainRequest*,
+  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
+                                  const v1::DrainRequest*,
                                   v1::DrainResponse*) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     callbacks_.drain([reactor] { reactor->Finish(grpc::Status::OK); });

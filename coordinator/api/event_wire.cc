@@ -45,7 +45,8 @@ v1::GenerateEvent ToWire(const engine::TokenEvent& event, const EventContext& co
   if (event.seq == 1) {
     wire.set_request_id(context.request_id);
     if (context.wanted.prompt_token_ids()) {
-      wire.mutable_prompt_token_ids()->Add(context.prompt_token_ids.begin(), context.prompt_token_ids.end());
+      wire.mutable_prompt_token_ids()->Add(context.prompt_token_ids.begin(),
+                                           context.prompt_token_ids.end());
     }
   }
   return wire;

@@ -1,8 +1,9 @@
 // GenerateCall: one Generate stream, from the request's arrival to its last event.
 //
-// Three threads touch it: gRPC's (writes done, cancelled, over), an input thread (prepared or refused) and the engine's
-// (events). They meet in one mutex; nothing is done under it but queueing. gRPC may be done with the stream before the
-// engine is done with the request, so the two sides share ownership.
+// Three threads touch it: gRPC's (writes done, cancelled, over), an input thread (prepared or
+// refused) and the engine's (events). They meet in one mutex; nothing is done under it but
+// queueing. gRPC may be done with the stream before the engine is done with the request, so the two
+// sides share ownership.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -22,7 +23,8 @@ namespace longhand::api {
 
 class GenerateCall final : private grpc::ServerWriteReactor<v1::GenerateEvent> {
  public:
-  // `on_cancel` is called once, on a gRPC thread, when the client went away or its deadline passed before the end.
+  // `on_cancel` is called once, on a gRPC thread, when the client went away or its deadline passed
+  // before the end.
   static std::shared_ptr<GenerateCall> Create(std::function<void()> on_cancel);
   // What the service hands to gRPC; valid until gRPC's OnDone.
   grpc::ServerWriteReactor<v1::GenerateEvent>* reactor() { return this; }
@@ -49,7 +51,8 @@ class GenerateCall final : private grpc::ServerWriteReactor<v1::GenerateEvent> {
   std::function<void()> on_cancel_;
   std::shared_ptr<GenerateCall> self_;  // gRPC's reference
   mutable std::mutex mutex_;
-  std::deque<v1::GenerateEvent> events_;  // front: being written. At most n * max_tokens + 1, so it is bounded
+  std::deque<v1::GenerateEvent>
+      events_;  // front: being written. At most n * max_tokens + 1, so it is bounded
   std::optional<Status> end_;
   bool finished_ = false;   // Finish was called
   bool cancelled_ = false;  // nobody reads any more

@@ -15,7 +15,8 @@ namespace {
 constexpr size_t kMaxRequestIdBytes = 128;
 
 bool IsIdCharacter(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == ':' || c == '-';
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == ':' ||
+         c == '-';
 }
 
 std::string DrawRequestId() {
@@ -35,10 +36,11 @@ TimePoint ToSteady(std::chrono::system_clock::time_point deadline) {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(grpc::CallbackServerContext* context,
-                                                                         const v1::GenerateRequest* request) {
+grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
+    grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   Result<std::string> id = ChooseRequestId(request->request_id());
-  // A cancel that comes before the engine knows the request finds nothing; PrepareAndSubmit looks once more.
+  // A cancel that comes before the engine knows the request finds nothing; PrepareAndSubmit looks
+  // once more.
   auto call = GenerateCall::Create([this, name = id.ok() ? *id : std::string()] {
     if (!name.empty()) (void)parts_.engine.Cancel(name, {});
   });
@@ -68,16 +70,20 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(grpc::C
 
 Result<std::string> GenerationService::ChooseRequestId(const std::string& asked) {
   if (asked.empty()) return DrawRequestId();
-  if (asked.size() > kMaxRequestIdBytes || !std::all_of(asked.begin(), asked.end(), IsIdCharacter)) {
-    return InvalidArgument("request_id has ", asked.size(), " bytes; it must be 1 to ", kMaxRequestIdBytes,
-                           " of [A-Za-z0-9._:-]");
+  if (asked.size() > kMaxRequestIdBytes ||
+      !std::all_of(asked.begin(), asked.end(), IsIdCharacter)) {
+    return InvalidArgument("request_id has ", asked.size(), " bytes; it must be 1 to ",
+                           kMaxRequestIdBytes, " of [A-Za-z0-9._:-]");
   }
   return asked;
 }
 
-// Input thread. The wire request lives until the call is over, which it cannot be before it was answered.
-void GenerationService::PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call, const v1::GenerateRequest& wire,
-                                         std::string request_id, TimePoint deadline) {
+// Input thread. The wire request lives until the call is over, which it cannot be before it was
+// answered.
+void GenerationService::PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call,
+                                         const v1::GenerateRequest& wire,
+                                         std::string request_id,
+                                         TimePoint deadline) {
   if (call->cancelled()) return call->Refuse(Cancelled("the client went away"));
   Result<engine::Request> request = parts_.preparer.Prepare(wire);
   if (!request.ok()) return call->Refuse(request.status());
@@ -85,13 +91,15 @@ void GenerationService::PrepareAndSubmit(const std::shared_ptr<GenerateCall>& ca
   request->deadline = deadline;
   EventContext events{.request_id = request_id, .wanted = wire.return_()};
   if (wire.return_().prompt_token_ids()) events.prompt_token_ids = request->token_ids;
-  const Status submitted = parts_.engine.Submit(std::move(request).value(), call->MakeSink(std::move(events)));
+  const Status submitted =
+      parts_.engine.Submit(std::move(request).value(), call->MakeSink(std::move(events)));
   if (!submitted.ok()) return call->Refuse(submitted);
   if (call->cancelled()) (void)parts_.engine.Cancel(std::move(request_id), {});
 }
 
 grpc::ServerUnaryReactor* GenerationService::Cancel(grpc::CallbackServerContext* context,
-                                                    const v1::CancelRequest* request, v1::CancelResponse*) {
+                                                    const v1::CancelRequest* request,
+                                                    v1::CancelResponse*) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const Status queued = parts_.engine.Cancel(
       request->request_id(), [reactor](const Status& status) { reactor->Finish(ToGrpc(status)); });
@@ -121,12 +129,14 @@ void GenerationService::RunOnPool(grpc::ServerUnaryReactor* reactor, std::functi
   if (!queued.ok()) reactor->Finish(ToGrpc(queued));
 }
 
-Status GenerationService::RunTokenize(const v1::TokenizeRequest& request, v1::TokenizeResponse* response) const {
+Status GenerationService::RunTokenize(const v1::TokenizeRequest& request,
+                                      v1::TokenizeResponse* response) const {
   LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(request.model()));
   LONGHAND_ASSIGN_OR_RETURN(
       const std::vector<int32_t> ids,
-      parts_.tokenizer.Encode(request.text(), request.parse_control() ? shim::ControlTokens::kParse
-                                                                      : shim::ControlTokens::kPlainText));
+      parts_.tokenizer.Encode(request.text(), request.parse_control()
+                                                  ? shim::ControlTokens::kParse
+                                                  : shim::ControlTokens::kPlainText));
   response->mutable_ids()->Add(ids.begin(), ids.end());
   return OkStatus();
 }
@@ -135,9 +145,9 @@ Status GenerationService::RunDetokenize(const v1::DetokenizeRequest& request,
                                         v1::DetokenizeResponse* response) const {
   LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(request.model()));
   const std::vector<int32_t> ids(request.ids().begin(), request.ids().end());
-  response->set_text(input::Detokenize(parts_.tokenizer, ids,
-                                       request.skip_special_tokens() ? input::SpecialTokens::kSkip
-                                                                     : input::SpecialTokens::kKeep));
+  response->set_text(input::Detokenize(
+      parts_.tokenizer, ids,
+      request.skip_special_tokens() ? input::SpecialTokens::kSkip : input::SpecialTokens::kKeep));
   return OkStatus();
 }
 

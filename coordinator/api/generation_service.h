@@ -29,21 +29,27 @@ class GenerationService final : public v1::Generation::CallbackService {
   };
   explicit GenerationService(Parts parts) : parts_(parts) {}
 
-  grpc::ServerWriteReactor<v1::GenerateEvent>* Generate(grpc::CallbackServerContext* context,
-                                                        const v1::GenerateRequest* request) override;
-  grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context, const v1::CancelRequest* request,
+  grpc::ServerWriteReactor<v1::GenerateEvent>* Generate(
+      grpc::CallbackServerContext* context, const v1::GenerateRequest* request) override;
+  grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context,
+                                   const v1::CancelRequest* request,
                                    v1::CancelResponse* response) override;
-  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context, const v1::TokenizeRequest* request,
+  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
+                                     const v1::TokenizeRequest* request,
                                      v1::TokenizeResponse* response) override;
-  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context, const v1::DetokenizeRequest* request,
+  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context,
+                                       const v1::DetokenizeRequest* request,
                                        v1::DetokenizeResponse* response) override;
 
  private:
   Result<std::string> ChooseRequestId(const std::string& asked);
-  void PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call, const v1::GenerateRequest& wire,
-                        std::string request_id, TimePoint deadline);
+  void PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call,
+                        const v1::GenerateRequest& wire,
+                        std::string request_id,
+                        TimePoint deadline);
   Status RunTokenize(const v1::TokenizeRequest& request, v1::TokenizeResponse* response) const;
-  Status RunDetokenize(const v1::DetokenizeRequest& request, v1::DetokenizeResponse* response) const;
+  Status RunDetokenize(const v1::DetokenizeRequest& request,
+                       v1::DetokenizeResponse* response) const;
   void RunOnPool(grpc::ServerUnaryReactor* reactor, std::function<Status()> work);
 
   const Parts parts_;

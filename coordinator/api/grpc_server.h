@@ -32,7 +32,8 @@ class GrpcServer {
   void SetServing(bool serving);
 
  private:
-  explicit GrpcServer(std::vector<std::string> names) : names_(std::move(names)), reflection_(names_) {}
+  explicit GrpcServer(std::vector<std::string> names)
+      : names_(std::move(names)), reflection_(names_) {}
 
   const std::vector<std::string> names_;
   ReflectionService reflection_;

@@ -14,15 +14,20 @@ using google::protobuf::DescriptorPool;
 using google::protobuf::FileDescriptor;
 
 // The file and all that it imports: clients need every one.
-void AddFileWithImports(const FileDescriptor& file, std::set<std::string>* seen, wire::FileDescriptorResponse* out) {
+void AddFileWithImports(const FileDescriptor& file,
+                        std::set<std::string>* seen,
+                        wire::FileDescriptorResponse* out) {
   if (!seen->insert(file.name()).second) return;
   google::protobuf::FileDescriptorProto proto;
   file.CopyTo(&proto);
   out->add_file_descriptor_proto(proto.SerializeAsString());
-  for (int i = 0; i < file.dependency_count(); ++i) AddFileWithImports(*file.dependency(i), seen, out);
+  for (int i = 0; i < file.dependency_count(); ++i)
+    AddFileWithImports(*file.dependency(i), seen, out);
 }
 
-void SetFile(const FileDescriptor* file, const std::string& asked, wire::ServerReflectionResponse* out) {
+void SetFile(const FileDescriptor* file,
+             const std::string& asked,
+             wire::ServerReflectionResponse* out) {
   if (file == nullptr) {
     out->mutable_error_response()->set_error_code(grpc::StatusCode::NOT_FOUND);
     out->mutable_error_response()->set_error_message("nothing here is named " + asked);
@@ -33,7 +38,8 @@ void SetFile(const FileDescriptor* file, const std::string& asked, wire::ServerR
 }
 
 // One stream: a question, its answer, the next question.
-class Reactor final : public grpc::ServerBidiReactor<wire::ServerReflectionRequest, wire::ServerReflectionResponse> {
+class Reactor final : public grpc::ServerBidiReactor<wire::ServerReflectionRequest,
+                                                     wire::ServerReflectionResponse> {
  public:
   explicit Reactor(const ReflectionService& service) : service_(service) { StartRead(&request_); }
 
@@ -63,7 +69,8 @@ ReflectionService::ServerReflectionInfo(grpc::CallbackServerContext*) {
   return new Reactor(*this);
 }
 
-wire::ServerReflectionResponse ReflectionService::Answer(const wire::ServerReflectionRequest& request) const {
+wire::ServerReflectionResponse ReflectionService::Answer(
+    const wire::ServerReflectionRequest& request) const {
   const DescriptorPool& pool = *DescriptorPool::generated_pool();
   wire::ServerReflectionResponse response;
   response.set_valid_host(request.host());
@@ -75,11 +82,12 @@ wire::ServerReflectionResponse ReflectionService::Answer(const wire::ServerRefle
       }
       break;
     case wire::ServerReflectionRequest::kFileByFilename:
-      SetFile(pool.FindFileByName(request.file_by_filename()), request.file_by_filename(), &response);
+      SetFile(pool.FindFileByName(request.file_by_filename()), request.file_by_filename(),
+              &response);
       break;
     case wire::ServerReflectionRequest::kFileContainingSymbol:
-      SetFile(pool.FindFileContainingSymbol(request.file_containing_symbol()), request.file_containing_symbol(),
-              &response);
+      SetFile(pool.FindFileContainingSymbol(request.file_containing_symbol()),
+              request.file_containing_symbol(), &response);
       break;
     default:  // proto3 services have no extensions
       response.mutable_error_response()->set_error_code(grpc::StatusCode::NOT_FOUND);

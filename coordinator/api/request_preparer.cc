@@ -15,11 +15,13 @@ constexpr int64_t kDefaultMaxTokens = 8192;
 
 Result<input::PromptInput> ReadPrompt(const v1::GenerateRequest& wire) {
   switch (wire.input_case()) {
-    case v1::GenerateRequest::kText: return input::PromptInput(input::TextPrompt{wire.text()});
+    case v1::GenerateRequest::kText:
+      return input::PromptInput(input::TextPrompt{wire.text()});
     case v1::GenerateRequest::kTokenIds:
       return input::PromptInput(
           input::TokenPrompt{{wire.token_ids().ids().begin(), wire.token_ids().ids().end()}});
-    case v1::GenerateRequest::kMessages: break;
+    case v1::GenerateRequest::kMessages:
+      break;
     case v1::GenerateRequest::INPUT_NOT_SET:
       return InvalidArgument("the request has no input; give messages, text or token_ids");
   }
@@ -43,11 +45,11 @@ Result<input::PromptInput> ReadPrompt(const v1::GenerateRequest& wire) {
 Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire) const {
   LONGHAND_RETURN_IF_ERROR(CheckModel(wire.model()));
   LONGHAND_ASSIGN_OR_RETURN(SamplingRequest sampling,
-                            ParseSampling(wire.sampling(), wire.return_(), model_.generation, model_.vocab_size,
-                                          limits_.draw_seed));
+                            ParseSampling(wire.sampling(), wire.return_(), model_.generation,
+                                          model_.vocab_size, limits_.draw_seed));
   if (wire.images_size() > limits_.max_images) {
-    return InvalidArgument("the request has ", wire.images_size(), " images; at most ", limits_.max_images,
-                           " are allowed");
+    return InvalidArgument("the request has ", wire.images_size(), " images; at most ",
+                           limits_.max_images, " are allowed");
   }
   LONGHAND_ASSIGN_OR_RETURN(const input::PromptInput prompt, ReadPrompt(wire));
   LONGHAND_ASSIGN_OR_RETURN(std::vector<int32_t> token_ids,
@@ -62,21 +64,25 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
 
 Status RequestPreparer::CheckModel(const std::string& name) const {
   if (name.empty() || name == limits_.served_model_name) return OkStatus();
-  return NotFound("the model '", name, "' is not served here; '", limits_.served_model_name, "' is");
+  return NotFound("the model '", name, "' is not served here; '", limits_.served_model_name,
+                  "' is");
 }
 
-Result<std::vector<input::PreparedImage>> RequestPreparer::PrepareImages(const v1::GenerateRequest& wire) const {
+Result<std::vector<input::PreparedImage>> RequestPreparer::PrepareImages(
+    const v1::GenerateRequest& wire) const {
   std::vector<input::PreparedImage> images;
   for (const v1::Image& image : wire.images()) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(image.data().data());
     Result<input::PreparedImage> prepared = images_.Process({bytes, image.data().size()});
-    if (!prepared.ok()) return prepared.status().WithContext("image " + std::to_string(images.size()));
+    if (!prepared.ok())
+      return prepared.status().WithContext("image " + std::to_string(images.size()));
     images.push_back(std::move(prepared).value());
   }
   return images;
 }
 
-Status RequestPreparer::SetPrompt(std::vector<int32_t> token_ids, std::vector<input::PreparedImage> images,
+Status RequestPreparer::SetPrompt(std::vector<int32_t> token_ids,
+                                  std::vector<input::PreparedImage> images,
                                   engine::Request* request) const {
   std::vector<int64_t> num_tokens;
   std::vector<input::TokenGrid> grids;
@@ -84,8 +90,9 @@ Status RequestPreparer::SetPrompt(std::vector<int32_t> token_ids, std::vector<in
     num_tokens.push_back(image.grid.num_tokens());
     grids.push_back(image.grid);
   }
-  LONGHAND_ASSIGN_OR_RETURN(input::PlacedPrompt placed,
-                            input::ExpandPlaceholders(std::move(token_ids), model_.image_token_id, num_tokens));
+  LONGHAND_ASSIGN_OR_RETURN(
+      input::PlacedPrompt placed,
+      input::ExpandPlaceholders(std::move(token_ids), model_.image_token_id, num_tokens));
   input::PromptPositions positions =
       input::ComputePositions(static_cast<int64_t>(placed.token_ids.size()), placed.images, grids);
   for (size_t i = 0; i < images.size(); ++i) {
@@ -112,14 +119,16 @@ Status RequestPreparer::SetSampling(SamplingRequest sampling, engine::Request* r
     return InvalidArgument("the prompt has ", prompt, " tokens; the context of ", max_model_len,
                            " leaves no room for an answer");
   }
-  request->max_tokens = sampling.max_tokens.value_or(std::min(kDefaultMaxTokens, max_model_len - prompt));
+  request->max_tokens =
+      sampling.max_tokens.value_or(std::min(kDefaultMaxTokens, max_model_len - prompt));
   if (prompt + request->max_tokens > max_model_len) {
-    return InvalidArgument("the prompt has ", prompt, " tokens and max_tokens is ", request->max_tokens,
-                           "; together they must fit the context of ", max_model_len);
+    return InvalidArgument("the prompt has ", prompt, " tokens and max_tokens is ",
+                           request->max_tokens, "; together they must fit the context of ",
+                           max_model_len);
   }
   if (sampling.params.min_tokens > request->max_tokens) {
-    return InvalidArgument("min_tokens is ", sampling.params.min_tokens, "; at most ", request->max_tokens,
-                           " tokens can be generated");
+    return InvalidArgument("min_tokens is ", sampling.params.min_tokens, "; at most ",
+                           request->max_tokens, " tokens can be generated");
   }
   request->sampling = std::move(sampling.params);
   request->ignore_eos = sampling.ignore_eos;

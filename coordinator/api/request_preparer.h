@@ -27,7 +27,9 @@ class RequestPreparer {
     std::function<uint64_t()> draw_seed;
   };
 
-  RequestPreparer(const ModelConfig& model, const input::PromptEncoder& encoder, const input::ImageProcessor& images,
+  RequestPreparer(const ModelConfig& model,
+                  const input::PromptEncoder& encoder,
+                  const input::ImageProcessor& images,
                   Limits limits)
       : model_(model), encoder_(encoder), images_(images), limits_(std::move(limits)) {}
 
@@ -38,7 +40,8 @@ class RequestPreparer {
 
  private:
   Result<std::vector<input::PreparedImage>> PrepareImages(const v1::GenerateRequest& wire) const;
-  Status SetPrompt(std::vector<int32_t> token_ids, std::vector<input::PreparedImage> images,
+  Status SetPrompt(std::vector<int32_t> token_ids,
+                   std::vector<input::PreparedImage> images,
                    engine::Request* request) const;
   Status SetSampling(SamplingRequest sampling, engine::Request* request) const;
 

@@ -24,7 +24,8 @@ Status CheckFilters(const SamplingParams& p) {
   if (!(p.top_p > 0 && p.top_p <= 1)) {
     return InvalidArgument("top_p is ", p.top_p, "; it must be above 0 and at most 1");
   }
-  if (p.top_k < 0) return InvalidArgument("top_k is ", p.top_k, "; it must be at least 0 (0 is off)");
+  if (p.top_k < 0)
+    return InvalidArgument("top_k is ", p.top_k, "; it must be at least 0 (0 is off)");
   LONGHAND_RETURN_IF_ERROR(CheckRange("min_p", p.min_p, 0, 1));
   if (!(p.repetition_penalty > 0 && p.repetition_penalty <= 10)) {
     return InvalidArgument("repetition_penalty is ", p.repetition_penalty,
@@ -41,7 +42,8 @@ Status CheckStops(const v1::Sampling& sampling, int64_t vocab_size) {
   }
   for (const std::string& stop : sampling.stop()) {
     if (stop.empty() || stop.size() > kMaxStopBytes) {
-      return InvalidArgument("a stop string has ", stop.size(), " bytes; it must have 1 to ", kMaxStopBytes);
+      return InvalidArgument("a stop string has ", stop.size(), " bytes; it must have 1 to ",
+                             kMaxStopBytes);
     }
   }
   if (sampling.stop_token_ids_size() > kMaxStopTokenIds) {
@@ -50,7 +52,8 @@ Status CheckStops(const v1::Sampling& sampling, int64_t vocab_size) {
   }
   for (const int32_t id : sampling.stop_token_ids()) {
     if (id < 0 || id >= vocab_size) {
-      return InvalidArgument("stop_token_ids holds ", id, "; ids must be from 0 to ", vocab_size - 1);
+      return InvalidArgument("stop_token_ids holds ", id, "; ids must be from 0 to ",
+                             vocab_size - 1);
     }
   }
   return OkStatus();
@@ -64,8 +67,8 @@ Status CheckLengths(const v1::Sampling& sampling) {
     return InvalidArgument("min_tokens is ", sampling.min_tokens(), "; it must be at least 0");
   }
   if (sampling.has_max_tokens() && sampling.min_tokens() > sampling.max_tokens()) {
-    return InvalidArgument("min_tokens is ", sampling.min_tokens(), "; it must be at most max_tokens, which is ",
-                           sampling.max_tokens());
+    return InvalidArgument("min_tokens is ", sampling.min_tokens(),
+                           "; it must be at most max_tokens, which is ", sampling.max_tokens());
   }
   if (sampling.has_n() && (sampling.n() < 1 || sampling.n() > kMaxChoices)) {
     return InvalidArgument("n is ", sampling.n(), "; it must be from 1 to ", kMaxChoices);
@@ -75,8 +78,10 @@ Status CheckLengths(const v1::Sampling& sampling) {
 
 }  // namespace
 
-Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling, const v1::Return& wanted,
-                                      const GenerationDefaults& defaults, int64_t vocab_size,
+Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
+                                      const v1::Return& wanted,
+                                      const GenerationDefaults& defaults,
+                                      int64_t vocab_size,
                                       const std::function<uint64_t()>& draw_seed) {
   SamplingRequest out;
   SamplingParams& p = out.params;
@@ -86,8 +91,8 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling, const v1::Re
   p.top_p = sampling.has_top_p() ? sampling.top_p() : defaults.top_p;
   p.top_k = sampling.has_top_k() ? sampling.top_k() : defaults.top_k;
   p.min_p = sampling.min_p();
-  p.repetition_penalty =
-      sampling.has_repetition_penalty() ? sampling.repetition_penalty() : defaults.repetition_penalty;
+  p.repetition_penalty = sampling.has_repetition_penalty() ? sampling.repetition_penalty()
+                                                           : defaults.repetition_penalty;
   p.presence_penalty = sampling.presence_penalty();
   p.frequency_penalty = sampling.frequency_penalty();
   p.min_tokens = sampling.min_tokens();
@@ -96,7 +101,8 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling, const v1::Re
   LONGHAND_RETURN_IF_ERROR(CheckStops(sampling, vocab_size));
   LONGHAND_RETURN_IF_ERROR(CheckLengths(sampling));
   if (wanted.has_logprobs() && (wanted.logprobs() < 0 || wanted.logprobs() > kMaxLogprobs)) {
-    return InvalidArgument("logprobs is ", wanted.logprobs(), "; it must be from 0 to ", kMaxLogprobs);
+    return InvalidArgument("logprobs is ", wanted.logprobs(), "; it must be from 0 to ",
+                           kMaxLogprobs);
   }
   p.seed = sampling.has_seed() ? sampling.seed() : draw_seed();
   p.stop_token_ids.assign(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());

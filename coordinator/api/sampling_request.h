@@ -22,9 +22,12 @@ struct SamplingRequest {
   bool ignore_eos = false;
 };
 
-// kInvalidArgument naming the first field out of range, what it was and what is allowed. An unset seed is `draw_seed()`.
-Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling, const v1::Return& wanted,
-                                      const GenerationDefaults& defaults, int64_t vocab_size,
+// kInvalidArgument naming the first field out of range, what it was and what is allowed. An unset
+// seed is `draw_seed()`.
+Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
+                                      const v1::Return& wanted,
+                                      const GenerationDefaults& defaults,
+                                      int64_t vocab_size,
                                       const std::function<uint64_t()>& draw_seed);
 
 }  // namespace longhand::api

@@ -32,38 +32,49 @@ int64_t LargestRank(const ShardPlan& shards, int64_t RankShard::*field) {
 }
 
 // A quarter of what the weights leave, or as much as the sequences can use.
-int64_t ChooseKvBytes(const ServeOptions& options, const ModelConfig& model, int64_t bytes_per_token,
+int64_t ChooseKvBytes(const ServeOptions& options,
+                      const ModelConfig& model,
+                      int64_t bytes_per_token,
                       int64_t free_bytes) {
   if (options.kv_cache_memory_bytes > 0) return options.kv_cache_memory_bytes;
-  const int64_t context = options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings;
-  const int64_t tokens = std::max(context, std::min(options.max_num_seqs * context, kDefaultKvTokens));
+  const int64_t context =
+      options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings;
+  const int64_t tokens =
+      std::max(context, std::min(options.max_num_seqs * context, kDefaultKvTokens));
   const int64_t block_bytes = options.block_size * bytes_per_token;
-  return std::min((tokens * bytes_per_token + block_bytes - 1) / block_bytes * block_bytes, free_bytes / 4);
+  return std::min((tokens * bytes_per_token + block_bytes - 1) / block_bytes * block_bytes,
+                  free_bytes / 4);
 }
 
 }  // namespace
 
 Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model) {
   Capacity capacity;
-  capacity.dtype = ParseDType(options.dtype, model.torch_dtype == DType::kF32 ? DType::kF32 : DType::kBf16);
+  capacity.dtype =
+      ParseDType(options.dtype, model.torch_dtype == DType::kF32 ? DType::kF32 : DType::kBf16);
   capacity.kv_dtype = ParseDType(options.kv_cache_dtype, capacity.dtype);
   capacity.block_size = options.block_size;
-  LONGHAND_ASSIGN_OR_RETURN(capacity.shards,
-                            PlanShards(model, options.tensor_parallel_size,
-                                       WeightDType(model.torch_dtype, capacity.dtype), capacity.kv_dtype));
+  LONGHAND_ASSIGN_OR_RETURN(
+      capacity.shards,
+      PlanShards(model, options.tensor_parallel_size,
+                 WeightDType(model.torch_dtype, capacity.dtype), capacity.kv_dtype));
   return capacity;
 }
 
-Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& model, int64_t max_pixels,
+Result<Capacity> PlanCapacity(const ServeOptions& options,
+                              const ModelConfig& model,
+                              int64_t max_pixels,
                               int64_t memory_bytes) {
   LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanShape(options, model));
   const int64_t weight_bytes = LargestRank(capacity.shards, &RankShard::weight_bytes);
   const int64_t bytes_per_token = LargestRank(capacity.shards, &RankShard::kv_bytes_per_token);
   if (weight_bytes >= memory_bytes) {
-    return ResourceExhausted("the weights take ", Gib(weight_bytes), " on each rank, and ", Gib(memory_bytes),
-                             " of memory are available; use a larger --tensor-parallel-size on more machines");
+    return ResourceExhausted(
+        "the weights take ", Gib(weight_bytes), " on each rank, and ", Gib(memory_bytes),
+        " of memory are available; use a larger --tensor-parallel-size on more machines");
   }
-  const int64_t kv_bytes = ChooseKvBytes(options, model, bytes_per_token, memory_bytes - weight_bytes);
+  const int64_t kv_bytes =
+      ChooseKvBytes(options, model, bytes_per_token, memory_bytes - weight_bytes);
   capacity.num_blocks = std::min<int64_t>(kv_bytes / (bytes_per_token * options.block_size),
                                           std::numeric_limits<int32_t>::max());
   if (weight_bytes + kv_bytes > memory_bytes) {
@@ -72,8 +83,9 @@ Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& mo
   }
   const int64_t limit = std::min(model.max_position_embeddings, capacity.kv_tokens());
   if (options.max_model_len > limit) {
-    return ResourceExhausted("--max-model-len is ", options.max_model_len, "; the largest that works is ", limit,
-                             " (the checkpoint allows ", model.max_position_embeddings, ", the KV cache holds ",
+    return ResourceExhausted("--max-model-len is ", options.max_model_len,
+                             "; the largest that works is ", limit, " (the checkpoint allows ",
+                             model.max_position_embeddings, ", the KV cache holds ",
                              capacity.kv_tokens(), " tokens)");
   }
   capacity.max_model_len = options.max_model_len > 0 ? options.max_model_len : limit;
@@ -86,21 +98,23 @@ Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& mo
 }
 
 std::string CapacityTable(const Capacity& capacity, const ModelConfig& model) {
-  std::string out = fmt::format("{} layers, hidden {}, {} heads / {} KV heads of {}, MLP {}, vocabulary {}\n",
-                                model.num_layers, model.hidden_size, model.num_heads, model.num_kv_heads,
-                                model.head_dim, model.intermediate_size, model.vocab_size);
+  std::string out =
+      fmt::format("{} layers, hidden {}, {} heads / {} KV heads of {}, MLP {}, vocabulary {}\n",
+                  model.num_layers, model.hidden_size, model.num_heads, model.num_kv_heads,
+                  model.head_dim, model.intermediate_size, model.vocab_size);
   out += fmt::format("weights {}, KV cache {}, TP size {}\n", DTypeName(capacity.dtype),
                      DTypeName(capacity.kv_dtype), capacity.shards.tp_size);
-  out += fmt::format("{:>4}  {:>9}  {:>9}  {:>15}  {:>15}  {:>11}  {:>14}\n", "rank", "heads", "KV heads",
-                     "MLP columns", "vocabulary", "weights", "KV bytes/token");
+  out += fmt::format("{:>4}  {:>9}  {:>9}  {:>15}  {:>15}  {:>11}  {:>14}\n", "rank", "heads",
+                     "KV heads", "MLP columns", "vocabulary", "weights", "KV bytes/token");
   const auto range = [](IndexRange r) { return fmt::format("{}-{}", r.begin, r.end - 1); };
   for (const RankShard& rank : capacity.shards.ranks) {
-    out += fmt::format("{:>4}  {:>9}  {:>9}  {:>15}  {:>15}  {:>11}  {:>14}\n", rank.rank, range(rank.heads),
-                       range(rank.kv_heads), range(rank.ffn), range(rank.vocab), Gib(rank.weight_bytes),
-                       rank.kv_bytes_per_token);
+    out += fmt::format("{:>4}  {:>9}  {:>9}  {:>15}  {:>15}  {:>11}  {:>14}\n", rank.rank,
+                       range(rank.heads), range(rank.kv_heads), range(rank.ffn), range(rank.vocab),
+                       Gib(rank.weight_bytes), rank.kv_bytes_per_token);
   }
-  out += fmt::format("KV cache: {} tokens in {} blocks of {}; longest context {}\n", capacity.kv_tokens(),
-                     capacity.num_blocks, capacity.block_size, capacity.max_model_len);
+  out += fmt::format("KV cache: {} tokens in {} blocks of {}; longest context {}\n",
+                     capacity.kv_tokens(), capacity.num_blocks, capacity.block_size,
+                     capacity.max_model_len);
   return out;
 }
 

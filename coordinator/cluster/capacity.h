@@ -1,4 +1,5 @@
-// Capacity: the sizes that a worker group is configured with, from the options, the model and the memory at hand.
+// Capacity: the sizes that a worker group is configured with, from the options, the model and the
+// memory at hand.
 #pragma once
 
 #include <cstdint>
@@ -28,12 +29,16 @@ struct Capacity {
   }
 };
 
-// What the options and the model alone decide: dtypes and shards. kInvalidArgument when the model cannot be split so.
+// What the options and the model alone decide: dtypes and shards. kInvalidArgument when the model
+// cannot be split so.
 Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model);
 
-// Adds what depends on memory. `max_pixels` bounds a resized picture; `memory_bytes` is what one rank may take, weights
-// included. kResourceExhausted, with the numbers, when weights or --max-model-len do not fit.
-Result<Capacity> PlanCapacity(const ServeOptions& options, const ModelConfig& model, int64_t max_pixels,
+// Adds what depends on memory. `max_pixels` bounds a resized picture; `memory_bytes` is what one
+// rank may take, weights included. kResourceExhausted, with the numbers, when weights or
+// --max-model-len do not fit.
+Result<Capacity> PlanCapacity(const ServeOptions& options,
+                              const ModelConfig& model,
+                              int64_t max_pixels,
                               int64_t memory_bytes);
 
 // For people (a table) and for machines (one object, DESIGN's --dry-run --json).

@@ -11,12 +11,15 @@
 
 namespace longhand::cluster {
 
-// Any gRPC thread. Holds a bounded number of small values; the oldest epoch's go when a group is formed anew.
+// Any gRPC thread. Holds a bounded number of small values; the oldest epoch's go when a group is
+// formed anew.
 class RendezvousService final : public worker::v1::Rendezvous::CallbackService {
  public:
-  grpc::ServerUnaryReactor* SetValue(grpc::CallbackServerContext* context, const worker::v1::SetValueRequest* request,
+  grpc::ServerUnaryReactor* SetValue(grpc::CallbackServerContext* context,
+                                     const worker::v1::SetValueRequest* request,
                                      worker::v1::SetValueResponse* response) override;
-  grpc::ServerUnaryReactor* GetValue(grpc::CallbackServerContext* context, const worker::v1::GetValueRequest* request,
+  grpc::ServerUnaryReactor* GetValue(grpc::CallbackServerContext* context,
+                                     const worker::v1::GetValueRequest* request,
                                      worker::v1::GetValueResponse* response) override;
   // Forgets everything: keys name their epoch, so nobody asks for the old ones again.
   void Clear();

@@ -17,7 +17,8 @@ Result<std::optional<StepResult>> StepLedger::Answered(StepResult result) {
   const bool known = pending != steps_.end() && result.rank >= 0 && result.rank < num_ranks_ &&
                      (pending->answered_ranks >> result.rank & 1) == 0;
   if (!known) {
-    return Internal("rank ", result.rank, " answered step ", result.step, ", which nobody waits for");
+    return Internal("rank ", result.rank, " answered step ", result.step,
+                    ", which nobody waits for");
   }
   pending->answered_ranks |= uint64_t{1} << result.rank;
   ++pending->answers;
@@ -27,7 +28,8 @@ Result<std::optional<StepResult>> StepLedger::Answered(StepResult result) {
   }
   if (result.rank == 0) pending->joined = std::move(result);
   pending->joined.status = first_error;
-  if (pending != steps_.begin() || pending->answers < num_ranks_) return std::optional<StepResult>();
+  if (pending != steps_.begin() || pending->answers < num_ranks_)
+    return std::optional<StepResult>();
   std::optional<StepResult> done(std::move(pending->joined));
   steps_.pop_front();
   oldest_since_ = clock_.Now();

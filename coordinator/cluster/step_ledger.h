@@ -18,8 +18,8 @@ class StepLedger {
 
   // A step was sent; it may take `allowance` from the moment at which the step before it is done.
   void Sent(int64_t step, Duration allowance);
-  // One rank's answer. The joined result - rank 0's, with the first error - once all ranks have answered the oldest
-  // step. kInternal for an answer that nobody waits for.
+  // One rank's answer. The joined result - rank 0's, with the first error - once all ranks have
+  // answered the oldest step. kInternal for an answer that nobody waits for.
   Result<std::optional<StepResult>> Answered(StepResult result);
   // kDeadlineExceeded naming step and missing ranks when the oldest step is overdue.
   Status CheckDeadline() const;

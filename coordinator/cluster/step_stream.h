@@ -15,15 +15,16 @@
 namespace longhand::cluster {
 
 // Thread-safe. Callbacks come on gRPC's threads, one at a time, and must not wait.
-class StepStream final
-    : private grpc::ClientBidiReactor<worker::v1::ExecuteStepRequest, worker::v1::ExecuteStepResponse> {
+class StepStream final : private grpc::ClientBidiReactor<worker::v1::ExecuteStepRequest,
+                                                         worker::v1::ExecuteStepResponse> {
  public:
   struct Callbacks {
     std::function<void(StepResult)> on_result;
     std::function<void(const Status&)> on_closed;  // once, last; also after Cancel()
   };
 
-  // Opens the stream. The object lives until on_closed has returned; the caller keeps a reference as long as it likes.
+  // Opens the stream. The object lives until on_closed has returned; the caller keeps a reference
+  // as long as it likes.
   static std::shared_ptr<StepStream> Open(worker::v1::Worker::Stub& stub, Callbacks callbacks);
 
   // Queued behind earlier plans. The engine's pipeline depth bounds the queue.

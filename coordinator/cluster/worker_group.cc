@@ -26,7 +26,8 @@ constexpr milliseconds kMaxRetry(2000);
 constexpr int64_t kWarmUpStep = -1;
 constexpr int64_t kWarmUpReleaseStep = 0;
 constexpr int64_t kWarmUpSequence = std::numeric_limits<int64_t>::max();
-// A hang detector's idea of the slowest honest worker, in weight bytes read a second for each token of a step.
+// A hang detector's idea of the slowest honest worker, in weight bytes read a second for each token
+// of a step.
 constexpr double kSlowestBytesPerSecond = 10e9;
 
 bool IsPermanent(const Status& status) {
@@ -35,8 +36,10 @@ bool IsPermanent(const Status& status) {
     case StatusCode::kNotFound:
     case StatusCode::kPermissionDenied:
     case StatusCode::kResourceExhausted:
-    case StatusCode::kUnimplemented: return true;
-    default: return false;
+    case StatusCode::kUnimplemented:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -62,7 +65,8 @@ std::string BindHost(const std::string& address) {
 
 WorkerGroup::WorkerGroup(WorkerGroupConfig config, const Clock& clock, GroupObserver observer)
     : config_(std::move(config)), clock_(clock), observer_(std::move(observer)) {
-  for (const std::string& address : config_.addresses) status_.ranks.push_back({.address = address});
+  for (const std::string& address : config_.addresses)
+    status_.ranks.push_back({.address = address});
   ranks_.resize(config_.addresses.size());
 }
 
@@ -122,14 +126,16 @@ Status WorkerGroup::Form() {
   LONGHAND_RETURN_IF_ERROR(Connect());
   LONGHAND_RETURN_IF_ERROR(CheckAlike());
   int64_t memory_bytes = std::numeric_limits<int64_t>::max();
-  for (const Rank& rank : ranks_) memory_bytes = std::min(memory_bytes, rank.description.memory_bytes());
+  for (const Rank& rank : ranks_)
+    memory_bytes = std::min(memory_bytes, rank.description.memory_bytes());
   std::multiset<std::string> hosts;
   for (const Rank& rank : ranks_) hosts.insert(rank.description.host_identity());
   for (const Rank& rank : ranks_) {
     const auto neighbours = static_cast<int64_t>(hosts.count(rank.description.host_identity()));
     memory_bytes = std::min(memory_bytes, rank.description.memory_bytes() / neighbours);
   }
-  LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanCapacity(config_.options, config_.model, config_.max_pixels, memory_bytes));
+  LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanCapacity(config_.options, config_.model,
+                                                            config_.max_pixels, memory_bytes));
   {
     std::lock_guard lock(mutex_);
     status_.capacity = capacity;
@@ -138,11 +144,12 @@ Status WorkerGroup::Form() {
   LONGHAND_RETURN_IF_ERROR(Configure(capacity));
   OpenStreams();
   LONGHAND_RETURN_IF_ERROR(WarmUp());
-  const engine::GroupShape shape{.num_ranks = static_cast<int32_t>(ranks_.size()),
-                                 .num_encoder_layers = static_cast<int32_t>(config_.model.vision.depth),
-                                 .num_blocks = capacity.num_blocks,
-                                 .block_size = static_cast<int32_t>(capacity.block_size),
-                                 .encoder_cache_tokens = capacity.encoder_cache_tokens};
+  const engine::GroupShape shape{
+      .num_ranks = static_cast<int32_t>(ranks_.size()),
+      .num_encoder_layers = static_cast<int32_t>(config_.model.vision.depth),
+      .num_blocks = capacity.num_blocks,
+      .block_size = static_cast<int32_t>(capacity.block_size),
+      .encoder_cache_tokens = capacity.encoder_cache_tokens};
   {
     std::lock_guard lock(mutex_);
     LONGHAND_RETURN_IF_ERROR(down_);
@@ -162,9 +169,11 @@ Status WorkerGroup::Connect() {
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
     context.set_deadline(std::chrono::system_clock::now() + kConnectTimeout);
-    const grpc::Status status = rank.stub->Describe(&context, wire::DescribeRequest(), &rank.description);
+    const grpc::Status status =
+        rank.stub->Describe(&context, wire::DescribeRequest(), &rank.description);
     if (!status.ok()) {
-      return Unavailable("rank ", r, " (", config_.addresses[r], ") does not answer: ", status.error_message());
+      return Unavailable("rank ", r, " (", config_.addresses[r],
+                         ") does not answer: ", status.error_message());
     }
     std::lock_guard lock(mutex_);
     status_.ranks[r].device = rank.description.device();
@@ -182,9 +191,10 @@ Status WorkerGroup::CheckAlike() const {
     if (other.version() != first.version() || other.device() != first.device() ||
         other.instruction_set() != first.instruction_set()) {
       return Status(StatusCode::kFailedPrecondition,
-                    "rank " + std::to_string(r) + " is " + other.version() + " on " + other.device() + " (" +
-                        other.instruction_set() + "), rank 0 is " + first.version() + " on " + first.device() +
-                        " (" + first.instruction_set() + "); all ranks must be alike");
+                    "rank " + std::to_string(r) + " is " + other.version() + " on " +
+                        other.device() + " (" + other.instruction_set() + "), rank 0 is " +
+                        first.version() + " on " + first.device() + " (" + first.instruction_set() +
+                        "); all ranks must be alike");
     }
   }
   return OkStatus();
@@ -242,12 +252,14 @@ Status WorkerGroup::ConfigureRank(int32_t rank, const Capacity& capacity) {
   return OkStatus();
 }
 
-wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank, const Capacity& capacity) const {
+wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
+                                                         const Capacity& capacity) const {
   const std::string& first_host = ranks_[0].description.host_identity();
   const bool one_host = std::all_of(ranks_.begin(), ranks_.end(), [&](const Rank& r) {
     return r.description.host_identity() == first_host;
   });
-  const bool gloo = config_.options.transport == "gloo" || (config_.options.transport == "auto" && !one_host);
+  const bool gloo =
+      config_.options.transport == "gloo" || (config_.options.transport == "auto" && !one_host);
   wire::ConfigureRequest request;
   request.set_epoch(status_.epoch);
   request.set_rank(rank);
@@ -277,15 +289,16 @@ void WorkerGroup::OpenStreams() {
   const int64_t epoch = status().epoch;
   for (size_t r = 0; r < ranks_.size(); ++r) {
     auto stream = StepStream::Open(
-        *ranks_[r].stub, {.on_result = [this, epoch](StepResult result) { OnResult(epoch, std::move(result)); },
-                          .on_closed =
-                              [this, epoch, r](const Status& status) {
-                                GoDown(epoch, Unavailable("worker rank ", r, " (", config_.addresses[r],
-                                                          ") was lost: ", status.message()));
-                                std::lock_guard lock(mutex_);
-                                --open_callbacks_;
-                                changed_.notify_all();
-                              }});
+        *ranks_[r].stub,
+        {.on_result = [this, epoch](StepResult result) { OnResult(epoch, std::move(result)); },
+         .on_closed =
+             [this, epoch, r](const Status& status) {
+               GoDown(epoch, Unavailable("worker rank ", r, " (", config_.addresses[r],
+                                         ") was lost: ", status.message()));
+               std::lock_guard lock(mutex_);
+               --open_callbacks_;
+               changed_.notify_all();
+             }});
     std::lock_guard lock(mutex_);
     ++open_callbacks_;
     ranks_[r].stream = std::move(stream);
@@ -426,9 +439,12 @@ void WorkerGroup::PutImage(int64_t epoch, const engine::ImageInput& image) {
   }
 }
 
-void WorkerGroup::OnImagePut(ImageUpload& upload, const grpc::ClientContext& context, const Status& status) {
+void WorkerGroup::OnImagePut(ImageUpload& upload,
+                             const grpc::ClientContext& context,
+                             const Status& status) {
   const int64_t epoch = upload.request.epoch();
-  if (!status.ok()) GoDown(epoch, Unavailable("a worker did not take a picture: ", status.message()));
+  if (!status.ok())
+    GoDown(epoch, Unavailable("a worker did not take a picture: ", status.message()));
   std::lock_guard lock(mutex_);
   const bool complete = --upload.missing == 0;
   if (complete && epoch == status_.epoch && down_.ok()) listener_->OnImageReady(epoch, upload.hash);
@@ -444,9 +460,10 @@ Duration WorkerGroup::Allowance(const StepPlan& plan) const {
   for (const RankShard& rank : status_.capacity.shards.ranks) {
     weight_bytes = std::max(weight_bytes, rank.weight_bytes);
   }
-  const double seconds =
-      static_cast<double>(plan.num_tokens()) * static_cast<double>(weight_bytes) / kSlowestBytesPerSecond;
-  return milliseconds(config_.options.step_timeout_ms) + milliseconds(static_cast<int64_t>(seconds * 1000));
+  const double seconds = static_cast<double>(plan.num_tokens()) *
+                         static_cast<double>(weight_bytes) / kSlowestBytesPerSecond;
+  return milliseconds(config_.options.step_timeout_ms) +
+         milliseconds(static_cast<int64_t>(seconds * 1000));
 }
 
 }  // namespace longhand::cluster

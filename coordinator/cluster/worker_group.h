@@ -1,4 +1,5 @@
-// WorkerGroup: forms the ranks into a group, sends them plans, notices when one is lost, and forms the group again.
+// WorkerGroup: forms the ranks into a group, sends them plans, notices when one is lost, and forms
+// the group again.
 //
 // Every formation has a new epoch. Weights stay where a worker lives: Configure finds them there.
 #pragma once
@@ -49,8 +50,8 @@ struct WorkerGroupConfig {
   std::vector<std::string> addresses;  // in rank order
   ServeOptions options;
   ModelConfig model;
-  int64_t max_pixels = 0;          // of a resized picture
-  std::string group_name;          // unique on the hosts
+  int64_t max_pixels = 0;  // of a resized picture
+  std::string group_name;  // unique on the hosts
 };
 
 // What the group tells besides the engine. Called on the membership thread.
@@ -67,7 +68,8 @@ class WorkerGroup final : public engine::StepExecutor {
 
   // Where ranks on several hosts find each other. Before Start.
   void SetRendezvousAddress(std::string address) { rendezvous_address_ = std::move(address); }
-  // Starts the membership thread, which owns formation and deadlines. `listener` must live until Stop().
+  // Starts the membership thread, which owns formation and deadlines. `listener` must live until
+  // Stop().
   void Start(engine::GroupListener& listener);
   // Ends the membership thread and the streams; the listener hears nothing more.
   void Stop();
@@ -127,11 +129,12 @@ class WorkerGroup final : public engine::StepExecutor {
   std::condition_variable changed_;
   GroupStatus status_;
   std::vector<Rank> ranks_;
-  std::vector<std::shared_ptr<grpc::ClientContext>> calls_;  // Configure and PutImage: cancelled when the epoch ends
+  std::vector<std::shared_ptr<grpc::ClientContext>>
+      calls_;                   // Configure and PutImage: cancelled when the epoch ends
   int32_t open_callbacks_ = 0;  // streams and image calls whose last callback is still to come
   std::unique_ptr<StepLedger> ledger_;
-  bool up_ = false;           // the engine has been told of the epoch
-  Status down_;               // why the epoch is over; OK while it is not
+  bool up_ = false;            // the engine has been told of the epoch
+  Status down_;                // why the epoch is over; OK while it is not
   int64_t warm_up_steps_ = 0;  // answered
 };
 

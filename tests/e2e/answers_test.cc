@@ -21,14 +21,16 @@ class AnswersTest : public ::testing::TestWithParam<Group> {};
 
 TEST_P(AnswersTest, EveryRecordedCaseHasTheReferencesTokens) {
   const parity::Recording& recording = parity::TestRecording();
-  LocalCluster cluster(TestCheckpointPath(),
-                       {"--dtype", "float32", "--tp", std::to_string(GetParam().tp_size), "--transport",
-                        GetParam().transport, "--threads", "1", "--max-num-batched-tokens", "64"});
+  LocalCluster cluster(
+      TestCheckpointPath(),
+      {"--dtype", "float32", "--tp", std::to_string(GetParam().tp_size), "--transport",
+       GetParam().transport, "--threads", "1", "--max-num-batched-tokens", "64"});
   int compared = 0;
   for (const std::string& name : recording.CaseNames()) {
     if (!SameTokensAsReference(name)) continue;
     const std::vector<int32_t> expected = recording.Ints("case/" + name + "/greedy_ids");
-    const Answer answer = cluster.Generate(RecordedRequest(recording, name, static_cast<int64_t>(expected.size())));
+    const Answer answer =
+        cluster.Generate(RecordedRequest(recording, name, static_cast<int64_t>(expected.size())));
     ASSERT_TRUE(answer.status.ok()) << name << ": " << answer.status.error_message();
     EXPECT_EQ(answer.token_ids, expected) << name;
     ++compared;
@@ -36,15 +38,19 @@ TEST_P(AnswersTest, EveryRecordedCaseHasTheReferencesTokens) {
   EXPECT_GE(compared, 12);
 }
 
-INSTANTIATE_TEST_SUITE_P(TensorParallel, AnswersTest,
-                         ::testing::Values(Group{1, "auto"}, Group{2, "shared_memory"}, Group{2, "gloo"},
+INSTANTIATE_TEST_SUITE_P(TensorParallel,
+                         AnswersTest,
+                         ::testing::Values(Group{1, "auto"},
+                                           Group{2, "shared_memory"},
+                                           Group{2, "gloo"},
                                            Group{4, "auto"}));
 
 TEST(Answers, TheSameRequestHasTheSameTokensAloneAndAmongOthers) {
   const parity::Recording& recording = parity::TestRecording();
-  LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1", "--max-num-batched-tokens", "32",
-                                              "--max-num-seqs", "8"});
-  const std::vector<std::string> names = {"photograph", "two_images", "text_long", "text_chinese",
+  LocalCluster cluster(
+      TestCheckpointPath(),
+      {"--tp", "2", "--threads", "1", "--max-num-batched-tokens", "32", "--max-num-seqs", "8"});
+  const std::vector<std::string> names = {"photograph", "two_images", "text_long",  "text_chinese",
                                           "one_image",  "text_turns", "wide_image", "image_turns"};
   std::vector<v1::GenerateRequest> requests;
   for (size_t i = 0; i < names.size(); ++i) {

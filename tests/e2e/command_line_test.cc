@@ -18,13 +18,14 @@ TEST(CommandLine, GenerateSpeaksOfAPhotographInJson) {
   LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1", "--dtype", "float32"});
   const parity::Recording& recording = parity::TestRecording();
   const CommandResult result = RunLonghand(
-      {"generate", "--endpoint", cluster.grpc_address(), "--json", "--prompt", "What is in this photograph?", "--image",
-       recording.ImagePath("photograph.jpg").string(), "--temperature", "0", "--repetition-penalty", "1", "--ignore-eos",
-       "--max-tokens", "64"});
+      {"generate", "--endpoint", cluster.grpc_address(), "--json", "--prompt",
+       "What is in this photograph?", "--image", recording.ImagePath("photograph.jpg").string(),
+       "--temperature", "0", "--repetition-penalty", "1", "--ignore-eos", "--max-tokens", "64"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const boost::json::object answer = boost::json::parse(result.out).as_object();
   std::vector<int32_t> token_ids;
-  for (const auto& id : answer.at("token_ids").as_array()) token_ids.push_back(static_cast<int32_t>(id.as_int64()));
+  for (const auto& id : answer.at("token_ids").as_array())
+    token_ids.push_back(static_cast<int32_t>(id.as_int64()));
   EXPECT_EQ(token_ids, recording.Ints("case/photograph/greedy_ids"));
   EXPECT_EQ(answer.at("finish_reason").as_string(), "length");
   EXPECT_EQ(answer.at("usage").as_object().at("completion_tokens").as_int64(), 64);
@@ -33,7 +34,8 @@ TEST(CommandLine, GenerateSpeaksOfAPhotographInJson) {
 }
 
 TEST(CommandLine, AnswersWithoutAServerSayWhatToDo) {
-  const CommandResult result = RunLonghand({"generate", "--endpoint", "unix:/nowhere/at/all", "--prompt", "Hi"});
+  const CommandResult result =
+      RunLonghand({"generate", "--endpoint", "unix:/nowhere/at/all", "--prompt", "Hi"});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("UNAVAILABLE"));
   EXPECT_THAT(result.err, HasSubstr("longhand serve --model DIR"));
@@ -48,7 +50,8 @@ TEST(CommandLine, UsageErrorsExitWithTwo) {
 }
 
 // config.json of the published checkpoints, as far as a plan needs it.
-std::string PublishedConfig(int hidden, int layers, int heads, int kv_heads, int ffn, int vision_ffn) {
+std::string PublishedConfig(
+    int hidden, int layers, int heads, int kv_heads, int ffn, int vision_ffn) {
   std::ostringstream out;
   out << R"({"model_type":"qwen2_5_vl","torch_dtype":"bfloat16","hidden_size":)" << hidden
       << R"(,"num_hidden_layers":)" << layers << R"(,"num_attention_heads":)" << heads
@@ -66,8 +69,8 @@ std::string PublishedConfig(int hidden, int layers, int heads, int kv_heads, int
 TEST(CommandLine, ADryRunNeedsOnlyTheConfigurationOfTheLargeModels) {
   const testing::TempDirectory directory;
   directory.Write("config.json", PublishedConfig(8192, 80, 64, 8, 29568, 3456));
-  const CommandResult large =
-      RunLonghand({"serve", "--dry-run", "--json", "--model", directory.path().string(), "--tp", "8"});
+  const CommandResult large = RunLonghand(
+      {"serve", "--dry-run", "--json", "--model", directory.path().string(), "--tp", "8"});
   ASSERT_EQ(large.exit_code, 0) << large.err;
   const boost::json::object plan = boost::json::parse(large.out).as_object();
   ASSERT_EQ(plan.at("ranks").as_array().size(), 8u);
@@ -79,10 +82,12 @@ TEST(CommandLine, ADryRunNeedsOnlyTheConfigurationOfTheLargeModels) {
   EXPECT_THAT(large.err, HasSubstr("rank"));
 
   directory.Write("config.json", PublishedConfig(3584, 28, 28, 4, 18944, 3420));
-  const CommandResult four = RunLonghand({"serve", "--dry-run", "--model", directory.path().string(), "--tp", "4"});
+  const CommandResult four =
+      RunLonghand({"serve", "--dry-run", "--model", directory.path().string(), "--tp", "4"});
   EXPECT_EQ(four.exit_code, 0) << four.err;
   EXPECT_THAT(four.out, HasSubstr("KV bytes/token"));
-  const CommandResult eight = RunLonghand({"serve", "--dry-run", "--model", directory.path().string(), "--tp", "8"});
+  const CommandResult eight =
+      RunLonghand({"serve", "--dry-run", "--model", directory.path().string(), "--tp", "8"});
   EXPECT_NE(eight.exit_code, 0);
   EXPECT_THAT(eight.err, HasSubstr("28"));
 }
@@ -91,13 +96,15 @@ TEST(CommandLine, ABrokenCheckpointIsNamedAndServeEnds) {
   const testing::TempDirectory directory;
   std::filesystem::copy(TestCheckpointPath(), directory.path());
   std::filesystem::resize_file(directory / "model-00002-of-00002.safetensors", 1000);
-  const CommandResult result = RunLonghand({"serve", "--model", directory.path().string(), "--grpc-address",
-                                            "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
+  const CommandResult result =
+      RunLonghand({"serve", "--model", directory.path().string(), "--grpc-address", "127.0.0.1:0",
+                   "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(result.exit_code, 0);
   EXPECT_THAT(result.err, HasSubstr("model-00002-of-00002.safetensors"));
   std::filesystem::remove(directory / "tokenizer.json");
-  const CommandResult no_tokenizer = RunLonghand({"serve", "--model", directory.path().string(), "--grpc-address",
-                                                  "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
+  const CommandResult no_tokenizer =
+      RunLonghand({"serve", "--model", directory.path().string(), "--grpc-address", "127.0.0.1:0",
+                   "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(no_tokenizer.exit_code, 0);
   EXPECT_THAT(no_tokenizer.err, HasSubstr("tokenizer.json"));
 }

@@ -1,7 +1,7 @@
 #include "tests/e2e/local_cluster.h"
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -36,8 +36,10 @@ pid_t Spawn(const std::vector<std::string>& argv, const std::string& out, const 
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
+                                   0600);
+  posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
+                                   0600);
   pid_t pid = -1;
   LONGHAND_CHECK(posix_spawn(&pid, raw[0], &files, nullptr, raw.data(), environ) == 0) << raw[0];
   posix_spawn_file_actions_destroy(&files);
@@ -58,8 +60,10 @@ void Pause() { poll(nullptr, 0, 20); }  // Between two looks at another process.
 std::string TestCheckpointPath() { return std::string(LONGHAND_TEST_DATA) + "/nano"; }
 
 LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std::string>& flags) {
-  std::vector<std::string> argv = {kLonghand, "serve", "--model", checkpoint, "--ready-file",
-                                   (directory_ / "ready.json").string(), "--grpc-address", "127.0.0.1:0",
+  std::vector<std::string> argv = {kLonghand,           "serve",
+                                   "--model",           checkpoint,
+                                   "--ready-file",      (directory_ / "ready.json").string(),
+                                   "--grpc-address",    "127.0.0.1:0",
                                    "--metrics-address", "127.0.0.1:0"};
   argv.insert(argv.end(), flags.begin(), flags.end());
   pid_ = Spawn(argv, (directory_ / "out").string(), (directory_ / "log").string());
@@ -67,7 +71,8 @@ LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std:
   while (!std::filesystem::exists(directory_ / "ready.json")) {
     int status = 0;
     LONGHAND_CHECK(waitpid(pid_, &status, WNOHANG) == 0 && SteadyClock::now() < deadline)
-        << "not ready:\n" << ReadFile(directory_ / "log");
+        << "not ready:\n"
+        << ReadFile(directory_ / "log");
     Pause();
   }
   ReadReadyFile();
@@ -80,7 +85,8 @@ LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std:
 }
 
 void LocalCluster::ReadReadyFile() {
-  const boost::json::object ready = boost::json::parse(ReadFile(directory_ / "ready.json")).as_object();
+  const boost::json::object ready =
+      boost::json::parse(ReadFile(directory_ / "ready.json")).as_object();
   grpc_address_ = std::string(ready.at("grpc").as_string());
   metrics_addresses_ = {std::string(ready.at("metrics").as_string())};
   for (const auto& address : ready.at("worker_metrics").as_array()) {
@@ -89,7 +95,8 @@ void LocalCluster::ReadReadyFile() {
   const boost::json::object& pids = ready.at("pids").as_object();
   coordinator_pid_ = static_cast<pid_t>(pids.at("coordinator").as_int64());
   worker_pids_.clear();
-  for (const auto& pid : pids.at("workers").as_array()) worker_pids_.push_back(static_cast<pid_t>(pid.as_int64()));
+  for (const auto& pid : pids.at("workers").as_array())
+    worker_pids_.push_back(static_cast<pid_t>(pid.as_int64()));
 }
 
 pid_t LocalCluster::FindWorker(size_t rank) {
@@ -99,7 +106,8 @@ pid_t LocalCluster::FindWorker(size_t rank) {
 
 LocalCluster::~LocalCluster() {
   if (pid_ > 0) StopWith(SIGTERM);
-  if (::testing::Test::HasFailure()) std::fprintf(stderr, "%s", ReadFile(directory_ / "log").c_str());
+  if (::testing::Test::HasFailure())
+    std::fprintf(stderr, "%s", ReadFile(directory_ / "log").c_str());
 }
 
 int LocalCluster::StopWith(int signal_number) {
@@ -116,7 +124,8 @@ Answer LocalCluster::Generate(const v1::GenerateRequest& request) {
   Answer answer;
   for (v1::GenerateEvent event; reader->Read(&event);) {
     answer.text += event.text();
-    answer.token_ids.insert(answer.token_ids.end(), event.token_ids().begin(), event.token_ids().end());
+    answer.token_ids.insert(answer.token_ids.end(), event.token_ids().begin(),
+                            event.token_ids().end());
     answer.events.push_back(event);
   }
   answer.status = reader->Finish();

@@ -19,7 +19,8 @@ bool IsIdle(const v1::GetStatusResponse& status) {
 TEST(Processes, AClientThatLeavesGivesItsBlocksBack) {
   LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
   grpc::ClientContext context;
-  const auto reader = cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
+  const auto reader =
+      cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
   v1::GenerateEvent event;
   ASSERT_TRUE(reader->Read(&event));
   EXPECT_EQ(cluster.GetStatus().running_requests(), 1);
@@ -45,7 +46,8 @@ TEST(Processes, CancelEndsTheStreamOfARequest) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   grpc::ClientContext again_context;
-  EXPECT_EQ(cluster.generation().Cancel(&again_context, cancel, &ignored).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(cluster.generation().Cancel(&again_context, cancel, &ignored).error_code(),
+            grpc::StatusCode::NOT_FOUND);
   EXPECT_TRUE(cluster.WaitForStatus(IsIdle));
 }
 
@@ -53,14 +55,16 @@ TEST(Processes, ADeadlineIsKept) {
   LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
-  const auto reader = cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
+  const auto reader =
+      cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
   for (v1::GenerateEvent event; reader->Read(&event);) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_TRUE(cluster.WaitForStatus(IsIdle));
 }
 
-// Every rank once: its running requests fail with UNAVAILABLE, and the group comes back and answers.
+// Every rank once: its running requests fail with UNAVAILABLE, and the group comes back and
+// answers.
 TEST(Processes, AKilledWorkerFailsWhatRunsAndTheGroupComesBack) {
   LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1"});
   const Answer before = cluster.Generate(TextRequest("Same text?", 16));
@@ -68,7 +72,8 @@ TEST(Processes, AKilledWorkerFailsWhatRunsAndTheGroupComesBack) {
   for (const size_t rank : {size_t{0}, size_t{1}}) {
     const int64_t epoch = cluster.GetStatus().epoch();
     grpc::ClientContext context;
-    const auto reader = cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
+    const auto reader =
+        cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
     v1::GenerateEvent event;
     ASSERT_TRUE(reader->Read(&event));
     const pid_t victim = cluster.FindWorker(rank);
@@ -77,7 +82,8 @@ TEST(Processes, AKilledWorkerFailsWhatRunsAndTheGroupComesBack) {
     }
     const grpc::Status status = reader->Finish();
     EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
-    EXPECT_TRUE(cluster.WaitForStatus([&](const v1::GetStatusResponse& s) { return s.epoch() > epoch && IsIdle(s); }));
+    EXPECT_TRUE(cluster.WaitForStatus(
+        [&](const v1::GetStatusResponse& s) { return s.epoch() > epoch && IsIdle(s); }));
     const Answer after = cluster.Generate(TextRequest("Same text?", 16));
     ASSERT_TRUE(after.status.ok()) << after.status.error_message();
     EXPECT_EQ(after.token_ids, before.token_ids);

@@ -15,8 +15,8 @@ using ::testing::HasSubstr;
 class RefusalsTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    cluster_ = new LocalCluster(TestCheckpointPath(),
-                                {"--threads", "1", "--max-model-len", "2048", "--max-request-bytes", "1MiB"});
+    cluster_ = new LocalCluster(TestCheckpointPath(), {"--threads", "1", "--max-model-len", "2048",
+                                                       "--max-request-bytes", "1MiB"});
   }
   static void TearDownTestSuite() {
     delete cluster_;
@@ -28,7 +28,9 @@ class RefusalsTest : public ::testing::Test {
     EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
     EXPECT_EQ(answer.token_ids.size(), 3u);
   }
-  static void ExpectRefused(const v1::GenerateRequest& request, grpc::StatusCode code, const std::string& message) {
+  static void ExpectRefused(const v1::GenerateRequest& request,
+                            grpc::StatusCode code,
+                            const std::string& message) {
     const Answer answer = cluster_->Generate(request);
     EXPECT_EQ(answer.status.error_code(), code) << answer.status.error_message();
     EXPECT_THAT(answer.status.error_message(), HasSubstr(message));
@@ -78,7 +80,8 @@ TEST_F(RefusalsTest, LengthsThatDoNotFitNameBothNumbers) {
 }
 
 TEST_F(RefusalsTest, PicturesThatAreNone) {
-  const std::string photograph = ReadBytes(parity::TestRecording().ImagePath("photograph.jpg").string());
+  const std::string photograph =
+      ReadBytes(parity::TestRecording().ImagePath("photograph.jpg").string());
   ExpectInvalid(PictureRequest("no picture at all"), "image 0");
   ExpectInvalid(PictureRequest(photograph.substr(0, photograph.size() / 2)), "image 0");
   ExpectInvalid(PictureRequest(""), "image 0");
@@ -97,7 +100,8 @@ TEST_F(RefusalsTest, TwoThousandPictures) {
 }
 
 TEST_F(RefusalsTest, AMessageOverTheMediaBudgetNamesTheLimit) {
-  ExpectRefused(PictureRequest(std::string(2 << 20, 'x')), grpc::StatusCode::RESOURCE_EXHAUSTED, "1048576");
+  ExpectRefused(PictureRequest(std::string(2 << 20, 'x')), grpc::StatusCode::RESOURCE_EXHAUSTED,
+                "1048576");
 }
 
 TEST_F(RefusalsTest, UnknownModelRoleAndMissingInput) {

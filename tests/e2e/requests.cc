@@ -27,7 +27,8 @@ std::string ReadBytes(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-v1::GenerateRequest RecordedRequest(const parity::Recording& recording, const std::string& case_name,
+v1::GenerateRequest RecordedRequest(const parity::Recording& recording,
+                                    const std::string& case_name,
                                     int64_t max_tokens) {
   v1::GenerateRequest request;
   for (const boost::json::value& value : recording.Case(case_name).at("messages").as_array()) {

@@ -9,7 +9,8 @@
 namespace longhand::e2e {
 
 // Greedy, without penalties, past the end-of-sequence ids: as the recording was made.
-v1::GenerateRequest RecordedRequest(const parity::Recording& recording, const std::string& case_name,
+v1::GenerateRequest RecordedRequest(const parity::Recording& recording,
+                                    const std::string& case_name,
                                     int64_t max_tokens);
 
 // A user's text, greedy.

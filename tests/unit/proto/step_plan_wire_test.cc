@@ -86,11 +86,16 @@ TEST(StepPlanWire, AShortContentHashIsRefusedWithItsLength) {
 }
 
 TEST(StepPlanWire, AResultKeepsItsErrorTokensAndTimes) {
-  StepResult result{.epoch = 2, .step = 8, .rank = 1, .status = Internal("out of blocks"),
-                    .execute_us = 1200, .communicate_us = 30};
-  result.sequences = {{.sequence_id = 4,
-                       .tokens = {{.token_id = 77, .logprob = -0.5f, .top = {{77, -0.5f}, {3, -1.0f}}}},
-                       .score_logprobs = {0, -2.5f}}};
+  StepResult result{.epoch = 2,
+                    .step = 8,
+                    .rank = 1,
+                    .status = Internal("out of blocks"),
+                    .execute_us = 1200,
+                    .communicate_us = 30};
+  result.sequences = {
+      {.sequence_id = 4,
+       .tokens = {{.token_id = 77, .logprob = -0.5f, .top = {{77, -0.5f}, {3, -1.0f}}}},
+       .score_logprobs = {0, -2.5f}}};
   worker::v1::ExecuteStepResponse wire;
   ToWire(result, &wire);
   const StepResult back = FromWire(wire);

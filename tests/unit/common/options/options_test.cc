@@ -58,7 +58,8 @@ TEST_F(OptionsTest, SizesTakeSuffixes) {
 }
 
 TEST_F(OptionsTest, TheEffectiveConfigurationReadsBackAsItself) {
-  ASSERT_EQ(ParseCommandLine(app_, {"--model", "/models/a: b", "--tp", "2", "--dtype=float32"}), std::nullopt);
+  ASSERT_EQ(ParseCommandLine(app_, {"--model", "/models/a: b", "--tp", "2", "--dtype=float32"}),
+            std::nullopt);
   CLI::App app{"test"};
   ServeOptions options;
   AddServeOptions(app, options);

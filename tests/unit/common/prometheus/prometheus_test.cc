@@ -23,7 +23,8 @@ std::string HttpGet(const std::string& address, const std::string& path) {
   EXPECT_EQ(write(fd, request.data(), request.size()), static_cast<ssize_t>(request.size()));
   std::string reply;
   char buffer[4096];
-  for (ssize_t count; (count = read(fd, buffer, sizeof(buffer))) > 0;) reply.append(buffer, static_cast<size_t>(count));
+  for (ssize_t count; (count = read(fd, buffer, sizeof(buffer))) > 0;)
+    reply.append(buffer, static_cast<size_t>(count));
   close(fd);
   return reply;
 }
