@@ -233,11 +233,10 @@ int Run(const Options& options) {
   const Result<ShardPlan> shards =
       PlanShards(*model, 1, WeightDType(model->torch_dtype, config.dtype), config.kv_dtype);
   if (!shards.ok()) return fail(shards.status());
-  // The embedding is a table look-up, unless the head is the same matrix.
+  // The embedding is a table look-up: a step reads the head, not the table, also when they are
+  // tied.
   const RankShard& rank = shards->ranks[0];
-  const int64_t embedding =
-      model->tie_word_embeddings ? 0 : model->vocab_size * model->hidden_size * 2;
-  const int64_t weight_bytes = rank.text_weight_bytes - embedding;
+  const int64_t weight_bytes = rank.text_weight_bytes - model->vocab_size * model->hidden_size * 2;
   const double flops_per_token =
       static_cast<double>(weight_bytes);  // bf16: 2 bytes and 2 operations a weight
   const Roof roof = Measure(options.threads);

@@ -1,0 +1,101 @@
+#include "coordinator/api/sampling_request.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace longhand::api {
+namespace {
+
+constexpr int64_t kVocab = 100;
+
+Result<SamplingRequest> Parse(const v1::Sampling& sampling,
+                              const GenerationDefaults& defaults = {},
+                              const v1::Return& wanted = {}) {
+  return ParseSampling(sampling, wanted, defaults, kVocab, [] { return uint64_t{77}; });
+}
+
+std::string Refusal(const std::function<void(v1::Sampling&)>& change) {
+  v1::Sampling sampling;
+  change(sampling);
+  return Parse(sampling).status().message();
+}
+
+TEST(SamplingRequest, UnsetFieldsTakeTheCheckpointsDefaults) {
+  const GenerationDefaults defaults{
+      .temperature = 0.6f, .top_p = 0.9f, .top_k = 5, .repetition_penalty = 1.05f};
+  const auto parsed = Parse({}, defaults);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->params.temperature, 0.6f);
+  EXPECT_EQ(parsed->params.top_p, 0.9f);
+  EXPECT_EQ(parsed->params.top_k, 5);
+  EXPECT_EQ(parsed->params.repetition_penalty, 1.05f);
+  EXPECT_EQ(parsed->params.seed, 77u);
+  EXPECT_EQ(parsed->params.num_logprobs, -1);
+  EXPECT_EQ(parsed->num_choices, 1u);
+  EXPECT_FALSE(parsed->max_tokens.has_value());
+}
+
+TEST(SamplingRequest, SetFieldsWinEvenWhenTheyAreZero) {
+  v1::Sampling sampling;
+  sampling.set_temperature(0);
+  sampling.set_top_k(0);
+  sampling.set_seed(0);
+  const auto parsed = Parse(sampling, {.temperature = 0.6f, .top_k = 5});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->params.temperature, 0.0f);
+  EXPECT_EQ(parsed->params.top_k, 0);
+  EXPECT_EQ(parsed->params.seed, 0u);
+}
+
+TEST(SamplingRequest, ACheckpointThatDoesNotSampleIsGreedy) {
+  const auto parsed = Parse({}, {.do_sample = false, .temperature = 0.6f});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->params.temperature, 0.0f);
+}
+
+TEST(SamplingRequest, EachFieldOutOfRangeIsNamed) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_temperature(kNan); }),
+            "temperature is nan; it must be a number of at least 0");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_temperature(kInfinity); }),
+            "temperature is inf; it must be a number of at least 0");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_top_p(1.5f); }),
+            "top_p is 1.5; it must be above 0 and at most 1");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_top_p(kNan); }),
+            "top_p is nan; it must be above 0 and at most 1");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_top_k(-1); }),
+            "top_k is -1; it must be at least 0 (0 is off)");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_min_p(-0.5f); }), "min_p is -0.5; it must be from 0 to 1");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_repetition_penalty(0); }),
+            "repetition_penalty is 0; it must be above 0 and at most 10");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_presence_penalty(3); }),
+            "presence_penalty is 3; it must be from -2 to 2");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_frequency_penalty(kNan); }),
+            "frequency_penalty is nan; it must be from -2 to 2");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_max_tokens(0); }),
+            "max_tokens is 0; it must be at least 1");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_min_tokens(-1); }),
+            "min_tokens is -1; it must be at least 0");
+  EXPECT_EQ(Refusal([&](auto& s) {
+              s.set_max_tokens(3);
+              s.set_min_tokens(4);
+            }),
+            "min_tokens is 4; it must be at most max_tokens, which is 3");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_n(0); }), "n is 0; it must be from 1 to 16");
+  EXPECT_EQ(Refusal([&](auto& s) { s.add_stop(""); }),
+            "a stop string has 0 bytes; it must have 1 to 256");
+  EXPECT_EQ(Refusal([&](auto& s) {
+              for (int i = 0; i < 17; ++i) s.add_stop("x");
+            }),
+            "stop has 17 strings; at most 16 are allowed");
+  EXPECT_EQ(Refusal([&](auto& s) { s.add_stop_token_ids(kVocab); }),
+            "stop_token_ids holds 100; ids must be from 0 to 99");
+  v1::Return wanted;
+  wanted.set_logprobs(21);
+  EXPECT_EQ(Parse({}, {}, wanted).status().message(), "logprobs is 21; it must be from 0 to 20");
+}
+
+}  // namespace
+}  // namespace longhand::api

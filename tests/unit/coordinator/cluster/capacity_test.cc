@@ -1,0 +1,80 @@
+#include "coordinator/cluster/capacity.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace longhand::cluster {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int64_t kGib = int64_t{1} << 30;
+
+// The published 7B.
+ModelConfig Model7B() {
+  ModelConfig model;
+  model.hidden_size = 3584;
+  model.intermediate_size = 18944;
+  model.num_layers = 28;
+  model.num_heads = 28;
+  model.num_kv_heads = 4;
+  model.head_dim = 128;
+  model.vocab_size = 152064;
+  model.max_position_embeddings = 128000;
+  model.rope.mrope_section = {16, 24, 24};
+  model.vision.hidden_size = 1280;
+  model.vision.out_hidden_size = 3584;
+  return model;
+}
+
+constexpr int64_t kKvBytesPerToken =
+    2 * 28 * 4 * 128 * 2;  // keys and values, layers, heads, dims, bf16
+constexpr int64_t kMaxPixels = 1048576;
+
+TEST(Capacity, TheDefaultCacheTakesAQuarterOfWhatTheWeightsLeave) {
+  const Result<Capacity> capacity = PlanCapacity({}, Model7B(), kMaxPixels, 24 * kGib);
+  ASSERT_TRUE(capacity.ok()) << capacity.status();
+  const int64_t left = 24 * kGib - capacity->shards.ranks[0].weight_bytes;
+  EXPECT_GT(left, 7 * kGib);
+  EXPECT_EQ(capacity->num_blocks, left / 4 / (16 * kKvBytesPerToken));
+  EXPECT_EQ(capacity->max_model_len, capacity->kv_tokens());  // Fewer than the checkpoint allows.
+  EXPECT_EQ(capacity->max_patches_per_image, 1337 * 4);
+}
+
+TEST(Capacity, WithMemoryToSpareTheCacheHoldsWhatSequencesCanUse) {
+  const Result<Capacity> capacity =
+      PlanCapacity({.max_num_seqs = 2}, Model7B(), kMaxPixels, 1024 * kGib);
+  ASSERT_TRUE(capacity.ok()) << capacity.status();
+  EXPECT_EQ(capacity->kv_tokens(), 2 * 128000);
+  EXPECT_EQ(capacity->max_model_len, 128000);
+}
+
+TEST(Capacity, ACacheOfGivenBytesIsCutIntoWholeBlocks) {
+  const ServeOptions options{.kv_cache_memory_bytes = kGib, .block_size = 32};
+  const Result<Capacity> capacity = PlanCapacity(options, Model7B(), kMaxPixels, 24 * kGib);
+  ASSERT_TRUE(capacity.ok()) << capacity.status();
+  EXPECT_EQ(capacity->num_blocks, kGib / (32 * kKvBytesPerToken));
+  EXPECT_LE(capacity->kv_cache_bytes(0), kGib);
+}
+
+TEST(Capacity, RefusalsNameTheNumbers) {
+  const Status weights = PlanCapacity({}, Model7B(), kMaxPixels, 8 * kGib).status();
+  EXPECT_EQ(weights.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(weights.message(), HasSubstr("8.00 GiB"));
+
+  const ServeOptions large{.kv_cache_memory_bytes = 12 * kGib};
+  EXPECT_THAT(PlanCapacity(large, Model7B(), kMaxPixels, 24 * kGib).status().message(),
+              HasSubstr("12.00 GiB"));
+
+  const ServeOptions long_context{.max_model_len = 100000, .kv_cache_memory_bytes = kGib};
+  const Status context = PlanCapacity(long_context, Model7B(), kMaxPixels, 24 * kGib).status();
+  EXPECT_EQ(context.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(context.message(),
+              HasSubstr("--max-model-len is 100000; the largest that works is 18720"));
+
+  EXPECT_EQ(PlanShape({.tensor_parallel_size = 8}, Model7B()).status().code(),
+            StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace longhand::cluster
