@@ -158,6 +158,8 @@ void EncoderCache::CheckInvariants(int64_t num_users) const {
     num_idle += entry.num_users == 0 && IsComplete(entry) ? 1 : 0;
     num_encoding += IsComplete(entry) || entry.given_up ? 0 : 1;
     LONGHAND_CHECK_LE(entry.num_planned_layers, num_layers_);
+    const bool is_begun = entry.num_planned_layers > 0 && !IsComplete(entry);
+    LONGHAND_CHECK_EQ(is_begun, in_hand_[entry.rank] == &entry);
     LONGHAND_CHECK_LE(entry.first_row + entry.num_tokens, num_rows_);
     for (int64_t row = entry.first_row; row < entry.first_row + entry.num_tokens; ++row) {
       LONGHAND_CHECK(!taken[row]) << "encoder cache row " << row << " belongs to two images";
@@ -168,10 +170,6 @@ void EncoderCache::CheckInvariants(int64_t num_users) const {
   LONGHAND_CHECK_EQ(used_rows + rows_.num_free(), num_rows_);
   LONGHAND_CHECK_EQ(num_idle, idle_.size());
   LONGHAND_CHECK_EQ(num_encoding, encoding_.size());
-  for (const Entry* entry : in_hand_) {
-    LONGHAND_CHECK(entry == nullptr || (entry->num_users > 0 && !IsComplete(*entry)))
-        << "a rank has an image in hand that it need not finish";
-  }
 }
 
 }  // namespace longhand::engine

@@ -102,6 +102,28 @@ TEST(ImageTest, ImagesGoRoundTheRanksEachWithABudgetOfItsOwn) {
   EXPECT_EQ(harness.plans_.front().images[0].rank, 0);
 }
 
+// 40 patches and a budget of 50 leave 10 in each step: the second, of 4, must not use them while
+// the first is half-made, because a rank's encoder holds one image between steps.
+TEST(ImageTest, ARankFinishesAnImageBeforeItBeginsTheNext) {
+  GroupShape shape = SmallShape();
+  shape.num_ranks = 1;
+  EngineHarness harness(Config(50), shape);
+  harness.FormGroup();
+  Request request = Endless("a", 20);
+  AddImage(request, 0, 10, 1);
+  AddImage(request, 10, 1, 2);
+  harness.Submit(request);
+  for (int32_t layer = 0; layer < 3; ++layer) {
+    ASSERT_EQ(harness.plans_.front().images.size(), 1u);
+    EXPECT_EQ(harness.plans_.front().images[0].layer_begin, layer);
+    harness.RunStep();
+  }
+  ASSERT_EQ(harness.plans_.front().images.size(), 2u);
+  EXPECT_EQ(harness.plans_.front().images[0].layer_end, 4);
+  EXPECT_EQ(harness.plans_.front().images[1].layer_begin, 0);
+  EXPECT_EQ(harness.plans_.front().images[1].layer_end, 2);
+}
+
 TEST(ImageTest, TheSamePictureIsSentAndEncodedOnce) {
   EngineHarness harness(Config());
   harness.FormGroup();
