@@ -39,7 +39,8 @@ struct RunnerConfig {
 };
 
 // What a runner of `config` takes, by part: for the table printed at start. `activation` is the
-// Ops' (ActivationDType).
+// Ops' (ActivationDType). Weights are the parts whose names end in "weights"; the KV cache is the
+// part "KV cache".
 model::MemoryBudget PlanMemory(const RunnerConfig& config,
                                const ShardPlan& plan,
                                int32_t rank,
