@@ -61,7 +61,8 @@ BATCH = [
     "image_turns",
     "photograph",
 ]
-DEEP = "one_image"  # The states between the layers are recorded for this one.
+# The states between the layers are recorded for this one: its picture has two windows, one of them ragged.
+DEEP = "image_middle"
 FAR = "image_middle"  # Its second half is moved away, to see long distances with few tokens.
 
 
