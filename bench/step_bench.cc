@@ -178,8 +178,8 @@ struct Roof {
 Roof Measure(int threads) {
   Roof roof;
   for (const conformance::Record& record : conformance::MeasureRoof(threads)) {
-    if (record.bytes > 0) roof.bytes_per_second = record.bytes / record.best_ns * 1e9;
-    if (record.flops > 0) roof.flops_per_second = record.flops / record.best_ns * 1e9;
+    if (record.bytes > 0) roof.bytes_per_second = record.bytes / record.ns * 1e9;
+    if (record.flops > 0) roof.flops_per_second = record.flops / record.ns * 1e9;
   }
   return roof;
 }
