@@ -81,7 +81,8 @@ TEST(StopMatcher, NothingIsHeldBackWithoutStopStrings) {
   EXPECT_EQ(out, "text");
 }
 
-// Two letters, so that stop strings overlap themselves and each other all the time.
+// Two letters and texts made of pieces of the stop strings, which so overlap themselves and each
+// other all the time.
 TEST(StopMatcher, TheMatchDoesNotDependOnHowTheTextIsCut) {
   std::mt19937 random(7);
   const auto word = [&](size_t most) {
@@ -89,12 +90,16 @@ TEST(StopMatcher, TheMatchDoesNotDependOnHowTheTextIsCut) {
     for (char& c : text) c = random() % 2 == 0 ? 'a' : 'b';
     return text;
   };
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 20000; ++round) {
     std::vector<std::string> stops(random() % 4);
-    for (std::string& stop : stops) stop = word(8);
+    for (std::string& stop : stops) stop = word(10);
     std::vector<std::string> pieces(1 + random() % 6);
     std::string text;
-    for (std::string& piece : pieces) text += piece = word(6);
+    for (std::string& piece : pieces) {
+      piece = stops.empty() || random() % 3 == 0 ? word(4) : stops[random() % stops.size()];
+      piece.resize(1 + random() % piece.size());
+      text += piece;
+    }
     ASSERT_EQ(Feed(stops, pieces), Expected(stops, text)) << "seed 7, round " << round;
   }
 }

@@ -48,7 +48,15 @@ TEST_F(TextStateTest, SpecialTokensHaveNoTextAndMatchNoStopString) {
   }
 }
 
-TEST_F(TextStateTest, FinishReleasesAHeldPrefixAndHalfACharacter) {
+TEST_F(TextStateTest, FinishReleasesAHeldPrefix) {
+  const auto state = Create({"yes!"});
+  std::string text;
+  for (const int32_t id : Ids("oh yes")) text += state->Append(id).text;
+  EXPECT_EQ(text, "oh ");
+  EXPECT_EQ(state->Finish(), "yes");
+}
+
+TEST_F(TextStateTest, FinishReleasesHalfACharacterBehindAHeldPrefix) {
   const auto state = Create({"yes!"});
   std::string text;
   for (const int32_t id : Ids("oh yes")) text += state->Append(id).text;
