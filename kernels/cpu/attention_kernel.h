@@ -15,10 +15,6 @@
 
 namespace longhand::kernels::cpu {
 
-LONGHAND_INLINE int Clamp(int64_t value, int64_t most) {
-  return static_cast<int>(value < 0 ? 0 : value < most ? value : most);
-}
-
 // [blocks of rows][head_dim][rows of the block]
 template <typename S>
 void PackQueries(const AttentionTask& task, float* packed) {
@@ -113,14 +109,11 @@ LONGHAND_INLINE void Score(const float* packed, int64_t head_dim, const Tile& ti
   constexpr int V = S::kVectors;
   for (int64_t j = 0; j < kTileKeys; j += 16 * V) {
     typename S::F sum[R][V];
-    for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < V; ++v) sum[r][v] = S::Zero();
-    }
-    MultiplyTile<S, R, V, /*kRowStep=*/1, /*kDepthStep=*/R>(packed, tile.keys + j, kTileKeys,
-                                                            head_dim, sum);
-    for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < V; ++v) S::Store(scores + r * kTileKeys + j + 16 * v, sum[r][v]);
-    }
+    ZeroTile<S, R, V>(sum);
+    MultiplyTile<S, FloatRow, R, V, /*kRowStep=*/1, /*kDepthStep=*/R, /*kPrefetch=*/false>(
+        packed, reinterpret_cast<const char*>(tile.keys + j), kTileKeys * sizeof(float), head_dim,
+        {}, sum);
+    StoreTile<S, R, V>(scores + j, kTileKeys, kTileKeys - j, sum);
   }
 }
 
@@ -157,22 +150,16 @@ LONGHAND_INLINE void AddValues(const float* weights,
                                const float* decay,
                                float* values) {
   typename S::F sum[R][V];
+  LoadTile<S, R, V>(values + d, head_dim, head_dim - d, sum);
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) {
-      const float* p = values + r * head_dim + d + 16 * v;
-      const int n = Clamp(head_dim - d - 16 * v, 16);
-      sum[r][v] = S::Mul(n == 16 ? S::Load(p) : S::Load(p, n), S::Set(decay[r]));
-    }
+#pragma GCC unroll 16
+    for (int v = 0; v < V; ++v) sum[r][v] = S::Mul(sum[r][v], S::Set(decay[r]));
   }
-  MultiplyTile<S, R, V, /*kRowStep=*/kTileKeys, /*kDepthStep=*/1>(weights, tile.values + d,
-                                                                  tile.stride, tile.num_keys, sum);
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) {
-      float* p = values + r * head_dim + d + 16 * v;
-      const int n = Clamp(head_dim - d - 16 * v, 16);
-      n == 16 ? S::Store(p, sum[r][v]) : S::Store(p, sum[r][v], n);
-    }
-  }
+  MultiplyTile<S, FloatRow, R, V, /*kRowStep=*/kTileKeys, /*kDepthStep=*/1, /*kPrefetch=*/false>(
+      weights, reinterpret_cast<const char*>(tile.values + d), tile.stride * 4, tile.num_keys, {},
+      sum);
+  StoreTile<S, R, V>(values + d, head_dim, head_dim - d, sum);
 }
 
 // One tile of keys for rows [row, row + R) of the task.

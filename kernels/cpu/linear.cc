@@ -57,50 +57,41 @@ int64_t NumPanels(int64_t out_features) {
   return (out_features + kPanelColumns - 1) / kPanelColumns;
 }
 
-// Few rows: weights stream by once. The caller packs x, so that it is ready when the threads start.
-Status StreamWeights(CpuContext& cpu, const LinearArgs& args, LinearTask task) {
-  if (task.num_rows > 1) {
-    const int64_t floats = task.num_rows * task.in_features;
-    LONGHAND_RETURN_IF_ERROR(cpu.shared_scratch.Grow(static_cast<size_t>(floats) * sizeof(float)));
-    task.x = cpu.shared_scratch.floats();
-    cpu.linear.pack_rows(args.x.as<float>(), task.in_features, static_cast<int>(task.num_rows),
-                         task.in_features, cpu.shared_scratch.floats());
-  }
+// Few rows: weights stream by once.
+void StreamWeights(CpuContext& cpu, const LinearTask& task, const float* packed, int64_t bytes) {
   // Long stretches of memory, but enough of them that a thread that was interrupted does not keep
   // the others waiting.
   constexpr int64_t kBytesPerTask = int64_t{1} << 19;
+  // Less is read before another thread has woken.
+  constexpr int64_t kBytesAlone = int64_t{1} << 15;
   const int64_t num_panels = NumPanels(task.out_features);
-  const int64_t bytes = static_cast<int64_t>(args.weight->size_bytes());
   const int64_t threads = cpu.pool.num_threads();
-  int64_t tasks = std::max(bytes / kBytesPerTask, threads);
-  tasks = std::min({tasks, num_panels, threads * 8});
-  if (bytes < (int64_t{1} << 15)) tasks = 1;
+  int64_t tasks = std::min(std::max(bytes / kBytesPerTask, threads), threads * 8);
+  tasks = bytes < kBytesAlone ? 1 : std::min(tasks, num_panels);
   cpu.pool.Run(tasks, [&](int64_t i, int) {
-    cpu.linear.stream(task, num_panels * i / tasks, num_panels * (i + 1) / tasks);
+    cpu.linear.stream(task, packed, num_panels * i / tasks, num_panels * (i + 1) / tasks);
   });
-  return OkStatus();
 }
 
-// Many rows: parts of the rows times parts of the columns.
-Status MultiplyBlocks(CpuContext& cpu, const LinearTask& whole) {
-  LONGHAND_RETURN_IF_ERROR(cpu.GrowThreadScratch(kLinearScratchFloats));
-  const int64_t num_panels = NumPanels(whole.out_features);
-  const int64_t row_parts = (whole.num_rows + kMaxTaskRows - 1) / kMaxTaskRows;
-  // Each column part packs x again, so there are few.
-  const int64_t column_parts = std::min<int64_t>(num_panels, cpu.pool.num_threads() * int64_t{2});
-  cpu.pool.Run(row_parts * column_parts, [&](int64_t i, int thread) {
-    const int64_t row_part = i / column_parts, column_part = i % column_parts;
-    const int64_t begin = whole.num_rows * row_part / row_parts;
-    const int64_t end = whole.num_rows * (row_part + 1) / row_parts;
-    LinearTask task = whole;
-    task.x += begin * whole.in_features;
-    task.out += begin * whole.out_features;
-    task.num_rows = end - begin;
-    cpu.linear.multiply(task, num_panels * column_part / column_parts,
-                        num_panels * (column_part + 1) / column_parts,
+// Many rows: a few panels at a time.
+void MultiplyPanels(CpuContext& cpu, const LinearTask& task, const float* packed) {
+  const int64_t num_panels = NumPanels(task.out_features);
+  const int64_t most = num_panels / (2 * cpu.pool.num_threads());
+  const int64_t panels = std::clamp<int64_t>(most, 1, kTaskPanels);
+  const int64_t tasks = (num_panels + panels - 1) / panels;
+  cpu.pool.Run(tasks, [&](int64_t i, int thread) {
+    cpu.linear.multiply(task, packed, num_panels * i / tasks, num_panels * (i + 1) / tasks,
                         cpu.thread_scratch[thread].floats());
   });
-  return OkStatus();
+}
+
+const float* PackX(CpuContext& cpu, const LinearTask& task) {
+  if (task.num_rows == 1) return task.x;
+  float* packed = cpu.shared_scratch.floats();
+  const int64_t blocks = (task.num_rows + cpu.linear.block_rows - 1) / cpu.linear.block_rows;
+  ForRows(cpu, blocks, task.num_rows * task.in_features,
+          [&](int64_t begin, int64_t end, int) { cpu.linear.pack(task, begin, end, packed); });
+  return packed;
 }
 
 }  // namespace
@@ -131,13 +122,26 @@ Status Linear(CpuContext& cpu, const LinearArgs& args) {
   task.bf16 = weight->bf16();
   task.in_features = weight->in_features();
   task.out_features = weight->out_features();
-  task.x = args.x.as<float>();
-  task.num_rows = args.x.dim(0);
   task.bias = args.bias.empty() ? nullptr : args.bias.as<float>();
-  task.out = args.out.as<float>();
-  if (task.num_rows == 0) return OkStatus();
-  if (task.num_rows <= cpu.linear.stream_rows) return StreamWeights(cpu, args, task);
-  return MultiplyBlocks(cpu, task);
+  const int64_t num_rows = args.x.dim(0);
+  const int64_t parts = (num_rows + kMaxTaskRows - 1) / kMaxTaskRows;
+  const int64_t packed_floats = std::min(num_rows, kMaxTaskRows) * task.in_features;
+  LONGHAND_RETURN_IF_ERROR(
+      cpu.shared_scratch.Grow(static_cast<size_t>(packed_floats) * sizeof(float)));
+  LONGHAND_RETURN_IF_ERROR(cpu.GrowThreadScratch(kLinearScratchFloats));
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t begin = num_rows * part / parts;
+    task.num_rows = num_rows * (part + 1) / parts - begin;
+    task.x = args.x.as<float>() + begin * task.in_features;
+    task.out = args.out.as<float>() + begin * task.out_features;
+    const float* packed = PackX(cpu, task);
+    if (task.num_rows <= kMaxStreamRows) {
+      StreamWeights(cpu, task, packed, static_cast<int64_t>(weight->size_bytes()));
+    } else {
+      MultiplyPanels(cpu, task, packed);
+    }
+  }
+  return OkStatus();
 }
 
 }  // namespace longhand::kernels::cpu

@@ -5,8 +5,8 @@
 //   weight  panels of 32 columns, [in_features][32] each; the last one padded with zeros.
 //           f32: in order. bf16: word i of 16 holds column i below and column 16 + i above, so that
 //           widening is one shift or one mask.
-//   x       blocks of up to S::kRows rows, [in_features][rows of the block] each
-//   out     [rows, out_features] f32
+//   packed  x in parts of kBlockDepth k's, each in blocks of up to S::kRows rows, [depth of the
+//   part][rows of the block] out     [rows, out_features] f32
 #pragma once
 
 #include <cstdint>
@@ -17,63 +17,79 @@
 
 namespace longhand::kernels::cpu {
 
-struct Bf16Weight {
+// Rows of a panel: bf16 ones load half v of the columns, widened; kHalf is added to v.
+template <int kHalf>
+struct Bf16Row {
   static constexpr int kBytes = 2;
-  // Columns 16 * half .. 16 * half + 15 of a row of a panel.
   template <typename S>
-  static LONGHAND_INLINE typename S::F Load(const char* row, int half) {
-    return half == 0 ? S::LowHalves(row) : S::HighHalves(row);
+  static LONGHAND_INLINE typename S::F Load(const char* row, int v) {
+    return (v + kHalf) % 2 == 0 ? S::LowHalves(row) : S::HighHalves(row);
   }
 };
 
-struct F32Weight {
+template <int kHalf>
+struct F32Row {
   static constexpr int kBytes = 4;
   template <typename S>
-  static LONGHAND_INLINE typename S::F Load(const char* row, int half) {
-    return S::Load(reinterpret_cast<const float*>(row) + 16 * half);
+  static LONGHAND_INLINE typename S::F Load(const char* row, int v) {
+    return FloatRow::Load<S>(row, (v + kHalf) % 2);
   }
 };
 
-// Adds the bias where it is given, and stores 16 columns from `column` on, as far as they exist.
-template <typename S>
-LONGHAND_INLINE void StoreColumns(const LinearTask& task,
-                                  typename S::F sum,
-                                  int64_t row,
-                                  int64_t column) {
-  const int64_t left = task.out_features - column;
-  float* out = task.out + row * task.out_features + column;
-  if (left >= 16) {
-    if (task.bias != nullptr) sum = S::Add(sum, S::Load(task.bias + column));
-    S::Store(out, sum);
-  } else if (left > 0) {
-    const int n = static_cast<int>(left);
-    if (task.bias != nullptr) sum = S::Add(sum, S::Load(task.bias + column, n));
-    S::Store(out, sum, n);
-  }
-}
-
-// Few rows: streams V * 16 columns of weights once, widening in registers. `x` is one block of R
-// rows.
-template <typename S, typename W, int R, int V>
-void StreamColumns(const LinearTask& task, int64_t column) {
-  const int64_t panel_bytes = task.in_features * kPanelColumns * W::kBytes;
-  const char* weight = task.weight + column / kPanelColumns * panel_bytes;
-  const int first_half = static_cast<int>(column % kPanelColumns / 16);
-  typename S::F sum[R][V];
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) sum[r][v] = S::Zero();
-  }
-  const float* x = task.x;
-  for (int64_t k = 0; k < task.in_features; ++k) {
-    for (int v = 0; v < V; ++v) {
-      const char* row = weight + (first_half + v) / 2 * panel_bytes + k * kPanelColumns * W::kBytes;
-      const typename S::F w = W::template Load<S>(row, (first_half + v) % 2);
-      for (int r = 0; r < R; ++r) sum[r][v] = S::Fma(S::Set(x[k * R + r]), w, sum[r][v]);
+// Adds the bias where it is given, and stores R rows and V * 16 columns, as far as these exist.
+template <typename S, int R, int V>
+LONGHAND_INLINE void FinishTile(const LinearTask& task,
+                                const float* bias,
+                                int64_t row,
+                                int64_t column,
+                                typename S::F (&sum)[R][V]) {
+  const int64_t columns = task.out_features - column;
+  if (columns <= 0) return;
+  if (bias != nullptr) {
+    typename S::F add[1][V];
+    LoadTile<S, 1, V>(bias + column, 0, columns, add);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < V; ++v) sum[r][v] = S::Add(sum[r][v], add[0][v]);
     }
   }
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) StoreColumns<S>(task, sum[r][v], r, column + 16 * v);
+  StoreTile<S, R, V>(task.out + row * task.out_features + column, task.out_features, columns, sum);
+}
+
+// How far ahead of its use a weight is fetched: what the hardware fetches by itself ends with the
+// page, and the time of a memory access is some 40 lines of a stream.
+constexpr int64_t kPrefetchBytes = 4096;
+
+// Few rows: streams V * 16 columns of weights once, widening in registers. `x` is one block of R
+// rows. kHalf is the half of the panel where the columns begin; 0 unless V is 1.
+template <typename S, template <int> typename Row, int R, int V, int kHalf>
+void StreamColumns(const LinearTask& task, const float* x, int64_t column) {
+  constexpr int64_t kRowBytes = kPanelColumns * Row<0>::kBytes;
+  const int64_t panel_bytes = task.in_features * kRowBytes;
+  const char* weight = task.weight + column / kPanelColumns * panel_bytes;
+  typename S::F sum[R][V];
+  ZeroTile<S, R, V>(sum);
+  for (int64_t k = 0; k < task.in_features; ++k, x += R, weight += kRowBytes) {
+    typename S::F w[V];
+#pragma GCC unroll 16
+    for (int v = 0; v < V; ++v) {
+      const char* row = weight + v / 2 * panel_bytes;
+      if (v % 2 == 0 && kHalf == 0) {
+        for (int64_t line = 0; line < kRowBytes; line += 64) {
+          S::Prefetch(row + kPrefetchBytes + line);
+        }
+      }
+      w[v] = Row<kHalf>::template Load<S>(row, v);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const typename S::F all = S::Set(x[r]);
+#pragma GCC unroll 16
+      for (int v = 0; v < V; ++v) sum[r][v] = S::Fma(all, w[v], sum[r][v]);
+    }
   }
+  FinishTile<S, R, V>(task, task.bias, 0, column, sum);
 }
 
 // How many vectors of columns a stream of R rows takes at once: as many accumulators as hide the
@@ -81,69 +97,87 @@ void StreamColumns(const LinearTask& task, int64_t column) {
 template <typename S>
 constexpr int StreamVectors(int rows) {
   if (S::kVectors == 1) return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
-  return rows == 1 ? 8 : rows <= 4 ? 4 : 2;
+  return rows == 1 ? 8 : 4;
 }
 
-template <typename S, typename W, int R>
-void StreamRows(const LinearTask& task, int64_t panel_begin, int64_t panel_end) {
+template <typename S, template <int> typename Row, int R>
+void StreamRows(const LinearTask& task,
+                const float* packed,
+                int64_t panel_begin,
+                int64_t panel_end) {
   if (task.num_rows != R) {
-    if constexpr (R > 1) StreamRows<S, W, R - 1>(task, panel_begin, panel_end);
+    if constexpr (R > 1) StreamRows<S, Row, R - 1>(task, packed, panel_begin, panel_end);
     return;
   }
   constexpr int kVectors = StreamVectors<S>(R);
   const int64_t end = panel_end * kPanelColumns;
   int64_t column = panel_begin * kPanelColumns;
-  for (; column + 16 * kVectors <= end; column += 16 * kVectors) {
-    StreamColumns<S, W, R, kVectors>(task, column);
+  if constexpr (kVectors == 1) {
+    for (; column < end; column += kPanelColumns) {
+      StreamColumns<S, Row, R, 1, 0>(task, packed, column);
+      StreamColumns<S, Row, R, 1, 1>(task, packed, column + 16);
+    }
+  } else {
+    for (; column + 16 * kVectors <= end; column += 16 * kVectors) {
+      StreamColumns<S, Row, R, kVectors, 0>(task, packed, column);
+    }
+    for (; column < end; column += kPanelColumns)
+      StreamColumns<S, Row, R, 2, 0>(task, packed, column);
   }
-  // What is left is whole panels.
-  constexpr int kRest = kVectors < 2 ? kVectors : 2;
-  for (; column < end; column += 16 * kRest) StreamColumns<S, W, R, kRest>(task, column);
 }
 
 template <typename S>
-void Stream(const LinearTask& task, int64_t panel_begin, int64_t panel_end) {
-  if (task.bf16) return StreamRows<S, Bf16Weight, S::kRows>(task, panel_begin, panel_end);
-  StreamRows<S, F32Weight, S::kRows>(task, panel_begin, panel_end);
+void Stream(const LinearTask& task, const float* packed, int64_t panel_begin, int64_t panel_end) {
+  if (task.bf16)
+    return StreamRows<S, Bf16Row, kMaxStreamRows>(task, packed, panel_begin, panel_end);
+  StreamRows<S, F32Row, kMaxStreamRows>(task, packed, panel_begin, panel_end);
 }
 
-// Many rows: a part of the k's, with accumulators kept in `out` between the parts.
+// Many rows: one block of x by one part of one panel; the sums wait between the parts.
 struct Block {
-  int64_t row;       // of out
-  int64_t column;    // of out
-  int64_t depth;     // k's of this block
-  bool first, last;  // of the blocks along k
+  const float* x;
+  const char* panel;    // rows of kPanelColumns, as B loads them
+  int64_t panel_bytes;  // from row to row
+  int64_t depth;        // k's of this part
+  Ahead ahead;
+  float* partial;       // [rows][32] sums between the parts
+  bool first, last;     // of the parts
+  int64_t row, column;  // of out
 };
 
-template <typename S, int R>
-void MultiplyBlock(const LinearTask& task, const Block& block, const float* x, const float* panel) {
-  constexpr int kVectors = S::kVectors;
-  typename S::F sum[R][kVectors];
-  const int64_t columns = task.out_features - block.column;
-  for (int v = 0; v < kVectors; ++v) {
-    const int64_t left = columns - 16 * v;
-    const int n = static_cast<int>(left < 0 ? 0 : left < 16 ? left : 16);
-    for (int r = 0; r < R; ++r) {
-      const float* out = task.out + (block.row + r) * task.out_features + block.column + 16 * v;
-      sum[r][v] = block.first || n == 0 ? S::Zero() : n == 16 ? S::Load(out) : S::Load(out, n);
-    }
+template <typename S, typename B, int R>
+void MultiplyBlock(const LinearTask& task, const Block& block) {
+  constexpr int V = S::kVectors;
+  typename S::F sum[R][V];
+  if (block.first) {
+    ZeroTile<S, R, V>(sum);
+  } else {
+    LoadTile<S, R, V>(block.partial, kPanelColumns, kPanelColumns, sum);
   }
-  MultiplyTile<S, R, kVectors, /*kRowStep=*/1, /*kDepthStep=*/R>(x, panel, kPanelColumns,
-                                                                 block.depth, sum);
-  LinearTask sink = task;
-  if (!block.last) sink.bias = nullptr;
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < kVectors; ++v) {
-      StoreColumns<S>(sink, sum[r][v], block.row + r, block.column + 16 * v);
-    }
+  MultiplyTile<S, B, R, V, /*kRowStep=*/1, /*kDepthStep=*/R, /*kPrefetch=*/true>(
+      block.x, block.panel, block.panel_bytes, block.depth, block.ahead, sum);
+  if (block.last) {
+    FinishTile<S, R, V>(task, task.bias, block.row, block.column, sum);
+  } else {
+    StoreTile<S, R, V>(block.partial, kPanelColumns, kPanelColumns, sum);
   }
 }
 
-template <typename S, int R>
-void MultiplyRows(
-    int rows, const LinearTask& task, const Block& block, const float* x, const float* panel) {
-  if (rows == R) return MultiplyBlock<S, R>(task, block, x, panel);
-  if constexpr (R > 1) MultiplyRows<S, R - 1>(rows, task, block, x, panel);
+template <typename S, typename B, int R>
+void MultiplyRows(int rows, const LinearTask& task, const Block& block) {
+  if (rows == R) return MultiplyBlock<S, B, R>(task, block);
+  if constexpr (R > 1) MultiplyRows<S, B, R - 1>(rows, task, block);
+}
+
+// All columns of the panel; registers take one half at a time where they are few.
+template <typename S, template <int> typename Row>
+void MultiplyPanel(int rows, const LinearTask& task, Block block) {
+  MultiplyRows<S, Row<0>, S::kRows>(rows, task, block);
+  if constexpr (S::kVectors == 1) {
+    block.partial += 16;
+    block.column += 16;
+    MultiplyRows<S, Row<1>, S::kRows>(rows, task, block);
+  }
 }
 
 // Rows of x as [depth][rows]: 16 k's of up to 16 rows at a time.
@@ -161,50 +195,96 @@ void PackRows(const float* x, int64_t stride, int rows, int64_t depth, float* pa
   }
 }
 
-template <typename S, typename W>
-void WidenPanel(const LinearTask& task, int64_t panel, int64_t k, int64_t depth, float* wide) {
-  const char* row = task.weight + (panel * task.in_features + k) * kPanelColumns * W::kBytes;
-  for (int64_t i = 0; i < depth; ++i, row += kPanelColumns * W::kBytes) {
-    S::Store(wide + i * kPanelColumns, W::template Load<S>(row, 0));
-    S::Store(wide + i * kPanelColumns + 16, W::template Load<S>(row, 1));
+template <typename S>
+void PackBlocks(const LinearTask& task, int64_t block_begin, int64_t block_end, float* packed) {
+  const RowBlocks blocks(task.num_rows, S::kRows);
+  for (int64_t b = block_begin; b < block_end; ++b) {
+    const int64_t row = blocks.Begin(b);
+    for (int64_t k = 0; k < task.in_features; k += kBlockDepth) {
+      const int64_t left = task.in_features - k;
+      const int64_t depth = left < kBlockDepth ? left : kBlockDepth;
+      PackRows<S>(task.x + row * task.in_features + k, task.in_features, blocks.Rows(b), depth,
+                  packed + k * task.num_rows + row * depth);
+    }
   }
 }
 
-// The rows of the task, blocked along k so that the packed x stays in L2 and the widened panel in
-// L1.
-template <typename S>
-void Multiply(const LinearTask& task, int64_t panel_begin, int64_t panel_end, float* scratch) {
+// One part of one panel.
+struct PanelPart {
+  int64_t panel = 0;
+  int64_t k = 0;
+  int64_t depth = 0;
+
+  LONGHAND_INLINE const char* Weight(const LinearTask& task, int64_t row_bytes) const {
+    return task.weight + (panel * task.in_features + k) * row_bytes;
+  }
+};
+
+// The parts of the task's panels, all panels of one part before the next part.
+LONGHAND_INLINE PanelPart FirstPart(const LinearTask& task, int64_t panel_begin) {
+  return {panel_begin, 0, Clamp(task.in_features, kBlockDepth)};
+}
+LONGHAND_INLINE PanelPart NextPart(const LinearTask& task,
+                                   const PanelPart& part,
+                                   int64_t panel_begin,
+                                   int64_t panel_end) {
+  if (part.panel + 1 < panel_end) return {part.panel + 1, part.k, part.depth};
+  const int64_t k = part.k + part.depth;
+  return {panel_begin, k, Clamp(task.in_features - k, kBlockDepth)};
+}
+
+// One part of a panel for all rows. Meanwhile the next part's weights arrive, a share during each
+// block.
+template <typename S, template <int> typename Row>
+void MultiplyPart(const LinearTask& task,
+                  const float* packed,
+                  const PanelPart& part,
+                  const PanelPart& next,
+                  float* partials) {
   const RowBlocks blocks(task.num_rows, S::kRows);
-  float* wide = scratch;
-  float* packed = scratch + kBlockDepth * kPanelColumns;
-  for (int64_t k = 0; k < task.in_features; k += kBlockDepth) {
-    const int64_t left = task.in_features - k;
-    const int64_t depth = left < kBlockDepth ? left : kBlockDepth;
-    for (int64_t b = 0; b < blocks.count; ++b) {
-      PackRows<S>(task.x + blocks.Begin(b) * task.in_features + k, task.in_features, blocks.Rows(b),
-                  depth, packed + blocks.Begin(b) * depth);
+  constexpr int64_t kRowBytes = kPanelColumns * Row<0>::kBytes;
+  Block block;
+  block.panel = part.Weight(task, kRowBytes);
+  block.panel_bytes = kRowBytes;
+  block.depth = part.depth;
+  block.first = part.k == 0;
+  block.last = part.k + part.depth == task.in_features;
+  block.column = part.panel * kPanelColumns;
+  block.ahead.step = kRowBytes / blocks.count;
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    block.row = blocks.Begin(b);
+    block.x = packed + part.k * task.num_rows + block.row * part.depth;
+    block.partial = partials + block.row * kPanelColumns;
+    block.ahead.p = next.Weight(task, kRowBytes) + block.ahead.step * part.depth * b;
+    MultiplyPanel<S, Row>(blocks.Rows(b), task, block);
+  }
+}
+
+// A few panels, with the k's in parts: the part of x and the sums stay in L2, the part of the panel
+// in L1. Widening a weight again for each block of rows costs less than a widened copy. Sums wait
+// in scratch, where rows are next to each other; rows of `out` may be pages apart.
+template <typename S>
+void Multiply(const LinearTask& task,
+              const float* packed,
+              int64_t panel_begin,
+              int64_t panel_end,
+              float* partials) {
+  PanelPart part = FirstPart(task, panel_begin);
+  while (part.depth > 0) {
+    const PanelPart next = NextPart(task, part, panel_begin, panel_end);
+    float* sums = partials + (part.panel - panel_begin) * kPanelColumns * task.num_rows;
+    if (task.bf16) {
+      MultiplyPart<S, Bf16Row>(task, packed, part, next, sums);
+    } else {
+      MultiplyPart<S, F32Row>(task, packed, part, next, sums);
     }
-    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      if (task.bf16) {
-        WidenPanel<S, Bf16Weight>(task, panel, k, depth, wide);
-      } else {
-        WidenPanel<S, F32Weight>(task, panel, k, depth, wide);
-      }
-      for (int64_t b = 0; b < blocks.count; ++b) {
-        for (int c = 0; c < kPanelColumns; c += 16 * S::kVectors) {
-          const Block block{blocks.Begin(b), panel * kPanelColumns + c, depth, k == 0,
-                            depth == left};
-          MultiplyRows<S, S::kRows>(blocks.Rows(b), task, block, packed + blocks.Begin(b) * depth,
-                                    wide + c);
-        }
-      }
-    }
+    part = next;
   }
 }
 
 template <typename S>
 constexpr LinearKernels MakeLinearKernels() {
-  return {S::kRows, Stream<S>, Multiply<S>, PackRows<S>};
+  return {S::kRows, Stream<S>, PackBlocks<S>, Multiply<S>};
 }
 
 }  // namespace longhand::kernels::cpu

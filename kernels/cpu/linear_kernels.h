@@ -6,30 +6,44 @@
 namespace longhand::kernels::cpu {
 
 inline constexpr int64_t kPanelColumns = 32;
-// Along k: a widened panel of 256 x 32 floats takes 32 KiB of L1.
-inline constexpr int64_t kBlockDepth = 256;
-// Rows that share one packing of x: 480 x 256 floats take 480 KiB of L2; a multiple of every kRows.
-inline constexpr int64_t kMaxTaskRows = 480;
-inline constexpr int64_t kLinearScratchFloats = (kPanelColumns + kMaxTaskRows) * kBlockDepth;
+// Few rows stream the weights by; from 5 on, blocking along k keeps the next weights coming while
+// these are multiplied.
+inline constexpr int64_t kMaxStreamRows = 4;
+// Along k: a part of a panel of 256 x 32 weights takes 16 KiB of L1, one of a block of x 12.
+inline constexpr int64_t kBlockDepth = 512;
+// Rows and panels of one task: 384 rows of x along one part of k, and their sums in 8 panels, take
+// 384 KiB of L2 each.
+inline constexpr int64_t kMaxTaskRows = 384;
+inline constexpr int64_t kTaskPanels = 8;
+inline constexpr int64_t kLinearScratchFloats = kPanelColumns * kTaskPanels * kMaxTaskRows;
 
 struct LinearTask {
   const char* weight = nullptr;  // panels
   bool bf16 = false;
   int64_t in_features = 0;
   int64_t out_features = 0;
-  const float* x = nullptr;  // Stream: packed; Multiply: [num_rows, in_features]
+  const float* x = nullptr;  // [num_rows, in_features]
   int64_t num_rows = 0;
   const float* bias = nullptr;
   float* out = nullptr;  // [num_rows, out_features]
 };
 
 struct LinearKernels {
-  int stream_rows;  // most rows that Stream takes
-  void (*stream)(const LinearTask& task, int64_t panel_begin, int64_t panel_end);
-  // num_rows <= kMaxTaskRows; scratch has kLinearScratchFloats.
-  void (*multiply)(const LinearTask& task, int64_t panel_begin, int64_t panel_end, float* scratch);
-  // rows <= 16: x [rows][depth] with `stride` floats a row, to packed [depth][rows].
-  void (*pack_rows)(const float* x, int64_t stride, int rows, int64_t depth, float* packed);
+  int block_rows;  // rows are packed in blocks of at most so many
+  // num_rows <= kMaxStreamRows; `packed` is x in one block.
+  void (*stream)(const LinearTask& task,
+                 const float* packed,
+                 int64_t panel_begin,
+                 int64_t panel_end);
+  // Some of the blocks of x, to `packed` [num_rows * in_features].
+  void (*pack)(const LinearTask& task, int64_t block_begin, int64_t block_end, float* packed);
+  // num_rows <= kMaxTaskRows; panel_end - panel_begin <= kTaskPanels; scratch has
+  // kLinearScratchFloats.
+  void (*multiply)(const LinearTask& task,
+                   const float* packed,
+                   int64_t panel_begin,
+                   int64_t panel_end,
+                   float* partials);
 };
 
 const LinearKernels& LinearAvx512();

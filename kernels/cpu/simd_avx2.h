@@ -23,6 +23,8 @@ struct Avx2 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes);
   }
 
+  static LONGHAND_INLINE void Prefetch(const char* p) { _mm_prefetch(p, _MM_HINT_T0); }
+
   static LONGHAND_INLINE F Zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static LONGHAND_INLINE F Set(float x) {
     const __m256 all = _mm256_set1_ps(x);

@@ -19,6 +19,8 @@ struct Avx512 {
 
   static LONGHAND_INLINE __mmask16 First(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
+  static LONGHAND_INLINE void Prefetch(const char* p) { _mm_prefetch(p, _MM_HINT_T0); }
+
   static LONGHAND_INLINE F Zero() { return _mm512_setzero_ps(); }
   static LONGHAND_INLINE F Set(float x) { return _mm512_set1_ps(x); }
   static LONGHAND_INLINE F Load(const float* p) { return _mm512_loadu_ps(p); }

@@ -37,8 +37,8 @@ std::string ToJson(const std::vector<Record>& records) {
         << R"(, "tolerance": )" << Number(record.tolerance);
     if (!record.message.empty()) out << R"(, "message": )" << Quoted(record.message);
     if (record.timed) {
-      out << R"(, "ns": )" << Number(record.ns) << R"(, "bytes": )" << Number(record.bytes)
-          << R"(, "flops": )" << Number(record.flops);
+      out << R"(, "ns": )" << Number(record.ns) << R"(, "best_ns": )" << Number(record.best_ns)
+          << R"(, "bytes": )" << Number(record.bytes) << R"(, "flops": )" << Number(record.flops);
     }
     out << "}";
     separator = ",\n";

@@ -72,9 +72,12 @@ void Print(const Record& record) {
                 record.name.c_str(), record.error, record.tolerance, record.message.c_str());
   }
   if (!record.timed) return;
-  std::printf("%-16s %-72s %12.1f us", record.op.c_str(), record.name.c_str(), record.ns / 1e3);
-  if (record.bytes > 0) std::printf(" %8.2f GB/s", record.bytes / record.ns);
-  if (record.flops > 0) std::printf(" %8.1f GFLOP/s", record.flops / record.ns);
+  std::printf("%-15s %-70s", record.op.c_str(), record.name.c_str());
+  for (const double ns : {record.ns, record.best_ns}) {
+    std::printf(" %s %9.1f us", ns == record.ns ? "median" : "best", ns / 1e3);
+    if (record.bytes > 0) std::printf(" %6.2f GB/s", record.bytes / ns);
+    if (record.flops > 0) std::printf(" %6.1f GFLOP/s", record.flops / ns);
+  }
   std::printf("\n");
   std::fflush(stdout);
 }

@@ -19,7 +19,10 @@ struct Record {
   std::string message;  // why it failed or is unsupported
   // With --bench, for the cases that are timed.
   bool timed = false;
-  double ns = 0, bytes = 0, flops = 0;
+  double ns = 0;  // median
+  double best_ns = 0;
+  double bytes = 0;
+  double flops = 0;
 };
 
 // The backend under test, and others like it that must write the same bits: other thread counts,

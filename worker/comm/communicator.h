@@ -1,9 +1,10 @@
 // Communicator: how the ranks of a worker group exchange activations.
 //
-// Every rank makes the same calls in the same order with the same shapes. Reductions have a fixed order: sums run in
-// fp32 over ranks 0, 1, 2..., so every rank gets the same bits, each time. Calls belong to the executor thread and are
-// enqueued on the stream of the rank's Ops (on CPU they complete before returning). A call fails with kAborted after
-// Abort(), and with kDeadlineExceeded when a peer does not arrive in time; the communicator is then dead.
+// Every rank makes the same calls in the same order with the same shapes. Reductions have a fixed
+// order: sums run in fp32 over ranks 0, 1, 2..., so every rank gets the same bits, each time. Calls
+// belong to the executor thread and are enqueued on the stream of the rank's Ops (on CPU they
+// complete before returning). A call fails with kAborted after Abort(), and with kDeadlineExceeded
+// when a peer does not arrive in time; the communicator is then dead.
 #pragma once
 
 #include <cstdint>

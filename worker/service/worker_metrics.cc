@@ -1,6 +1,5 @@
 #include "worker/service/worker_metrics.h"
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -17,9 +16,13 @@ const std::vector<double>& StepBuckets() {
 constexpr char kMemory[] = "longhand_worker_memory_bytes";
 constexpr char kMemoryHelp[] = "Memory that was planned for, by part; part=\"all\" is the sum";
 
-std::string LabelOf(std::string part) {
-  std::replace(part.begin(), part.end(), ' ', '_');
-  return part;
+// "resized images, at most" becomes "resized_images_at_most".
+std::string LabelOf(const std::string& part) {
+  std::string label;
+  for (const char c : part) {
+    if (c != ',') label += c == ' ' ? '_' : c;
+  }
+  return label;
 }
 
 }  // namespace
