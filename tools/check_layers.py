@@ -3,7 +3,7 @@
 
 Every source file belongs to the room with the longest matching folder. A room may include itself, the rooms it lists
 here and the outside libraries it lists here; the standard library and POSIX are free to all. Also checked: own headers
-are included from the root, every header has #pragma once.
+are included from the root, every header has #pragma once, every room has a README.md of at most a page.
 
     python3 tools/check_layers.py [root]     # prints each fault as file:line: sentence; exit 1 on any
 """
@@ -49,6 +49,7 @@ LIBRARIES = [  # how an #include <...> is recognised as a library's
     ("zlib", r"zlib\.h"),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
+README_LINES = 80  # the engine's is its contract, and the longest
 SUFFIXES = {".h", ".cc", ".cu", ".cuh"}
 
 
@@ -101,6 +102,18 @@ def generated_c_header(lines):
     return any(line.startswith("#ifndef LONGHAND_") for line in lines)
 
 
+def check_readme(room, root):
+    """A room has a README.md, or shares that of the room which it is a part of."""
+    parent = str(pathlib.PurePosixPath(room).parent)
+    readme = root / room / "README.md"
+    if not readme.is_file() and parent in ROOMS:
+        return
+    if not readme.is_file():
+        yield f"{room}/README.md: missing; a room states its one job, what it may include and its threads"
+    elif (count := len(readme.read_text(encoding="utf-8").splitlines())) > README_LINES:
+        yield f"{room}/README.md: {count} lines; at most {README_LINES}"
+
+
 def sources(root):
     tops = {name.split("/")[0] for name in list(ROOMS) + KNOW_ALL}
     for top in sorted(tops):
@@ -115,6 +128,7 @@ def main():
     files = list(sources(root))
     faults = [fault for source in files for fault in check_file(source, root)]
     rooms = {room_of(source) for source in files} & set(ROOMS)
+    faults += [fault for room in sorted(rooms) for fault in check_readme(room, root)]
     print("\n".join(faults) or f"{len(files)} files in {len(rooms)} rooms: only allowed includes")
     return 1 if faults else 0
 

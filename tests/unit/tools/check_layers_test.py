@@ -21,9 +21,11 @@ def check(files):
 
 class CheckLayers(unittest.TestCase):
     HEADER = "#pragma once\n"
+    READMES = {f"{room}/README.md": "What it is.\n" for room in ("common", "kernels", "coordinator/input",
+                                                                  "coordinator/engine", "coordinator/api")}
 
     def test_an_arrow_of_the_table_passes(self):
-        status, output = check({"common/status.h": self.HEADER,
+        status, output = check({**self.READMES, "common/status.h": self.HEADER,
                                 "kernels/ops.h": self.HEADER + '#include <vector>\n#include "common/status.h"\n'})
         self.assertEqual(status, 0, output)
 
@@ -61,6 +63,18 @@ class CheckLayers(unittest.TestCase):
         status, output = check({"common/status.h": "struct Status {};\n"})
         self.assertEqual(status, 1)
         self.assertIn("common/status.h:1: a header needs #pragma once", output)
+
+    def test_a_room_needs_a_readme_of_at_most_a_page(self):
+        status, output = check({"kernels/ops.h": self.HEADER})
+        self.assertEqual(status, 1)
+        self.assertIn("kernels/README.md: missing", output)
+        status, output = check({"kernels/ops.h": self.HEADER, "kernels/README.md": "line\n" * 81})
+        self.assertEqual(status, 1)
+        self.assertIn("kernels/README.md: 81 lines", output)
+
+    def test_a_part_of_a_room_shares_its_readme(self):
+        status, output = check({**self.READMES, "common/status.h": self.HEADER, "common/config/a.h": self.HEADER})
+        self.assertEqual(status, 0, output)
 
 
 if __name__ == "__main__":
