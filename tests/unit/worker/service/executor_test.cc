@@ -1,0 +1,123 @@
+// The executor without a wire: what callers on many threads may do to it. Also meant for a thread
+// sanitizer, which gRPC itself does not go with.
+#include "worker/service/executor.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/worker/service/fake_runner.h"
+
+namespace longhand::service {
+namespace {
+
+RankSetup SetupOf(int64_t epoch, int rank, int size) {
+  RankSetup setup;
+  setup.epoch = epoch;
+  setup.model_directory = "/no/such/model";
+  setup.communicator.rank = rank;
+  setup.communicator.size = size;
+  setup.communicator.group = "executor-test-" + std::to_string(getpid());
+  setup.communicator.epoch = epoch;
+  setup.communicator.transport = comm::Transport::kSharedMemory;
+  setup.communicator.timeout = std::chrono::hours(1);
+  return setup;
+}
+
+StepPlan Plan(int64_t epoch, int64_t step) {
+  StepPlan plan{.epoch = epoch, .step = step};
+  plan.chunks.push_back(
+      {.sequence_id = 7, .token_ids = {1}, .positions = {0, 0, 0}, .sample = true});
+  return plan;
+}
+
+class ExecutorTest : public testing::Test {
+ protected:
+  Executor::Options OptionsWith(RunnerLog& log) {
+    return {.device = OpenDevice("reference", 1).value(),
+            .load_runner = FakeRunners(log),
+            .metrics = metrics_,
+            .log = [](const std::string&) {}};
+  }
+  Status Configure(Executor& executor, int64_t epoch, std::function<void(const Status&)> on_done) {
+    return executor.Configure(
+        SetupOf(epoch, &executor == &zero_ ? 0 : 1, 2),
+        {.on_progress = [](const SetupProgress&) {}, .on_done = std::move(on_done)});
+  }
+
+  WorkerMetrics metrics_{NoMetrics()};
+  RunnerLog zero_log_;
+  RunnerLog one_log_;
+  Executor zero_{OptionsWith(zero_log_)};
+  Executor one_{OptionsWith(one_log_)};
+};
+
+// Epochs come and go while two ranks are in collectives, and callers of older epochs know nothing
+// of it.
+TEST_F(ExecutorTest, EpochsMayEndAtAnyMoment) {
+  constexpr int64_t kEpochs = 60;
+  std::atomic<int64_t> epoch{0};
+  std::atomic<int> set_up{0};
+  std::atomic<bool> over{false};
+
+  const auto use = [&](Executor& executor, uint32_t seed) {
+    std::mt19937 random(seed);
+    const std::vector<uint8_t> pixels(300);
+    while (!over) {
+      // Mostly the epoch at hand, sometimes the one before.
+      const int64_t mine = epoch - (random() % 4 == 0 ? 1 : 0);
+      (void)executor.Open(mine, [](const Status&) {});
+      for (int64_t step = 1; step <= 3; ++step) {
+        (void)executor.Execute(Plan(mine, step), [mine, step](const StepResult& result) {
+          EXPECT_EQ(result.epoch, mine);
+          EXPECT_EQ(result.step, step);
+        });
+      }
+      (void)executor.PutImage(mine, ContentHash{}, 10, 10, pixels);
+      if (random() % 16 == 0) executor.Close(mine);
+      std::this_thread::yield();
+    }
+  };
+  std::vector<std::jthread> users;
+  for (uint32_t seed = 1; seed <= 2; ++seed) {
+    users.emplace_back([&, seed] { use(zero_, seed); });
+    users.emplace_back([&, seed] { use(one_, seed + 100); });
+  }
+  int accepted = 0;
+  std::mt19937 random(/*seed=*/5);
+  for (int64_t next = 1; next <= kEpochs; ++next) {
+    for (Executor* executor : {&zero_, &one_}) {
+      // A full queue refuses: nothing is done then, and the next epoch comes.
+      if (Configure(*executor, next, [&](const Status&) { ++set_up; }).ok()) ++accepted;
+    }
+    epoch = next;
+    for (uint32_t turns = random() % 400; turns > 0; --turns) std::this_thread::yield();
+  }
+  over = true;
+  users.clear();
+  EXPECT_TRUE(zero_.Stop(std::chrono::minutes(1)));
+  EXPECT_TRUE(one_.Stop(std::chrono::minutes(1)));
+  EXPECT_GT(accepted, 0);
+  EXPECT_EQ(set_up, accepted);
+}
+
+TEST_F(ExecutorTest, AFullQueueIsRefusedAtOnce) {
+  for (Executor* executor : {&zero_, &one_}) {
+    ASSERT_TRUE(Configure(*executor, 1, [](const Status&) {}).ok());
+  }
+  while (!zero_.ready()) std::this_thread::yield();
+  ASSERT_TRUE(zero_.Open(1, [](const Status&) {}).ok());
+  // Its first step waits for a peer that has none, so nothing more is taken from the queue.
+  Status status;
+  for (int64_t step = 1; status.ok() && step < 1000; ++step) {
+    status = zero_.Execute(Plan(1, step), [](const StepResult&) {});
+  }
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
+}
+
+}  // namespace
+}  // namespace longhand::service
