@@ -25,6 +25,7 @@ import batches
 import cpu_training
 import curriculum
 import model_files
+import muon
 import tokenizer
 
 
@@ -35,9 +36,15 @@ def learning_rate(part, peak):
     return peak * (.04 + .96 * .5 * (1 + torch.cos(torch.tensor(torch.pi * (part - .03) / .97)).item()))
 
 
-def loss_of(model, batch):
+def has_bfloat16():
+    """Whether this processor multiplies bfloat16; without, autocast would be slower than float32."""
+    able = torch.cpu.get_capabilities()
+    return able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+
+
+def loss_of(model, batch, bfloat16):
     ids, weights, positions, pixels, grids = batch
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         hidden = model.model(input_ids=ids, position_ids=positions, pixel_values=pixels, image_grid_thw=grids,
                              use_cache=False).last_hidden_state
         learnt = weights[:, 1:] > 0
@@ -60,7 +67,7 @@ def make_optimizers(model, peak):
     matrices, others = [], []
     for name, parameter in model.named_parameters():
         (matrices if parameter.ndim == 2 and "embed" not in name else others).append(parameter)
-    return [torch.optim.Muon(matrices, lr=peak, weight_decay=.01, adjust_lr_fn="match_rms_adamw"),
+    return [muon.Muon(matrices, lr=peak, weight_decay=.01),
             torch.optim.AdamW(others, lr=peak, betas=(.9, .98), weight_decay=.01)]
 
 
@@ -104,7 +111,7 @@ def train(args, rank):
     model = model_files.build(args.out, args.seed)
     cpu_training.speed_up(model, args.compile)
     model.train()
-    optimizers = make_optimizers(model, args.peak)
+    optimizers, bfloat16 = make_optimizers(model, args.peak), has_bfloat16()
     stream = batch_stream(args, rank)
     start = saved = before = time.monotonic()
     log = open(os.path.join(args.out, "loss.csv"), "a", encoding="utf-8", newline="") if rank == 0 else None
@@ -116,7 +123,7 @@ def train(args, rank):
         batch = next(stream)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate((step - 1) / args.steps, args.peak)
-        loss = loss_of(model, batch)
+        loss = loss_of(model, batch, bfloat16)
         loss.backward()
         average_gradients(model, args.ranks)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

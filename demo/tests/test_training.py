@@ -54,3 +54,14 @@ def test_positions_and_patches_are_those_of_transformers():
                                              image_grid_thw=grids)
     assert torch.equal(expected, positions)
     assert len(pixels) == grids.prod() and (ids == settings.image_token_id).sum() == len(pixels) // 4
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 256), (2, 96, 192), (1, 640, 256)])
+def test_orthogonalised_matrices_have_singular_values_near_one(shape):
+    torch = pytest.importorskip("torch", reason="trains with torch")
+    import muon
+    torch.manual_seed(1)
+    steps = muon.orthogonalised(torch.randn(shape) * 1e-3)
+    assert steps.shape == torch.Size(shape)
+    values = torch.linalg.svdvals(steps)
+    assert values.min() > .3 and values.max() < 1.3
