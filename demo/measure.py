@@ -5,10 +5,8 @@
 Unlike check.py it needs no cluster: requests run in left-padded batches through transformers' own generate().
 """
 import argparse
-import collections
 import json
 import random
-import re
 
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
@@ -17,6 +15,7 @@ import batches
 import check
 import tasks
 import world as world_lib
+from figures import Document, held_back, judge, length_score, repeated_windows, sentences, share
 from world import count_words
 
 
@@ -53,34 +52,6 @@ class Model:
             input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, repetition_penalty=1., pad_token_id=pad,
             mm_token_type_ids=(ids == self._model.config.image_token_id).int(), **pictures, **sampling)
         return [self._encoder.decode(row[longest:].tolist()) for row in made]
-
-
-def share(values):
-    values = list(values)
-    return round(sum(values) / max(1, len(values)), 4)
-
-
-def length_score(written, wanted):
-    """S_l as the published V code computes it."""
-    if written == 0 or written < wanted:
-        return 100 * max(0., 1 - (wanted / max(written, 1) - 1) / 3)
-    return 100 * max(0., 1 - (written / wanted - 1) / 2)
-
-
-def repeated_windows(text, size=20):
-    """The share of windows of `size` words that occurred before in the same text."""
-    words = re.findall(r"[a-zA-Z]+|[\u4e00-\u9fff]", text)
-    counts = collections.Counter(tuple(words[i:i + size]) for i in range(len(words) - size + 1))
-    total = sum(counts.values())
-    return (total - len(counts)) / total if total else 0.
-
-
-def sentences(text):
-    return [s.strip() for s in re.split(r"(?<=[.?])\s+|(?<=[。？])", text) if s.strip()]
-
-
-def held_back(seed, i):
-    return world_lib.make_world(check.HELD_BACK + seed * 1_000_003 + i)
 
 
 def measure_single(model, seed, count):
@@ -127,22 +98,16 @@ def write_document(model, wish, world, total):
 
 def measure_documents(model, seed, count, totals=(2000, 5000, 10000)):
     rng = random.Random(f"documents {seed}")
-    within, repeated, twice, sections_right = [], [], [], []
+    documents = []
     for i in range(count):
         lang, total = ("en", "zh")[i % 2], totals[i % len(totals)]
         world = held_back(seed, 10_000 + i) if i % 4 < 2 else None
         theme = None if world else tasks.random_theme(lang, rng, others=False)
         outline, written = write_document(model, tasks.instruction(total, lang, rng, world, theme), world, total)
-        text = "\n\n".join(written)
-        within.append(abs(count_words(text) - total) <= .1 * total)
-        repeated.append(repeated_windows(text))
-        own = sentences(text)
-        twice.append(1 - len(set(own)) / max(1, len(own)))
-        sections_right += [abs(count_words(part) - words) <= .1 * words
-                           for part, (_, _, words) in zip(written, check.read_plan(outline))]
-        print(f"{lang} {total}: {count_words(text)} words, {repeated[-1]:.4f} of 20-word windows repeated", flush=True)
-    return {"documents_within_10pct": share(within), "sections_within_10pct": share(sections_right),
-            "repeated_20_word_windows": share(repeated), "sentences_repeated": share(twice)}
+        documents.append(Document(total, world, outline, written))
+        print(f"{lang} {total}: {documents[-1].num_words} words, "
+              f"{repeated_windows(documents[-1].text):.4f} of 20-word windows repeated", flush=True)
+    return judge(documents)
 
 
 def main():
