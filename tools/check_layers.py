@@ -20,6 +20,7 @@ ROOMS = {
     "common/config": (["common"], {"boost"}),
     "common/options": (["common"], {"cli11", "yaml"}),
     "common/prometheus": (["common"], {"boost", "prometheus"}),
+    "common/text": (["common"], {"pcre2"}),
     "proto": (["common"], WIRE),
     "kernels": (["common"], set()),
     "shim": (["common"], set()),
@@ -35,7 +36,7 @@ ROOMS = {
     "coordinator/api": (CONFIG + ["coordinator/input", "coordinator/engine", "proto", "shim"], WIRE | {"boost"}),
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
-    "client": (CONFIG + ["common/options", "proto", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "fmt"}),
+    "client": (CONFIG + ["common/options", "common/text", "proto", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]
@@ -46,7 +47,7 @@ LIBRARIES = [  # how an #include <...> is recognised as a library's
     ("jpeg", r"j(peglib|error|config|morecfg)\.h"), ("png", r"png\.h"), ("webp", r"webp/"), ("gif", r"gif_lib\.h"),
     ("exif", r"libexif/"), ("cli11", r"CLI/"), ("spdlog", r"spdlog/"), ("fmt", r"fmt/"), ("yaml", r"yaml-cpp/"), ("absl", r"absl/"),
     ("gtest", r"g(test|mock)/"), ("cuda", r"cu(da|blas|rand)|nv"), ("nccl", r"nccl"), ("sqlite", r"sqlite3"),
-    ("zlib", r"zlib\.h"),
+    ("zlib", r"zlib\.h"), ("pcre2", r"pcre2\.h"),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 README_LINES = 80  # the engine's is its contract, and the longest
