@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "common/options/command_line.h"
-#include "proto/grpc_status.h"
 
 namespace longhand::client {
 
@@ -20,10 +19,9 @@ std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint) {
   return grpc::CreateCustomChannel(endpoint.address, grpc::InsecureChannelCredentials(), args);
 }
 
-int ReportFailure(const std::string& verb, const Endpoint& endpoint, const grpc::Status& status) {
-  const Status ours = FromGrpc(status);
-  std::fprintf(stderr, "longhand %s: %s\n", verb.c_str(), ours.ToString().c_str());
-  if (ours.code() == StatusCode::kUnavailable) {
+int ReportFailure(const std::string& verb, const Endpoint& endpoint, const Status& status) {
+  std::fprintf(stderr, "longhand %s: %s\n", verb.c_str(), status.ToString().c_str());
+  if (status.code() == StatusCode::kUnavailable) {
     std::fprintf(stderr, "Is a server running at %s? `longhand serve --model DIR` starts one.\n",
                  endpoint.address.c_str());
   }

@@ -7,6 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "common/status.h"
+
 namespace longhand::client {
 
 struct Endpoint {
@@ -18,6 +20,6 @@ std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint);
 
 // "longhand generate: UNAVAILABLE: ..." on stderr, for a server that cannot be reached with what to
 // do about it. Returns kExitFailed.
-int ReportFailure(const std::string& verb, const Endpoint& endpoint, const grpc::Status& status);
+int ReportFailure(const std::string& verb, const Endpoint& endpoint, const Status& status);
 
 }  // namespace longhand::client

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "client/agent_write/write_command.h"
 #include "client/generate/generate_command.h"
 #include "client/serve/serve_command.h"
 #include "client/status/status_command.h"
@@ -40,6 +41,7 @@ struct Verb {
 constexpr Verb kVerbs[] = {
     {"serve", "run a cluster on this machine", ServeCommand},
     {"generate", "ask a running server, with or without pictures", GenerateCommand},
+    {"write", "write a long text with a running server: plan, then sections", WriteCommand},
     {"status", "show what a running server says of itself", StatusCommand},
     {"tokenize", "turn lines of text into token ids", TokenizeCommand},
 };

@@ -10,6 +10,7 @@
 #include "client/generate/generate_options.h"
 #include "common/options/command_line.h"
 #include "longhand/v1/generation.grpc.pb.h"
+#include "proto/grpc_status.h"
 
 namespace longhand::client {
 namespace {
@@ -81,7 +82,7 @@ int GenerateCommand(const std::vector<std::string>& args) {
     printer.OnEvent(event);
   }
   const grpc::Status status = reader->Finish();
-  if (!status.ok()) return ReportFailure("generate", options.endpoint, status);
+  if (!status.ok()) return ReportFailure("generate", options.endpoint, FromGrpc(status));
   printer.OnEnd(answer);
   if (options.json) std::printf("%s\n", answer.ToJson().c_str());
   return kExitOk;

@@ -5,20 +5,9 @@
 namespace longhand::client {
 namespace {
 
-void SetSampling(const GenerateOptions& o, v1::Sampling* sampling) {
-  if (o.temperature) sampling->set_temperature(static_cast<float>(*o.temperature));
-  if (o.top_p) sampling->set_top_p(static_cast<float>(*o.top_p));
-  if (o.top_k) sampling->set_top_k(*o.top_k);
-  if (o.min_p) sampling->set_min_p(static_cast<float>(*o.min_p));
-  if (o.seed) sampling->set_seed(*o.seed);
-  if (o.repetition_penalty)
-    sampling->set_repetition_penalty(static_cast<float>(*o.repetition_penalty));
-  if (o.presence_penalty) sampling->set_presence_penalty(static_cast<float>(*o.presence_penalty));
-  if (o.frequency_penalty)
-    sampling->set_frequency_penalty(static_cast<float>(*o.frequency_penalty));
+void SetExtraSampling(const GenerateOptions& o, v1::Sampling* sampling) {
   for (const std::string& stop : o.stop) sampling->add_stop(stop);
   for (const int32_t id : o.stop_token_ids) sampling->add_stop_token_ids(id);
-  if (o.max_tokens) sampling->set_max_tokens(*o.max_tokens);
   if (o.min_tokens) sampling->set_min_tokens(*o.min_tokens);
   sampling->set_ignore_eos(o.ignore_eos);
   if (o.n) sampling->set_n(*o.n);
@@ -34,20 +23,7 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   app.add_option("--messages", o.messages_file,
                  "File with OpenAI chat messages; pictures as paths or data URLs");
   app.add_option("--text", o.raw_text, "Raw prompt, without the chat template");
-  app.add_option("--temperature", o.temperature,
-                 "0 is greedy; the checkpoint's by default, as all of these")
-      ->take_last();
-  app.add_option("--top-p", o.top_p, "Smallest set of tokens with this probability")->take_last();
-  app.add_option("--top-k", o.top_k, "Only the k most likely tokens")->take_last();
-  app.add_option("--min-p", o.min_p,
-                 "Only tokens with this share of the likeliest one's probability")
-      ->take_last();
-  app.add_option("--seed", o.seed, "Same seed, same text")->take_last();
-  app.add_option("--repetition-penalty", o.repetition_penalty, "Above 1: less of what was there")
-      ->take_last();
-  app.add_option("--presence-penalty", o.presence_penalty, "-2 to 2")->take_last();
-  app.add_option("--frequency-penalty", o.frequency_penalty, "-2 to 2")->take_last();
-  app.add_option("--max-tokens", o.max_tokens, "Longest answer")->take_last();
+  AddSamplingOptions(app, o.sampling);
   app.add_option("--min-tokens", o.min_tokens, "Shortest answer")->take_last();
   app.add_option("--stop", o.stop, "Text that ends the answer; may be given several times");
   app.add_option("--stop-token-id", o.stop_token_ids,
@@ -79,7 +55,8 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   } else {
     LONGHAND_RETURN_IF_ERROR(SetPrompt(options.prompt, options.images, &request));
   }
-  SetSampling(options, request.mutable_sampling());
+  SetSampling(options.sampling, request.mutable_sampling());
+  SetExtraSampling(options, request.mutable_sampling());
   v1::Return* wanted = request.mutable_return_();
   wanted->set_token_ids(true);
   wanted->set_prompt_token_ids(options.json);

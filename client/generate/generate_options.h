@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/connection.h"
+#include "client/generate/sampling_options.h"
 #include "common/status.h"
 #include "longhand/v1/generation.pb.h"
 
@@ -19,11 +20,9 @@ struct GenerateOptions {
   std::vector<std::string> images;
   std::string messages_file;
   std::string raw_text;  // --text: no chat template
-  std::optional<double> temperature, top_p, min_p;
-  std::optional<double> repetition_penalty, presence_penalty, frequency_penalty;
-  std::optional<int32_t> top_k, logprobs;
-  std::optional<uint64_t> seed;
-  std::optional<int64_t> max_tokens, min_tokens;
+  SamplingOptions sampling;
+  std::optional<int32_t> logprobs;
+  std::optional<int64_t> min_tokens;
   std::optional<uint32_t> n;
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;

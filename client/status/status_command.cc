@@ -8,6 +8,7 @@
 #include "client/connection.h"
 #include "common/options/command_line.h"
 #include "longhand/v1/cluster.grpc.pb.h"
+#include "proto/grpc_status.h"
 
 namespace longhand::client {
 namespace {
@@ -65,7 +66,7 @@ int StatusCommand(const std::vector<std::string>& args) {
   grpc::ClientContext context;
   v1::GetStatusResponse response;
   const grpc::Status status = stub->GetStatus(&context, v1::GetStatusRequest(), &response);
-  if (!status.ok()) return ReportFailure("status", endpoint, status);
+  if (!status.ok()) return ReportFailure("status", endpoint, FromGrpc(status));
   if (json) {
     google::protobuf::util::JsonPrintOptions options;
     options.always_print_primitive_fields = true;
