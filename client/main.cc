@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "client/agent_write/write_command.h"
+#include "client/demo/demo_command.h"
 #include "client/generate/generate_command.h"
 #include "client/serve/serve_command.h"
 #include "client/status/status_command.h"
@@ -39,6 +40,7 @@ struct Verb {
 };
 
 constexpr Verb kVerbs[] = {
+    {"demo", "serve the bundled model and write a story about a picture", DemoCommand},
     {"serve", "run a cluster on this machine", ServeCommand},
     {"generate", "ask a running server, with or without pictures", GenerateCommand},
     {"write", "write a long text with a running server: plan, then sections", WriteCommand},

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -15,20 +14,22 @@ namespace {
 constexpr size_t kMaxLineBytes = 64 * 1024;
 
 // In the child, between fork and exec: only async-signal-safe calls.
-[[noreturn]] void BecomeProgram(char* const* argv, int stdout_fd, pid_t parent) {
+[[noreturn]] void BecomeProgram(char* const* argv, int stdout_fd, int stderr_fd, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);
+  setpgid(0, 0);  // Ctrl-C is for the parent, which ends its children in order.
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   dup2(stdout_fd, STDOUT_FILENO);
+  dup2(stderr_fd, STDERR_FILENO);
   execv(argv[0], argv);
   _exit(127);
 }
 
 }  // namespace
 
-Result<ChildProcess> ChildProcess::Spawn(const std::vector<std::string>& argv) {
+Result<ChildProcess> ChildProcess::Spawn(const std::vector<std::string>& argv, int stderr_fd) {
   if (access(argv[0].c_str(), X_OK) != 0) {
     return NotFound("cannot run ", argv[0], ": ", std::strerror(errno));
   }
@@ -39,7 +40,7 @@ Result<ChildProcess> ChildProcess::Spawn(const std::vector<std::string>& argv) {
   raw.push_back(nullptr);
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) BecomeProgram(raw.data(), fds[1], parent);
+  if (pid == 0) BecomeProgram(raw.data(), fds[1], stderr_fd, parent);
   const int fork_errno = errno;
   close(fds[1]);
   if (pid < 0) {

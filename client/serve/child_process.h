@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <optional>
 #include <string>
@@ -14,8 +15,9 @@ namespace longhand::client {
 // Main thread only: the kernel ties the child's life to the thread that started it.
 class ChildProcess {
  public:
-  // argv[0] is the program's path. Standard error is shared.
-  static Result<ChildProcess> Spawn(const std::vector<std::string>& argv);
+  // argv[0] is the program's path. Its standard error goes to `stderr_fd`.
+  static Result<ChildProcess> Spawn(const std::vector<std::string>& argv,
+                                    int stderr_fd = STDERR_FILENO);
   ChildProcess(ChildProcess&& other) noexcept;
   ChildProcess& operator=(ChildProcess&& other) noexcept;
   ~ChildProcess();  // does not wait; see Supervisor

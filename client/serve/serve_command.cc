@@ -3,18 +3,13 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
 
+#include "client/executable.h"
 #include "client/serve/supervisor.h"
 #include "common/options/command_line.h"
 
 namespace longhand::client {
 namespace {
-
-std::filesystem::path BinaryDirectory() {
-  std::error_code ignored;
-  return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-}
 
 // The coordinator makes shard plans, so it prints them too.
 int DryRun(const SupervisorConfig& config) {
@@ -51,7 +46,7 @@ int ServeCommand(const std::vector<std::string>& args) {
     std::fprintf(stderr, "longhand serve: --model is required: a checkpoint directory\n");
     return kExitUsage;
   }
-  config.binaries = BinaryDirectory();
+  config.binaries = ExecutablePath().parent_path();
   config.coordinator_args = EffectiveArguments(app);
   config.ready_file = ready_file;
   if (config.options.dry_run) return DryRun(config);

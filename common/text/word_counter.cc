@@ -11,8 +11,7 @@ namespace longhand {
 namespace {
 
 // Python's \w is [\p{L}\p{N}_]. It is spelt out because PCRE2's own \w takes in marks and
-// connectors from 10.43 on. A run of letters never gives back its last ones (++): half a word is
-// none.
+// connectors from 10.43 on. A run of letters is taken whole (++): fewer would be followed by one.
 constexpr char kWord[] = R"([\x{4E00}-\x{9FFF}]|(?<![\p{L}\p{N}_])[a-zA-Z]++(?![\p{L}\p{N}_]))";
 
 using MatchData = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;

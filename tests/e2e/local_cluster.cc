@@ -160,15 +160,36 @@ bool WaitUntilGone(pid_t pid) {
   return false;
 }
 
-CommandResult RunLonghand(const std::vector<std::string>& args) {
-  const testing::TempDirectory directory;
+RunningCommand::RunningCommand(const std::vector<std::string>& args) {
   std::vector<std::string> argv = {kLonghand};
   argv.insert(argv.end(), args.begin(), args.end());
+  pid_ = Spawn(argv, (directory_ / "out").string(), (directory_ / "err").string());
+}
+
+bool RunningCommand::WaitForOutput(const std::string& text) {
+  const auto deadline = SteadyClock::now() + kPatience;
+  while (SteadyClock::now() < deadline) {
+    siginfo_t ended{};
+    waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT);
+    if (ReadFile(directory_ / "out").find(text) != std::string::npos) return true;
+    if (ended.si_pid != 0) return false;
+    Pause();
+  }
+  return false;
+}
+
+void RunningCommand::Signal(int signal_number) { kill(pid_, signal_number); }
+
+CommandResult RunningCommand::Wait() {
   CommandResult result;
-  result.exit_code = Wait(Spawn(argv, (directory / "out").string(), (directory / "err").string()));
-  result.out = ReadFile(directory / "out");
-  result.err = ReadFile(directory / "err");
+  result.exit_code = e2e::Wait(pid_);
+  result.out = ReadFile(directory_ / "out");
+  result.err = ReadFile(directory_ / "err");
   return result;
+}
+
+CommandResult RunLonghand(const std::vector<std::string>& args) {
+  return RunningCommand(args).Wait();
 }
 
 }  // namespace longhand::e2e

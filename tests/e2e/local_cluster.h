@@ -67,12 +67,27 @@ class LocalCluster {
 // True once the process is no more; false when patience ends.
 bool WaitUntilGone(pid_t pid);
 
-// Runs the command line; stdin is empty.
 struct CommandResult {
   int exit_code = -1;
   std::string out;
   std::string err;
 };
+
+// The command line at work; stdin is empty.
+class RunningCommand {
+ public:
+  explicit RunningCommand(const std::vector<std::string>& args);
+
+  // Looks until `text` is on standard output. False when the command or patience ends first.
+  bool WaitForOutput(const std::string& text);
+  void Signal(int signal_number);
+  CommandResult Wait();  // once
+
+ private:
+  testing::TempDirectory directory_;
+  pid_t pid_;
+};
+
 CommandResult RunLonghand(const std::vector<std::string>& args);
 
 std::string TestCheckpointPath();
