@@ -62,6 +62,17 @@ def batch_stream(args, rank):
     return batches.batches(lambda: curriculum.sample(stage, rng, encoder), rng, args.tokens, stage.pool)
 
 
+def produce(args, rank, queue):
+    """Fills the rank's queue. A process of its own: while pictures are drawn, no rank keeps the others waiting."""
+    torch.set_num_threads(1)
+    for batch in batch_stream(args, rank):
+        queue.put(tuple(part if part is None else part.numpy() for part in batch))
+
+
+def take(queue):
+    return tuple(part if part is None else torch.from_numpy(part) for part in queue.get())
+
+
 def make_optimizers(model, peak):
     """Muon for the matrices of both towers, which needs fewer steps here, and AdamW for everything else."""
     matrices, others = [], []
@@ -103,7 +114,7 @@ def plot(path):
     pyplot.close(figure)
 
 
-def train(args, rank):
+def train(args, rank, queue):
     torch.set_num_threads(1)
     if args.ranks > 1:
         torch.distributed.init_process_group("gloo", init_method=f"file://{args.meet}", rank=rank,
@@ -112,7 +123,6 @@ def train(args, rank):
     cpu_training.speed_up(model, args.compile)
     model.train()
     optimizers, bfloat16 = make_optimizers(model, args.peak), has_bfloat16()
-    stream = batch_stream(args, rank)
     start = saved = before = time.monotonic()
     log = open(os.path.join(args.out, "loss.csv"), "a", encoding="utf-8", newline="") if rank == 0 else None
     seen, smooth = 0, None
@@ -120,7 +130,7 @@ def train(args, rank):
         size = sum(p.numel() for p in model.parameters())
         print(json.dumps({"stage": args.stage, "parameters": size, "seed": args.seed}), flush=True)
     for step in range(1, args.steps + 1):
-        batch = next(stream)
+        batch = take(queue)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate((step - 1) / args.steps, args.peak)
         loss = loss_of(model, batch, bfloat16)
@@ -170,12 +180,18 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         args.meet = os.path.join(folder, "meet")
         context = multiprocessing.get_context("spawn")
-        others = [context.Process(target=train, args=(args, rank), daemon=True) for rank in range(1, args.ranks)]
-        for other in others:
-            other.start()
-        train(args, 0)
+        queues = [context.Queue(maxsize=4) for _ in range(args.ranks)]
+        producers = [context.Process(target=produce, args=(args, rank, queues[rank]), daemon=True)
+                     for rank in range(args.ranks)]
+        others = [context.Process(target=train, args=(args, rank, queues[rank]), daemon=True)
+                  for rank in range(1, args.ranks)]
+        for process in producers + others:
+            process.start()
+        train(args, 0, queues[0])
         for other in others:
             other.join()
+        for producer in producers:
+            producer.terminate()
 
 
 if __name__ == "__main__":
