@@ -57,10 +57,10 @@ def last_object(output):
 
 
 class Client:
-    """Greedy requests through the command line client."""
+    """Requests through the command line client; always the same seed, so that a check can be repeated."""
 
-    def __init__(self, binary, endpoint, folder):
-        self._binary, self._endpoint, self._folder = binary, endpoint, folder
+    def __init__(self, binary, endpoint, folder, temperature):
+        self._binary, self._endpoint, self._folder, self._temperature = binary, endpoint, folder, temperature
 
     def _image(self, world):
         path = os.path.join(self._folder, f"{world.seed}.png")
@@ -69,8 +69,9 @@ class Client:
         return path
 
     def ask(self, prompt, worlds, max_tokens):
-        command = [self._binary, "generate", "--endpoint", self._endpoint, "--json", "--temperature", "0",
-                   "--repetition-penalty", "1", "--max-tokens", str(max_tokens), "--prompt", prompt]
+        command = [self._binary, "generate", "--endpoint", self._endpoint, "--json", "--seed", "1",
+                   "--temperature", str(self._temperature), "--repetition-penalty", "1",
+                   "--max-tokens", str(max_tokens), "--prompt", prompt]
         for world in worlds:
             command += ["--image", self._image(world)]
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, check=False)
@@ -119,13 +120,14 @@ def main():
     parser.add_argument("--endpoint", required=True, metavar="H:P", help="gRPC address of the cluster")
     parser.add_argument("--seed", type=int, default=1, help="which held-back worlds")
     parser.add_argument("--count", type=int, default=12, help="rounds of four requests and a swapped picture")
+    parser.add_argument("--temperature", type=float, default=0., help="0 is greedy")
     parser.add_argument("--json", action="store_true", help="nothing but the object on standard output")
     parser.add_argument("--binary", default="build/release/bin/longhand", help="the command line client")
     args = parser.parse_args()
     if args.count < 1:
         parser.error(f"--count must be at least 1, not {args.count}")
     with tempfile.TemporaryDirectory() as folder:
-        client = Client(args.binary, args.endpoint, folder)
+        client = Client(args.binary, args.endpoint, folder, args.temperature)
         stream = sys.stderr if args.json else sys.stdout
         try:
             shares = check(client.ask, args.seed, args.count, lambda line: print(line, file=stream, flush=True))

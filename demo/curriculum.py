@@ -21,7 +21,7 @@ class Stage:
 
 
 STAGES = {
-    "see": Stage({"question": 10, "describe": 52, "picture": 8, "text": 26, "plan": 4}, 100, 0, 2000, 240),
+    "see": Stage({"question": 14, "describe": 80, "text": 6}, 100, 0, 2000, 240),
     "write": Stage({"question": 8, "describe": 12, "picture": 16, "text": 32, "free": 2, "crop": 12, "plan": 10,
                     "write": 12}, 600, 0, 10000, 160),
     "long": Stage({"question": 8, "describe": 10, "picture": 16, "text": 34, "free": 2, "plan": 10, "write": 20},

@@ -17,6 +17,7 @@ import random
 import sys
 import tempfile
 import time
+from queue import Full
 
 import torch
 import torch.distributed
@@ -55,18 +56,30 @@ def loss_of(model, batch, bfloat16):
 
 
 def batch_stream(args, rank):
-    """Batches of this rank; every rank draws its own examples."""
+    """Batches of this rank; every rank draws its own examples. Every fourth batch is one of the first stage: by tokens
+    seeing is a small part of the later ones, and would be forgotten."""
     rng = random.Random(f"{args.seed} {args.stage} {rank}")
     encoder = batches.Encoder(args.out)
-    stage = curriculum.STAGES[args.stage]
-    return batches.batches(lambda: curriculum.sample(stage, rng, encoder), rng, args.tokens, stage.pool)
+    own, look = (batches.batches(lambda stage=stage: curriculum.sample(stage, rng, encoder), rng, args.tokens, stage.pool)
+                 for stage in (curriculum.STAGES[args.stage], curriculum.STAGES["see"]))
+    for i in itertools.count():
+        yield next(look if i % 4 == 3 else own)
 
 
 def produce(args, rank, queue):
     """Fills the rank's queue. A process of its own: while pictures are drawn, no rank keeps the others waiting."""
     torch.set_num_threads(1)
+    trainer = multiprocessing.parent_process()
     for batch in batch_stream(args, rank):
-        queue.put(tuple(part if part is None else part.numpy() for part in batch))
+        arrays = tuple(part if part is None else part.numpy() for part in batch)
+        while trainer.is_alive():
+            try:
+                queue.put(arrays, timeout=5)
+                break
+            except Full:
+                continue
+        else:
+            return  # Killed: nobody takes batches any more.
 
 
 def take(queue):
