@@ -9,7 +9,9 @@ from tokenizers import Tokenizer
 
 import fast_picture
 import model_files
+import picture
 import tokenizer as tokenizer_lib
+import world as world_lib
 
 PATCH, MERGE = 14, 2
 _IDS = tokenizer_lib.added_ids()
@@ -41,6 +43,24 @@ def patches(image):
     return np.repeat(cells, 2, axis=2).reshape(rows * columns, -1), (1, rows, columns)
 
 
+def objects_in_cells(world, grid):
+    """For every image token of a picture, the group that is drawn there or None, in the order of the tokens."""
+    plan = picture.compose(world)
+    rows, columns = grid[1] // MERGE, grid[2] // MERGE
+    high, wide = plan.height / rows, plan.width / columns
+    best = [(0., None)] * (rows * columns)
+    for group, left, upper, right, lower in plan.boxes:
+        enough = .25 * min((right - left) * (lower - upper), high * wide)
+        for row in range(rows):
+            for column in range(columns):
+                across = min(right, (column + 1) * wide) - max(left, column * wide)
+                down = min(lower, (row + 1) * high) - max(upper, row * high)
+                area = max(0., across) * max(0., down)
+                if area >= enough and area > best[row * columns + column][0]:
+                    best[row * columns + column] = area, group
+    return [group for _, group in best]
+
+
 @dataclass
 class Encoded:
     ids: list
@@ -48,6 +68,7 @@ class Encoded:
     positions: np.ndarray  # [3, len(ids)]
     pixels: list
     grids: list
+    seen: np.ndarray  # [image tokens, 4]: the tokens that name what is drawn there, -1 where nothing is.
 
     def __len__(self):
         return len(self.ids)
@@ -83,6 +104,13 @@ class Encoder:
 
     def _encode(self, text):
         return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _names(self, group):
+        """The first tokens of colour and kind in both languages, as they stand in a description."""
+        if group is None:
+            return [-1] * 4
+        return [self._encode(word)[0] for word in (" " + group.colour, " " + world_lib.noun(group, "en"),
+                                                   world_lib.ZH[group.colour], world_lib.ZH[group.kind])]
 
     def decode(self, ids):
         """The text of an answer up to its end."""
@@ -121,7 +149,9 @@ class Encoder:
             boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
             weights.append(0. if i < silent else boundary_weight if boundary else fact_weight)
         ids = ids + own
-        return Encoded(ids, weights, mrope_positions(ids, grids), pixels, grids)
+        seen = [self._names(group) for world, grid in zip(example.worlds, grids)
+                for group in objects_in_cells(world, grid)]
+        return Encoded(ids, weights, mrope_positions(ids, grids), pixels, grids, np.array(seen, dtype=np.int64).reshape(-1, 4))
 
 
 def collate(items):
@@ -137,8 +167,10 @@ def collate(items):
         positions[:, row, :n] = torch.from_numpy(item.positions)
     pixels = [rows for item in items for rows in item.pixels]
     grids = [grid for item in items for grid in item.grids]
-    return (ids, weights, positions, torch.from_numpy(np.concatenate(pixels)) if pixels else None,
-            torch.tensor(grids) if grids else None)
+    if not pixels:
+        return ids, weights, positions, None, None, None
+    seen = torch.from_numpy(np.concatenate([item.seen for item in items]))
+    return ids, weights, positions, torch.from_numpy(np.concatenate(pixels)), torch.tensor(grids), seen
 
 
 def batches(sample, rng, max_tokens, pool_size):

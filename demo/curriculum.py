@@ -21,6 +21,7 @@ class Stage:
 
 
 STAGES = {
+    "name": Stage({"describe": 1}, 0, 0, 0, 480),
     "see": Stage({"question": 14, "describe": 80, "text": 6}, 100, 0, 2000, 240),
     "write": Stage({"question": 8, "describe": 12, "picture": 16, "text": 32, "free": 2, "crop": 12, "plan": 10,
                     "write": 12}, 600, 0, 10000, 160),

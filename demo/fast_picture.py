@@ -10,13 +10,14 @@ _TABLE = np.array(picture.noise_table(), dtype=np.int16)
 
 def draw(world):
     """uint8 [height, width, 3]; edges differ from picture.draw() by a few levels at most."""
-    width, height, top, bottom, horizon, shapes = picture.compose(world)
-    part = np.minimum(1.0, np.arange(height) / horizon)[:, None]
-    sky = np.rint(np.array(top) + (np.array(bottom) - np.array(top)) * part).astype(np.uint8)
-    rows = np.repeat(sky[:, None, :], width, axis=1)
+    plan = picture.compose(world)
+    part = np.minimum(1.0, np.arange(plan.height) / plan.horizon)[:, None]
+    top, bottom = np.array(plan.sky_top), np.array(plan.sky_bottom)
+    sky = np.rint(top + (bottom - top) * part).astype(np.uint8)
+    rows = np.repeat(sky[:, None, :], plan.width, axis=1)
     big = Image.fromarray(np.repeat(np.repeat(rows, _SCALE, axis=0), _SCALE, axis=1))
     pen = ImageDraw.Draw(big)
-    for rgb, points in shapes:
+    for rgb, points in plan.shapes:
         pen.polygon([(x * _SCALE - .5, y * _SCALE - .5) for x, y in points], fill=tuple(rgb))
     small = np.asarray(big.reduce(_SCALE), dtype=np.int16)
     grain = np.frombuffer(picture.noise(world, small.size), dtype=np.uint8).reshape(small.shape)

@@ -7,6 +7,7 @@ import math
 import random
 import struct
 import zlib
+from dataclasses import dataclass
 
 COLOUR_RGB = {"red": (208, 36, 40), "yellow": (244, 208, 40), "green": (38, 150, 60), "blue": (40, 84, 210),
               "purple": (142, 52, 168), "white": (246, 246, 242), "black": (28, 28, 32)}
@@ -141,8 +142,19 @@ def _ground(world, rng, width, height, horizon):
     return shapes
 
 
+@dataclass(frozen=True)
+class Composition:
+    """Everything of a picture but the noise. The origin is the upper left corner, the unit a pixel."""
+    width: int
+    height: int
+    sky_top: tuple
+    sky_bottom: tuple
+    horizon: float
+    shapes: list  # (rgb, points), from back to front
+    boxes: list  # (group, left, upper, right, lower) of every object
+
+
 def compose(world):
-    """(width, height, sky top, sky bottom, horizon, [(rgb, points)]): everything but the noise."""
     rng = random.Random(f"picture {world.seed}")
     width, height = rng.choice(((320, 240), (320, 240), (256, 256)))
     horizon = height * rng.uniform(.5, .62)
@@ -151,6 +163,7 @@ def compose(world):
         grey = shade((128, 134, 146), LIGHT[world.time])
         top, bottom = mix(top, grey, .55), mix(bottom, grey, .55)
     shapes = _sky(world, rng, width, horizon) + _ground(world, rng, width, height, horizon)
+    boxes = []
     for group in world.groups:
         zone = width / 3
         centre = ("left", "middle", "right").index(group.place) * zone + zone / 2
@@ -169,8 +182,11 @@ def compose(world):
             spots = [(first + i * step + rng.uniform(-2, 2), base + (14 if i % 2 else -14) + rng.uniform(-4, 4), size)
                      for i in range(group.count)]
         for cx, foot, tall in spots:
-            shapes += _object(group.kind, rgb, cx, min(foot, height - 4), tall)
-    return width, height, top, bottom, horizon, shapes + _falling(world, rng, width, height)
+            polygons = _object(group.kind, rgb, cx, min(foot, height - 4), tall)
+            shapes += polygons
+            xs, ys = zip(*(point for _, points in polygons for point in points))
+            boxes.append((group, min(xs), min(ys), max(xs), max(ys)))
+    return Composition(width, height, top, bottom, horizon, shapes + _falling(world, rng, width, height), boxes)
 
 
 def noise(world, num_bytes):
@@ -211,9 +227,11 @@ def _fill(rows, width, height, rgb, points):
 
 def draw(world):
     """(width, height, RGB bytes) of the world's picture."""
-    width, height, top, bottom, horizon, shapes = compose(world)
-    rows = [bytearray(bytes(mix(top, bottom, min(1., y / horizon))) * width) for y in range(height)]
-    for rgb, points in shapes:
+    plan = compose(world)
+    width, height = plan.width, plan.height
+    rows = [bytearray(bytes(mix(plan.sky_top, plan.sky_bottom, min(1., y / plan.horizon))) * width)
+            for y in range(height)]
+    for rgb, points in plan.shapes:
         _fill(rows, width, height, rgb, points)
     table = noise_table()
     clamp = [max(0, min(255, v - 64)) for v in range(384)]

@@ -56,6 +56,20 @@ def test_positions_and_patches_are_those_of_transformers():
     assert len(pixels) == grids.prod() and (ids == settings.image_token_id).sum() == len(pixels) // 4
 
 
+def test_every_group_is_named_by_an_image_token_of_its_third():
+    pytest.importorskip("torch", reason="batches are tensors")
+    import batches
+    for seed in range(200):
+        world = world_lib.make_world(seed)
+        rows, columns = 4, 5
+        cells = batches.objects_in_cells(world, (1, 2 * rows, 2 * columns))
+        assert len(cells) == rows * columns
+        for group in world.groups:
+            third = world_lib.PLACES.index(group.place)
+            own = [(i % columns + .5) / columns for i, found in enumerate(cells) if found == group]
+            assert own and all(abs(x - (third + .5) / 3) < 1 / 3 for x in own)
+
+
 @pytest.mark.parametrize("shape", [(3, 64, 256), (2, 96, 192), (1, 640, 256)])
 def test_orthogonalised_matrices_have_singular_values_near_one(shape):
     torch = pytest.importorskip("torch", reason="trains with torch")
