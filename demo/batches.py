@@ -15,6 +15,7 @@ import world as world_lib
 
 PATCH, MERGE = 14, 2
 _IDS = tokenizer_lib.added_ids()
+_SECTION_TO_WRITE = "\n\nNow write"  # Where the template goes on after the text so far.
 _MEAN = np.array(model_files.IMAGE_MEAN, dtype=np.float32)
 _STD = np.array(model_files.IMAGE_STD, dtype=np.float32)
 
@@ -128,8 +129,11 @@ class Encoder:
             ids += [_IDS["<|vision_start|>"], *[_IDS["<|image_pad|>"]] * (len(rows) // 4), _IDS["<|vision_end|>"]]
         return ids + self._tail, pixels, grids
 
-    def encode(self, example, crop=None, boundary_weight=4., fact_weight=1.):
+    def encode(self, example, crop=None, gap=0, boundary_weight=4., fact_weight=1.):
         """Loss lies on the answer alone, and most on how sentences start and texts end.
+
+        `gap` counts positions that are left out between the text so far and the section to write: far positions are
+        learnt at the price of near ones.
 
         `crop` (first, last) keeps only those paragraphs of the answer, and learns from the second kept one on: what
         comes late in a long text is then learnt from short sequences.
@@ -149,9 +153,13 @@ class Encoder:
             boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
             weights.append(0. if i < silent else boundary_weight if boundary else fact_weight)
         ids = ids + own
+        positions = mrope_positions(ids, grids)
+        if gap:
+            before = example.prompt.rindex(_SECTION_TO_WRITE)
+            positions[:, len(self._head) + len(self._encode(example.prompt[:before])):] += gap
         seen = [self._names(group) for world, grid in zip(example.worlds, grids)
                 for group in objects_in_cells(world, grid)]
-        return Encoded(ids, weights, mrope_positions(ids, grids), pixels, grids, np.array(seen, dtype=np.int64).reshape(-1, 4))
+        return Encoded(ids, weights, positions, pixels, grids, np.array(seen, dtype=np.int64).reshape(-1, 4))
 
 
 def collate(items):

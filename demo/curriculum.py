@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import tasks
 import world as world_lib
 
+MAX_GAP = 16000  # Positions: 10,000 words are about as many tokens.
 TRAIN_SEEDS = 1 << 31  # Worlds below are for training; held-back ones start at 1 << 32.
 
 
@@ -18,6 +19,7 @@ class Stage:
     max_sections_so_far: int  # Of a write prompt.
     max_total: int  # Words of a document.
     pool: int  # Examples that are sorted by length at a time.
+    gaps: float = 0.  # Share of write prompts whose positions jump, as if much more had been written.
 
 
 STAGES = {
@@ -26,7 +28,7 @@ STAGES = {
     "write": Stage({"question": 8, "describe": 12, "picture": 16, "text": 32, "free": 2, "crop": 12, "plan": 10,
                     "write": 12}, 600, 0, 10000, 160),
     "long": Stage({"question": 8, "describe": 10, "picture": 16, "text": 34, "free": 2, "plan": 10, "write": 20},
-                  1500, 2, 10000, 120),
+                  1500, 2, 10000, 120, gaps=.5),
     "document": Stage({"question": 8, "describe": 10, "picture": 12, "text": 18, "free": 2, "laps": 2, "plan": 12,
                        "write": 36}, 1500, 20, 10000, 60),
 }
@@ -72,4 +74,5 @@ def sample(stage, rng, encoder):
     if task == "plan":
         return encoder.encode(tasks.plan(total, lang, rng, shown))
     k = rng.randrange(len(tasks.section_sizes(total)))
-    return encoder.encode(tasks.write(total, k, lang, rng, shown, max_sections_so_far=stage.max_sections_so_far))
+    example = tasks.write(total, k, lang, rng, shown, max_sections_so_far=stage.max_sections_so_far)
+    return encoder.encode(example, gap=rng.randrange(MAX_GAP) if rng.random() < stage.gaps else 0)

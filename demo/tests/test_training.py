@@ -56,6 +56,20 @@ def test_positions_and_patches_are_those_of_transformers():
     assert len(pixels) == grids.prod() and (ids == settings.image_token_id).sum() == len(pixels) // 4
 
 
+def test_a_gap_moves_the_section_to_write_and_nothing_before_it(tmp_path):
+    pytest.importorskip("torch", reason="batches are tensors")
+    import batches
+    tokenizer.write(tmp_path)
+    encoder = batches.Encoder(tmp_path)
+    example = tasks.write(3000, 3, "en", random.Random(3), max_sections_so_far=1)
+    near, far = encoder.encode(example), encoder.encode(example, gap=5000)
+    assert near.ids == far.ids
+    moved = (far.positions - near.positions)[0]
+    first = int(numpy.argmax(moved > 0))
+    assert set(moved[:first]) == {0} and set(moved[first:]) == {5000}
+    assert encoder.decode(near.ids[first:]).lstrip().startswith("Now write this section")
+
+
 def test_every_group_is_named_by_an_image_token_of_its_third():
     pytest.importorskip("torch", reason="batches are tensors")
     import batches
