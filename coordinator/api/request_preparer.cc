@@ -121,14 +121,15 @@ Status RequestPreparer::SetSampling(SamplingRequest sampling, engine::Request* r
   }
   request->max_tokens =
       sampling.max_tokens.value_or(std::min(kDefaultMaxTokens, max_model_len - prompt));
-  if (prompt + request->max_tokens > max_model_len) {
+  if (request->max_tokens > max_model_len - prompt) {  // max_tokens may be any number yet.
     return InvalidArgument("the prompt has ", prompt, " tokens and max_tokens is ",
                            request->max_tokens, "; together they must fit the context of ",
                            max_model_len);
   }
   if (sampling.params.min_tokens > request->max_tokens) {
-    return InvalidArgument("min_tokens is ", sampling.params.min_tokens, "; at most ",
-                           request->max_tokens, " tokens can be generated");
+    return InvalidArgument("min_tokens is ", sampling.params.min_tokens,
+                           "; it must be at most max_tokens, which is ", request->max_tokens,
+                           " when the request does not say");
   }
   request->sampling = std::move(sampling.params);
   request->ignore_eos = sampling.ignore_eos;

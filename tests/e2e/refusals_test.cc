@@ -74,6 +74,8 @@ TEST_F(RefusalsTest, NumbersOutOfRange) {
 TEST_F(RefusalsTest, LengthsThatDoNotFitNameBothNumbers) {
   v1::GenerateRequest request = TextRequest("Hi", 2048);
   ExpectInvalid(request, "max_tokens is 2048; together they must fit the context of 2048");
+  request.mutable_sampling()->set_max_tokens(std::numeric_limits<int64_t>::max());
+  ExpectInvalid(request, "max_tokens is 9223372036854775807; together they must fit");
   std::string text;
   for (int i = 0; i < 3000; ++i) text += "word " + std::to_string(i) + " ";
   ExpectInvalid(TextRequest(text, 5), "2048");
