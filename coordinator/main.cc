@@ -58,6 +58,10 @@ struct Model {
   static Result<Model> Load(const ServeOptions& options);
 };
 
+int64_t LargestPicture(const input::PixelPolicy& pixels, const VisionConfig& vision) {
+  return pixels.LargestPicture(static_cast<int32_t>(vision.patch_size * vision.spatial_merge_size));
+}
+
 Result<input::PixelPolicy> PixelsOf(const ServeOptions& options, const ModelConfig& config) {
   return input::MakePixelPolicy(options.pixel_policy, config.image_policy, options.min_pixels,
                                 options.max_pixels);
@@ -94,7 +98,7 @@ int DryRun(const ServeOptions& options) {
   if (!capacity.ok()) return Fail(capacity.status());
   // A plan for other machines is printed all the same; then no tokens fit here.
   const Result<cluster::Capacity> fitting =
-      cluster::PlanCapacity(options, *model, pixels->max_pixels,
+      cluster::PlanCapacity(options, *model, LargestPicture(*pixels, model->vision),
                             cluster::AvailableMemoryBytes() / options.tensor_parallel_size);
   if (fitting.ok()) capacity = fitting;
   std::fputs(cluster::CapacityTable(*capacity, *model).c_str(), options.json ? stderr : stdout);
@@ -214,7 +218,7 @@ cluster::WorkerGroupConfig Coordinator::MakeGroupConfig(const CoordinatorOptions
   return {.addresses = options.workers,
           .options = options_,
           .model = model_.config,
-          .max_pixels = model_.pixels.max_pixels,
+          .max_pixels = LargestPicture(model_.pixels, model_.config.vision),
           .group_name =
               "lh-" + std::to_string(getpid()) + "-" + std::to_string(DrawSeed() & 0xffffffff)};
 }

@@ -8,6 +8,11 @@ constexpr int64_t kMaxPolicyPixels = int64_t{64} << 20;
 
 }  // namespace
 
+int64_t PixelPolicy::LargestPicture(int32_t factor) const {
+  if (fixed_size) return int64_t{fixed_size->height} * fixed_size->width;
+  return LargestSmartResize(factor, min_pixels, max_pixels);
+}
+
 std::string PixelPolicy::ToString() const {
   if (fixed_size) {
     return std::to_string(fixed_size->width) + " x " + std::to_string(fixed_size->height) +

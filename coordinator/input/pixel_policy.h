@@ -17,6 +17,8 @@ struct PixelPolicy {
   int64_t max_pixels = 0;
   std::optional<ImageSize> fixed_size;  // every picture exactly this size, whatever its shape
 
+  // Pixels of the largest picture that comes of it, in cells of factor x factor.
+  int64_t LargestPicture(int32_t factor) const;
   std::string ToString() const;  // "3136 to 12845056 pixels", for the line printed at start
 };
 

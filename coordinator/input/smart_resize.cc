@@ -39,4 +39,13 @@ Result<ImageSize> SmartResize(
   return ImageSize{static_cast<int32_t>(new_h), static_cast<int32_t>(new_w)};
 }
 
+int64_t LargestSmartResize(int32_t factor, int64_t min_pixels, int64_t max_pixels) {
+  // The sides of the narrowest picture of so many pixels.
+  const auto long_side = [](int64_t pixels) { return std::sqrt(kMaxAspectRatio * pixels); };
+  const auto short_side = [](int64_t pixels) { return std::sqrt(pixels / kMaxAspectRatio); };
+  const double shrunk = factor * long_side(max_pixels);
+  const double grown = (long_side(min_pixels) + factor) * (short_side(min_pixels) + factor);
+  return std::max(max_pixels, static_cast<int64_t>(std::ceil(std::max(shrunk, grown))));
+}
+
 }  // namespace longhand::input

@@ -20,4 +20,8 @@ struct ImageSize {
 Result<ImageSize> SmartResize(
     int32_t height, int32_t width, int32_t factor, int64_t min_pixels, int64_t max_pixels);
 
+// No result of SmartResize has more pixels than this. It is above max_pixels where limits are small:
+// the short side of a narrow picture stays one factor, and sides that grow are rounded up.
+int64_t LargestSmartResize(int32_t factor, int64_t min_pixels, int64_t max_pixels);
+
 }  // namespace longhand::input

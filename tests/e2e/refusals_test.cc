@@ -92,6 +92,18 @@ TEST_F(RefusalsTest, PicturesThatAreNone) {
   ExpectInvalid(none, "image");
 }
 
+// 4000 x 20 black pixels (lossless WebP): seen as 4480 x 28, more than max_pixels.
+TEST_F(RefusalsTest, AVeryNarrowPictureIsNoneOfThem) {
+  const std::string narrow(
+      "RIFF$\0\0\0WEBPVP8L\x18\0\0\0/\x9f\xcf\x04\0\x07\x10\x11\xfd\x0f\x08H\x92\xfe\xff\x0f#\xfa"
+      "\x9f\xf1\x9f\xff"
+      "C\x04",
+      44);
+  const Answer answer = cluster_->Generate(PictureRequest(narrow));
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_GT(answer.events.back().usage().prompt_tokens(), 4480 / 28);
+}
+
 TEST_F(RefusalsTest, TwoThousandPictures) {
   v1::GenerateRequest request = TextRequest("What are these?", 4);
   for (int i = 0; i < 2000; ++i) {

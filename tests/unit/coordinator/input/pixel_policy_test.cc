@@ -18,9 +18,11 @@ TEST(PixelPolicy, EachNameHasItsLimits) {
   const PixelPolicy longwriter = MakePixelPolicy("longwriter", kCheckpoint, 0, 0).value();
   EXPECT_EQ(longwriter.min_pixels, 50176);
   EXPECT_EQ(longwriter.max_pixels, 1048576);
+  EXPECT_EQ(longwriter.LargestPicture(28), 1048576);
   const PixelPolicy training = MakePixelPolicy("training", kCheckpoint, 0, 0).value();
   EXPECT_EQ(training.fixed_size, (ImageSize{280, 280}));
   EXPECT_EQ(training.ToString(), "280 x 280 pixels");
+  EXPECT_EQ(training.LargestPicture(28), 280 * 280);
 }
 
 TEST(PixelPolicy, LimitsThatAreGivenOverrideThePolicys) {

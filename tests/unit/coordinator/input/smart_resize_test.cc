@@ -37,5 +37,22 @@ TEST(SmartResize, TwoHundredToOneIsAllowedAndMoreIsNot) {
   EXPECT_FALSE(SmartResize(201, 1, 28, 3136, 12845056).ok());
 }
 
+// Workers take their memory for the largest picture; one that is larger would end the group.
+TEST(SmartResize, NoPictureIsLargerThanTheLargest) {
+  EXPECT_EQ(LargestSmartResize(28, 3136, 12845056), 12845056);  // The published policy's own.
+  for (const int64_t max_pixels : {784, 3136, 50176, 100352, 1048576}) {
+    for (const int64_t min_pixels : {int64_t{1}, max_pixels / 2, max_pixels}) {
+      const int64_t largest = LargestSmartResize(28, min_pixels, max_pixels);
+      for (int32_t height = 1; height < 3000; height += 1 + height / 16) {
+        for (int32_t width = height; width <= 200 * height; width += 1 + width / 16) {
+          const ImageSize size = Resized(height, width, min_pixels, max_pixels);
+          ASSERT_LE(int64_t{size.height} * size.width, largest) << width << " x " << height;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(Resized(80, 16000, 3136, 100352), (ImageSize{28, 4480}));  // 125,440 pixels
+}
+
 }  // namespace
 }  // namespace longhand::input
