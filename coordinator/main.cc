@@ -231,7 +231,8 @@ cluster::GroupObserver Coordinator::MakeObserver() {
                 fatal_ = status;
                 failed_ = true;
                 kill(getpid(), SIGTERM);
-              }};
+              },
+          .on_silent = [](int32_t rank) { Tell({{"silent_worker", rank}}); }};
 }
 
 api::RequestPreparer::Limits Coordinator::PrepareLimits() {

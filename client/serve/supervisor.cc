@@ -129,6 +129,7 @@ Status Supervisor::Start(Child& child) {
   }
   LONGHAND_ASSIGN_OR_RETURN(child.process, ChildProcess::Spawn(argv));
   child.started = Clock::now();
+  child.listens = false;
   return OkStatus();
 }
 
@@ -147,7 +148,18 @@ void Supervisor::TakeReport(Child& child, const std::string& line) {
   if (const auto* address = report.if_contains("metrics")) {
     child.metrics_address = std::string(address->as_string());
   }
+  if (report.contains("listen")) child.listens = true;
   if (const auto* ready = report.if_contains("ready")) ready_ = ready->as_bool();
+  if (const auto* rank = report.if_contains("silent_worker")) EndSilentWorker(rank->as_int64());
+}
+
+// A hung process does not end by itself; one that does not listen yet is only starting.
+void Supervisor::EndSilentWorker(int64_t rank) {
+  const Child& worker = children_[static_cast<size_t>(rank)];
+  if (!worker.process || !worker.listens) return;
+  std::fprintf(stderr, "longhand serve: the %s does not answer and is killed\n",
+               worker.name.c_str());
+  worker.process->Signal(SIGKILL);
 }
 
 void Supervisor::Reap() {
@@ -164,6 +176,9 @@ void Supervisor::OnExit(Child& child, int wait_status) {
   child.process.reset();
   const bool is_coordinator = &child == &coordinator();
   if (is_coordinator) ready_ = false;
+  if (stopping_ && is_coordinator) {  // Drained: nothing is worth waiting for.
+    stop_deadline_ = std::min(stop_deadline_, Clock::now() + kKillAfter);
+  }
   if (stopping_) return;
   std::fprintf(stderr, "longhand serve: the %s ended (%s)\n", child.name.c_str(),
                Describe(wait_status).c_str());

@@ -3,7 +3,7 @@
 //
 // Main thread only. It takes no part in serving: children tell it where they listen and whether
 // tokens can be made, as JSON lines on their standard output ({"grpc":..,"metrics":..},
-// {"ready":true}, {"listen":..,"metrics":..}).
+// {"ready":true}, {"silent_worker":1}, {"listen":..,"metrics":..}).
 #pragma once
 
 #include <chrono>
@@ -42,6 +42,7 @@ class Supervisor {
     std::vector<std::string> argv;
     std::optional<ChildProcess> process;
     std::string metrics_address;
+    bool listens = false;  // this process has said so
     Clock::time_point started;
     Clock::time_point restart_at;
     std::chrono::milliseconds backoff{0};
@@ -53,6 +54,7 @@ class Supervisor {
   Status Start(Child& child);
   void TakeReports();
   void TakeReport(Child& child, const std::string& line);
+  void EndSilentWorker(int64_t rank);
   void Reap();
   void OnExit(Child& child, int wait_status);
   void RestartDue();

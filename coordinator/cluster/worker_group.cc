@@ -19,6 +19,7 @@ namespace wire = worker::v1;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kConnectTimeout(2000);
+constexpr int kSilentTries = 2;  // after so many a worker is said to be silent
 constexpr milliseconds kDeadlineTick(100);
 constexpr milliseconds kFirstRetry(50);
 constexpr milliseconds kMaxRetry(2000);
@@ -172,9 +173,11 @@ Status WorkerGroup::Connect() {
     const grpc::Status status =
         rank.stub->Describe(&context, wire::DescribeRequest(), &rank.description);
     if (!status.ok()) {
+      if (++rank.silent_tries >= kSilentTries) observer_.on_silent(static_cast<int32_t>(r));
       return Unavailable("rank ", r, " (", config_.addresses[r],
                          ") does not answer: ", status.error_message());
     }
+    rank.silent_tries = 0;
     std::lock_guard lock(mutex_);
     status_.ranks[r].device = rank.description.device();
     // A worker that lived through an earlier coordinator has seen its epochs.

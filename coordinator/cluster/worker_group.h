@@ -59,6 +59,7 @@ struct GroupObserver {
   std::function<void()> on_forming;                   // a new epoch begins
   std::function<void(const GroupStatus&)> on_change;  // state or detail
   std::function<void(const Status&)> on_fatal;        // forming again cannot mend it
+  std::function<void(int32_t rank)> on_silent;        // hangs, or is not there; again at each try
 };
 
 class WorkerGroup final : public engine::StepExecutor {
@@ -87,6 +88,7 @@ class WorkerGroup final : public engine::StepExecutor {
     std::shared_ptr<Stub> stub;
     std::shared_ptr<StepStream> stream;
     worker::v1::DescribeResponse description;
+    int silent_tries = 0;  // in a row
   };
 
   struct PutImageCall {

@@ -90,6 +90,32 @@ TEST(Processes, AKilledWorkerFailsWhatRunsAndTheGroupComesBack) {
   }
 }
 
+TEST(Processes, AWorkerThatHangsIsReplaced) {
+  LocalCluster cluster(TestCheckpointPath(),
+                       {"--tp", "2", "--threads", "1", "--step-timeout-ms", "2000"});
+  grpc::ClientContext context;
+  const auto reader =
+      cluster.generation().Generate(&context, TextRequest("Write without end.", 100000));
+  v1::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  const int64_t epoch = cluster.GetStatus().epoch();
+  const pid_t hung = cluster.worker_pids()[1];
+  ASSERT_EQ(kill(hung, SIGSTOP), 0);
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(cluster.WaitForStatus(
+      [&](const v1::GetStatusResponse& s) { return s.epoch() > epoch && IsIdle(s); }));
+  EXPECT_TRUE(WaitUntilGone(hung));
+  EXPECT_TRUE(cluster.Generate(TextRequest("Hello again", 8)).status.ok());
+}
+
+TEST(Processes, AHungWorkerDoesNotHoldUpTheEnd) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1", "--shutdown-timeout", "3600"});
+  ASSERT_EQ(kill(cluster.worker_pids()[0], SIGSTOP), 0);
+  EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
+}
+
 TEST(Processes, AKilledCoordinatorComesBackAtTheSameAddress) {
   LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1"});
   ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
