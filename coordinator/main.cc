@@ -323,7 +323,7 @@ int Main(const std::vector<std::string>& args) {
   CLI::App app{"Takes requests and plans the steps of a group of workers.", "longhand-coordinator"};
   AddServeOptions(app, options.serve);
   std::string config_file;
-  app.add_option("--config", config_file, "YAML file with the same names");
+  app.add_option("--config", config_file, "YAML file with the same names")->take_last();
   app.add_option("--workers", options.workers, "host:port or unix:PATH of each rank, in rank order")
       ->delimiter(',');
   app.add_option("--rendezvous-address", options.rendezvous_address,

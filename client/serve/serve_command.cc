@@ -39,8 +39,9 @@ int ServeCommand(const std::vector<std::string>& args) {
   AddServeOptions(app, config.options);
   app.add_option("--ready-file", ready_file,
                  "Written when tokens can be made: addresses and process ids as JSON")
-      ->configurable(false);
-  app.add_option("--config", config_file, "YAML file with the same names");
+      ->configurable(false)
+      ->take_last();
+  app.add_option("--config", config_file, "YAML file with the same names")->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   if (config.options.model.empty()) {
     std::fprintf(stderr, "longhand serve: --model is required: a checkpoint directory\n");

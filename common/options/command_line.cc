@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
@@ -39,7 +40,8 @@ std::vector<std::string> ArgumentsFromEnvironment(const CLI::App& app) {
     if (!IsSetting(*option)) continue;
     const std::string& flag = option->get_lnames()[0];
     const char* value = std::getenv(EnvironmentName(flag).c_str());
-    if (value != nullptr) args.push_back("--" + flag + "=" + value);
+    // Without a value CLI11 would take the next argument for it.
+    if (value != nullptr && *value != '\0') args.push_back("--" + flag + "=" + value);
   }
   return args;
 }
@@ -69,8 +71,10 @@ Result<std::vector<std::string>> GatherArguments(const CLI::App& app,
 }  // namespace
 
 Result<std::vector<std::string>> ArgumentsFromYaml(const CLI::App& app, const std::string& path) {
+  std::error_code ignored;
   std::ifstream file(path);
-  if (!file) return NotFound("the configuration file ", path, " cannot be read");
+  if (!file || std::filesystem::is_directory(path, ignored))  // Reading a directory throws.
+    return NotFound("the configuration file ", path, " cannot be read");
   std::vector<std::string> args;
   try {
     const YAML::Node root = YAML::Load(file);
@@ -82,7 +86,9 @@ Result<std::vector<std::string>> ArgumentsFromYaml(const CLI::App& app, const st
       if (FindSetting(app, key) == nullptr) {
         return InvalidArgument(path, ":", line, ": unknown key '", key, "'");
       }
-      if (entry.second.IsScalar()) {
+      if (entry.second.IsScalar() && entry.second.as<std::string>().empty()) {
+        return InvalidArgument(path, ":", line, ": '", key, "' has no value");
+      } else if (entry.second.IsScalar()) {
         args.push_back("--" + key + "=" + entry.second.as<std::string>());
       } else if (entry.second.IsSequence()) {
         for (const auto& item : entry.second)
@@ -111,6 +117,11 @@ std::optional<int> ParseCommandLine(CLI::App& app, const std::vector<std::string
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     return kExitOk;
+  } catch (const CLI::ExtrasError&) {
+    std::cerr << app.get_name() << ": not expected:";
+    for (const std::string& argument : app.remaining()) std::cerr << ' ' << argument;
+    std::cerr << "\nTry '" << app.get_name() << " --help'.\n";
+    return kExitUsage;
   } catch (const CLI::ParseError& e) {
     std::cerr << app.get_name() << ": " << e.what() << "\nTry '" << app.get_name() << " --help'.\n";
     return kExitUsage;

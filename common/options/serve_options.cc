@@ -9,6 +9,23 @@ CLI::Option* Scalar(CLI::App& app, const std::string& name, T& value, const std:
   return app.add_option(name, value, help)->capture_default_str()->take_last();
 }
 
+// The one value of a setting that is there; those that are still to come are refused by name.
+CLI::Option* Only(CLI::Option* option, const std::string& value, const std::string& help) {
+  return option->description(help)->take_last()->check([value](const std::string& given) {
+    return given == value ? "" : "is " + given + "; only " + value + " is supported so far";
+  });
+}
+
+// host:port. getaddrinfo would take port 65536 for 0.
+std::string CheckAddress(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
+  const bool is_number = !port.empty() && port.size() <= 5 &&
+                         port.find_first_not_of("0123456789") == std::string::npos;
+  if (colon > 0 && is_number && std::stoi(port) <= 65535) return "";
+  return "'" + address + "' is not an address; it must be host:port with a port from 0 to 65535";
+}
+
 void AddModelOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--model", o.model, "Checkpoint directory (Hugging Face layout)");
   Scalar(app, "--served-model-name", o.served_model_name,
@@ -21,6 +38,8 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
   Scalar(app, "--kv-cache-dtype", o.kv_cache_dtype, "auto is --dtype")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
+  Only(app.add_option("--quantization"), "none", "none: weights as the checkpoint has them");
+  Only(app.add_option("--data-parallel-size"), "1", "Groups that serve the model; 1");
   Scalar(app, "--threads", o.threads,
          "Threads of each worker; 0 divides the processors among the ranks")
       ->check(CLI::Range(0, 1024));
@@ -36,6 +55,7 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(int64_t{0}, 1024 * tera));
   Scalar(app, "--block-size", o.block_size, "Tokens of a KV block")->check(CLI::IsMember({16, 32}));
+  Only(app.add_option("--swap-space"), "0", "KV cache outside the ranks' own; 0: none");
   Scalar(app, "--max-num-seqs", o.max_num_seqs, "Sequences that run at once")
       ->check(CLI::Range(1, 4096));
   Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens,
@@ -70,8 +90,13 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--transport", o.transport,
          "How ranks exchange activations; auto: shared memory on one host, else gloo")
       ->check(CLI::IsMember({"auto", "shared_memory", "gloo"}));
-  Scalar(app, "--grpc-address", o.grpc_address, "host:port; port 0 picks a free one");
-  Scalar(app, "--metrics-address", o.metrics_address, "host:port; port 0 picks a free one");
+  Scalar(app, "--grpc-address", o.grpc_address, "host:port; port 0 picks a free one")
+      ->check(CheckAddress);
+  Scalar(app, "--metrics-address", o.metrics_address, "host:port; port 0 picks a free one")
+      ->check(CheckAddress);
+  Only(app.add_option("--journal"), "none", "none: requests do not outlive the coordinator");
+  Only(app.add_flag("--deterministic"), "true",
+       "Same request, same tokens, whatever else runs: always so");
   Scalar(app, "--shutdown-timeout", o.shutdown_timeout,
          "Seconds that SIGTERM lets running requests finish")
       ->check(CLI::Range(0, 24 * 3600));

@@ -47,9 +47,58 @@ TEST_F(OptionsTest, AnUnknownKeyIsAnErrorThatNamesItsLine) {
   EXPECT_EQ(args.status().message(), path + ":2: unknown key 'block-sice'");
 }
 
+TEST_F(OptionsTest, AFileThatCannotBeReadIsNamed) {
+  for (const std::string& path : {std::string("/no/such.yaml"), testing::TempDir()}) {
+    EXPECT_EQ(ArgumentsFromYaml(app_, path).status().message(),
+              "the configuration file " + path + " cannot be read");
+  }
+}
+
 TEST_F(OptionsTest, AValueOutOfRangeIsAUsageError) {
   EXPECT_EQ(ParseCommandLine(app_, {"--block-size", "17"}), kExitUsage);
   EXPECT_EQ(ParseCommandLine(app_, {"--no-such-flag"}), kExitUsage);
+}
+
+TEST_F(OptionsTest, WhatIsToComeIsRefusedByNameAndWhatIsThereTaken) {
+  EXPECT_EQ(ParseCommandLine(app_, {"--quantization", "none", "--journal", "none", "--swap-space",
+                                    "0", "--data-parallel-size", "1", "--deterministic"}),
+            std::nullopt);
+  CLI::App app{"test"};
+  ServeOptions options;
+  AddServeOptions(app, options);
+  EXPECT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
+  for (const char* flag : {"--quantization=int8", "--journal=/tmp", "--swap-space=1",
+                           "--data-parallel-size=2", "--deterministic=false"}) {
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(ParseCommandLine(app_, {flag}), kExitUsage) << flag;
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("is supported so far"), std::string::npos)
+        << flag;
+  }
+}
+
+TEST_F(OptionsTest, AnAddressHasAHostAndAPort) {
+  for (const char* good : {"127.0.0.1:0", "localhost:65535", "[::1]:8001", "0.0.0.0:80"})
+    EXPECT_EQ(ParseCommandLine(app_, {"--grpc-address", good}), std::nullopt) << good;
+  for (const char* bad : {"nohost", ":0", "host:", "host:99999", "host:-1", "host:http"})
+    EXPECT_EQ(ParseCommandLine(app_, {"--metrics-address", bad}), kExitUsage) << bad;
+}
+
+// CLI11 takes the argument after `--threads=` for its value.
+TEST_F(OptionsTest, AnEmptyVariableIsAnUnsetOne) {
+  setenv("LONGHAND_THREADS", "", 1);
+  EXPECT_EQ(ParseCommandLine(app_, {"--block-size", "32"}), std::nullopt);
+  unsetenv("LONGHAND_THREADS");
+  EXPECT_EQ(options_.block_size, 32);
+  const std::string path = WriteYaml("model: a\nserved-model-name: ''\n");
+  EXPECT_EQ(ArgumentsFromYaml(app_, path).status().message(),
+            path + ":2: 'served-model-name' has no value");
+}
+
+TEST_F(OptionsTest, WhatIsNotExpectedIsNamedInOrder) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(ParseCommandLine(app_, {"--frobnicate", "3"}), kExitUsage);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("not expected: --frobnicate 3"),
+            std::string::npos);
 }
 
 TEST_F(OptionsTest, SizesTakeSuffixes) {
