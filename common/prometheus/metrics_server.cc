@@ -21,7 +21,8 @@ constexpr std::chrono::seconds kIdleTimeout(30);
 
 http::response<http::string_body> Answer(const http::request<http::empty_body>& request,
                                          const prometheus::Registry& registry) {
-  const bool found = request.target() == "/metrics" && request.method() == http::verb::get;
+  const auto path = request.target().substr(0, request.target().find('?'));
+  const bool found = path == "/metrics" && request.method() == http::verb::get;
   http::response<http::string_body> response(found ? http::status::ok : http::status::not_found,
                                              request.version());
   response.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");

@@ -41,6 +41,8 @@ TEST(PrometheusMetrics, WhatIsCountedIsServed) {
   EXPECT_NE(page.find("longhand_test_total{rank=\"1\"} 3"), std::string::npos) << page;
   EXPECT_NE(page.find("longhand_test_level 0.5"), std::string::npos);
   EXPECT_NE(page.find("longhand_test_seconds_bucket{le=\"1\"} 1"), std::string::npos);
+  EXPECT_EQ(HttpGet(*address, "/metrics?name=all"), page);
+  EXPECT_EQ(HttpGet(*address, "/metricsx").find("HTTP/1.0 404"), 0u);
 }
 
 TEST(PrometheusMetrics, AnAddressThatIsTakenIsRefused) {
