@@ -84,6 +84,10 @@ Status AddMessage(const json::value& value, v1::GenerateRequest* request) {
 }  // namespace
 
 Result<std::string> ReadFile(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {  // It opens, but reading it throws.
+    return NotFound("cannot read ", path.string(), ": it is a directory");
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) return NotFound("cannot read ", path.string(), ": ", std::strerror(errno));
   return std::string(std::istreambuf_iterator<char>(file), {});
@@ -99,6 +103,7 @@ Status ReadChatFile(const std::filesystem::path& path, v1::GenerateRequest* requ
   if (messages == nullptr || !messages->is_array()) {
     return InvalidArgument(path.string(), ": expected a list of messages");
   }
+  request->mutable_messages();  // No message at all is for the server to refuse.
   int index = 0;
   for (const json::value& message : messages->get_array()) {
     const Status status = AddMessage(message, request);

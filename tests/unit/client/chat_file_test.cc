@@ -62,6 +62,12 @@ TEST_F(ChatFileTest, WhatIsWrongIsNamedWithTheMessagesIndex) {
   EXPECT_THAT(
       Read(R"([{"role": "user", "content": [{"image": "data:image/png;base64,%%%"}]}])").message(),
       HasSubstr("malformed base64"));
+  EXPECT_THAT(ReadChatFile(directory_.path(), &request_).message(), HasSubstr("a directory"));
+}
+
+TEST_F(ChatFileTest, NoMessageAtAllIsStillARequestOfMessages) {
+  ASSERT_TRUE(Read("[]").ok());
+  EXPECT_TRUE(request_.has_messages());
 }
 
 }  // namespace
