@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "coordinator/api/call_deadline.h"
 #include "coordinator/input/detokenizer.h"
 #include "proto/grpc_status.h"
 
@@ -24,14 +25,6 @@ std::string DrawRequestId() {
   char text[40];
   std::snprintf(text, sizeof(text), "gen-%08x%08x%08x", device(), device(), device());
   return text;
-}
-
-// The client's deadline on the engine's clock.
-TimePoint ToSteady(std::chrono::system_clock::time_point deadline) {
-  if (deadline == std::chrono::system_clock::time_point::max()) return TimePoint::max();
-  const auto left = deadline - std::chrono::system_clock::now();
-  if (left > std::chrono::hours(24 * 365)) return TimePoint::max();
-  return std::chrono::steady_clock::now() + std::chrono::duration_cast<Duration>(left);
 }
 
 }  // namespace
@@ -56,7 +49,7 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
                                    " bytes are being prepared already; try again"));
     return reactor;
   }
-  const TimePoint deadline = ToSteady(context->deadline());
+  const TimePoint deadline = SteadyDeadline(context->raw_deadline());
   const Status queued = parts_.pool.Submit([this, call, request, id = *id, deadline, bytes] {
     PrepareAndSubmit(call, *request, id, deadline);
     bytes_in_preparation_ -= bytes;
