@@ -32,10 +32,11 @@ std::string DrawRequestId() {
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   Result<std::string> id = ChooseRequestId(request->request_id());
+  const int64_t number = ++num_calls_;
   // A cancel that comes before the engine knows the request finds nothing; PrepareAndSubmit looks
   // once more.
-  auto call = GenerateCall::Create([this, name = id.ok() ? *id : std::string()] {
-    if (!name.empty()) (void)parts_.engine.Cancel(name, {});
+  auto call = GenerateCall::Create([this, number, name = id.ok() ? *id : std::string()] {
+    if (!name.empty()) (void)parts_.engine.CancelCall(name, number);
   });
   grpc::ServerWriteReactor<v1::GenerateEvent>* reactor = call->reactor();
   if (!id.ok()) {
@@ -49,11 +50,14 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
                                    " bytes are being prepared already; try again"));
     return reactor;
   }
-  const TimePoint deadline = SteadyDeadline(context->raw_deadline());
-  const Status queued = parts_.pool.Submit([this, call, request, id = *id, deadline, bytes] {
-    PrepareAndSubmit(call, *request, id, deadline);
-    bytes_in_preparation_ -= bytes;
-  });
+  CallIdentity identity{.request_id = *id,
+                        .call = number,
+                        .deadline = SteadyDeadline(context->raw_deadline())};
+  const Status queued =
+      parts_.pool.Submit([this, call, request, identity = std::move(identity), bytes] {
+        PrepareAndSubmit(call, *request, identity);
+        bytes_in_preparation_ -= bytes;
+      });
   if (!queued.ok()) {
     bytes_in_preparation_ -= bytes;
     call->Refuse(queued);
@@ -75,19 +79,19 @@ Result<std::string> GenerationService::ChooseRequestId(const std::string& asked)
 // answered.
 void GenerationService::PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call,
                                          const v1::GenerateRequest& wire,
-                                         std::string request_id,
-                                         TimePoint deadline) {
+                                         const CallIdentity& identity) {
   if (call->cancelled()) return call->Refuse(Cancelled("the client went away"));
   Result<engine::Request> request = parts_.preparer.Prepare(wire);
   if (!request.ok()) return call->Refuse(request.status());
-  request->request_id = request_id;
-  request->deadline = deadline;
-  EventContext events{.request_id = request_id, .wanted = wire.return_()};
+  request->request_id = identity.request_id;
+  request->call = identity.call;
+  request->deadline = identity.deadline;
+  EventContext events{.request_id = identity.request_id, .wanted = wire.return_()};
   if (wire.return_().prompt_token_ids()) events.prompt_token_ids = request->token_ids;
   const Status submitted =
       parts_.engine.Submit(std::move(request).value(), call->MakeSink(std::move(events)));
   if (!submitted.ok()) return call->Refuse(submitted);
-  if (call->cancelled()) (void)parts_.engine.Cancel(std::move(request_id), {});
+  if (call->cancelled()) (void)parts_.engine.CancelCall(identity.request_id, identity.call);
 }
 
 grpc::ServerUnaryReactor* GenerationService::Cancel(grpc::CallbackServerContext* context,

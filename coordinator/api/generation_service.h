@@ -42,11 +42,16 @@ class GenerationService final : public v1::Generation::CallbackService {
                                        v1::DetokenizeResponse* response) override;
 
  private:
+  struct CallIdentity {
+    std::string request_id;  // which two clients may choose alike
+    int64_t call = 0;        // which is this call's alone
+    TimePoint deadline;
+  };
+
   Result<std::string> ChooseRequestId(const std::string& asked);
   void PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call,
                         const v1::GenerateRequest& wire,
-                        std::string request_id,
-                        TimePoint deadline);
+                        const CallIdentity& identity);
   Status RunTokenize(const v1::TokenizeRequest& request, v1::TokenizeResponse* response) const;
   Status RunDetokenize(const v1::DetokenizeRequest& request,
                        v1::DetokenizeResponse* response) const;
@@ -54,6 +59,7 @@ class GenerationService final : public v1::Generation::CallbackService {
 
   const Parts parts_;
   std::atomic<int64_t> bytes_in_preparation_ = 0;
+  std::atomic<int64_t> num_calls_ = 0;
 };
 
 }  // namespace longhand::api

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -51,6 +52,8 @@ class Engine final : public GroupListener {
   // back. `done` (may be empty) runs on the engine thread: OK, or kNotFound. Returns
   // kResourceExhausted or kUnavailable as Submit.
   Status Cancel(std::string request_id, std::function<void(const Status&)> done);
+  // The same when a client goes away; another call's request of this id goes on.
+  Status CancelCall(std::string request_id, int64_t call);
   // Any thread. Refuses new requests with kUnavailable; `done` runs on the engine thread when no
   // request is left.
   Status Drain(std::function<void()> done);
@@ -84,6 +87,7 @@ class Engine final : public GroupListener {
   struct CancelCommand {
     std::string request_id;
     std::function<void(const Status&)> done;
+    std::optional<int64_t> call;  // whoever's it is
   };
   struct DrainCommand {
     std::function<void()> done;

@@ -36,7 +36,12 @@ Status Engine::Submit(Request request, std::unique_ptr<TokenSink> sink) {
 }
 
 Status Engine::Cancel(std::string request_id, std::function<void(const Status&)> done) {
-  return PostCommand(CancelCommand{std::move(request_id), std::move(done)}, kMaxQueuedCommands);
+  return PostCommand(CancelCommand{std::move(request_id), std::move(done), std::nullopt},
+                     kMaxQueuedCommands);
+}
+
+Status Engine::CancelCall(std::string request_id, int64_t call) {
+  return PostCommand(CancelCommand{std::move(request_id), nullptr, call}, kMaxQueuedCommands);
 }
 
 Status Engine::Drain(std::function<void()> done) {
@@ -104,6 +109,8 @@ std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, uint32_t c
 
 void Engine::Handle(CancelCommand& command) {
   ActiveRequest* active = requests_.Find(command.request_id);
+  if (active != nullptr && command.call.value_or(active->request->call) != active->request->call)
+    return;
   if (active != nullptr) EndRequest(*active, Cancelled("the request was cancelled"));
   if (!command.done) return;
   command.done(active != nullptr ? OkStatus()

@@ -27,6 +27,7 @@ struct ImageInput {
 
 struct Request {
   std::string request_id;
+  int64_t call = 0;                // the client's call, for Engine::CancelCall
   std::vector<int32_t> token_ids;  // the prompt
   std::vector<int32_t> positions;  // [prompt, 3]: time, height, width (M-RoPE)
   int32_t rope_delta = 0;  // token i after the prompt has position i + rope_delta, three times

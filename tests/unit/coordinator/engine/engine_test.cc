@@ -163,6 +163,20 @@ TEST_P(EngineTest, ACancelledRequestEndsAtOnceAndItsBlocksAreBackWithinAStep) {
   EXPECT_EQ(harness_.workers_->num_sequences(), 0u);
 }
 
+// A second call with the id is refused, or goes away before it could be.
+TEST_P(EngineTest, AClientThatGoesAwayEndsNoOtherCallsRequest) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 20, 60);
+  request.call = 1;
+  const auto recording = harness_.Submit(request);
+  ASSERT_TRUE(harness_.engine_.CancelCall("a", 2).ok());
+  harness_.Turn();
+  EXPECT_FALSE(recording->end.has_value());
+  ASSERT_TRUE(harness_.engine_.CancelCall("a", 1).ok());
+  harness_.Turn();
+  EXPECT_EQ(recording->end->code(), StatusCode::kCancelled);
+}
+
 TEST_P(EngineTest, CancellingWhatDoesNotRunIsNotFound) {
   harness_.FormGroup();
   std::optional<Status> done;
