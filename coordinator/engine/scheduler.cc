@@ -33,8 +33,9 @@ Status Scheduler::CheckAdmissible(const Request& request) const {
     }
   }
   if (num_waiting() + request.num_choices > config_.max_waiting_seqs) {
-    return ResourceExhausted(num_waiting(), " answers wait for a place; at most ",
-                             config_.max_waiting_seqs, " may");
+    return ResourceExhausted(num_waiting(), " answers wait for a place, and the request is for ",
+                             request.num_choices, "; at most ", config_.max_waiting_seqs,
+                             " may wait");
   }
   return OkStatus();
 }

@@ -148,7 +148,8 @@ TEST(SchedulerTest, AFullQueueRefusesWithItsLength) {
     harness.RunStep();
   }
   EXPECT_EQ(harness.Submit(Endless("13th", 4))->end->ToString(),
-            "RESOURCE_EXHAUSTED: 8 answers wait for a place; at most 8 may");
+            "RESOURCE_EXHAUSTED: 8 answers wait for a place, and the request is for 1; at most 8 may "
+            "wait");
 }
 
 TEST(SchedulerTest, PenaltiesSendThePromptAlong) {
