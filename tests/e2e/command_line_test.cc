@@ -45,6 +45,7 @@ TEST(CommandLine, UsageErrorsExitWithTwo) {
   EXPECT_EQ(RunLonghand({}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"dance"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"generate", "--temperature", "warm"}).exit_code, 2);
+  EXPECT_EQ(RunLonghand({"generate", "--prompt", "Hi", "--seed", "-1"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"serve"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"serve", "--help"}).exit_code, 0);
 }
