@@ -6,11 +6,13 @@
 namespace longhand::engine {
 namespace {
 
-// A full mailbox refuses new requests first, then other commands. The rest is for the worker group,
-// which has at most a few results and one message for each image under way.
+// A full mailbox refuses new requests first, then other commands, and last the word that a client has
+// left, which comes once for each call. The rest is for the worker group, which has at most a few
+// results and one message for each image under way.
 constexpr size_t kMaxQueuedSubmits = 1024;
 constexpr size_t kMaxQueuedCommands = 2 * kMaxQueuedSubmits;
-constexpr size_t kMailboxCapacity = kMaxQueuedCommands + 65536;
+constexpr size_t kMaxQueuedDepartures = 32768;
+constexpr size_t kMailboxCapacity = kMaxQueuedDepartures + 65536;
 
 }  // namespace
 
@@ -41,7 +43,7 @@ Status Engine::Cancel(std::string request_id, std::function<void(const Status&)>
 }
 
 Status Engine::CancelCall(std::string request_id, int64_t call) {
-  return PostCommand(CancelCommand{std::move(request_id), nullptr, call}, kMaxQueuedCommands);
+  return PostCommand(CancelCommand{std::move(request_id), nullptr, call}, kMaxQueuedDepartures);
 }
 
 Status Engine::Drain(std::function<void()> done) {

@@ -32,6 +32,10 @@ Status Scheduler::CheckAdmissible(const Request& request) const {
                              shape_.encoder_cache_tokens);
     }
   }
+  if (request.num_choices > config_.max_waiting_seqs) {
+    return InvalidArgument("n is ", request.num_choices, "; at most ", config_.max_waiting_seqs,
+                           " answers may wait for a place");
+  }
   if (num_waiting() + request.num_choices > config_.max_waiting_seqs) {
     return ResourceExhausted(num_waiting(), " answers wait for a place, and the request is for ",
                              request.num_choices, "; at most ", config_.max_waiting_seqs,

@@ -152,6 +152,16 @@ TEST(SchedulerTest, AFullQueueRefusesWithItsLength) {
             "wait");
 }
 
+// Waiting would not help: it could never be admitted.
+TEST(SchedulerTest, MoreAnswersThanMayWaitAreAnInvalidRequest) {
+  EngineHarness harness(AtDepth(1));
+  harness.FormGroup();
+  Request many = Endless("many", 4);
+  many.num_choices = 9;
+  EXPECT_EQ(harness.Submit(many)->end->ToString(),
+            "INVALID_ARGUMENT: n is 9; at most 8 answers may wait for a place");
+}
+
 TEST(SchedulerTest, PenaltiesSendThePromptAlong) {
   EngineHarness harness(AtDepth(1));
   harness.FormGroup();
