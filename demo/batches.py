@@ -15,6 +15,7 @@ import world as world_lib
 
 PATCH, MERGE = 14, 2
 _IDS = tokenizer_lib.added_ids()
+_COUNTS = 512  # The entry of the vocabulary that stands for none; the next for one, and so on. Any would do.
 _SECTION_TO_WRITE = "\n\nNow write"  # Where the template goes on after the text so far.
 _MEAN = np.array(model_files.IMAGE_MEAN, dtype=np.float32)
 _STD = np.array(model_files.IMAGE_STD, dtype=np.float32)
@@ -66,6 +67,7 @@ def objects_in_cells(world, grid):
 class Encoded:
     ids: list
     weights: list  # Of the loss of predicting ids[i].
+    counts: list  # Where a piece of the answer ends, the token that stands for how many are to come; else -1.
     positions: np.ndarray  # [3, len(ids)]
     pixels: list
     grids: list
@@ -135,23 +137,29 @@ class Encoder:
         `gap` counts positions that are left out between the text so far and the section to write: far positions are
         learnt at the price of near ones.
 
-        `crop` (first, last) keeps only those paragraphs of the answer, and learns from the second kept one on: what
-        comes late in a long text is then learnt from short sequences.
+        `crop` (first, last) keeps only those pieces of the answer, and learns from the second paragraph on: what comes
+        late in a long text is then learnt from short sequences.
         """
         ids, pixels, grids = self.prompt(example)
+        first, last = crop or (0, len(example.pieces))
+        kept = [self._encode(piece) for piece in example.pieces[first:last]]
+        if first > 0:
+            kept[0] = self._encode(example.pieces[first].lstrip())
+        own, remaining = [], {}
+        for i, tokens in enumerate(kept, first + 1):
+            own += tokens
+            remaining[len(ids) + len(own) - 1] = len(example.pieces) - i
+        if last >= len(example.pieces):
+            own.append(_IDS["<|im_end|>"])
+        silent = sum(map(len, kept[:2])) if first > 0 else 0
         weights = [0.] * len(ids)
-        answer, silent, ends = example.answer, 0, True
-        if crop is not None:
-            paragraphs = answer.split("\n\n")
-            first, last = crop
-            ends = last >= len(paragraphs)
-            kept = paragraphs[first:last]
-            answer = "\n\n".join(kept) + ("" if ends else "\n\n")
-            silent = len(self._encode(kept[0] + "\n\n")) if first > 0 else 0
-        own = self._encode(answer) + ([_IDS["<|im_end|>"]] if ends else [])
         for i, token in enumerate(own):
             boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
             weights.append(0. if i < silent else boundary_weight if boundary else fact_weight)
+        counts = [-1] * (len(ids) + len(own))
+        if len(example.pieces) > 1:
+            for at, count in remaining.items():
+                counts[at] = _COUNTS + count
         ids = ids + own
         positions = mrope_positions(ids, grids)
         if gap:
@@ -159,7 +167,7 @@ class Encoder:
             positions[:, len(self._head) + len(self._encode(example.prompt[:before])):] += gap
         seen = [self._names(group) for world, grid in zip(example.worlds, grids)
                 for group in objects_in_cells(world, grid)]
-        return Encoded(ids, weights, positions, pixels, grids, np.array(seen, dtype=np.int64).reshape(-1, 4))
+        return Encoded(ids, weights, counts, positions, pixels, grids, np.array(seen, dtype=np.int64).reshape(-1, 4))
 
 
 def collate(items):
@@ -167,18 +175,20 @@ def collate(items):
     longest = max(map(len, items))
     ids = torch.full((len(items), longest), _IDS["<|endoftext|>"], dtype=torch.long)
     weights = torch.zeros(len(items), longest)
+    counts = torch.full((len(items), longest), -1, dtype=torch.long)
     positions = torch.zeros(3, len(items), longest, dtype=torch.long)
     for row, item in enumerate(items):
         n = len(item)
         ids[row, :n] = torch.tensor(item.ids)
         weights[row, :n] = torch.tensor(item.weights)
+        counts[row, :n] = torch.tensor(item.counts)
         positions[:, row, :n] = torch.from_numpy(item.positions)
     pixels = [rows for item in items for rows in item.pixels]
     grids = [grid for item in items for grid in item.grids]
     if not pixels:
-        return ids, weights, positions, None, None, None
+        return ids, weights, counts, positions, None, None, None
     seen = torch.from_numpy(np.concatenate([item.seen for item in items]))
-    return ids, weights, positions, torch.from_numpy(np.concatenate(pixels)), torch.tensor(grids), seen
+    return ids, weights, counts, positions, torch.from_numpy(np.concatenate(pixels)), torch.tensor(grids), seen
 
 
 def batches(sample, rng, max_tokens, pool_size):

@@ -27,7 +27,7 @@ STAGES = {
     "see": Stage({"question": 14, "describe": 80, "text": 6}, 100, 0, 2000, 240),
     "write": Stage({"question": 8, "describe": 12, "picture": 16, "text": 32, "free": 2, "crop": 12, "plan": 10,
                     "write": 12}, 600, 0, 10000, 160),
-    "long": Stage({"question": 8, "describe": 10, "picture": 16, "text": 34, "free": 2, "plan": 10, "write": 20},
+    "long": Stage({"question": 8, "describe": 10, "picture": 14, "text": 28, "free": 2, "crop": 8, "plan": 20, "write": 16},
                   1500, 2, 10000, 120, gaps=.5),
     "document": Stage({"question": 8, "describe": 10, "picture": 12, "text": 18, "free": 2, "laps": 2, "plan": 12,
                        "write": 36}, 1500, 20, 10000, 60),
@@ -66,9 +66,8 @@ def sample(stage, rng, encoder):
         return encoder.encode(tasks.one_shot(100 * rng.randint(16, 40), lang, rng))
     if task == "crop":
         n = 50 * rng.randint(stage.max_words // 50, 30)
-        count = (n + 99) // 100
-        first = rng.randint(1, max(1, count - 3))
-        return encoder.encode(tasks.one_shot(n, lang, rng, world if rng.random() < .3 else None), (first, first + 4))
+        first = 2 * rng.randint(1, max(1, (n + 99) // 100 - 3))
+        return encoder.encode(tasks.one_shot(n, lang, rng, world if rng.random() < .3 else None), (first, first + 8))
     shown = world if rng.random() < .5 else None
     total = total_words(rng, stage.max_total)
     if task == "plan":

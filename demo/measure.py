@@ -88,7 +88,7 @@ def measure_single(model, seed, count):
 def write_document(model, wish, world, total):
     """Plan, then every section with all of the text so far: AgentWrite's loop."""
     worlds = [world] if world else []
-    ask = lambda prompt, most: model.answers([tasks.Example("", "", prompt, "", worlds)], most)[0]  # noqa: E731
+    ask = lambda prompt, most: model.answers([tasks.Example("", "", prompt, [], worlds)], most)[0]  # noqa: E731
     outline = ask(tasks.PLAN.replace("$INST$", wish), 1000)
     steps, written = outline.splitlines(), []
     for step in steps:

@@ -133,14 +133,14 @@ def num_beats(num_words):
     return max(1, round(num_words / BEAT_WORDS))
 
 
-def join(beats, lang):
-    """Two beats make a paragraph."""
+def pieces(beats, lang):
+    """The beats with what stands before each of them: two beats make a paragraph. Joined they are the text."""
     gap = "" if lang == "zh" else " "
-    return "\n\n".join(gap.join(beats[i:i + 2]) for i in range(0, len(beats), 2))
+    return [("" if i == 0 else gap if i % 2 else "\n\n") + beat for i, beat in enumerate(beats)]
 
 
 def text(theme, num_words, lang, rng, world=None, group=None):
-    """A text of about `num_words` words. With `world`, it opens on the picture; with `group`, on that group.
+    """The pieces of a text of about `num_words` words. With `world`, it opens on the picture; with `group`, on that group.
 
     Beyond thirty beats the walk goes on to the next place and begins its beats anew.
     """
@@ -158,4 +158,4 @@ def text(theme, num_words, lang, rng, world=None, group=None):
             key = next_place(theme.key) if theme.key in WALK else (world.ground if world else WALK[0])
             theme = place_theme(key, lang)
         beats.append(beat(number, theme, lang, rng))
-    return join(beats[:total], lang)
+    return pieces(beats[:total], lang)

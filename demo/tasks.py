@@ -51,9 +51,13 @@ class Example:
     task: str
     lang: str
     prompt: str
-    answer: str
+    pieces: list  # Joined they are the answer; a text's beats, a plan's lines.
     worlds: list = field(default_factory=list)  # Their pictures follow the prompt, in order.
     num_words: int = 0  # What was asked for; 0 where the prompt names no length.
+
+    @property
+    def answer(self):
+        return "".join(self.pieces)
 
 
 def number(n, rng):
@@ -61,7 +65,7 @@ def number(n, rng):
 
 
 def describe(world, lang, rng):
-    return Example("describe", lang, rng.choice(DESCRIBE[lang]), world_lib.describe(world, lang), [world])
+    return Example("describe", lang, rng.choice(DESCRIBE[lang]), [world_lib.describe(world, lang)], [world])
 
 
 def question(world, lang, rng):
@@ -95,7 +99,7 @@ def question(world, lang, rng):
 
 
 def _ask(world, lang, prompt, answer):
-    return Example("question", lang, prompt, answer, [world])
+    return Example("question", lang, prompt, [answer], [world])
 
 
 def random_theme(lang, rng, others=True):
@@ -119,8 +123,8 @@ def one_shot(num_words, lang, rng, world=None, theme=None):
     if world is not None:
         theme = prose.group_theme(world.main, lang)
     prompt = instruction(num_words, lang, rng, world, theme)
-    answer = prose.text(theme, num_words, lang, rng, world)
-    return Example("one_shot", lang, prompt, answer, [world] if world else [], num_words)
+    text = prose.text(theme, num_words, lang, rng, world)
+    return Example("one_shot", lang, prompt, text, [world] if world else [], num_words)
 
 
 def one_shot_free(num_words, lang, rng):
@@ -138,8 +142,11 @@ class Section:
     world: object = None  # Set where the section opens on the whole picture.
     group: object = None  # Set where it opens on one group of it.
 
-    def write(self, lang, rng):
+    def pieces(self, lang, rng):
         return prose.text(self.theme, self.num_words, lang, rng, self.world, self.group)
+
+    def write(self, lang, rng):
+        return "".join(self.pieces(lang, rng))
 
 
 def section_sizes(total):
@@ -193,7 +200,8 @@ def plan(total, lang, rng, world=None, theme=None):
         theme = random_theme(lang, rng)
     wish = instruction(total, lang, rng, world, theme)
     steps = [section.step for section in plan_sections(total, lang, world, theme)]
-    return Example("plan", lang, PLAN.replace("$INST$", wish), "\n".join(steps), [world] if world else [], total)
+    lines = [("\n" if k else "") + step for k, step in enumerate(steps)]
+    return Example("plan", lang, PLAN.replace("$INST$", wish), lines, [world] if world else [], total)
 
 
 def write_prompt(wish, steps, written, step):
@@ -211,4 +219,4 @@ def write(total, k, lang, rng, world=None, theme=None, max_sections_so_far=None)
     written = [section.write(lang, rng) for section in sections[first:k]]
     prompt = write_prompt(wish, [s.step for s in sections], written, sections[k].step)
     section = sections[k]
-    return Example("write", lang, prompt, section.write(lang, rng), [world] if world else [], section.num_words)
+    return Example("write", lang, prompt, section.pieces(lang, rng), [world] if world else [], section.num_words)

@@ -30,7 +30,7 @@ import muon
 import tokenizer
 
 
-NAMING_WEIGHT = .2
+NAMING_WEIGHT, COUNTING_WEIGHT, COUNTING_LAYER = 2., .3, 3
 
 
 def learning_rate(part, peak):
@@ -57,28 +57,44 @@ def naming_loss(model, image_tokens, seen):
     return -torch.log_softmax(logits.float(), -1).gather(1, seen[shown]).mean()
 
 
-def text_loss(model, embeddings, ids, weights, positions):
-    hidden = model.model.language_model(inputs_embeds=embeddings, position_ids=positions,
-                                        use_cache=False).last_hidden_state
+def counting_loss(model, hidden, counts):
+    """How well the middle of the decoder, read as words, says how many beats or lines are to come after this one.
+
+    Where a text ends is said once in a text; this is said at each of its beats.
+    """
+    said = counts >= 0
+    if not said.any():
+        return torch.zeros(())
+    logits = model.lm_head(model.model.language_model.norm(hidden[said]))
+    return torch.nn.functional.cross_entropy(logits.float(), counts[said])
+
+
+def decoder_losses(model, embeddings, ids, weights, counts, positions):
+    """(loss of the text, loss of counting)."""
+    decoder, middle = model.model.language_model, []
+    hook = decoder.layers[COUNTING_LAYER].register_forward_hook(lambda _module, _args, out: middle.append(out))
+    hidden = decoder(inputs_embeds=embeddings, position_ids=positions, use_cache=False).last_hidden_state
+    hook.remove()
     learnt = weights[:, 1:] > 0
     logits = model.lm_head(hidden[:, :-1][learnt])
     losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][learnt], reduction="none")
     chosen = weights[:, 1:][learnt]
-    return (losses * chosen).sum() / chosen.sum()
+    return (losses * chosen).sum() / chosen.sum(), counting_loss(model, middle[0], counts)
 
 
 def losses_of(model, batch, only_name):
-    """(loss of the text, or 0 with `only_name`; loss of naming, or 0 without pictures)."""
-    ids, weights, positions, pixels, grids, seen = batch
+    """(loss of the text, of counting, of naming); 0 where a batch has none, the first two with `only_name`."""
+    ids, weights, counts, positions, pixels, grids, seen = batch
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
-        embeddings, naming = model.get_input_embeddings()(ids), torch.zeros(())
+        embeddings, text, counting, naming = model.get_input_embeddings()(ids), *(torch.zeros(()),) * 3
         if pixels is not None:
             image_tokens = model.model.visual(pixels, grid_thw=grids).pooler_output
             naming = naming_loss(model, image_tokens, seen)
             images = (ids == model.config.image_token_id)[..., None].expand_as(embeddings)
             embeddings = embeddings.masked_scatter(images, image_tokens)
-        text = torch.zeros(()) if only_name else text_loss(model, embeddings, ids, weights, positions)
-    return text, naming
+        if not only_name:
+            text, counting = decoder_losses(model, embeddings, ids, weights, counts, positions)
+    return text, counting, naming
 
 
 def batch_stream(args, rank):
@@ -179,8 +195,8 @@ def train(args, rank, queue):
         batch = take(queue)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate((step - 1) / args.steps, args.peak)
-        text, naming = losses_of(model, batch, only_name)
-        loss = text + (1 if only_name else NAMING_WEIGHT) * naming
+        text, counting, naming = losses_of(model, batch, only_name)
+        loss = text + COUNTING_WEIGHT * counting + NAMING_WEIGHT * naming
         loss.backward()
         average_gradients(model, args.ranks)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -191,8 +207,8 @@ def train(args, rank, queue):
             continue
         seen, now = seen + batch[0].numel() * args.ranks, time.monotonic()
         smooth = loss.item() if smooth is None else .98 * smooth + .02 * loss.item()
-        csv.writer(log).writerow([args.stage, step, round((now - before) / 60, 5), round(loss.item(), 5),
-                                  round(naming.item(), 4)])
+        csv.writer(log).writerow([args.stage, step, round((now - before) / 60, 5)] +
+                                 [round(value.item(), 5) for value in (loss, text, counting, naming)])
         before = now
         if step % 10 == 0 or step == args.steps:
             bar = "#" * (20 * step // args.steps)

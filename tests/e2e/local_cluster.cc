@@ -22,8 +22,6 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-const std::string kLonghand = std::string(LONGHAND_BINARIES) + "/longhand";
-
 std::string ReadFile(const std::filesystem::path& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -57,10 +55,12 @@ void Pause() { poll(nullptr, 0, 20); }  // Between two looks at another process.
 
 }  // namespace
 
+std::string LonghandPath() { return std::string(LONGHAND_BINARIES) + "/longhand"; }
+
 std::string TestCheckpointPath() { return std::string(LONGHAND_TEST_DATA) + "/nano"; }
 
 LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std::string>& flags) {
-  std::vector<std::string> argv = {kLonghand,           "serve",
+  std::vector<std::string> argv = {LonghandPath(),           "serve",
                                    "--model",           checkpoint,
                                    "--ready-file",      (directory_ / "ready.json").string(),
                                    "--grpc-address",    "127.0.0.1:0",
@@ -160,8 +160,8 @@ bool WaitUntilGone(pid_t pid) {
   return false;
 }
 
-RunningCommand::RunningCommand(const std::vector<std::string>& args) {
-  std::vector<std::string> argv = {kLonghand};
+RunningCommand::RunningCommand(const std::vector<std::string>& args, const std::string& program) {
+  std::vector<std::string> argv = {program};
   argv.insert(argv.end(), args.begin(), args.end());
   pid_ = Spawn(argv, (directory_ / "out").string(), (directory_ / "err").string());
 }

@@ -73,10 +73,13 @@ struct CommandResult {
   std::string err;
 };
 
-// The command line at work; stdin is empty.
+std::string LonghandPath();
+
+// A program at work, the command line unless another is named; stdin is empty.
 class RunningCommand {
  public:
-  explicit RunningCommand(const std::vector<std::string>& args);
+  explicit RunningCommand(const std::vector<std::string>& args,
+                          const std::string& program = LonghandPath());
 
   // Looks until `text` is on standard output. False when the command or patience ends first.
   bool WaitForOutput(const std::string& text);
