@@ -145,21 +145,18 @@ class Encoder:
         kept = [self._encode(piece) for piece in example.pieces[first:last]]
         if first > 0:
             kept[0] = self._encode(example.pieces[first].lstrip())
-        own, remaining = [], {}
+        counts, own = [-1] * len(ids), []
         for i, tokens in enumerate(kept, first + 1):
             own += tokens
-            remaining[len(ids) + len(own) - 1] = len(example.pieces) - i
+            counts += [-1] * (len(tokens) - 1) + [_COUNTS + len(example.pieces) - i if len(example.pieces) > 1 else -1]
         if last >= len(example.pieces):
             own.append(_IDS["<|im_end|>"])
+            counts.append(-1)
         silent = sum(map(len, kept[:2])) if first > 0 else 0
         weights = [0.] * len(ids)
         for i, token in enumerate(own):
             boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
             weights.append(0. if i < silent else boundary_weight if boundary else fact_weight)
-        counts = [-1] * (len(ids) + len(own))
-        if len(example.pieces) > 1:
-            for at, count in remaining.items():
-                counts[at] = _COUNTS + count
         ids = ids + own
         positions = mrope_positions(ids, grids)
         if gap:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import tasks
 import world as world_lib
 
+CROP_FROM = 600  # Words of the shortest text of which only a part is shown.
 MAX_GAP = 16000  # Positions: 10,000 words are about as many tokens.
 TRAIN_SEEDS = 1 << 31  # Worlds below are for training; held-back ones start at 1 << 32.
 
@@ -65,7 +66,7 @@ def sample(stage, rng, encoder):
     if task == "laps":
         return encoder.encode(tasks.one_shot(100 * rng.randint(16, 40), lang, rng))
     if task == "crop":
-        n = 50 * rng.randint(stage.max_words // 50, 30)
+        n = 50 * rng.randint(CROP_FROM // 50, 30)
         first = 2 * rng.randint(1, max(1, (n + 99) // 100 - 3))
         return encoder.encode(tasks.one_shot(n, lang, rng, world if rng.random() < .3 else None), (first, first + 8))
     shown = world if rng.random() < .5 else None

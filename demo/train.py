@@ -98,7 +98,7 @@ def losses_of(model, batch, only_name):
 
 
 def batch_stream(args, rank):
-    """Batches of this rank; every rank draws its own examples. Every fourth batch is one of the first stage: by tokens
+    """Batches of this rank; every rank draws its own examples. Every fourth batch is one of stage `see`: by tokens
     seeing is a small part of the later ones, and would be forgotten."""
     rng = random.Random(f"{args.seed} {args.stage} {rank}")
     encoder = batches.Encoder(args.out)
