@@ -47,7 +47,7 @@ void AddDemoOptions(CLI::App& app, DemoOptions& o) {
   scalar("--words", o.words, "Length of the story")->check(CLI::Range(1, 100000));
   scalar("--lang", o.language, "Language of the story")->check(CLI::IsMember({"en", "zh"}));
   scalar("--temperature", *o.sampling.temperature, "0 is greedy");
-  app.add_option("--seed", o.sampling.seed, "Same seed, same text")->take_last();
+  AddSeedOption(app, o.sampling);
   app.add_flag("--json", o.json, "No story: plan and sections as one JSON object at the end");
 }
 

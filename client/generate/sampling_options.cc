@@ -2,6 +2,12 @@
 
 namespace longhand::client {
 
+void AddSeedOption(CLI::App& app, SamplingOptions& o) {
+  app.add_option("--seed", o.seed, "Same seed, same text")
+      ->check(CLI::NonNegativeNumber)
+      ->take_last();
+}
+
 void AddSamplingOptions(CLI::App& app, SamplingOptions& o) {
   app.add_option("--temperature", o.temperature,
                  "0 is greedy; the checkpoint's by default, as all of these")
@@ -11,9 +17,7 @@ void AddSamplingOptions(CLI::App& app, SamplingOptions& o) {
   app.add_option("--min-p", o.min_p,
                  "Only tokens with this share of the likeliest one's probability")
       ->take_last();
-  app.add_option("--seed", o.seed, "Same seed, same text")
-      ->check(CLI::NonNegativeNumber)
-      ->take_last();
+  AddSeedOption(app, o);
   app.add_option("--repetition-penalty", o.repetition_penalty, "Above 1: less of what was there")
       ->take_last();
   app.add_option("--presence-penalty", o.presence_penalty, "-2 to 2")->take_last();

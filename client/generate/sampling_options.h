@@ -18,6 +18,8 @@ struct SamplingOptions {
   std::optional<int64_t> max_tokens;
 };
 
+void AddSeedOption(CLI::App& app, SamplingOptions& options);
+// All of them, the seed included.
 void AddSamplingOptions(CLI::App& app, SamplingOptions& options);
 void SetSampling(const SamplingOptions& options, v1::Sampling* sampling);
 
