@@ -95,3 +95,5 @@ function(longhand_proto name)
   target_link_libraries(longhand_${name} PUBLIC gRPC::grpc++ protobuf::libprotobuf)
   add_library(longhand::${name} ALIAS longhand_${name})
 endfunction()
+
+include(${CMAKE_CURRENT_LIST_DIR}/LonghandCuda.cmake)

@@ -8,7 +8,12 @@ if [ -z "${CARGO_HOME:-}" ] && [ ! -d "$HOME/.cargo" ]; then
   export CARGO_HOME="$LONGHAND_CACHE/cargo"
 fi
 LONGHAND_TOOLS="$LONGHAND_CACHE/tools"  # a Python environment with tools/requirements.txt
+LONGHAND_CUDA_WHEELS="$LONGHAND_CACHE/cuda"  # a CUDA toolkit from PyPI: scripts/setup --cuda
 mkdir -p "$LONGHAND_CACHE" "$CCACHE_DIR"
+
+# Where nvcc is on this machine; cmake/LonghandCuda.cmake takes the installed toolkit before that of the wheels.
+system_nvcc() { PATH="${CUDA_HOME:+$CUDA_HOME/bin:}$PATH:/usr/local/cuda/bin" command -v nvcc; }
+export CUDA_TOOLKIT_FALLBACK="$LONGHAND_CUDA_WHEELS/toolkit"
 
 # The oldest cargo that builds shim/ (its Cargo.toml: rust-version).
 cargo_needed() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/shim/Cargo.toml"; }
