@@ -12,10 +12,11 @@ import model_files
 import picture
 import tokenizer as tokenizer_lib
 import world as world_lib
+from world import ZH
 
 PATCH, MERGE = 14, 2
 _IDS = tokenizer_lib.added_ids()
-_COUNTS = 512  # The entry of the vocabulary that stands for none; the next for one, and so on. Any would do.
+_BOUNDARY_WEIGHT, _NUMBER_WEIGHT, _FIRST_NUMBER_WEIGHT = 4., 4., 12.
 _SECTION_TO_WRITE = "\n\nNow write"  # Where the template goes on after the text so far.
 _MEAN = np.array(model_files.IMAGE_MEAN, dtype=np.float32)
 _STD = np.array(model_files.IMAGE_STD, dtype=np.float32)
@@ -67,11 +68,10 @@ def objects_in_cells(world, grid):
 class Encoded:
     ids: list
     weights: list  # Of the loss of predicting ids[i].
-    counts: list  # Where a piece of the answer ends, the token that stands for how many are to come; else -1.
     positions: np.ndarray  # [3, len(ids)]
     pixels: list
     grids: list
-    seen: np.ndarray  # [image tokens, 4]: the tokens that name what is drawn there, -1 where nothing is.
+    seen: np.ndarray  # [image tokens, questions]: the answer's index to each of Encoder.questions, -1 where none is.
 
     def __len__(self):
         return len(self.ids)
@@ -102,18 +102,38 @@ class Encoder:
         self._tokenizer = Tokenizer.from_file(os.path.join(directory, "tokenizer.json"))
         self._ends = {i for token, i in self._tokenizer.get_vocab().items()
                       if self._tokenizer.decode([i], skip_special_tokens=False).strip() in (".", "。", "?", "？")}
+        self._digits = {self._encode(digit)[0] for digit in "0123456789"}
+        self.questions = self._questions()
         self._head = self._encode("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n")
         self._tail = self._encode("<|im_end|>\n<|im_start|>assistant\n")
 
     def _encode(self, text):
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-    def _names(self, group):
-        """The first tokens of colour and kind in both languages, as they stand in a description."""
+    def _name(self, word, lang):
+        """The first token of a word as it stands in a description."""
+        return self._encode(" " + word if lang == "en" else word)[0]
+
+    def _questions(self):
+        """What every image token is asked, in English and then in Chinese: [[the token of each possible answer]]."""
+        settings = (world_lib.WEATHERS, world_lib.TIMES, world_lib.GROUNDS, world_lib.COLOURS)
+        kinds, plurals, sizes = world_lib.KINDS, tuple(map(world_lib.plural, world_lib.KINDS)), world_lib.SIZES
+        english = (*settings, kinds + plurals, sizes + world_lib.NUMBERS[2:])
+        chinese = (*(tuple(map(ZH.get, words)) for words in (*settings, kinds)),
+                   tuple(map(ZH.get, sizes)) + world_lib.ZH_NUMBERS[2:])
+        return [[self._name(word, lang) for word in words]
+                for lang, questions in (("en", english), ("zh", chinese)) for words in questions]
+
+    def _seen(self, world, group):
+        """The index of the right answer to each question, for a token where the group is drawn."""
+        setting = [world_lib.WEATHERS.index(world.weather), world_lib.TIMES.index(world.time),
+                   world_lib.GROUNDS.index(world.ground)]
         if group is None:
-            return [-1] * 4
-        return [self._encode(word)[0] for word in (" " + group.colour, " " + world_lib.noun(group, "en"),
-                                                   world_lib.ZH[group.colour], world_lib.ZH[group.kind])]
+            return (setting + [-1] * 3) * 2
+        kind, kinds = world_lib.KINDS.index(group.kind), len(world_lib.KINDS)
+        colour = world_lib.COLOURS.index(group.colour)
+        number = world_lib.SIZES.index(group.size) if group.count == 1 else group.count
+        return setting + [colour, kind + (kinds if group.count > 1 else 0), number] + setting + [colour, kind, number]
 
     def decode(self, ids):
         """The text of an answer up to its end."""
@@ -131,40 +151,42 @@ class Encoder:
             ids += [_IDS["<|vision_start|>"], *[_IDS["<|image_pad|>"]] * (len(rows) // 4), _IDS["<|vision_end|>"]]
         return ids + self._tail, pixels, grids
 
-    def encode(self, example, crop=None, gap=0, boundary_weight=4., fact_weight=1.):
-        """Loss lies on the answer alone, and most on how sentences start and texts end.
+    def encode(self, example, crop=None, gap=0, fact_weight=1.):
+        """Loss lies on the answer alone, and most on how sentences start and texts end, and on how pieces are numbered:
+        the first piece's number of all follows from the length asked for, and stands only once for all to copy.
 
         `gap` counts positions that are left out between the text so far and the section to write: far positions are
         learnt at the price of near ones.
 
-        `crop` (first, last) keeps only those pieces of the answer, and learns from the second paragraph on: what comes
-        late in a long text is then learnt from short sequences.
+        `crop` (first, last) keeps only those pieces of the answer, at the positions that they would have, and learns
+        from the second kept one on unless the first is the answer's own: long texts are learnt from short sequences.
         """
         ids, pixels, grids = self.prompt(example)
         first, last = crop or (0, len(example.pieces))
-        kept = [self._encode(piece) for piece in example.pieces[first:last]]
-        if first > 0:
-            kept[0] = self._encode(example.pieces[first].lstrip())
-        counts, own = [-1] * len(ids), []
-        for i, tokens in enumerate(kept, first + 1):
-            own += tokens
-            counts += [-1] * (len(tokens) - 1) + [_COUNTS + len(example.pieces) - i if len(example.pieces) > 1 else -1]
+        pieces = [self._encode(piece) for piece in example.pieces[first:last]]
+        own = [token for piece in pieces for token in piece]
         if last >= len(example.pieces):
             own.append(_IDS["<|im_end|>"])
-            counts.append(-1)
-        silent = sum(map(len, kept[:2])) if first > 0 else 0
         weights = [0.] * len(ids)
         for i, token in enumerate(own):
-            boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
-            weights.append(0. if i < silent else boundary_weight if boundary else fact_weight)
+            opening = i < len(pieces[0])
+            if opening and first > 0:
+                weights.append(0.)
+            elif token in self._digits:
+                weights.append(_FIRST_NUMBER_WEIGHT if opening else _NUMBER_WEIGHT)
+            else:
+                boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
+                weights.append(_BOUNDARY_WEIGHT if boundary else fact_weight)
+        answer_at = len(ids)
         ids = ids + own
         positions = mrope_positions(ids, grids)
+        positions[:, answer_at:] += first * len(own) // len(pieces)
         if gap:
             before = example.prompt.rindex(_SECTION_TO_WRITE)
             positions[:, len(self._head) + len(self._encode(example.prompt[:before])):] += gap
-        seen = [self._names(group) for world, grid in zip(example.worlds, grids)
+        seen = [self._seen(world, group) for world, grid in zip(example.worlds, grids)
                 for group in objects_in_cells(world, grid)]
-        return Encoded(ids, weights, counts, positions, pixels, grids, np.array(seen, dtype=np.int64).reshape(-1, 4))
+        return Encoded(ids, weights, positions, pixels, grids, np.array(seen, dtype=np.int64).reshape(-1, 12))
 
 
 def collate(items):
@@ -172,20 +194,18 @@ def collate(items):
     longest = max(map(len, items))
     ids = torch.full((len(items), longest), _IDS["<|endoftext|>"], dtype=torch.long)
     weights = torch.zeros(len(items), longest)
-    counts = torch.full((len(items), longest), -1, dtype=torch.long)
     positions = torch.zeros(3, len(items), longest, dtype=torch.long)
     for row, item in enumerate(items):
         n = len(item)
         ids[row, :n] = torch.tensor(item.ids)
         weights[row, :n] = torch.tensor(item.weights)
-        counts[row, :n] = torch.tensor(item.counts)
         positions[:, row, :n] = torch.from_numpy(item.positions)
     pixels = [rows for item in items for rows in item.pixels]
     grids = [grid for item in items for grid in item.grids]
     if not pixels:
-        return ids, weights, counts, positions, None, None, None
+        return ids, weights, positions, None, None, None
     seen = torch.from_numpy(np.concatenate([item.seen for item in items]))
-    return ids, weights, counts, positions, torch.from_numpy(np.concatenate(pixels)), torch.tensor(grids), seen
+    return ids, weights, positions, torch.from_numpy(np.concatenate(pixels)), torch.tensor(grids), seen
 
 
 def batches(sample, rng, max_tokens, pool_size):

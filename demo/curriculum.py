@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import tasks
 import world as world_lib
 
-CROP_FROM = 600  # Words of the shortest text of which only a part is shown.
+LONGEST = 80  # Beats of the longest text of which a part is shown.
+CROP = 3  # Beats of such a part.
 MAX_GAP = 16000  # Positions: 10,000 words are about as many tokens.
 TRAIN_SEEDS = 1 << 31  # Worlds below are for training; held-back ones start at 1 << 32.
 
@@ -21,18 +22,18 @@ class Stage:
     max_total: int  # Words of a document.
     pool: int  # Examples that are sorted by length at a time.
     gaps: float = 0.  # Share of write prompts whose positions jump, as if much more had been written.
+    parts: float = 0.  # Share of write prompts that show a part of the section.
 
 
 STAGES = {
     "name": Stage({"describe": 1}, 0, 0, 0, 480),
     "see": Stage({"question": 14, "describe": 80, "text": 6}, 100, 0, 2000, 240),
-    "write": Stage({"question": 8, "describe": 12, "picture": 16, "text": 32, "free": 2, "crop": 12, "plan": 10,
-                    "write": 12}, 600, 0, 10000, 160),
-    "long": Stage({"question": 8, "describe": 10, "picture": 14, "text": 28, "free": 2, "crop": 8, "plan": 20, "write": 16},
-                  1500, 2, 10000, 120, gaps=.5),
-    "document": Stage({"question": 8, "describe": 10, "picture": 12, "text": 18, "free": 2, "laps": 2, "plan": 12,
-                       "write": 36}, 1500, 20, 10000, 60),
-}
+    "write": Stage({"question": 8, "describe": 10, "picture": 10, "text": 12, "free": 3, "opening": 20, "crop": 24,
+                    "plan": 14, "write": 14}, 400, 0, 10000, 160, gaps=.3, parts=.7),
+    "long": Stage({"question": 6, "describe": 8, "picture": 12, "text": 14, "free": 2, "opening": 14, "crop": 14,
+                   "plan": 14, "write": 16}, 1500, 2, 10000, 120, gaps=.5, parts=.4),
+    "document": Stage({"question": 6, "describe": 8, "picture": 10, "text": 12, "free": 2, "opening": 10, "crop": 8,
+                       "plan": 12, "write": 40}, 1500, 20, 10000, 60)}
 
 
 def num_words(rng, most):
@@ -46,6 +47,13 @@ def total_words(rng, most):
     """The length of a document: a step of 500, sometimes of 100."""
     n = 500 * rng.randint(1, most // 500)
     return n if rng.random() < .85 else max(500, n + 100 * rng.randint(-2, 2))
+
+
+def part(count, rng):
+    """Which of `count` pieces to show: often the last ones, often the first."""
+    kind = rng.random()
+    first = count - CROP if kind < .4 else 0 if kind < .6 else rng.randint(0, count)
+    return max(0, min(first, count - 2)), max(0, min(first, count - 2)) + CROP
 
 
 def sample(stage, rng, encoder):
@@ -63,16 +71,19 @@ def sample(stage, rng, encoder):
         return encoder.encode(tasks.one_shot(num_words(rng, stage.max_words), lang, rng))
     if task == "free":
         return encoder.encode(tasks.one_shot_free(num_words(rng, min(stage.max_words, 500)), lang, rng))
-    if task == "laps":
-        return encoder.encode(tasks.one_shot(100 * rng.randint(16, 40), lang, rng))
-    if task == "crop":
-        n = 50 * rng.randint(CROP_FROM // 50, 30)
-        first = 2 * rng.randint(1, max(1, (n + 99) // 100 - 3))
-        return encoder.encode(tasks.one_shot(n, lang, rng, world if rng.random() < .3 else None), (first, first + 8))
     shown = world if rng.random() < .5 else None
+    if task == "opening":
+        if rng.random() < .3:
+            return encoder.encode(tasks.plan(total_words(rng, stage.max_total), lang, rng, shown), (0, 1))
+        return encoder.encode(tasks.one_shot(50 * rng.randint(1, LONGEST), lang, rng, shown), (0, 1))
+    if task == "crop":
+        count = rng.randint(2, 30) if rng.random() < .8 else rng.randint(31, LONGEST)
+        return encoder.encode(tasks.one_shot(50 * count, lang, rng, shown), part(count, rng))
     total = total_words(rng, stage.max_total)
     if task == "plan":
         return encoder.encode(tasks.plan(total, lang, rng, shown))
     k = rng.randrange(len(tasks.section_sizes(total)))
-    example = tasks.write(total, k, lang, rng, shown, max_sections_so_far=stage.max_sections_so_far)
-    return encoder.encode(example, gap=rng.randrange(MAX_GAP) if rng.random() < stage.gaps else 0)
+    example = tasks.write(total, k, lang, rng, shown, sizes=tasks.odd_sizes(total, rng) if rng.random() < .3 else None,
+                          max_sections_so_far=stage.max_sections_so_far)
+    crop = part(len(example.pieces), rng) if rng.random() < stage.parts else None
+    return encoder.encode(example, crop, rng.randrange(MAX_GAP) if rng.random() < stage.gaps else 0)

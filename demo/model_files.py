@@ -9,7 +9,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 import tokenizer
 
 VOCAB_SIZE = 4864  # 4,800 entries, 22 added tokens, rows to a multiple of 64.
-MIN_PIXELS, MAX_PIXELS = 112 * 112, 140 * 140  # 64 to 100 patches: 320 x 240 becomes 140 x 112.
+MIN_PIXELS, MAX_PIXELS = 168 * 168, 196 * 196  # 144 to 196 patches: 320 x 240 becomes 224 x 168.
 IMAGE_MEAN = [0.48145466, 0.4578275, 0.40821073]
 IMAGE_STD = [0.26862954, 0.26130258, 0.27577711]
 

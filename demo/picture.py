@@ -16,6 +16,9 @@ SKY = {  # top and bottom of the sky
     "evening": ((120, 80, 140), (246, 150, 80)), "night": ((14, 18, 48), (40, 48, 96))}
 GROUND_RGB = {"beach": (226, 204, 150), "street": (128, 126, 124), "meadow": (112, 168, 74),
               "lake": (64, 116, 152), "snowfield": (226, 232, 240)}
+# Where the objects of a group stand about its middle: zones across, pixels down.
+SPOTS = {1: ((0, 0),), 2: ((-.25, -11), (.25, 11)), 3: ((-.28, 20), (0, -24), (.28, 20))}
+VEIL = {"rainy": (86, 96, 116), "snowy": (204, 208, 216)}  # What rain and snow make of the sky.
 LIGHT = {"morning": 1.0, "afternoon": 1.0, "evening": 0.86, "night": 0.62}
 
 
@@ -111,13 +114,12 @@ def _sky(world, rng, width, horizon):
 def _falling(world, rng, width, height):
     shapes = []
     if world.weather == "rainy":
-        tone = (196, 210, 226) if world.time == "night" else (92, 108, 134)
         for _ in range(90):
-            x, y, n = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(9, 16)
-            shapes.append((tone, [(x, y), (x + 1.7, y), (x - .35 * n + 1.7, y + n), (x - .35 * n, y + n)]))
+            x, y, n = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(10, 18)
+            shapes.append(((176, 194, 218), [(x, y), (x + 1.7, y), (x - .35 * n + 1.7, y + n), (x - .35 * n, y + n)]))
     if world.weather == "snowy":
         for _ in range(90):
-            x, y, r = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(1.6, 2.8)
+            x, y, r = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(2, 3.2)
             shapes.append(((250, 250, 255), ellipse(x, y, r, r)))
     return shapes
 
@@ -159,29 +161,24 @@ def compose(world):
     width, height = rng.choice(((320, 240), (320, 240), (256, 256)))
     horizon = height * rng.uniform(.5, .62)
     top, bottom = SKY[world.time]
-    if world.weather in ("rainy", "snowy"):
-        grey = shade((128, 134, 146), LIGHT[world.time])
-        top, bottom = mix(top, grey, .55), mix(bottom, grey, .55)
+    if world.weather in VEIL:
+        veil = shade(VEIL[world.weather], LIGHT[world.time])
+        top, bottom = mix(top, veil, .7), mix(bottom, veil, .7)
     shapes = _sky(world, rng, width, horizon) + _ground(world, rng, width, height, horizon)
     boxes = []
     for group in world.groups:
         zone = width / 3
         centre = ("left", "middle", "right").index(group.place) * zone + zone / 2
-        base = horizon + rng.uniform(.35, .8) * (height - horizon)
+        base = horizon + rng.uniform(.45, .75) * (height - horizon)
         if group.kind == "balloon":
             base = horizon * rng.uniform(.75, 1.1)
         rgb = tuple(max(0, min(255, c + rng.randint(-12, 12))) for c in COLOUR_RGB[group.colour])
         rgb = shade(rgb, (1 + LIGHT[world.time]) / 2)
-        if group.count == 1:
-            size = rng.uniform(74, 84) if group.size == "large" else rng.uniform(38, 44)
-            spots = [(centre + rng.uniform(-9, 9), base, size)]
-        else:
-            size = rng.uniform(36, 41) * width / 320
-            step = zone * (.46 if group.count == 2 else .31)
-            first = centre - step * (group.count - 1) / 2
-            spots = [(first + i * step + rng.uniform(-2, 2), base + (14 if i % 2 else -14) + rng.uniform(-4, 4), size)
-                     for i in range(group.count)]
-        for cx, foot, tall in spots:
+        tall = {"large": rng.uniform(84, 94), "small": rng.uniform(40, 46),
+                "": rng.uniform(42, 48) * width / 320}[group.size]
+        for dx, dy in SPOTS[group.count]:
+            cx = centre + dx * zone + rng.uniform(-3, 3) * (1 if group.count > 1 else 3)
+            foot = base + dy + rng.uniform(-3, 3)
             polygons = _object(group.kind, rgb, cx, min(foot, height - 4), tall)
             shapes += polygons
             xs, ys = zip(*(point for _, points in polygons for point in points))

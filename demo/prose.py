@@ -1,8 +1,8 @@
 """Prose from a grammar: texts of a chosen length about a theme, in English and Chinese, with or without a picture.
 
 A text is a chain of beats, thirty of them, always in the same order (arrival, first look, light, sound ... farewell). A
-beat is about fifty words long and exists in three styles; its slots are filled with what belongs to the theme. So the
-length asked for decides the beat at which a text ends, which a small model can learn, while nothing in the text counts.
+beat is about fifty words long and exists in three styles; its slots are filled with what belongs to the theme. Each is a
+paragraph that opens with its number and the number of all, "(3/12)": a small model keeps its count in the open.
 Files in grammar/ hold the sentences; every sentence has a slot, so that it differs from theme to theme.
 """
 import os
@@ -133,10 +133,9 @@ def num_beats(num_words):
     return max(1, round(num_words / BEAT_WORDS))
 
 
-def pieces(beats, lang):
-    """The beats with what stands before each of them: two beats make a paragraph. Joined they are the text."""
-    gap = "" if lang == "zh" else " "
-    return [("" if i == 0 else gap if i % 2 else "\n\n") + beat for i, beat in enumerate(beats)]
+def pieces(beats):
+    """The beats as numbered paragraphs, each with what stands before it. Joined they are the text."""
+    return [("\n\n" if i > 1 else "") + f"({i}/{len(beats)}) {beat}" for i, beat in enumerate(beats, 1)]
 
 
 def text(theme, num_words, lang, rng, world=None, group=None):
@@ -158,4 +157,4 @@ def text(theme, num_words, lang, rng, world=None, group=None):
             key = next_place(theme.key) if theme.key in WALK else (world.ground if world else WALK[0])
             theme = place_theme(key, lang)
         beats.append(beat(number, theme, lang, rng))
-    return pieces(beats[:total], lang)
+    return pieces(beats[:total])

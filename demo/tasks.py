@@ -10,7 +10,6 @@ import world as world_lib
 from world import ZH
 
 _TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "client", "agent_write", "templates")
-FIRST_SECTION_WORDS = 400
 SECTION_WORDS = 500
 
 DESCRIBE = {"en": ("Describe this picture.", "Describe the picture.", "What does the picture show?",
@@ -150,16 +149,14 @@ class Section:
 
 
 def section_sizes(total):
-    """Word counts of the sections of a document: 400, then 500 each, and the last takes the rest."""
+    """Word counts of the sections of a document: 500 each, and the last takes the rest."""
     count = max(1, round(total / SECTION_WORDS))
-    if count == 1:
-        return [total]
-    first = FIRST_SECTION_WORDS if total >= 900 else 200
-    return [first] + [SECTION_WORDS] * (count - 2) + [total - first - SECTION_WORDS * (count - 2)]
+    return [SECTION_WORDS] * (count - 1) + [total - SECTION_WORDS * (count - 1)]
 
 
-def plan_sections(total, lang, world=None, theme=None):
-    """The sections of a document: the picture, its groups, and then a walk through the town."""
+def plan_sections(total, lang, world=None, theme=None, sizes=None):
+    """The sections of a document: the picture, its groups, and then a walk through the town. `sizes` are their word
+    counts, where they are not the usual ones."""
     subjects = []
     if world is not None:
         place = prose.place_theme(world.ground, lang)
@@ -171,8 +168,8 @@ def plan_sections(total, lang, world=None, theme=None):
     else:
         subjects.append((None, theme, None, None))
         key = prose.next_place(theme.key) if theme.key in prose.WALK else prose.WALK[0]
-    sections = []
-    for k, size in enumerate(section_sizes(total), 1):
+    sections, sizes = [], sizes or section_sizes(total)
+    for k, size in enumerate(sizes, 1):
         if not subjects:
             subjects.append((None, prose.place_theme(key, lang), None, None))
             key = prose.next_place(key)
@@ -181,7 +178,8 @@ def plan_sections(total, lang, world=None, theme=None):
             slots = prose.slots(theme, lang)
             point = f"{slots['np']}，还有{slots['a']}和{slots['b']}" if lang == "zh" else \
                 f"{slots['np']}, with {slots['a']} and {slots['b']}"
-        step = f"Section {k} - Main Point: {point} - Word Count: {size}"
+        stop = f"第{k}站，共{len(sizes)}站，" if lang == "zh" else f"stop {k} of {len(sizes)}, "
+        step = f"Section {k} - Main Point: {stop}{point} - Word Count: {size}"
         sections.append(Section(step, size, theme, shown, group))
     return sections
 
@@ -209,12 +207,18 @@ def write_prompt(wish, steps, written, step):
     return filled.replace("$TEXT$", "\n\n".join(written)).replace("$STEP$", step)
 
 
-def write(total, k, lang, rng, world=None, theme=None, max_sections_so_far=None):
+def odd_sizes(total, rng):
+    """Word counts as another's plan might have them."""
+    count = len(section_sizes(total))
+    return [50 * rng.randint(4, 20) for _ in range(count)]
+
+
+def write(total, k, lang, rng, world=None, theme=None, sizes=None, max_sections_so_far=None):
     """AgentWrite's second call, for section k (from 0), with all sections before it or only the latest of them."""
     if world is None and theme is None:
         theme = random_theme(lang, rng)
     wish = instruction(total, lang, rng, world, theme)
-    sections = plan_sections(total, lang, world, theme)
+    sections = plan_sections(total, lang, world, theme, sizes)
     first = 0 if max_sections_so_far is None else max(0, k - max_sections_so_far)
     written = [section.write(lang, rng) for section in sections[first:k]]
     prompt = write_prompt(wish, [s.step for s in sections], written, sections[k].step)

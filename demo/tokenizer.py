@@ -5,6 +5,7 @@
 The text is the grammar itself (every theme, beat and style, the prompts and plans), so nothing foreign goes in.
 """
 import argparse
+import itertools
 import json
 import os
 import random
@@ -96,6 +97,13 @@ def corpus():
     yield from [tasks.WRITE.replace("$", "\n"), "You are a helpful assistant.\nsystem\nuser\nassistant\n"] * 200
 
 
+def characters():
+    """Every Chinese character of the corpus, so often that it becomes an entry before any piece of two characters."""
+    own = sorted({c for text in corpus() for c in text if "\u4e00" <= c <= "\u9fff"})
+    for character in own:
+        yield from [character] * 3000
+
+
 def train():
     """(vocabulary, merges as 'left right')."""
     tokenizer = Tokenizer(models.BPE())
@@ -103,7 +111,7 @@ def train():
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(SPLIT), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)])
-    lines = (part for text in corpus() for part in text.split("\n") if part)
+    lines = (part for text in itertools.chain(corpus(), characters()) for part in text.split("\n") if part)
     tokenizer.train_from_iterator(lines, trainers.BpeTrainer(
         vocab_size=NUM_BPE, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False,
         max_token_length=24))

@@ -30,7 +30,7 @@ import muon
 import tokenizer
 
 
-NAMING_WEIGHT, COUNTING_WEIGHT, COUNTING_LAYER = 2., .3, 3
+NAMING_WEIGHT = 2.
 
 
 def learning_rate(part, peak):
@@ -46,55 +46,44 @@ def has_bfloat16():
     return able.get("avx512_bf16", False) or able.get("amx_bf16", False)
 
 
-def naming_loss(model, image_tokens, seen):
-    """How well the image tokens, read as words, name what is drawn in their places: colour and kind in both languages.
+def naming_loss(model, questions, image_tokens, seen):
+    """How well every image token, read as a word, says what is drawn in its place: each question's answers are compared.
 
     It costs next to nothing and no parameters, and it breaks the wait in which the image encoder learns nothing since
     the decoder does not read it, and the decoder does not read it since there is nothing to read.
     """
-    shown = seen[:, 0] >= 0
-    logits = model.lm_head(model.model.language_model.norm(image_tokens[shown]))
-    return -torch.log_softmax(logits.float(), -1).gather(1, seen[shown]).mean()
+    words = model.model.language_model.norm(image_tokens)
+    losses = []
+    for answers, right in zip(questions, seen.T):
+        asked = right >= 0
+        if asked.any():
+            logits = words[asked] @ model.lm_head.weight[answers].T
+            losses.append(torch.nn.functional.cross_entropy(logits.float(), right[asked]))
+    return sum(losses) / len(losses)
 
 
-def counting_loss(model, hidden, counts):
-    """How well the middle of the decoder, read as words, says how many beats or lines are to come after this one.
-
-    Where a text ends is said once in a text; this is said at each of its beats.
-    """
-    said = counts >= 0
-    if not said.any():
-        return torch.zeros(())
-    logits = model.lm_head(model.model.language_model.norm(hidden[said]))
-    return torch.nn.functional.cross_entropy(logits.float(), counts[said])
-
-
-def decoder_losses(model, embeddings, ids, weights, counts, positions):
-    """(loss of the text, loss of counting)."""
-    decoder, middle = model.model.language_model, []
-    hook = decoder.layers[COUNTING_LAYER].register_forward_hook(lambda _module, _args, out: middle.append(out))
-    hidden = decoder(inputs_embeds=embeddings, position_ids=positions, use_cache=False).last_hidden_state
-    hook.remove()
+def text_loss(model, embeddings, ids, weights, positions):
+    hidden = model.model.language_model(inputs_embeds=embeddings, position_ids=positions, use_cache=False)
     learnt = weights[:, 1:] > 0
-    logits = model.lm_head(hidden[:, :-1][learnt])
+    logits = model.lm_head(hidden.last_hidden_state[:, :-1][learnt])
     losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][learnt], reduction="none")
     chosen = weights[:, 1:][learnt]
-    return (losses * chosen).sum() / chosen.sum(), counting_loss(model, middle[0], counts)
+    return (losses * chosen).sum() / chosen.sum()
 
 
-def losses_of(model, batch, only_name):
-    """(loss of the text, of counting, of naming); 0 where a batch has none, the first two with `only_name`."""
-    ids, weights, counts, positions, pixels, grids, seen = batch
+def losses_of(model, questions, batch, only_name):
+    """(loss of the text, of naming); 0 where a batch has none, the first with `only_name`."""
+    ids, weights, positions, pixels, grids, seen = batch
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
-        embeddings, text, counting, naming = model.get_input_embeddings()(ids), *(torch.zeros(()),) * 3
+        embeddings, text, naming = model.get_input_embeddings()(ids), torch.zeros(()), torch.zeros(())
         if pixels is not None:
             image_tokens = model.model.visual(pixels, grid_thw=grids).pooler_output
-            naming = naming_loss(model, image_tokens, seen)
+            naming = naming_loss(model, questions, image_tokens, seen)
             images = (ids == model.config.image_token_id)[..., None].expand_as(embeddings)
             embeddings = embeddings.masked_scatter(images, image_tokens)
         if not only_name:
-            text, counting = decoder_losses(model, embeddings, ids, weights, counts, positions)
-    return text, counting, naming
+            text = text_loss(model, embeddings, ids, weights, positions)
+    return text, naming
 
 
 def batch_stream(args, rank):
@@ -180,7 +169,7 @@ def train(args, rank, queue):
     model = model_files.build(args.out, args.seed)
     cpu_training.speed_up(model, args.compile)
     model.train()
-    only_name = args.stage == "name"
+    only_name, questions = args.stage == "name", batches.Encoder(args.out).questions
     if only_name:
         model.requires_grad_(False)
         model.model.visual.requires_grad_(True)
@@ -195,8 +184,8 @@ def train(args, rank, queue):
         batch = take(queue)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate((step - 1) / args.steps, args.peak)
-        text, counting, naming = losses_of(model, batch, only_name)
-        loss = text + COUNTING_WEIGHT * counting + NAMING_WEIGHT * naming
+        text, naming = losses_of(model, questions, batch, only_name)
+        loss = text + NAMING_WEIGHT * naming
         loss.backward()
         average_gradients(model, args.ranks)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -208,7 +197,7 @@ def train(args, rank, queue):
         seen, now = seen + batch[0].numel() * args.ranks, time.monotonic()
         smooth = loss.item() if smooth is None else .98 * smooth + .02 * loss.item()
         csv.writer(log).writerow([args.stage, step, round((now - before) / 60, 5)] +
-                                 [round(value.item(), 5) for value in (loss, text, counting, naming)])
+                                 [round(value.item(), 5) for value in (loss, text, naming)])
         before = now
         if step % 10 == 0 or step == args.steps:
             bar = "#" * (20 * step // args.steps)

@@ -41,10 +41,21 @@ def test_a_text_about_a_picture_states_its_facts():
         assert world_lib.read_facts(answer) == world_lib.facts(world)
 
 
+def test_texts_and_plans_keep_their_count_in_the_open():
+    rng = random.Random(15)
+    for lang in ("en", "zh"):
+        parts = re.findall(r"^\((\d+)/(\d+)\) ", tasks.one_shot(850, lang, rng).answer, re.MULTILINE)
+        assert parts == [(str(k), "17") for k in range(1, 18)]
+        stops = re.findall(r"(?:stop |第)(\d+)(?: of |站，共)(\d+)", tasks.plan(4500, lang, rng).answer)
+        assert stops == [(str(k), "9") for k in range(1, 10)]
+
+
 def test_plans_add_up_exactly_and_sections_stay_within_agentwrites_range():
     for total in range(500, 10001, 100):
         sizes = tasks.section_sizes(total)
         assert sum(sizes) == total and all(200 <= size <= 1000 for size in sizes), total
+    rng = random.Random(14)
+    assert all(200 <= size <= 1000 for _ in range(100) for size in tasks.odd_sizes(5000, rng))
 
 
 def test_a_document_of_ten_thousand_words_repeats_no_sentence():
