@@ -2,9 +2,10 @@
 //
 // Every rank makes the same calls in the same order with the same shapes. Reductions have a fixed
 // order: sums run in fp32 over ranks 0, 1, 2..., so every rank gets the same bits, each time. Calls
-// belong to the executor thread and are enqueued on the stream of the rank's Ops (on CPU they
-// complete before returning). A call fails with kAborted after Abort(), and with kDeadlineExceeded
-// when a peer does not arrive in time; the communicator is then dead.
+// belong to the executor thread and are enqueued on the stream of the rank's Ops (in host memory
+// they complete before returning). A call fails with kAborted after Abort(), and with
+// kDeadlineExceeded when a peer does not arrive in time; the communicator is then dead. Where calls
+// are enqueued, a failure may show in Synchronize() only.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,9 @@ class Communicator {
   // data: in on `root`, out elsewhere. Any dtype.
   virtual Status Broadcast(TensorView data, int root) = 0;
   virtual Status Barrier() = 0;
+  // Waits for all calls so far, and for the work before them. Only after it are their results, and
+  // what was computed of them, known to be right.
+  virtual Status Synchronize() = 0;
 
   // Makes the pending call and all later ones fail with kAborted, on this rank. Any thread.
   virtual void Abort() = 0;

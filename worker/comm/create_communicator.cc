@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "worker/comm/gloo_communicator.h"
+#include "worker/comm/nccl_communicator.h"
 #include "worker/comm/shared_memory.h"
 #include "worker/comm/single_rank.h"
 
@@ -37,6 +38,9 @@ Status Check(const CommunicatorConfig& config) {
     return InvalidArgument(config.size, " ranks with chunks of ", config.chunk_bytes,
                            " bytes; at most ", kMaxSharedRanks,
                            " ranks, and chunks that are a multiple of 4096");
+  }
+  if (config.size > 1 && (config.transport == Transport::kNccl) != (config.device != nullptr)) {
+    return InvalidArgument("NCCL is for ranks on GPUs, and the only transport between them");
   }
   if (config.timeout.count() <= 0) {
     return InvalidArgument("timeout is ", config.timeout.count(), " ms; it must be positive");
@@ -75,13 +79,30 @@ Result<std::unique_ptr<Communicator>> CreateGloo(const CommunicatorConfig& confi
   return std::unique_ptr<Communicator>(std::move(communicator));
 }
 
+Result<std::unique_ptr<Communicator>> CreateNccl(const CommunicatorConfig& config,
+                                                 KeyValueStore& store,
+                                                 std::stop_token stop) {
+  LONGHAND_ASSIGN_OR_RETURN(auto communicator,
+                            NcclCommunicator::Connect({.rank = config.rank,
+                                                       .size = config.size,
+                                                       .group = config.group,
+                                                       .epoch = config.epoch,
+                                                       .library = config.nccl_library,
+                                                       .timeout = config.timeout,
+                                                       .spin = config.size <= AllowedCores()},
+                                                      *config.device, store, stop));
+  return std::unique_ptr<Communicator>(std::move(communicator));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Communicator>> CreateCommunicator(const CommunicatorConfig& config,
                                                          KeyValueStore& store,
                                                          std::stop_token stop) {
   LONGHAND_RETURN_IF_ERROR(Check(config));
-  if (config.size == 1) return std::unique_ptr<Communicator>(new SingleRankCommunicator);
+  if (config.size == 1) {
+    return std::unique_ptr<Communicator>(new SingleRankCommunicator(config.device));
+  }
   switch (config.transport) {
     case Transport::kSingle:
       break;
@@ -89,6 +110,8 @@ Result<std::unique_ptr<Communicator>> CreateCommunicator(const CommunicatorConfi
       return CreateSharedMemory(config, stop);
     case Transport::kGloo:
       return CreateGloo(config, store, stop);
+    case Transport::kNccl:
+      return CreateNccl(config, store, stop);
   }
   return InvalidArgument("unknown transport ", static_cast<int>(config.transport));
 }

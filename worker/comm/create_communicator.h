@@ -9,6 +9,7 @@
 
 #include "common/status.h"
 #include "worker/comm/communicator.h"
+#include "worker/comm/device_stream.h"
 #include "worker/comm/key_value_store.h"
 
 namespace longhand::comm {
@@ -17,6 +18,7 @@ enum class Transport : uint8_t {
   kSingle,        // one rank
   kSharedMemory,  // all ranks have the same HostIdentity()
   kGloo,          // TCP
+  kNccl,          // GPUs
 };
 
 struct CommunicatorConfig {
@@ -36,11 +38,16 @@ struct CommunicatorConfig {
   // kGloo: where this rank listens, as peers can reach it. One of the two.
   std::string host;
   std::string interface_name;
+
+  // kNccl, and kSingle on a GPU: the rank's device. Borrowed; outlives the communicator.
+  DeviceStream* device = nullptr;
+  std::string nccl_library;  // as NcclLibrary::Load()
 };
 
 // Called by every rank with the same group, epoch, size, transport and chunk_bytes; returns when
-// all have come. `store` is used by kGloo only. kInvalidArgument for a configuration that cannot
-// work; kDeadlineExceeded when a rank does not come; kAborted soon after `stop` is requested.
+// all have come. `store` is used by kGloo and kNccl only. kInvalidArgument for a configuration that
+// cannot work; kDeadlineExceeded when a rank does not come; kAborted soon after `stop` is
+// requested.
 Result<std::unique_ptr<Communicator>> CreateCommunicator(const CommunicatorConfig& config,
                                                          KeyValueStore& store,
                                                          std::stop_token stop);

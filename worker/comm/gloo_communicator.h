@@ -40,6 +40,7 @@ class GlooCommunicator final : public Communicator {
   Status AllGather(TensorView local, TensorView all) override;
   Status Broadcast(TensorView data, int root) override;
   Status Barrier() override;
+  Status Synchronize() override { return failure_; }
   void Abort() override;
 
  private:

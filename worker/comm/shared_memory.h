@@ -45,6 +45,7 @@ class SharedMemoryCommunicator final : public Communicator {
   Status AllGather(TensorView local, TensorView all) override;
   Status Broadcast(TensorView data, int root) override;
   Status Barrier() override;
+  Status Synchronize() override { return failure_; }
   void Abort() override { signals_.Abort(); }
 
  private:

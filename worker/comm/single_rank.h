@@ -6,11 +6,15 @@
 
 #include "worker/comm/collective_checks.h"
 #include "worker/comm/communicator.h"
+#include "worker/comm/device_stream.h"
 
 namespace longhand::comm {
 
 class SingleRankCommunicator final : public Communicator {
  public:
+  // `device`: where the tensors are; null for host memory.
+  explicit SingleRankCommunicator(DeviceStream* device = nullptr) : device_(device) {}
+
   int rank() const override { return 0; }
   int size() const override { return 1; }
 
@@ -21,8 +25,9 @@ class SingleRankCommunicator final : public Communicator {
   Status AllGather(TensorView local, TensorView all) override {
     CheckAllGather(local, all, size());
     LONGHAND_RETURN_IF_ERROR(CheckAlive());
-    // memmove: a caller may gather in place.
-    if (local.num_bytes() > 0) std::memmove(all.data(), local.data(), local.num_bytes());
+    if (local.num_bytes() == 0 || local.data() == all.data()) return OkStatus();
+    if (device_ != nullptr) return device_->Copy(all.data(), local.data(), local.num_bytes());
+    std::memcpy(all.data(), local.data(), local.num_bytes());
     return OkStatus();
   }
   Status Broadcast(TensorView, int root) override {
@@ -30,6 +35,7 @@ class SingleRankCommunicator final : public Communicator {
     return CheckAlive();
   }
   Status Barrier() override { return CheckAlive(); }
+  Status Synchronize() override { return CheckAlive(); }
   void Abort() override { aborted_ = true; }
 
  private:
@@ -37,6 +43,7 @@ class SingleRankCommunicator final : public Communicator {
     return aborted_ ? Aborted("the communicator was aborted") : OkStatus();
   }
 
+  DeviceStream* const device_;
   std::atomic<bool> aborted_{false};
 };
 

@@ -250,15 +250,20 @@ Status Decoder::GatherLogits(int64_t num_rows, comm::Communicator& communicator)
   const TensorView gathered =
       Reshape(space_.gathered.view, {tp_size_ * num_rows, padded_vocab_rows_});
   LONGHAND_RETURN_IF_ERROR(communicator.AllGather(local, gathered));
-  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());  // the rows of the call before are on the device
-  gather_rows_.clear();
-  for (int64_t row = 0; row < num_rows; ++row) {
-    for (int64_t rank = 0; rank < tp_size_; ++rank) {
-      gather_rows_.push_back(static_cast<int32_t>(rank * num_rows + row));
-    }
-  }
   const TensorView order = Reshape(space_.gather_rows.view, {tp_size_ * num_rows});
-  LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(order.data(), gather_rows_.data(), order.num_bytes()));
+  if (order.num_elements() != static_cast<int64_t>(gather_rows_.size())) {
+    // Those of the call before may still be on their way.
+    LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
+    LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+    gather_rows_.clear();
+    for (int64_t row = 0; row < num_rows; ++row) {
+      for (int64_t rank = 0; rank < tp_size_; ++rank) {
+        gather_rows_.push_back(static_cast<int32_t>(rank * num_rows + row));
+      }
+    }
+    LONGHAND_RETURN_IF_ERROR(
+        ops_.CopyToDevice(order.data(), gather_rows_.data(), order.num_bytes()));
+  }
   return ops_.GatherRows(
       {.x = gathered,
        .rows = order,

@@ -115,7 +115,7 @@ class Decoder {
   Workspace space_;
   std::vector<DeviceTensor> kv_cache_;  // a layer: [2, num_blocks, block_size, K, D] KV
   int64_t num_tokens_ = 0;              // of the last batch
-  std::vector<int32_t> gather_rows_;    // on its way to the device
+  std::vector<int32_t> gather_rows_;    // what is on the device, or on its way there
 };
 
 }  // namespace longhand::model

@@ -102,6 +102,7 @@ class ModelRunnerImpl final : public ModelRunner {
   Status Run(const StepPlan& plan,
              TimedCommunicator& communicator,
              std::vector<SequenceResult>* results);
+  Status Finish(comm::Communicator& communicator);
   void Forget(const StepPlan& plan);
   Status EncodeImages(const StepPlan& plan, comm::Communicator& communicator);
   Status EncodeImage(const EncodeImageItem& item);
@@ -222,7 +223,7 @@ Status ModelRunnerImpl::Run(const StepPlan& plan,
                             std::vector<SequenceResult>* results) {
   Forget(plan);
   LONGHAND_RETURN_IF_ERROR(EncodeImages(plan, communicator));
-  if (plan.chunks.empty()) return ops_.Synchronize();
+  if (plan.chunks.empty()) return Finish(communicator);
   for (const SequenceChunk& chunk : plan.chunks) {
     ApplyChunk(chunk, &sequences_);
     results->push_back({.sequence_id = chunk.sequence_id});
@@ -232,6 +233,12 @@ Status ModelRunnerImpl::Run(const StepPlan& plan,
   LONGHAND_RETURN_IF_ERROR(decoder_->Forward(batch, communicator));
   LONGHAND_RETURN_IF_ERROR(SampleChunks(plan, communicator, results));
   LONGHAND_RETURN_IF_ERROR(ScoreChunks(plan, communicator, results));
+  return Finish(communicator);
+}
+
+// The communicator's first: it gives up when a peer does not come, and says so when one failed.
+Status ModelRunnerImpl::Finish(comm::Communicator& communicator) {
+  LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
   return ops_.Synchronize();
 }
 

@@ -30,6 +30,8 @@ class TimedCommunicator final : public comm::Communicator {
     const Span span(&elapsed_);
     return inner_.Barrier();
   }
+  // Not timed: what it waits for is the device's work, not the peers'.
+  Status Synchronize() override { return inner_.Synchronize(); }
   void Abort() override { inner_.Abort(); }
 
   int64_t elapsed_us() const {

@@ -32,6 +32,7 @@ Result<std::vector<SampledToken>> TokenSampler::Sample(TensorView logits,
     LONGHAND_RETURN_IF_ERROR(Draw(logits, requests, token_ids));
   }
   LONGHAND_RETURN_IF_ERROR(communicator.Broadcast(token_ids, /*root=*/0));
+  LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
   std::vector<int32_t> ids(requests.size());
   LONGHAND_RETURN_IF_ERROR(ops_.CopyToHost(ids.data(), token_ids.data(), token_ids.num_bytes()));
   LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());

@@ -1,5 +1,5 @@
 // What every transport must do, with ranks as threads. Sums are compared bit by bit with x0 + x1 +
-// ... in f32.
+// ... in f32. NCCL is its stand-in here.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -87,9 +87,14 @@ void Dawdle(std::mt19937& random) {
   for (uint32_t turns = random() % 64; turns > 0; --turns) std::this_thread::yield();
 }
 
+// Calls may be enqueued: their results are there when this has returned.
+Status Finish(Communicator& communicator, const Status& called) {
+  return called.ok() ? communicator.Synchronize() : called;
+}
+
 void ExpectSum(Communicator& communicator, DType dtype, int64_t count, uint32_t seed) {
   Bytes data = Operand(dtype, count, seed, communicator.rank());
-  const Status status = communicator.AllReduceSum(View(data, dtype));
+  const Status status = Finish(communicator, communicator.AllReduceSum(View(data, dtype)));
   ASSERT_TRUE(status.ok()) << status;
   ASSERT_TRUE(data == Sum(dtype, count, seed, RanksInOrder(communicator.size())))
       << DTypeName(dtype) << " x " << count << " on rank " << communicator.rank();
@@ -100,7 +105,7 @@ void ExpectGather(Communicator& communicator, DType dtype, int64_t count, uint32
   // their size.
   Bytes local = Operand(dtype, count, seed, communicator.rank());
   Bytes all(local.size() * static_cast<size_t>(communicator.size()));
-  const Status status = communicator.AllGather(View(local, dtype), View(all, dtype));
+  const Status status = Finish(communicator, communicator.AllGather(View(local, dtype), View(all, dtype)));
   ASSERT_TRUE(status.ok()) << status;
   Bytes expected;
   for (int r = 0; r < communicator.size(); ++r) {
@@ -113,7 +118,7 @@ void ExpectGather(Communicator& communicator, DType dtype, int64_t count, uint32
 void ExpectBroadcast(
     Communicator& communicator, DType dtype, int64_t count, int root, uint32_t seed) {
   Bytes data = Operand(dtype, count, seed, communicator.rank());
-  const Status status = communicator.Broadcast(View(data, dtype), root);
+  const Status status = Finish(communicator, communicator.Broadcast(View(data, dtype), root));
   ASSERT_TRUE(status.ok()) << status;
   ASSERT_TRUE(data == Operand(dtype, count, seed, root))
       << count << " from " << root << " on rank " << communicator.rank();
@@ -168,7 +173,7 @@ TEST_P(Conformance, TheOrderOfTheSumIsTheOrderOfRanks) {
   group_.Run([](Communicator& communicator) {
     const float mine[] = {0x1p25f, 1.0f, -0x1p25f};
     std::vector<float> data(100, communicator.rank() < 3 ? mine[communicator.rank()] : 0.0f);
-    const Status status = communicator.AllReduceSum(TensorView(data.data(), DType::kF32, {100}));
+    const Status status = Finish(communicator, communicator.AllReduceSum(TensorView(data.data(), DType::kF32, {100})));
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_EQ(data, std::vector<float>(100, 0.0f));
   });
@@ -182,7 +187,7 @@ TEST_P(Conformance, NanAndInfinityPassThroughASum) {
     data[1] = Bf16(last ? std::numeric_limits<float>::infinity() : 1.0f);
     // The largest bf16 doubled overflows; alone it stays.
     data[2] = Bf16(0x1.fep127f);
-    const Status status = communicator.AllReduceSum(TensorView(data, DType::kBf16, {3}));
+    const Status status = Finish(communicator, communicator.AllReduceSum(TensorView(data, DType::kBf16, {3})));
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_TRUE(std::isnan(static_cast<float>(data[0])));
     EXPECT_TRUE(std::isinf(static_cast<float>(data[1])));
@@ -206,7 +211,7 @@ TEST_P(Conformance, GathersInPlace) {
     const TensorView view(all.data(), DType::kI64, {communicator.size(), 1000});
     const TensorView mine = view.Slice(communicator.rank(), 1);
     for (int64_t i = 0; i < 1000; ++i) mine.as<int64_t>()[i] = communicator.rank() * 1000 + i;
-    const Status status = communicator.AllGather(mine, view);
+    const Status status = Finish(communicator, communicator.AllGather(mine, view));
     ASSERT_TRUE(status.ok()) << status;
     for (size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<int64_t>(i));
   });
@@ -272,6 +277,8 @@ std::vector<GroupParam> Groups() {
   for (const int size : {1, 2, 3, 4, 8}) groups.push_back({TestTransport::kSharedMemory, size});
   for (const int size : {2, 3, 8}) groups.push_back({TestTransport::kSharedMemoryChunks, size});
   for (const int size : {2, 3, 4}) groups.push_back({TestTransport::kGloo, size});
+  for (const int size : {2, 3, 4}) groups.push_back({TestTransport::kNccl, size});
+  groups.push_back({TestTransport::kNcclPieces, 3});
   return groups;
 }
 
@@ -294,7 +301,8 @@ INSTANTIATE_TEST_SUITE_P(Transports,
                          LargeConformance,
                          testing::Values(GroupParam{TestTransport::kSharedMemory, 2},
                                          GroupParam{TestTransport::kNamedSharedMemory, 4},
-                                         GroupParam{TestTransport::kGloo, 2}),
+                                         GroupParam{TestTransport::kGloo, 2},
+                                         GroupParam{TestTransport::kNccl, 2}),
                          [](const auto& info) { return GroupName(info.param); });
 
 }  // namespace

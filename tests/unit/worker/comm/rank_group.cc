@@ -6,7 +6,10 @@
 #include <atomic>
 #include <thread>
 
+#include "tests/unit/worker/comm/nccl_stand_in/host_stream.h"
+#include "tests/unit/worker/comm/nccl_stand_in/nccl_stand_in.h"
 #include "worker/comm/create_communicator.h"
+#include "worker/comm/nccl_communicator.h"
 #include "worker/comm/shared_memory.h"
 
 namespace longhand::comm {
@@ -24,8 +27,35 @@ const char* TransportName(TestTransport transport) {
       return "NamedSharedMemory";
     case TestTransport::kGloo:
       return "Gloo";
+    case TestTransport::kNccl:
+      return "Nccl";
+    case TestTransport::kNcclPieces:
+      return "NcclPieces";
   }
   return "";
+}
+
+bool IsNccl(TestTransport transport) {
+  return transport == TestTransport::kNccl || transport == TestTransport::kNcclPieces;
+}
+
+std::unique_ptr<Communicator> ConnectNccl(const GroupParam& param,
+                                          int rank,
+                                          int64_t epoch,
+                                          std::chrono::milliseconds timeout,
+                                          DeviceStream& device,
+                                          KeyValueStore& store) {
+  NcclOptions options{.rank = rank,
+                      .size = param.size,
+                      .group = "test",
+                      .epoch = epoch,
+                      .library = nccl_stand_in::kPath,
+                      .timeout = timeout,
+                      .spin = false};
+  if (param.transport == TestTransport::kNcclPieces) options.scratch_bytes = 4096;
+  auto communicator = NcclCommunicator::Connect(options, device, store, {});
+  EXPECT_TRUE(communicator.ok()) << communicator.status();
+  return communicator.ok() ? std::move(communicator).value() : nullptr;
 }
 
 std::unique_ptr<Communicator> Create(const GroupParam& param,
@@ -77,10 +107,16 @@ RankGroup::RankGroup(const GroupParam& param, std::chrono::milliseconds timeout)
   }
   static std::atomic<int64_t> epoch{0};
   const int64_t this_epoch = ++epoch;
+  const bool nccl = IsNccl(param.transport);
+  for (int rank = 0; nccl && rank < param.size; ++rank) {
+    devices_.push_back(std::make_unique<HostDeviceStream>());
+  }
   std::vector<std::jthread> threads;
   for (int rank = 0; rank < param.size; ++rank) {
     threads.emplace_back([&, rank] {
-      ranks_[static_cast<size_t>(rank)] = Create(param, rank, this_epoch, timeout, store_);
+      const auto r = static_cast<size_t>(rank);
+      ranks_[r] = nccl ? ConnectNccl(param, rank, this_epoch, timeout, *devices_[r], store_)
+                       : Create(param, rank, this_epoch, timeout, store_);
     });
   }
 }

@@ -9,6 +9,7 @@
 
 #include "tests/unit/worker/comm/in_memory_store.h"
 #include "worker/comm/communicator.h"
+#include "worker/comm/device_stream.h"
 
 namespace longhand::comm {
 
@@ -18,6 +19,8 @@ enum class TestTransport {
   kSharedMemoryChunks,  // the same with chunks of 4 KB: pipelines are long
   kNamedSharedMemory,   // a POSIX segment, mapped by each rank for itself
   kGloo,                // TCP over loopback
+  kNccl,                // the stand-in for NCCL, over devices in host memory
+  kNcclPieces,          // the same with little room: sums go in many pieces
 };
 
 struct GroupParam {
@@ -39,6 +42,7 @@ class RankGroup {
 
  private:
   InMemoryStore store_;
+  std::vector<std::unique_ptr<DeviceStream>> devices_;  // [size], or none
   std::vector<std::unique_ptr<Communicator>> ranks_;
 };
 
