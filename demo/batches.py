@@ -172,7 +172,7 @@ class Encoder:
             opening = i < len(pieces[0])
             if opening and first > 0:
                 weights.append(0.)
-            elif token in self._digits:
+            elif token in self._digits or (i > 0 and own[i - 1] in self._digits):  # and where the number ends
                 weights.append(_FIRST_NUMBER_WEIGHT if opening else _NUMBER_WEIGHT)
             else:
                 boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
