@@ -22,7 +22,7 @@ ROOMS = {
     "common/prometheus": (["common"], {"boost", "prometheus"}),
     "common/text": (["common"], {"pcre2"}),
     "proto": (["common"], WIRE),
-    "kernels": (["common"], set()),
+    "kernels": (["common"], {"cuda"}),
     "shim": (["common"], set()),
     "worker/comm": (["common"], {"gloo"}),
     "worker/model": (CONFIG + ["kernels", "worker/comm", "shim"], {"boost"}),

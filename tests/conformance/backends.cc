@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cuda/cuda_ops.h"
 
 namespace longhand::conformance {
 namespace {
@@ -25,18 +26,41 @@ Result<Backend> MakeCpu(int num_threads) {
   return backend;
 }
 
+// The twin has another order of threads, and as many multiprocessors as a GPU: neither may show.
+Result<Backend> MakeEmulated(uint64_t schedule_seed) {
+  Backend backend;
+  backend.in_host_memory = false;
+  LONGHAND_ASSIGN_OR_RETURN(backend.ops,
+                            kernels::CreateEmulatedOps({.schedule_seed = schedule_seed}));
+  if (schedule_seed != 0) return backend;
+  LONGHAND_ASSIGN_OR_RETURN(
+      auto twin, kernels::CreateEmulatedOps({.schedule_seed = 1, .num_multiprocessors = 132}));
+  backend.twins.push_back({"shuffled schedule, 132 multiprocessors", std::move(twin)});
+  return backend;
+}
+
+Result<Backend> MakeCuda() {
+#if defined(LONGHAND_WITH_CUDA)
+  Backend backend;
+  backend.in_host_memory = false;
+  LONGHAND_ASSIGN_OR_RETURN(backend.ops, kernels::CreateCudaOps(/*device_idx=*/0));
+  return backend;
+#else
+  return Unimplemented("the backend \"cuda\" is not built into this program");
+#endif
+}
+
 }  // namespace
 
-Result<Backend> MakeBackend(const std::string& name, int num_threads) {
+Result<Backend> MakeBackend(const std::string& name, int num_threads, uint64_t schedule_seed) {
   if (name == "reference") {
     Backend backend;
     backend.ops = kernels::CreateReferenceOps();
     return backend;
   }
   if (name == "cpu") return MakeCpu(num_threads);
-  if (name == "emulated" || name == "cuda") {
-    return Unimplemented("the backend \"", name, "\" is not built into this program");
-  }
+  if (name == "emulated") return MakeEmulated(schedule_seed);
+  if (name == "cuda") return MakeCuda();
   return InvalidArgument("the backend is \"", name,
                          "\"; it must be reference, cpu, emulated or cuda");
 }

@@ -1,6 +1,7 @@
 // The backends that this program was built with.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "common/status.h"
@@ -8,7 +9,9 @@
 
 namespace longhand::conformance {
 
-// kUnimplemented for a backend that is not built in, kInvalidArgument for a name that is none.
-Result<Backend> MakeBackend(const std::string& name, int num_threads);
+// kUnimplemented for a backend that is not built in, kInvalidArgument for a name that is none,
+// kUnavailable without its device. The emulated backend runs threads in order and has a twin that
+// does not or, with a schedule seed other than 0, runs them as that says.
+Result<Backend> MakeBackend(const std::string& name, int num_threads, uint64_t schedule_seed);
 
 }  // namespace longhand::conformance

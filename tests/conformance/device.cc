@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace longhand::conformance {
 
 namespace {
@@ -30,7 +34,23 @@ TensorView Device::Place(HostTensor tensor, bool constant) {
   CheckOk(ops_.Synchronize());
   const TensorView view = MakeView(static_cast<char*>(memory) + offset, tensor.dtype, tensor.shape);
   placed_.push_back({std::move(*buffer), view, offset, std::move(tensor), constant});
+  Guard(placed_.back(), /*forbid=*/true);
   return view;
+}
+
+Device::~Device() {
+  for (const Placed& placed : placed_) Guard(placed, /*forbid=*/false);
+}
+
+void Device::Guard([[maybe_unused]] const Placed& placed, [[maybe_unused]] bool forbid) const {
+#if defined(__SANITIZE_ADDRESS__)
+  if (ops_.name() == "cuda") return;
+  char* memory = static_cast<char*>(placed.buffer->data());
+  const size_t end = placed.offset + placed.tensor.bytes.size();
+  if (!forbid) return __asan_unpoison_memory_region(memory, placed.buffer->size_bytes());
+  __asan_poison_memory_region(memory, placed.offset);
+  __asan_poison_memory_region(memory + end, placed.buffer->size_bytes() - end);
+#endif
 }
 
 TensorView Device::In(const HostTensor& tensor) { return Place(tensor, /*constant=*/true); }
@@ -61,6 +81,7 @@ HostTensor Device::Read(const TensorView& tensor) {
 Status Device::CheckIntact() {
   for (const Placed& placed : placed_) {
     std::vector<uint8_t> image(placed.buffer->size_bytes());
+    Guard(placed, /*forbid=*/false);
     CheckOk(ops_.CopyToHost(image.data(), placed.buffer->data(), image.size()));
     CheckOk(ops_.Synchronize());
     const uint8_t* begin = image.data() + placed.offset;

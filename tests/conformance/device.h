@@ -14,6 +14,9 @@ class Device {
  public:
   // `misaligned` tensors begin one element after a 64-byte boundary, as rows of odd length do.
   Device(kernels::Ops& ops, bool misaligned = false) : ops_(ops), misaligned_(misaligned) {}
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
 
   kernels::Ops& ops() { return ops_; }
 
@@ -27,7 +30,8 @@ class Device {
 
   // A tensor's present value.
   HostTensor Read(const TensorView& tensor);
-  // kInternal when a guard band or an input was changed.
+  // kInternal when a guard band or an input was changed. Under the address sanitizer, where tensors
+  // are in host memory, guard bands cannot even be read.
   Status CheckIntact();
 
  private:
@@ -40,6 +44,8 @@ class Device {
   };
 
   TensorView Place(HostTensor tensor, bool constant);
+  // Allows, or forbids, access to the guard bands round a tensor.
+  void Guard(const Placed& placed, bool forbid) const;
 
   kernels::Ops& ops_;
   bool misaligned_;

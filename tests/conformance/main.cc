@@ -1,5 +1,5 @@
-// conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] [--threads N] [--json
-// FILE]
+// conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] [--threads N]
+//             [--schedule-seed N] [--json FILE]
 //
 // Runs every operation of one backend against the reference. Exit 0: all passed; 1: something
 // failed; 2: usage, or the backend is not here.
@@ -22,6 +22,7 @@ namespace {
 struct Options {
   std::string backend, op, json;
   bool bench = false;
+  uint64_t schedule_seed = 0;
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
@@ -43,6 +44,8 @@ Result<Options> ParseOptions(int argc, char** argv) {
       options.json = value;
     } else if (flag == "--threads") {
       options.threads = std::atoi(value.c_str());
+    } else if (flag == "--schedule-seed") {
+      options.schedule_seed = std::strtoull(value.c_str(), nullptr, 10);
     } else {
       return InvalidArgument(flag, " is not a flag");
     }
@@ -98,7 +101,7 @@ bool PrintSummary(const std::vector<Record>& records) {
 }
 
 int Run(const Options& options) {
-  Result<Backend> backend = MakeBackend(options.backend, options.threads);
+  Result<Backend> backend = MakeBackend(options.backend, options.threads, options.schedule_seed);
   if (!backend.ok()) {
     std::cerr << "conformance: " << backend.status().message() << "\n";
     return 2;
@@ -144,7 +147,7 @@ int main(int argc, char** argv) {
   if (!options.ok()) {
     std::cerr << "conformance: " << options.status().message()
               << "\nusage: conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] "
-                 "[--threads N] [--json FILE]\n";
+                 "[--threads N] [--schedule-seed N] [--json FILE]\n";
     return 2;
   }
   return Run(*options);

@@ -53,8 +53,10 @@ void AddSegments(const char* what,
                        [=](Device& device) {
                          return RunVisionAttention(device, segments, num_heads, head_dim, dtype);
                        },
-                   .tolerance = {4e-6 + RoundingOf(dtype), Tolerance::Metric::kOfLargest,
-                                 "scores carry f32 roundings into exp; then the output's rounding"},
+                   .tolerance = {4e-6 + (dtype == DType::kBf16 ? 2 : 1) * RoundingOf(dtype),
+                                 Tolerance::Metric::kOfLargest,
+                                 "scores carry f32 roundings into exp; then the output's rounding, "
+                                 "of a whole unit where bf16 weights move it over a tie"},
                    .misaligned = head_dim == 30});
 }
 

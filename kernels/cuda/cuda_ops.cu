@@ -1,0 +1,112 @@
+#include "kernels/cuda/cuda_ops.h"
+
+#include <string>
+
+#include "kernels/cuda/device_ops.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+namespace {
+
+// The name in full: nvcc must not take the device's own namespace for the base class.
+class DeviceOps final : public ::longhand::kernels::CudaOps {
+ public:
+  DeviceOps(std::string_view name, Stream stream, void (*close)(Stream&))
+      : name_(name), close_(close) {
+    context_.stream = stream;
+  }
+  ~DeviceOps() override {
+    (void)Synchronize();
+    close_(context_.stream);
+  }
+
+  std::string_view name() const override { return name_; }
+  DType ActivationDType(DType model_dtype) const override { return model_dtype; }
+  void* stream() const override {
+#if defined(__CUDACC__)
+    return context_.stream.handle;
+#else
+    return nullptr;
+#endif
+  }
+
+  Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) override {
+    return AllocateMemory(context_.stream, bytes);
+  }
+  Status CopyToDevice(void* device, const void* host, size_t bytes) override {
+    return LONGHAND_DEVICE::CopyToDevice(context_.stream, device, host, bytes);
+  }
+  Status CopyToHost(void* host, const void* device, size_t bytes) override {
+    return LONGHAND_DEVICE::CopyToHost(context_.stream, host, device, bytes);
+  }
+  Status Synchronize() override { return WaitFor(context_.stream); }
+
+ private:
+  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
+    return LONGHAND_DEVICE::PackLinear(context_, weight);
+  }
+  Status DoLinear(const LinearArgs& args) override {
+    return LONGHAND_DEVICE::Linear(context_, args);
+  }
+  Status DoEmbedding(const EmbeddingArgs& args) override {
+    return LONGHAND_DEVICE::Embedding(context_, args);
+  }
+  Status DoRmsNorm(const RmsNormArgs& args) override {
+    return LONGHAND_DEVICE::RmsNorm(context_, args);
+  }
+  Status DoAdd(const AddArgs& args) override { return LONGHAND_DEVICE::Add(context_, args); }
+  Status DoMropeTable(const MropeTableArgs& args) override {
+    return LONGHAND_DEVICE::MropeTable(context_, args);
+  }
+  Status DoQkvRopeWrite(const QkvRopeWriteArgs& args) override {
+    return LONGHAND_DEVICE::QkvRopeWrite(context_, args);
+  }
+  Status DoPagedAttention(const PagedAttentionArgs& args) override {
+    return LONGHAND_DEVICE::PagedAttention(context_, args);
+  }
+  Status DoSwiGlu(const SwiGluArgs& args) override {
+    return LONGHAND_DEVICE::SwiGlu(context_, args);
+  }
+  Status DoGelu(const GeluArgs& args) override { return LONGHAND_DEVICE::Gelu(context_, args); }
+  Status DoGatherRows(const GatherRowsArgs& args) override {
+    return LONGHAND_DEVICE::GatherRows(context_, args);
+  }
+  Status DoScatterRows(const ScatterRowsArgs& args) override {
+    return LONGHAND_DEVICE::ScatterRows(context_, args);
+  }
+  Status DoPatchify(const PatchifyArgs& args) override {
+    return LONGHAND_DEVICE::Patchify(context_, args);
+  }
+  Status DoVisionRope(const VisionRopeArgs& args) override {
+    return LONGHAND_DEVICE::VisionRope(context_, args);
+  }
+  Status DoVisionAttention(const VisionAttentionArgs& args) override {
+    return LONGHAND_DEVICE::VisionAttention(context_, args);
+  }
+  Status DoSample(const SampleArgs& args) override {
+    return LONGHAND_DEVICE::Sample(context_, args);
+  }
+  Status DoLogprobs(const LogprobsArgs& args) override {
+    return LONGHAND_DEVICE::Logprobs(context_, args);
+  }
+
+  std::string name_;
+  Context context_;
+  void (*close_)(Stream&);
+};
+
+}  // namespace
+
+Result<void*> Workspace::Take(const Stream& stream, size_t bytes) {
+  if (buffer_ == nullptr || buffer_->size_bytes() < bytes) {
+    LONGHAND_RETURN_IF_ERROR(WaitFor(stream));
+    buffer_.reset();
+    LONGHAND_ASSIGN_OR_RETURN(buffer_, AllocateMemory(stream, bytes));
+  }
+  return buffer_->data();
+}
+
+std::unique_ptr<CudaOps> MakeOps(std::string_view name, Stream stream, void (*close)(Stream&)) {
+  return std::make_unique<DeviceOps>(name, stream, close);
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,0 +1,34 @@
+// The CUDA backend, on a device or emulated on the host. Activations have the model's dtype.
+//
+// bf16 matrix products run on tensor cores (mma.sync, f32 sums), f32 ones as chains of multiply-
+// adds. Index tensors (ids, slots, block tables, lengths) are trusted: they lie in device memory.
+// kUnimplemented: attention with another head_dim than a multiple of 8 up to 128 (bf16 activations
+// with bf16 KV: 16, 32, 64, 80 and 128), and attention on tensors that are not aligned to 16 bytes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/ops.h"
+
+namespace longhand::kernels {
+
+class CudaOps : public Ops {
+ public:
+  // The cudaStream_t on which the operations run, for collectives between them. Null when emulated.
+  virtual void* stream() const = 0;
+};
+
+// In kernels_cuda, which is there where LONGHAND_WITH_CUDA is. kUnavailable without such a device.
+Result<std::unique_ptr<CudaOps>> CreateCudaOps(int device_idx);
+
+struct EmulationOptions {
+  // 0: threads run in order. Else the order is drawn from it; results must not depend on that.
+  uint64_t schedule_seed = 0;
+  // What kernels see as the device's; some launch as many blocks as it can hold.
+  int num_multiprocessors = 2;
+};
+// In kernels_emulated: the same kernels on the calling thread. kUnimplemented where the CPU lacks FMA.
+Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& options = {});
+
+}  // namespace longhand::kernels

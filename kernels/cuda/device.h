@@ -1,0 +1,91 @@
+// What a .cu file needs beyond CUDA's own words: its namespace, a launch that reports errors, and
+// the few instructions that have no function in CUDA C++ (mma.h). nvcc compiles the file for a GPU,
+// in namespace cuda; g++ compiles it for kernels/emulation, in namespace emulated.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "common/status.h"
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+#define LONGHAND_DEVICE cuda
+#else
+#include "kernels/emulation/cuda_language.h"
+#define LONGHAND_DEVICE emulated
+#endif
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+
+constexpr int kWarpSize = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+// Where an Ops enqueues its work.
+struct Stream {
+#if defined(__CUDACC__)
+  cudaStream_t handle = nullptr;
+#else
+  uint64_t schedule_seed = 0;
+#endif
+  int num_multiprocessors = 1;
+};
+
+struct LaunchShape {
+  dim3 grid;
+  dim3 block;
+  size_t shared_bytes = 0;
+};
+
+#if defined(__CUDACC__)
+
+// kInternal when the launch is refused; what fails while the kernel runs shows in Synchronize.
+template <typename... Parameters, typename... Arguments>
+Status Launch(const char* name,
+              const Stream& stream,
+              const LaunchShape& shape,
+              void (*kernel)(Parameters...),
+              Arguments&&... arguments) {
+  constexpr size_t kSharedWithoutAsking = 48 << 10;
+  cudaError_t error = cudaSuccess;
+  if (shape.shared_bytes > kSharedWithoutAsking) {
+    error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(shape.shared_bytes));
+  }
+  if (error == cudaSuccess) {
+    kernel<<<shape.grid, shape.block, shape.shared_bytes, stream.handle>>>(
+        static_cast<Parameters>(std::forward<Arguments>(arguments))...);
+    error = cudaGetLastError();
+  }
+  if (error == cudaSuccess) return OkStatus();
+  return Internal("launch of ", name, ": ", cudaGetErrorString(error));
+}
+
+template <typename T>
+__device__ __forceinline__ T* DynamicShared() {
+  extern __shared__ __align__(128) unsigned char longhand_dynamic_shared[];
+  return reinterpret_cast<T*>(longhand_dynamic_shared);
+}
+
+#else
+
+template <typename... Parameters, typename... Arguments>
+Status Launch(const char* name,
+              const Stream& stream,
+              const LaunchShape& shape,
+              void (*kernel)(Parameters...),
+              Arguments&&... arguments) {
+  return emulation::Launch(name, {shape.grid, shape.block, shape.shared_bytes, stream.schedule_seed},
+                           kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...);
+}
+
+template <typename T>
+T* DynamicShared() {
+  return static_cast<T*>(emulation::DynamicShared());
+}
+
+#endif
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE

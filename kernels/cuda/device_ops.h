@@ -1,0 +1,51 @@
+// One function per operation, arguments checked by Ops already, and the Ops made of them.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/runtime.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+
+// Device memory that grows to what the largest call needed, and is reused by the next one on the
+// stream.
+class Workspace {
+ public:
+  // At least `bytes`, zeroed when it grew; kResourceExhausted.
+  Result<void*> Take(const Stream& stream, size_t bytes);
+
+ private:
+  std::unique_ptr<Buffer> buffer_;
+};
+
+// What operations share.
+struct Context {
+  Stream stream;
+  Workspace attention;
+  Workspace sampling;
+  Workspace token_counts;  // all zero between calls
+};
+
+std::unique_ptr<CudaOps> MakeOps(std::string_view name, Stream stream, void (*close)(Stream&));
+
+Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView weight);
+Status Linear(Context& context, const LinearArgs& args);
+Status Embedding(Context& context, const EmbeddingArgs& args);
+Status RmsNorm(Context& context, const RmsNormArgs& args);
+Status Add(Context& context, const AddArgs& args);
+Status MropeTable(Context& context, const MropeTableArgs& args);
+Status QkvRopeWrite(Context& context, const QkvRopeWriteArgs& args);
+Status PagedAttention(Context& context, const PagedAttentionArgs& args);
+Status SwiGlu(Context& context, const SwiGluArgs& args);
+Status Gelu(Context& context, const GeluArgs& args);
+Status GatherRows(Context& context, const GatherRowsArgs& args);
+Status ScatterRows(Context& context, const ScatterRowsArgs& args);
+Status Patchify(Context& context, const PatchifyArgs& args);
+Status VisionRope(Context& context, const VisionRopeArgs& args);
+Status VisionAttention(Context& context, const VisionAttentionArgs& args);
+Status Sample(Context& context, const SampleArgs& args);
+Status Logprobs(Context& context, const LogprobsArgs& args);
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE

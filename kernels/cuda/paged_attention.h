@@ -1,0 +1,121 @@
+// What the kernels of PagedAttention share: a call's tensors, and which kernel takes a sequence.
+#pragma once
+
+#include "kernels/cuda/attention_tiles.h"
+#include "kernels/cuda/device_ops.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+
+// Keys are split at multiples of this many, wherever a sequence ends and whatever the batch: each
+// split is summed by itself, and the splits are joined in order.
+constexpr int kSplitTiles = 4;
+constexpr int kSplitKeys = kSplitTiles * kTileKeys;
+
+// Decode takes sequences with one new token or, when no others can be in the batch, all.
+enum class Share { kAll, kDecode, kPrefill };
+
+template <typename Types>
+struct PagedProblem {
+  const typename Types::A* query;
+  const typename Types::Kv* kv_cache;
+  const int32_t* block_table;
+  const int32_t* cu_query_lens;
+  const int32_t* context_lens;
+  typename Types::A* out;
+  int num_tokens, num_seqs, num_heads, num_kv_heads, head_dim;
+  int max_blocks, block_size;
+  int64_t num_slots;
+  float logit_scale;
+  Share share;
+
+  __device__ bool IsMine(int query_len, Share kernel) const {
+    if (query_len == 0) return false;
+    return share == Share::kAll || (query_len == 1) == (kernel == Share::kDecode);
+  }
+  __device__ KeyRows<typename Types::Kv> Rows(int seq, int kv_head) const {
+    const auto* keys = kv_cache + static_cast<int64_t>(kv_head) * head_dim;
+    const int64_t stride = static_cast<int64_t>(num_kv_heads) * head_dim;
+    return {keys, keys + num_slots * stride, block_table + static_cast<int64_t>(seq) * max_blocks,
+            block_size, stride, context_lens[seq]};
+  }
+};
+
+// A sequence's rows for one KV head: new tokens, each with the query heads of the group.
+struct HeadRows {
+  int first_token, query_len, context_len, kv_head, group;
+
+  __device__ int count() const { return query_len * group; }
+  __device__ int Visible(int row) const {
+    return row < count() ? context_len - query_len + row / group + 1 : 0;
+  }
+  // Of the row in [num_tokens, num_heads].
+  __device__ int64_t Index(int row, int num_heads) const {
+    return static_cast<int64_t>(first_token + row / group) * num_heads + kv_head * group +
+           row % group;
+  }
+};
+
+template <typename Types>
+__device__ HeadRows HeadRowsOf(const PagedProblem<Types>& problem, int seq, int kv_head) {
+  const int first = problem.cu_query_lens[seq];
+  return {first, problem.cu_query_lens[seq + 1] - first, problem.context_lens[seq], kv_head,
+          problem.num_heads / problem.num_kv_heads};
+}
+
+template <typename Types>
+__device__ void LoadQueries(const PagedProblem<Types>& problem,
+                            const HeadRows& rows,
+                            int first_row,
+                            WarpQueries<Types>& queries) {
+  queries.Load([&](int i) {
+    const int row = first_row + i;
+    return row < rows.count()
+               ? problem.query + rows.Index(row, problem.num_heads) * problem.head_dim
+               : nullptr;
+  });
+}
+
+// The rows of a finished warp, divided by their sums.
+template <typename Types>
+__device__ __forceinline__ void StoreValues(const RowStates<Types>& state,
+                                            int head_dim,
+                                            typename Types::A* const (&rows)[2]) {
+  using A = typename Types::A;
+  const int q = threadIdx.x % 4;
+  for (int r = 0; r < 2; ++r) {
+    if (rows[r] == nullptr) continue;
+#pragma unroll
+    for (int n = 0; n < Types::kValueTiles; ++n) {
+      if (n * 8 >= head_dim) break;
+      for (int i = 0; i < 2; ++i) {
+        rows[r][n * 8 + q * 2 + i] = FromFloat<A>(state.values[n][2 * r + i] / state.sum[r]);
+      }
+    }
+  }
+}
+
+// kernels/cuda/paged_decode.cu and paged_prefill.cu.
+Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share);
+Status PagedPrefill(Context& context, const PagedAttentionArgs& args);
+
+template <typename Types>
+PagedProblem<Types> MakeProblem(const PagedAttentionArgs& args, Share share) {
+  return {Elements<typename Types::A>(args.query),
+          Elements<typename Types::Kv>(args.kv_cache),
+          Elements<int32_t>(args.block_table),
+          Elements<int32_t>(args.cu_query_lens),
+          Elements<int32_t>(args.context_len),
+          Elements<typename Types::A>(args.out),
+          static_cast<int>(args.query.dim(0)),
+          static_cast<int>(args.block_table.dim(0)),
+          static_cast<int>(args.query.dim(1)),
+          static_cast<int>(args.kv_cache.dim(3)),
+          static_cast<int>(args.query.dim(2)),
+          static_cast<int>(args.block_table.dim(1)),
+          static_cast<int>(args.kv_cache.dim(2)),
+          args.kv_cache.dim(1) * args.kv_cache.dim(2),
+          LogitScale<Types>(args.scale),
+          share};
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,0 +1,186 @@
+// Rotary positions: the M-RoPE table, the decoder's bias + rotation + cache write in one pass, and
+// the ViT's rotation.
+//
+//   qkv           [T, (H + 2 K) * D]                f32 or bf16: queries, keys, values
+//   bias          [(H + 2 K) * D]                   f32, or absent
+//   cos, sin      [T, D / 2]                        f32
+//   slot_mapping  [T]                               i64; -1 is padding
+//   query         [T, H, D]                         as qkv
+//   kv_cache      [2, num_blocks, block_size, K, D] f32 or bf16; 0 = keys, 1 = values
+//
+// Launch     a block of 128 threads for each token; a thread turns eight elements of a head's first
+//            half with the eight of its second.
+// Alignment  16 bytes use wide loads; other shapes go by elements.
+// Cost       reads qkv once, writes query, keys and values once: memory.
+// Errors     kInternal when the launch fails; slots are trusted.
+#include "kernels/cuda/device_ops.h"
+#include "kernels/cuda/element.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+namespace {
+
+constexpr int kThreads = 128;
+
+struct Sections {
+  int64_t time, height;  // frequencies of each; the rest is width
+};
+
+// The angle is the f32 product of position and frequency, as in the reference implementation.
+__global__ void __launch_bounds__(kThreads) MropeTableKernel(const int32_t* positions,
+                                                             const float* inv_freq,
+                                                             int64_t half,
+                                                             Sections sections,
+                                                             float scaling,
+                                                             float* cos,
+                                                             float* sin) {
+  const int64_t token = blockIdx.x;
+  for (int64_t i = threadIdx.x; i < half; i += kThreads) {
+    const int axis = i < sections.time ? 0 : i < sections.time + sections.height ? 1 : 2;
+    const float angle =
+        __fmul_rn(static_cast<float>(positions[token * 3 + axis]), inv_freq[i]);
+    cos[token * half + i] = cosf(angle) * scaling;
+    sin[token * half + i] = sinf(angle) * scaling;
+  }
+}
+
+// Eight elements of both halves of a head.
+struct Halves {
+  float low[kGroup], high[kGroup];
+};
+
+template <bool kAligned, typename T>
+__device__ __forceinline__ Halves LoadHalves(const T* head, int64_t half, int64_t i) {
+  Halves halves;
+  LoadGroup<kAligned>(head + i, half - i, halves.low);
+  LoadGroup<kAligned>(head + half + i, half - i, halves.high);
+  return halves;
+}
+
+template <bool kAligned, typename T>
+__device__ __forceinline__ void StoreHalves(const Halves& halves, int64_t half, int64_t i, T* head) {
+  StoreGroup<kAligned>(head + i, half - i, halves.low);
+  StoreGroup<kAligned>(head + half + i, half - i, halves.high);
+}
+
+template <bool kAligned>
+__device__ __forceinline__ void Rotate(
+    const float* cos, const float* sin, int64_t half, int64_t i, Halves& halves) {
+  float c[kGroup], s[kGroup];
+  LoadGroup<kAligned>(cos + i, half - i, c);
+  LoadGroup<kAligned>(sin + i, half - i, s);
+  for (int j = 0; j < kGroup; ++j) {
+    const float low = halves.low[j], high = halves.high[j];
+    halves.low[j] = __fmaf_rn(low, c[j], -__fmul_rn(high, s[j]));
+    halves.high[j] = __fmaf_rn(high, c[j], __fmul_rn(low, s[j]));
+  }
+}
+
+struct Heads {
+  int64_t num_heads, num_kv_heads, half;
+};
+
+template <typename A, typename Kv, bool kAligned>
+__global__ void __launch_bounds__(kThreads) QkvRopeWriteKernel(const A* qkv,
+                                                               const float* bias,
+                                                               const float* cos,
+                                                               const float* sin,
+                                                               const int64_t* slot_mapping,
+                                                               Heads heads,
+                                                               int64_t num_slots,
+                                                               A* query,
+                                                               Kv* kv_cache) {
+  const int64_t token = blockIdx.x, half = heads.half, head_dim = 2 * half;
+  const int64_t all_heads = heads.num_heads + 2 * heads.num_kv_heads;
+  const int64_t groups = CeilDiv(half, kGroup);
+  const int64_t slot = slot_mapping[token];
+  for (int64_t unit = threadIdx.x; unit < all_heads * groups; unit += kThreads) {
+    const int64_t head = unit / groups, i = unit % groups * kGroup;
+    Halves halves = LoadHalves<kAligned>(qkv + (token * all_heads + head) * head_dim, half, i);
+    if (bias != nullptr) {
+      const Halves add = LoadHalves<kAligned>(bias + head * head_dim, half, i);
+      for (int j = 0; j < kGroup; ++j) {
+        halves.low[j] = __fadd_rn(halves.low[j], add.low[j]);
+        halves.high[j] = __fadd_rn(halves.high[j], add.high[j]);
+      }
+    }
+    const bool is_value = head >= heads.num_heads + heads.num_kv_heads;
+    if (!is_value) Rotate<kAligned>(cos + token * half, sin + token * half, half, i, halves);
+    if (head < heads.num_heads) {
+      A* to = query + (token * heads.num_heads + head) * head_dim;
+      StoreHalves<kAligned>(halves, half, i, to);
+    } else if (slot >= 0) {
+      const int64_t kv_head = (head - heads.num_heads) % heads.num_kv_heads;
+      const int64_t row = (is_value ? num_slots : 0) + slot;
+      StoreHalves<kAligned>(halves, half, i,
+                            kv_cache + (row * heads.num_kv_heads + kv_head) * head_dim);
+    }
+  }
+}
+
+template <typename A, bool kAligned>
+__global__ void __launch_bounds__(kThreads)
+    VisionRopeKernel(A* qkv, const float* cos, const float* sin, int64_t num_heads, int64_t half) {
+  const int64_t token = blockIdx.x, groups = CeilDiv(half, kGroup);
+  // Queries and keys lie side by side: 2 * num_heads heads.
+  for (int64_t unit = threadIdx.x; unit < 2 * num_heads * groups; unit += kThreads) {
+    const int64_t i = unit % groups * kGroup;
+    A* head = qkv + (token * 3 * num_heads + unit / groups) * 2 * half;
+    Halves halves = LoadHalves<kAligned>(head, half, i);
+    Rotate<kAligned>(cos + token * half, sin + token * half, half, i, halves);
+    StoreHalves<kAligned>(halves, half, i, head);
+  }
+}
+
+LaunchShape OneBlockForEach(int64_t num_tokens) {
+  return {static_cast<unsigned>(num_tokens), kThreads};
+}
+
+}  // namespace
+
+Status MropeTable(Context& context, const MropeTableArgs& args) {
+  if (args.cos.num_elements() == 0) return OkStatus();
+  return Launch("MropeTable", context.stream, OneBlockForEach(args.positions.dim(0)),
+                &MropeTableKernel, Elements<int32_t>(args.positions), Elements<float>(args.inv_freq),
+                args.inv_freq.dim(0), Sections{args.section[0], args.section[1]},
+                args.attention_scaling, Elements<float>(args.cos), Elements<float>(args.sin));
+}
+
+Status QkvRopeWrite(Context& context, const QkvRopeWriteArgs& args) {
+  const int64_t num_tokens = args.query.dim(0), half = args.kv_cache.dim(4) / 2;
+  if (num_tokens == 0) return OkStatus();
+  const Heads heads{args.query.dim(1), args.kv_cache.dim(3), half};
+  bool aligned = true;
+  for (const TensorView* tensor :
+       {&args.qkv, &args.bias, &args.cos, &args.sin, &args.query, &args.kv_cache}) {
+    aligned = aligned && RowsAreAligned(*tensor, half);
+  }
+  return WithDeviceType(args.query.dtype(), [&](auto a) {
+    return WithDeviceType(args.kv_cache.dtype(), [&](auto kv) {
+      using A = decltype(a);
+      using Kv = decltype(kv);
+      return Launch("QkvRopeWrite", context.stream, OneBlockForEach(num_tokens),
+                    aligned ? &QkvRopeWriteKernel<A, Kv, true> : &QkvRopeWriteKernel<A, Kv, false>,
+                    Elements<A>(args.qkv), Elements<float>(args.bias), Elements<float>(args.cos),
+                    Elements<float>(args.sin), Elements<int64_t>(args.slot_mapping), heads,
+                    args.kv_cache.dim(1) * args.kv_cache.dim(2), Elements<A>(args.query),
+                    Elements<Kv>(args.kv_cache));
+    });
+  });
+}
+
+Status VisionRope(Context& context, const VisionRopeArgs& args) {
+  const int64_t num_tokens = args.qkv.dim(0), num_heads = args.qkv.dim(2),
+                half = args.qkv.dim(3) / 2;
+  if (args.qkv.num_elements() == 0) return OkStatus();
+  const bool aligned = RowsAreAligned(args.qkv, half) && RowsAreAligned(args.cos, half) &&
+                       RowsAreAligned(args.sin, half);
+  return WithDeviceType(args.qkv.dtype(), [&](auto type) {
+    using A = decltype(type);
+    return Launch("VisionRope", context.stream, OneBlockForEach(num_tokens),
+                  aligned ? &VisionRopeKernel<A, true> : &VisionRopeKernel<A, false>,
+                  Elements<A>(args.qkv), Elements<float>(args.cos), Elements<float>(args.sin),
+                  num_heads, half);
+  });
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,0 +1,96 @@
+#include "kernels/cuda/runtime.h"
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/device_ops.h"
+
+namespace longhand::kernels {
+namespace cuda {
+namespace {
+
+Status ToStatus(const char* what, cudaError_t error) {
+  if (error == cudaSuccess) return OkStatus();
+  return Internal(what, ": ", cudaGetErrorString(error));
+}
+
+class DeviceBuffer final : public Buffer {
+ public:
+  DeviceBuffer(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
+  ~DeviceBuffer() override { cudaFree(data_); }
+  DeviceBuffer(const DeviceBuffer&) = delete;
+  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+
+  void* data() override { return data_; }
+  size_t size_bytes() const override { return bytes_; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+};
+
+Result<Stream> OpenStream(int device_idx) {
+  int count = 0;
+  const cudaError_t found = cudaGetDeviceCount(&count);
+  if (found != cudaSuccess || count == 0) {
+    return Unavailable("no CUDA device: ",
+                       found == cudaSuccess ? "none is visible" : cudaGetErrorString(found));
+  }
+  if (device_idx < 0 || device_idx >= count) {
+    return Unavailable("no CUDA device ", device_idx, "; there are ", count);
+  }
+  LONGHAND_RETURN_IF_ERROR(ToStatus("cudaSetDevice", cudaSetDevice(device_idx)));
+  cudaDeviceProp properties;
+  LONGHAND_RETURN_IF_ERROR(
+      ToStatus("cudaGetDeviceProperties", cudaGetDeviceProperties(&properties, device_idx)));
+  if (properties.major < 8) {
+    return Unavailable("CUDA device ", device_idx, " (", properties.name, ") has compute capability ",
+                       properties.major, ".", properties.minor, "; 8.0 is the least");
+  }
+  Stream stream;
+  stream.num_multiprocessors = properties.multiProcessorCount;
+  LONGHAND_RETURN_IF_ERROR(
+      ToStatus("cudaStreamCreate", cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking)));
+  return stream;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t bytes) {
+  void* data = nullptr;
+  // Nothing is allocated for 0 bytes, and a null pointer would be an absent tensor.
+  const cudaError_t error = cudaMalloc(&data, bytes == 0 ? 1 : bytes);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return ResourceExhausted("no device memory for ", bytes, " bytes: ", cudaGetErrorString(error));
+  }
+  auto buffer = std::make_unique<DeviceBuffer>(data, bytes);
+  LONGHAND_RETURN_IF_ERROR(
+      ToStatus("cudaMemsetAsync", cudaMemsetAsync(data, 0, bytes, stream.handle)));
+  return std::unique_ptr<Buffer>(std::move(buffer));
+}
+
+Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes) {
+  if (bytes == 0) return OkStatus();
+  return ToStatus("copy to the device", cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice,
+                                                        stream.handle));
+}
+
+Status CopyToHost(const Stream& stream, void* host, const void* device, size_t bytes) {
+  if (bytes == 0) return OkStatus();
+  return ToStatus("copy to the host", cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost,
+                                                      stream.handle));
+}
+
+Status WaitFor(const Stream& stream) {
+  return ToStatus("the device's work", cudaStreamSynchronize(stream.handle));
+}
+
+}  // namespace cuda
+
+Result<std::unique_ptr<CudaOps>> CreateCudaOps(int device_idx) {
+  LONGHAND_ASSIGN_OR_RETURN(const cuda::Stream stream, cuda::OpenStream(device_idx));
+  return cuda::MakeOps("cuda", stream, [](cuda::Stream& closing) {
+    cudaStreamDestroy(closing.handle);
+  });
+}
+
+}  // namespace longhand::kernels

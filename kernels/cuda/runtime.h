@@ -1,0 +1,22 @@
+// The device as the host sees it: a stream, memory, copies. runtime.cu for a GPU,
+// emulation/runtime.cc without one.
+#pragma once
+
+#include <memory>
+
+#include "kernels/cuda/device.h"
+#include "kernels/ops.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+
+// Zeroed. kResourceExhausted when the device has no room.
+Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t bytes);
+
+// Ordered with the stream's work. Pageable host memory has been read when this returns.
+Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes);
+Status CopyToHost(const Stream& stream, void* host, const void* device, size_t bytes);
+
+// kInternal when something enqueued before has failed.
+Status WaitFor(const Stream& stream);
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,0 +1,101 @@
+// Attention without a mask inside segments: the ViT's, over windows or whole pictures.
+//
+//   qkv         [T, 3, H, D]      f32 or bf16
+//   cu_seqlens  [segments + 1]    i32
+//   out         [T, H, D]         as qkv; summed in f32
+//
+// Launch     grid (row tiles, num_heads), 128 threads; four warps of 16 tokens share the tiles of
+//            keys. Tiles are given to segments by cu_seqlens, at most one more than needed for each.
+// Alignment  16-byte rows. Supported: attention_tiles.h.
+// Cost       4 * head_dim operations for each pair of tokens of a segment: tensor cores.
+// Errors     kUnimplemented for other sizes, kInternal when the launch fails; segments are trusted.
+#include "kernels/cuda/paged_attention.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+namespace {
+
+constexpr int kWarps = 4;
+constexpr int kThreads = kWarps * kWarpSize;
+constexpr int kRows = kWarps * kWarpRows;
+
+template <typename A>
+struct Problem {
+  const A* qkv;
+  const int32_t* cu_seqlens;
+  A* out;
+  int num_segments, num_heads, head_dim;
+  float logit_scale;
+};
+
+template <typename Types>
+__global__ void __launch_bounds__(kThreads) VisionKernel(Problem<typename Types::A> problem) {
+  using A = typename Types::A;
+  const int tile = blockIdx.x, head = blockIdx.y, head_dim = problem.head_dim;
+  const auto first_tile = [&](int segment) { return problem.cu_seqlens[segment] / kRows + segment; };
+  int segment = 0, end = problem.num_segments;
+  while (end - segment > 1) {
+    const int middle = (segment + end) / 2;
+    (first_tile(middle) <= tile ? segment : end) = middle;
+  }
+  const int first_token = problem.cu_seqlens[segment];
+  const int num_tokens = problem.cu_seqlens[segment + 1] - first_token;
+  const int first_row = (tile - first_tile(segment)) * kRows;
+  if (first_row >= num_tokens) return;
+
+  TileLoop<Types, kWarps> loop(DynamicShared<char>(), head_dim);
+  WarpQueries<Types> queries(loop.WarpMemory(), head_dim, problem.logit_scale);
+  const int64_t stride = int64_t{3} * problem.num_heads * head_dim;
+  const A* first = problem.qkv + first_token * stride + static_cast<int64_t>(head) * head_dim;
+  const int warp_row = first_row + threadIdx.x / kWarpSize * kWarpRows;
+  queries.Load([&](int i) {
+    return warp_row + i < num_tokens ? first + (warp_row + i) * stride : nullptr;
+  });
+  const int64_t to_keys = int64_t{problem.num_heads} * head_dim;
+  const KeyRows<A> keys{first + to_keys, first + 2 * to_keys, nullptr, 1, stride, num_tokens};
+  const int lane = threadIdx.x % kWarpSize;
+  int visible[2];
+  A* out[2];
+  for (int r = 0; r < 2; ++r) {
+    const int row = warp_row + lane / 4 + 8 * r;
+    visible[r] = row < num_tokens ? num_tokens : 0;
+    out[r] = row < num_tokens
+                 ? problem.out +
+                       (static_cast<int64_t>(first_token + row) * problem.num_heads + head) * head_dim
+                 : nullptr;
+  }
+  RowStates<Types> state;
+  loop.Run(keys, 0, static_cast<int>(CeilDiv(num_tokens, kTileKeys)), visible, queries, state,
+           [](int) {});
+  JoinLanes(state);
+  StoreValues(state, head_dim, out);
+}
+
+}  // namespace
+
+Status VisionAttention(Context& context, const VisionAttentionArgs& args) {
+  const int64_t num_tokens = args.qkv.dim(0), num_heads = args.qkv.dim(2),
+                head_dim = args.qkv.dim(3), num_segments = args.cu_seqlens.dim(0) - 1;
+  if (args.qkv.num_elements() == 0) return OkStatus();
+  LONGHAND_RETURN_IF_ERROR(CheckAligned16("qkv", args.qkv));
+  const DType dtype = args.qkv.dtype();
+  return WithAttentionTypes(dtype, dtype, head_dim, [&](auto types) {
+    using Types = decltype(types);
+    using A = typename Types::A;
+    if constexpr (std::is_same_v<A, typename Types::Kv>) {
+      const dim3 grid(static_cast<unsigned>(num_tokens / kRows + num_segments),
+                      static_cast<unsigned>(num_heads));
+      const int shared =
+          TileLoop<Types, kWarps>::SharedBytes(static_cast<int>(head_dim));
+      return Launch("VisionAttention", context.stream,
+                    {grid, kThreads, static_cast<size_t>(shared)}, &VisionKernel<Types>,
+                    Problem<A>{Elements<A>(args.qkv), Elements<int32_t>(args.cu_seqlens),
+                               Elements<A>(args.out), static_cast<int>(num_segments),
+                               static_cast<int>(num_heads), static_cast<int>(head_dim),
+                               LogitScale<Types>(args.scale)});
+    } else {
+      return Internal("queries and keys of one tensor have one dtype");
+    }
+  });
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,0 +1,84 @@
+// Runs a kernel's grid on the calling OS thread: blocks one after the other, each CUDA thread of a
+// block a fiber. A fiber runs until it must wait for others: at a barrier, or in a warp operation.
+//
+// With a schedule seed other than 0, blocks and ready threads are taken in an order drawn from it.
+// A kernel whose result depends on the order lacks a barrier.
+//
+// Found, and reported as kInternal with the kernel, block and threads: a warp operation that a lane
+// of its mask does not take part in, threads that wait for each other forever, shared memory used
+// out of bounds or misaligned by a wrapped intrinsic, launches that no device takes. Copies of
+// cp.async land when they are waited for and not before; dynamic shared memory begins as NaN.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <tuple>
+#include <utility>
+
+#include "common/status.h"
+
+namespace longhand::kernels::emulation {
+
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  // NOLINTNEXTLINE: implicit, as CUDA's dim3
+  constexpr Dim3(unsigned x_value = 1, unsigned y_value = 1, unsigned z_value = 1)
+      : x(x_value), y(y_value), z(z_value) {}
+  size_t count() const { return size_t{x} * y * z; }
+};
+
+struct LaunchConfig {
+  Dim3 grid;
+  Dim3 block;
+  size_t shared_bytes = 0;
+  uint64_t schedule_seed = 0;
+};
+
+// What of a launch a thread may ask for.
+struct ThreadPosition {
+  Dim3 thread, block, block_dim, grid_dim;
+};
+extern thread_local constinit ThreadPosition t_position;
+inline const ThreadPosition& Position() { return t_position; }
+
+// Dynamic shared memory of the current block.
+void* DynamicShared();
+
+// Waits until `num_threads` threads of the block, or with 0 all that have not ended, are here.
+void Barrier(int id, int num_threads);
+
+// Waits until every lane of `mask` is in the same operation; then `complete` runs once with each
+// lane's slot, and all go on. Slots may lie on the lanes' stacks.
+using Complete = void (*)(void* const (&slots)[32], uint32_t mask);
+void WarpOperation(const char* name, uint32_t mask, Complete complete, void* slot);
+int Lane();
+
+// The copy happens in WaitForCopies. `bytes` are copied and the rest of 16 is zeroed.
+void AsyncCopy(void* to_shared, const void* from, int bytes);
+void CommitCopies();
+void WaitForCopies(int groups_in_flight);
+
+// Ends the launch unless [p, p + bytes) is dynamic shared memory, at a multiple of `alignment`.
+void CheckShared(const char* what, const void* p, size_t bytes, size_t alignment);
+
+// Ends the launch: it returns kInternal. The caller's stack is given up as it is, so nothing on it
+// may own memory.
+[[noreturn]] __attribute__((format(printf, 1, 2))) void Fail(const char* format, ...);
+
+Status RunGrid(const char* kernel,
+               const LaunchConfig& config,
+               void (*body)(void*),
+               void* argument);
+
+template <typename... Parameters, typename... Arguments>
+Status Launch(const char* name,
+              const LaunchConfig& config,
+              void (*kernel)(Parameters...),
+              Arguments&&... arguments) {
+  std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  auto body = [&] { std::apply(kernel, values); };
+  return RunGrid(
+      name, config, [](void* self) { (*static_cast<decltype(body)*>(self))(); }, &body);
+}
+
+}  // namespace longhand::kernels::emulation

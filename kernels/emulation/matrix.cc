@@ -1,0 +1,86 @@
+#include "kernels/emulation/matrix.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/emulation/grid.h"
+
+namespace longhand::kernels::emulation {
+namespace {
+
+constexpr uint32_t kAllLanes = 0xffffffffu;
+
+struct LoadSlot {
+  uint32_t* out;
+  const void* row;
+};
+
+template <bool kTransposed>
+void LoadAll(void* const (&slots)[32], uint32_t) {
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    uint16_t elements[8][8];
+    for (int row = 0; row < 8; ++row) {
+      const void* address = static_cast<LoadSlot*>(slots[matrix * 8 + row])->row;
+      CheckShared("ldmatrix", address, 16, 16);
+      std::memcpy(elements[row], address, 16);
+    }
+    for (int lane = 0; lane < 32; ++lane) {
+      const int i = lane / 4, j = lane % 4 * 2;
+      const uint16_t low = kTransposed ? elements[j][i] : elements[i][j];
+      const uint16_t high = kTransposed ? elements[j + 1][i] : elements[i][j + 1];
+      static_cast<LoadSlot*>(slots[lane])->out[matrix] = low | uint32_t{high} << 16;
+    }
+  }
+}
+
+struct MultiplySlot {
+  float* d;
+  const uint32_t* a;
+  const uint32_t* b;
+};
+
+float Low(uint32_t pair) { return std::bit_cast<float>(pair << 16); }
+float High(uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000u); }
+
+void MultiplyAll(void* const (&slots)[32], uint32_t) {
+  float a[16][16], b[16][8], d[16][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto& slot = *static_cast<MultiplySlot*>(slots[lane]);
+    const int group = lane / 4, pair = lane % 4 * 2;
+    for (int i = 0; i < 4; ++i) {
+      const int row = group + i % 2 * 8, k = pair + i / 2 * 8;
+      a[row][k] = Low(slot.a[i]);
+      a[row][k + 1] = High(slot.a[i]);
+    }
+    for (int i = 0; i < 2; ++i) {
+      b[pair + 8 * i][group] = Low(slot.b[i]);
+      b[pair + 8 * i + 1][group] = High(slot.b[i]);
+    }
+    for (int i = 0; i < 4; ++i) d[group + i / 2 * 8][pair + i % 2] = slot.d[i];
+  }
+  for (int row = 0; row < 16; ++row) {
+    for (int k = 0; k < 16; ++k) {
+      for (int n = 0; n < 8; ++n) d[row][n] = std::fma(a[row][k], b[k][n], d[row][n]);
+    }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto& slot = *static_cast<MultiplySlot*>(slots[lane]);
+    for (int i = 0; i < 4; ++i) slot.d[i] = d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
+  }
+}
+
+}  // namespace
+
+void LoadMatrixX4(uint32_t (&out)[4], const void* row, bool transposed) {
+  LoadSlot slot{out, row};
+  WarpOperation(transposed ? "ldmatrix.trans" : "ldmatrix", kAllLanes,
+                transposed ? &LoadAll<true> : &LoadAll<false>, &slot);
+}
+
+void MultiplyAccumulate(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  MultiplySlot slot{d, a, b};
+  WarpOperation("mma.sync", kAllLanes, &MultiplyAll, &slot);
+}
+
+}  // namespace longhand::kernels::emulation
