@@ -1,4 +1,4 @@
-"""What is learnt when: seeing first, then short texts and plans, then long texts, then whole documents.
+"""What is learnt when: seeing first, then short texts and plans, then long texts and sections of long documents.
 
 Seeing is learnt in minutes while sequences are short and the loss sits on facts; long texts cost four times as much a
 step. So each stage is mostly of one length, and keeps some of what came before, which would otherwise be forgotten.
@@ -30,10 +30,8 @@ STAGES = {
     "see": Stage({"question": 14, "describe": 80, "text": 6}, 100, 0, 2000, 240),
     "write": Stage({"question": 8, "describe": 10, "picture": 10, "text": 12, "free": 3, "opening": 20, "crop": 24,
                     "plan": 14, "write": 14}, 400, 0, 10000, 160, gaps=.3, parts=.7),
-    "long": Stage({"question": 6, "describe": 8, "picture": 12, "text": 14, "free": 2, "opening": 14, "crop": 14,
-                   "plan": 14, "write": 16}, 1500, 2, 10000, 120, gaps=.5, parts=.4),
-    "document": Stage({"question": 6, "describe": 8, "picture": 10, "text": 12, "free": 2, "opening": 10, "crop": 8,
-                       "plan": 12, "write": 40}, 1500, 20, 10000, 60)}
+    "long": Stage({"question": 4, "describe": 6, "picture": 11, "text": 11, "free": 2, "opening": 12, "crop": 8,
+                   "plan": 18, "write": 28}, 1500, 12, 10000, 120, gaps=.4, parts=.4)}
 
 
 def num_words(rng, most):
@@ -47,6 +45,13 @@ def total_words(rng, most):
     """The length of a document: a step of 500, sometimes of 100."""
     n = 500 * rng.randint(1, most // 500)
     return n if rng.random() < .85 else max(500, n + 100 * rng.randint(-2, 2))
+
+
+def sections_so_far(stage, rng):
+    """How many sections a write prompt shows: mostly one or two, now and then all that the stage has."""
+    if rng.random() < .04:
+        return stage.max_sections_so_far
+    return min(stage.max_sections_so_far, 1 + int(rng.expovariate(1.)))
 
 
 def part(count, rng):
@@ -73,7 +78,7 @@ def sample(stage, rng, encoder):
         return encoder.encode(tasks.one_shot_free(num_words(rng, min(stage.max_words, 500)), lang, rng))
     shown = world if rng.random() < .5 else None
     if task == "opening":
-        if rng.random() < .3:
+        if rng.random() < .4:
             return encoder.encode(tasks.plan(total_words(rng, stage.max_total), lang, rng, shown), (0, 1))
         return encoder.encode(tasks.one_shot(50 * rng.randint(1, LONGEST), lang, rng, shown), (0, 1))
     if task == "crop":
@@ -84,6 +89,6 @@ def sample(stage, rng, encoder):
         return encoder.encode(tasks.plan(total, lang, rng, shown))
     k = rng.randrange(len(tasks.section_sizes(total)))
     example = tasks.write(total, k, lang, rng, shown, sizes=tasks.odd_sizes(total, rng) if rng.random() < .3 else None,
-                          max_sections_so_far=stage.max_sections_so_far)
+                          max_sections_so_far=sections_so_far(stage, rng))
     crop = part(len(example.pieces), rng) if rng.random() < stage.parts else None
     return encoder.encode(example, crop, rng.randrange(MAX_GAP) if rng.random() < stage.gaps else 0)

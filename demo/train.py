@@ -3,7 +3,6 @@
     python3 demo/train.py --stage see --steps 900 --out DIR          # from random weights
     python3 demo/train.py --stage write --steps 3000 --out DIR       # goes on from DIR's bf16 weights
     python3 demo/train.py --stage long --steps 1500 --out DIR
-    python3 demo/train.py --stage document --steps 600 --out DIR
 
 A run needs nothing but the checkpoint in DIR to go on. Every example follows from --seed, the stage and the process.
 """
