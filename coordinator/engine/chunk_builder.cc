@@ -67,6 +67,7 @@ void AddScores(const Sequence& sequence, int64_t begin, int64_t end, SequenceChu
   const std::vector<int32_t>& prompt = sequence.request->token_ids;
   const int64_t num_prompt_tokens = sequence.request->num_prompt_tokens();
   if (!sequence.request->prompt_logprobs || sequence.sampling.choice != 0) return;
+  if (!sequence.output_token_ids.empty()) return;  // told before its group was lost
   if (begin >= num_prompt_tokens) return;
   for (int64_t idx = begin; idx < end; ++idx) {
     chunk->score_token_ids.push_back(idx + 1 < num_prompt_tokens ? prompt[idx + 1] : -1);

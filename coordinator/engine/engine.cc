@@ -53,6 +53,7 @@ void Engine::SendPlans() {
   while (scheduler_ != nullptr && scheduler_->num_steps_in_flight() <= config_.pipeline_depth) {
     Scheduler::Planned planned = scheduler_->Plan();
     for (const Sequence* sequence : planned.admitted) {
+      if (sequence->owner->is_resumed) continue;
       metrics_.request_queue_seconds.Observe(Seconds(clock_.Now() - sequence->owner->submitted_at));
     }
     for (const ImageInput* image : planned.images_to_send) executor_.PutImage(epoch_, *image);
@@ -75,7 +76,8 @@ void Engine::Report() {
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }
   const TimePoint now = clock_.Now();
-  if (scheduler_ == nullptr || scheduler_->num_running() == 0) last_token_at_ = now;
+  if (scheduler_ == nullptr ? requests_.empty() : scheduler_->num_running() == 0)
+    last_token_at_ = now;
   if (scheduler_ == nullptr || scheduler_->num_steps_in_flight() == 0) last_step_at_ = now;
   metrics_.SetGauges(Stats());
 }

@@ -138,7 +138,8 @@ class Engine final : public GroupListener {
   void Handle(StepResult& result);
 
   Status CheckAdmission(const Request& request) const;
-  std::unique_ptr<Sequence> MakeSequence(ActiveRequest& active, uint32_t choice);
+  void QueueOpenChoices(ActiveRequest& active);
+  std::unique_ptr<Sequence> MakeSequence(ActiveRequest& active, Choice& choice);
   void Advance(Sequence& sequence, SequenceResult result);
   void AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result);
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
@@ -146,6 +147,7 @@ class Engine final : public GroupListener {
   void EndRequest(ActiveRequest& active, Status status);
   void EndAll(const Status& status);
   void LoseGroup(const Status& why);
+  void Resume(ActiveRequest& active);
 
   const EngineConfig config_;
   StepExecutor& executor_;

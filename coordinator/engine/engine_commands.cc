@@ -80,12 +80,16 @@ void Engine::Handle(SubmitCommand& command) {
   active->submitted_at = command.submitted_at;
   active->num_open_choices = active->request->num_choices;
   for (uint32_t i = 0; i < active->request->num_choices; ++i) {
-    Sequence& sequence = scheduler_->Add(MakeSequence(*active, i));
     active->choices.emplace_back(
-        Answer(*active->request, i, config_, text_.Create(active->request->stop_strings)),
-        &sequence);
+        Answer(*active->request, i, config_, text_.Create(active->request->stop_strings)));
   }
-  requests_.Add(std::move(active));
+  QueueOpenChoices(requests_.Add(std::move(active)));
+}
+
+void Engine::QueueOpenChoices(ActiveRequest& active) {
+  for (Choice& choice : active.choices) {
+    if (!choice.is_over) choice.sequence = &scheduler_->Add(MakeSequence(active, choice));
+  }
 }
 
 Status Engine::CheckAdmission(const Request& request) const {
@@ -100,12 +104,17 @@ Status Engine::CheckAdmission(const Request& request) const {
   return scheduler_->CheckAdmissible(request);
 }
 
-std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, uint32_t choice) {
+// Goes on from the tokens that the choice has.
+std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, Choice& choice) {
   auto sequence = std::make_unique<Sequence>();
   sequence->id = next_sequence_id_++;
   sequence->request = active.request;
   sequence->owner = &active;
-  sequence->sampling = SamplingOf(*active.request, choice, config_);
+  const auto choice_idx = static_cast<uint32_t>(&choice - active.choices.data());
+  sequence->sampling = SamplingOf(*active.request, choice_idx, config_);
+  sequence->on_probation = active.num_losses > 0;
+  sequence->output_token_ids = std::exchange(choice.output_token_ids, {});
+  sequence->num_planned_samples = static_cast<int64_t>(sequence->output_token_ids.size());
   return sequence;
 }
 
@@ -133,7 +142,12 @@ EngineStats Engine::Stats() const {
   stats.epoch = epoch_;
   stats.num_prompt_tokens = num_prompt_tokens_;
   stats.num_generated_tokens = num_generated_tokens_;
-  if (scheduler_ == nullptr) return stats;
+  const TimePoint now = clock_.Now();
+  if (scheduler_ == nullptr) {
+    for (const ActiveRequest* active : requests_.All()) stats.num_waiting += active->num_open_choices;
+    if (stats.num_waiting > 0) stats.last_token_age = now - last_token_at_;
+    return stats;
+  }
   stats.group_up = true;
   stats.shape = scheduler_->shape();
   stats.num_running = scheduler_->num_running();
@@ -141,7 +155,6 @@ EngineStats Engine::Stats() const {
   stats.num_free_blocks = scheduler_->block_pool().num_free();
   stats.num_steps = scheduler_->num_committed_steps();
   stats.num_steps_in_flight = scheduler_->num_steps_in_flight();
-  const TimePoint now = clock_.Now();
   if (stats.num_running > 0) stats.last_token_age = now - last_token_at_;
   if (stats.num_steps_in_flight > 0) stats.last_step_age = now - last_step_at_;
   return stats;
@@ -163,7 +176,12 @@ void Engine::EndAll(const Status& status) {
 
 void Engine::CheckInvariants() const {
   if (scheduler_ != nullptr) scheduler_->CheckInvariants();
-  LONGHAND_CHECK(scheduler_ != nullptr || requests_.empty()) << "requests without a worker group";
+  for (const ActiveRequest* active : requests_.All()) {
+    for (const Choice& choice : active->choices) {
+      const bool should_have = scheduler_ != nullptr && !choice.is_over;
+      LONGHAND_CHECK_EQ(choice.sequence != nullptr, should_have) << active->request->request_id;
+    }
+  }
 }
 
 }  // namespace longhand::engine

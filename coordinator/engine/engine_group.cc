@@ -5,12 +5,20 @@
 #include "coordinator/engine/engine.h"
 
 namespace longhand::engine {
+namespace {
+
+// The first loss comes with company; from then on a request runs beside no other that is under
+// suspicion, so two more are its own.
+constexpr int32_t kMaxLosses = 3;
+
+}  // namespace
 
 void Engine::Handle(GroupUp& message) {
   if (message.epoch <= epoch_) return;
   if (scheduler_ != nullptr) LoseGroup(Unavailable("a new group was formed"));
   epoch_ = message.epoch;
   scheduler_ = std::make_unique<Scheduler>(config_, message.shape, epoch_);
+  for (ActiveRequest* active : requests_.All()) Resume(*active);
 }
 
 // An epoch newer than ours is one that never came up: its reason is what new requests are told.
@@ -70,6 +78,8 @@ void Engine::AddPromptLogprobs(ActiveRequest& active, const SequenceResult& resu
 
 void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token) {
   const TimePoint now = clock_.Now();
+  active.num_losses = 0;
+  choice.sequence->on_probation = false;
   if (!active.first_token_at.has_value()) {
     active.first_token_at = now;
     metrics_.time_to_first_token_seconds.Observe(Seconds(now - active.submitted_at));
@@ -88,6 +98,7 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   if (!event.finish_reason.has_value()) return Emit(active, std::move(event));
   metrics_.CountFinish(*event.finish_reason);
   scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
+  choice.is_over = true;
   const bool is_last = --active.num_open_choices == 0;
   if (is_last) {
     event.usage = Usage{active.request->num_prompt_tokens(), 0};
@@ -104,12 +115,39 @@ void Engine::Emit(ActiveRequest& active, TokenEvent event) {
   active.events.push_back(std::move(event));
 }
 
-// Running and waiting requests end here; a newer epoch starts from nothing.
+// Requests keep what they have and wait for the next group, which computes their tokens again. One
+// that was run whenever a group was lost, without a token in between, is taken for the cause.
 void Engine::LoseGroup(const Status& why) {
-  const Status status = Unavailable("the worker group was lost: ", why.message());
   group_status_ = Unavailable("no worker group is up: ", why.message());
-  EndAll(status);
+  if (scheduler_ == nullptr) return;
+  std::vector<ActiveRequest*> culprits;
+  for (ActiveRequest* active : requests_.All()) {
+    bool was_running = false;
+    for (Choice& choice : active->choices) {
+      Sequence* sequence = std::exchange(choice.sequence, nullptr);
+      if (sequence == nullptr) continue;
+      was_running |=
+          sequence->last_step > 0 && sequence->last_step >= scheduler_->num_committed_steps();
+      choice.output_token_ids = std::move(sequence->output_token_ids);
+    }
+    active->prompt_logprobs.clear();
+    if (was_running && ++active->num_losses == kMaxLosses) culprits.push_back(active);
+  }
   scheduler_.reset();
+  metrics_.group_losses.Increment();
+  for (ActiveRequest* culprit : culprits) {
+    EndRequest(*culprit, Internal("the worker group was lost ", kMaxLosses,
+                                  " times while it ran this request: ", why.message()));
+  }
+}
+
+void Engine::Resume(ActiveRequest& active) {
+  if (const Status status = scheduler_->CheckFits(*active.request); !status.ok()) {
+    return EndRequest(active, Unavailable("the new worker group is smaller: ", status.message()));
+  }
+  metrics_.streams_resumed.Increment();
+  active.is_resumed = true;
+  QueueOpenChoices(active);
 }
 
 }  // namespace longhand::engine

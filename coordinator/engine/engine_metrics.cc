@@ -52,6 +52,10 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
                              "Tokens sampled ahead after an answer had ended, and dropped")),
       images_encoded(
           metrics.GetCounter("longhand_images_encoded_total", "Images that the ViT has encoded")),
+      group_losses(metrics.GetCounter("longhand_worker_group_losses_total",
+                                      "Worker groups that were up and were lost")),
+      streams_resumed(metrics.GetCounter("longhand_streams_resumed_total",
+                                         "Requests that went on with a new worker group")),
       finished_stop(Finished(metrics, "stop")),
       finished_length(Finished(metrics, "length")),
       ended_cancelled(Ended(metrics, "cancelled")),

@@ -34,6 +34,8 @@ struct EngineMetrics {
   Counter& generation_tokens;
   Counter& surplus_tokens;
   Counter& images_encoded;
+  Counter& group_losses;
+  Counter& streams_resumed;
   Counter& finished_stop;
   Counter& finished_length;
   Counter& ended_cancelled;

@@ -35,4 +35,11 @@ ActiveRequest* RequestTable::First() const {
   return requests_.empty() ? nullptr : requests_.begin()->second.get();
 }
 
+std::vector<ActiveRequest*> RequestTable::All() const {
+  std::vector<ActiveRequest*> all;
+  all.reserve(requests_.size());
+  for (const auto& [arrival, active] : requests_) all.push_back(active.get());
+  return all;
+}
+
 }  // namespace longhand::engine

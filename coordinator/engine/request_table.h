@@ -21,10 +21,12 @@ namespace longhand::engine {
 
 // One of a request's n answers.
 struct Choice {
-  Choice(Answer answer, Sequence* sequence) : answer(std::move(answer)), sequence(sequence) {}
+  explicit Choice(Answer answer) : answer(std::move(answer)) {}
 
   Answer answer;
-  Sequence* sequence = nullptr;  // the scheduler's; null once the answer is over
+  Sequence* sequence = nullptr;  // the scheduler's; null once the answer is over or the group lost
+  bool is_over = false;
+  std::vector<int32_t> output_token_ids;  // while the group is lost: what goes on from here
   TimePoint last_token_at{};
 };
 
@@ -34,6 +36,8 @@ struct ActiveRequest {
   std::unique_ptr<TokenSink> sink;
   std::vector<Choice> choices;
   int64_t num_open_choices = 0;
+  bool is_resumed = false;  // an earlier group had it
+  int32_t num_losses = 0;  // groups lost while they ran it, since its latest token
   std::vector<TokenLogprob> prompt_logprobs;
   std::vector<TokenEvent> events;  // of this turn, not yet delivered
   int64_t last_event_seq = 0;
@@ -52,6 +56,8 @@ class RequestTable {
   ActiveRequest* FindExpired(TimePoint now) const;
   // The oldest, or null.
   ActiveRequest* First() const;
+  // Oldest first.
+  std::vector<ActiveRequest*> All() const;
   TimePoint next_deadline() const {
     return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first.first;
   }

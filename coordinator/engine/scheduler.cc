@@ -15,7 +15,7 @@ Scheduler::Scheduler(const EngineConfig& config, const GroupShape& shape, int64_
       block_pool_(shape.num_blocks),
       encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks) {}
 
-Status Scheduler::CheckAdmissible(const Request& request) const {
+Status Scheduler::CheckFits(const Request& request) const {
   const int64_t num_tokens = request.num_prompt_tokens() + request.max_tokens;
   if (num_tokens > config_.max_model_len) {
     return InvalidArgument("the prompt has ", request.num_prompt_tokens(),
@@ -32,6 +32,11 @@ Status Scheduler::CheckAdmissible(const Request& request) const {
                              shape_.encoder_cache_tokens);
     }
   }
+  return OkStatus();
+}
+
+Status Scheduler::CheckAdmissible(const Request& request) const {
+  LONGHAND_RETURN_IF_ERROR(CheckFits(request));
   if (request.num_choices > config_.max_waiting_seqs) {
     return InvalidArgument("n is ", request.num_choices, "; at most ", config_.max_waiting_seqs,
                            " answers may wait for a place");
@@ -110,6 +115,7 @@ Scheduler::Planned Scheduler::Plan() {
 void Scheduler::AdmitWaiting(Planned* planned) {
   while (!waiting_.empty() && num_running() < config_.max_num_seqs) {
     Sequence& sequence = *waiting_.begin()->second;
+    if (sequence.on_probation && AnotherIsOnProbation(sequence)) return;
     const int64_t num_blocks = NumBlocksFor(sequence.max_num_tokens());
     if (!block_pool_.Reserve(num_blocks)) return;
     waiting_.erase(waiting_.begin());
@@ -118,6 +124,12 @@ void Scheduler::AdmitWaiting(Planned* planned) {
     running_.push_back(&sequence);
     planned->admitted.push_back(&sequence);
   }
+}
+
+bool Scheduler::AnotherIsOnProbation(const Sequence& sequence) const {
+  return std::any_of(running_.begin(), running_.end(), [&](const Sequence* running) {
+    return running->on_probation && running->request != sequence.request;
+  });
 }
 
 // Images are acquired in the order of prefill, and nobody overtakes one that waits for room. So a

@@ -30,10 +30,11 @@ class Scheduler {
  public:
   Scheduler(const EngineConfig& config, const GroupShape& shape, int64_t epoch);
 
-  // kInvalidArgument with both numbers when the request could never run here; kResourceExhausted
-  // when too many wait.
+  // kInvalidArgument with both numbers when the request could never run here.
+  Status CheckFits(const Request& request) const;
+  // The same, and kResourceExhausted when too many wait.
   Status CheckAdmissible(const Request& request) const;
-  // Queues a sequence whose request is admissible.
+  // Queues a sequence whose request fits.
   Sequence& Add(std::unique_ptr<Sequence> sequence);
   // The answer is over, for whatever reason. The sequence is gone when no step in flight names it,
   // at once or later.
@@ -87,6 +88,7 @@ class Scheduler {
     return (num_tokens + shape_.block_size - 1) / shape_.block_size;
   }
   void AdmitWaiting(Planned* planned);
+  bool AnotherIsOnProbation(const Sequence& sequence) const;
   void AcquireImages(Planned* planned);
   void PlanChunks(StepPlan* plan, StepInFlight* in_flight);
   void AddChunk(Sequence& sequence, int64_t num_tokens, StepPlan* plan, StepInFlight* in_flight);

@@ -55,7 +55,12 @@ void Scheduler::CheckInvariants() const {
   encoder_cache_.CheckInvariants(num_image_users);
 
   LONGHAND_CHECK_LE(num_running(), config_.max_num_seqs);
-  LONGHAND_CHECK_LE(num_waiting(), config_.max_waiting_seqs);
+  // Those of a lost group wait again.
+  LONGHAND_CHECK_LE(num_waiting(), config_.max_waiting_seqs + config_.max_num_seqs);
+  for (const Sequence* sequence : running_) {
+    LONGHAND_CHECK(!sequence->on_probation || !AnotherIsOnProbation(*sequence))
+        << "two requests are on probation at once";
+  }
   LONGHAND_CHECK_EQ(waiting_.size() + running_.size() + retiring_.size(), sequences_.size());
   // Who is in the queue came after everyone who was admitted.
   for (const Sequence* sequence : running_) {

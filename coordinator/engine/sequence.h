@@ -28,6 +28,8 @@ struct Sequence {
   SamplingParams sampling;  // the request's, with end-of-sequence ids and choice
 
   SequencePhase phase = SequencePhase::kWaiting;
+  // A group was lost while it ran this request, and no token came since: runs beside no other such.
+  bool on_probation = false;
   std::vector<int32_t> output_token_ids;  // those that came back; the engine appends
   int64_t num_planned_tokens = 0;   // of prompt and answer: in KV when the steps in flight have run
   int64_t num_computed_tokens = 0;  // in KV now

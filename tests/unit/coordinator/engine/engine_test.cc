@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "tests/unit/coordinator/engine/engine_harness.h"
@@ -216,30 +217,108 @@ TEST_P(EngineTest, ARunningIdIsRefusedAndAFinishedOneIsFreeAgain) {
   EXPECT_FALSE(harness_.Submit(MakeRequest("a", 5, 5))->end.has_value());
 }
 
-TEST_P(EngineTest, ALostGroupEndsEveryRequestInThatTurn) {
+TEST_P(EngineTest, RequestsOfALostGroupGoOnWithTheNextOneWhereTheyStood) {
   harness_.FormGroup();
   Request request = MakeRequest("a", 5, 50);
   request.num_choices = 4;
+  request.prompt_logprobs = true;
+  request.sampling.repetition_penalty = 1.2f;
   const auto running = harness_.Submit(request);
-  const auto waiting = harness_.Submit(MakeRequest("b", 5, 5));
+  const Request other = MakeRequest("b", 5, 5);
+  const auto waiting = harness_.Submit(other);
+  for (int i = 0; i < 4; ++i) harness_.RunStep();
+  const size_t num_events = running->events.size();
+  EXPECT_GT(num_events, 4u);
+  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
+  harness_.Turn();
+  EXPECT_EQ(harness_.engine_.Stats().num_waiting, 5);
+  EXPECT_EQ(harness_.Submit(MakeRequest("c", 5, 5))->end->ToString(),
+            "UNAVAILABLE: no worker group is up: rank 1 was killed");
+  EXPECT_EQ(running->events.size(), num_events);
+
+  harness_.FormGroup(2);
+  harness_.RunToEnd();
+  EXPECT_EQ(running->end, OkStatus());
+  for (uint32_t choice = 0; choice < 4; ++choice) {
+    EXPECT_EQ(running->answers[choice], harness_.Expected(request, choice));
+  }
+  EXPECT_EQ(waiting->answers[0], harness_.Expected(other));
+}
+
+TEST_P(EngineTest, WhoWaitsForAGroupCanBeCancelledAndItsDeadlineHolds) {
+  harness_.FormGroup();
+  Request hurried = MakeRequest("hurried", 5, 50);
+  hurried.deadline = harness_.clock_.Now() + std::chrono::seconds(1);
+  const auto late = harness_.Submit(hurried);
+  const auto unwanted = harness_.Submit(MakeRequest("unwanted", 5, 50));
   harness_.RunStep();
   harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
   harness_.Turn();
-  EXPECT_EQ(running->end->ToString(), "UNAVAILABLE: the worker group was lost: rank 1 was killed");
-  EXPECT_EQ(waiting->end->code(), StatusCode::kUnavailable);
-  EXPECT_EQ(harness_.Submit(MakeRequest("c", 5, 5))->end->ToString(),
-            "UNAVAILABLE: no worker group is up: rank 1 was killed");
+  EXPECT_TRUE(harness_.engine_.Cancel("unwanted", nullptr).ok());
+  harness_.clock_.Advance(std::chrono::seconds(2));
+  harness_.Turn();
+  EXPECT_EQ(unwanted->end->code(), StatusCode::kCancelled);
+  EXPECT_EQ(late->end->code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(harness_.engine_.Stats().num_waiting, 0);
 }
 
-TEST_P(EngineTest, ANewGroupStartsFromNothingAndOldResultsAreIgnored) {
+// Whatever else runs: the workers die of it whenever they compute its third token.
+TEST_P(EngineTest, ARequestThatKillsEveryGroupEndsAloneAndTheOthersGoOn) {
+  harness_.FormGroup();
+  std::vector<std::pair<Request, std::shared_ptr<Recording>>> others;
+  for (const char* id : {"a", "b"}) {
+    const Request request = MakeRequest(id, 5, 20);
+    others.emplace_back(request, harness_.Submit(request));
+  }
+  Request poison = MakeRequest("poison", 7, 40);
+  poison.ignore_eos = true;
+  const auto poisoned = harness_.Submit(poison);
+  int64_t epoch = 1;
+  for (int turn = 0; turn < 1000 && !harness_.plans_.empty(); ++turn) {
+    const StepPlan& plan = harness_.plans_.front();
+    const bool dies = std::any_of(plan.chunks.begin(), plan.chunks.end(), [](const auto& chunk) {
+      const auto num_tokens = static_cast<int64_t>(chunk.token_ids.size());
+      return chunk.output_position == 2 && chunk.num_computed_tokens + num_tokens == 7 + 2;
+    });
+    if (!dies) {
+      harness_.RunStep();
+      continue;
+    }
+    harness_.engine_.OnGroupDown(epoch, Unavailable("rank 1 was killed"));
+    harness_.Turn();
+    harness_.FormGroup(++epoch);
+  }
+  EXPECT_EQ(epoch, 4);
+  ASSERT_TRUE(poisoned->end.has_value());
+  EXPECT_EQ(poisoned->end->ToString(),
+            "INTERNAL: the worker group was lost 3 times while it ran this request: rank 1 was killed");
+  EXPECT_EQ(poisoned->answers[0].token_ids.size(), 2u);
+  for (const auto& [request, recording] : others) {
+    EXPECT_EQ(recording->answers[0], harness_.Expected(request));
+  }
+}
+
+TEST_P(EngineTest, AGroupThatIsTooSmallForARequestEndsIt) {
+  harness_.FormGroup();
+  const auto recording = harness_.Submit(MakeRequest("a", 5, 100));
+  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
+  GroupShape small = harness_.shape_;
+  small.num_blocks = 4;
+  harness_.engine_.OnGroupUp(2, small);
+  harness_.Turn();
+  EXPECT_EQ(recording->end->ToString(),
+            "UNAVAILABLE: the new worker group is smaller: prompt and answer need 14 KV blocks; the "
+            "cache has 4");
+}
+
+TEST_P(EngineTest, OldNewsOfAGroupIsIgnored) {
   harness_.FormGroup(1);
-  harness_.Submit(MakeRequest("a", 5, 50));
+  const Request request = MakeRequest("a", 5, 6);
+  const auto recording = harness_.Submit(request);
   StepResult stale = harness_.workers_->Run(harness_.plans_.front());
   harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
   harness_.Turn();
   harness_.FormGroup(2);
-  const Request request = MakeRequest("a", 5, 6);
-  const auto recording = harness_.Submit(request);
   EXPECT_EQ(harness_.plans_.front().epoch, 2);
   EXPECT_EQ(harness_.plans_.front().step, 1);
   harness_.engine_.OnStepResult(std::move(stale));
@@ -258,7 +337,7 @@ TEST_P(EngineTest, AFailedStepAbandonsTheGroup) {
   harness_.engine_.OnStepResult(std::move(result));
   harness_.Turn();
   EXPECT_EQ(harness_.abandoned_, Internal("rank 1: out of memory"));
-  EXPECT_EQ(recording->end->code(), StatusCode::kUnavailable);
+  EXPECT_FALSE(recording->end.has_value());
   EXPECT_FALSE(harness_.engine_.Stats().group_up);
 }
 

@@ -67,6 +67,7 @@ class Simulation final : private StepExecutor {
   std::mt19937_64 random_;
   double submit_chance_ = 0;  // of each turn
   double cancel_chance_ = 0;
+  double break_chance_ = 0;
   EngineConfig config_;
   GroupShape shape_;
   ManualClock clock_;
