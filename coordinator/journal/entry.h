@@ -1,0 +1,45 @@
+// What the journal keeps. Payloads are bytes to it: serialized messages of the API.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace longhand::journal {
+
+struct RequestEntry {
+  std::string request_id;
+  std::string payload;
+};
+
+struct EventEntry {
+  std::string request_id;
+  int64_t seq = 0;  // from 1, without gaps
+  std::string payload;
+};
+
+// Ends a request; nothing may follow.
+struct EndEntry {
+  std::string request_id;
+  std::string payload;
+};
+
+using Entry = std::variant<RequestEntry, EventEntry, EndEntry>;
+
+struct StoredEvent {
+  int64_t seq = 0;
+  std::string payload;
+
+  friend bool operator==(const StoredEvent&, const StoredEvent&) = default;
+};
+
+struct StoredRequest {
+  std::string request_id;
+  std::string payload;
+  std::vector<StoredEvent> events;  // 1, 2, ...
+
+  friend bool operator==(const StoredRequest&, const StoredRequest&) = default;
+};
+
+}  // namespace longhand::journal

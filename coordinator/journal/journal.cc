@@ -1,0 +1,115 @@
+#include "coordinator/journal/journal.h"
+
+#include <chrono>
+#include <utility>
+
+namespace longhand::journal {
+namespace {
+
+WallTime Now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+}  // namespace
+
+Journal::Journal(const JournalConfig& config, std::unique_ptr<Store> store, Metrics& metrics)
+    : config_(config),
+      store_(std::move(store)),
+      batches_(metrics.GetCounter("longhand_journal_batches_total", "Transactions of the journal")),
+      entries_(metrics.GetCounter("longhand_journal_entries_total", "Records written to the journal")),
+      failures_(metrics.GetCounter("longhand_journal_failures_total",
+                                   "Attempts to write the journal that failed")),
+      backlog_gauge_(metrics.GetGauge("longhand_journal_backlog", "Records that wait to be written")),
+      write_seconds_(metrics.GetHistogram("longhand_journal_write_seconds",
+                                          "Wall time of a transaction of the journal",
+                                          {1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10})),
+      thread_([this] { Run(); }) {}
+
+Journal::~Journal() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Journal::Append(Entry entry, Done done) {
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back({std::move(entry), std::move(done)});
+  }
+  changed_.notify_one();
+}
+
+size_t Journal::backlog() const {
+  std::lock_guard lock(mutex_);
+  return queue_.size() + num_writing_;
+}
+
+Status Journal::health() const {
+  std::lock_guard lock(mutex_);
+  return health_;
+}
+
+void Journal::Run() {
+  auto next_prune = std::chrono::steady_clock::now();
+  while (true) {
+    std::vector<Queued> batch;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, config_.prune_interval,
+                        [&] { return stopping_ || !queue_.empty(); });
+      if (stopping_ && queue_.empty()) return;
+      batch.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));
+      queue_.clear();
+      num_writing_ = batch.size();
+    }
+    if (!batch.empty()) WriteBatch(std::move(batch));
+    if (std::chrono::steady_clock::now() >= next_prune) {
+      SetHealth(store_->Prune(config_.retention, Now()));
+      next_prune = std::chrono::steady_clock::now() + config_.prune_interval;
+    }
+  }
+}
+
+void Journal::WriteBatch(std::vector<Queued> batch) {
+  std::vector<Entry> entries;
+  entries.reserve(batch.size());
+  for (Queued& queued : batch) entries.push_back(std::move(queued.entry));
+  backlog_gauge_.Set(static_cast<double>(entries.size()));
+  while (true) {
+    const auto begin = std::chrono::steady_clock::now();
+    const Status status = store_->Write(entries, Now());
+    SetHealth(status);
+    if (status.ok()) {
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+      write_seconds_.Observe(taken.count());
+      break;
+    }
+    failures_.Increment();
+    if (WaitForRetry()) return;
+  }
+  batches_.Increment();
+  entries_.Increment(static_cast<double>(entries.size()));
+  backlog_gauge_.Set(0);
+  {
+    std::lock_guard lock(mutex_);
+    num_writing_ = 0;
+  }
+  for (const Queued& queued : batch) {
+    if (queued.done) queued.done();
+  }
+}
+
+void Journal::SetHealth(Status status) {
+  std::lock_guard lock(mutex_);
+  health_ = std::move(status);
+}
+
+bool Journal::WaitForRetry() {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, config_.retry_interval, [&] { return stopping_; });
+}
+
+}  // namespace longhand::journal

@@ -1,0 +1,89 @@
+// Store: the journal's file. Writes batches of entries in one transaction each, and finds again what
+// is whole after a crash.
+//
+// journal.db is SQLite in WAL mode: a batch is there as a whole or not at all when the process dies,
+// with Sync::kDisk also when the power fails. Within a request every record carries a checksum of all
+// before it: recovery takes the longest valid prefix and forgets the rest. A file that SQLite cannot
+// read to its end is put aside as journal.db.damaged; what could be read goes on in a new one.
+//
+// Errors: SqliteStatus (database.h). After an error nothing of the batch is there, and Write may be
+// called again with the same one.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "common/status.h"
+#include "coordinator/journal/database.h"
+#include "coordinator/journal/entry.h"
+
+namespace longhand::journal {
+
+// What survives: the death of the process, or also of the machine (one fsync a batch).
+enum class Sync { kProcess, kDisk };
+
+// When requests that are over are forgotten, the oldest first.
+struct Retention {
+  std::chrono::seconds max_age = std::chrono::hours(24);
+  int64_t max_bytes = int64_t{1} << 30;  // of the file, as far as requests that are over allow
+};
+
+// Seconds since 1970: ages must hold across restarts.
+using WallTime = std::chrono::sys_seconds;
+
+class Store {
+ public:
+  // Creates the directory and the file where they are missing.
+  static Result<std::unique_ptr<Store>> Open(const std::filesystem::path& directory, Sync sync);
+
+  // The requests that have not ended, oldest first, as they were when the store was opened.
+  std::vector<StoredRequest> TakeUnfinished() { return std::move(unfinished_); }
+  // Records that were not whole, and are gone.
+  int64_t num_lost_records() const { return num_lost_records_; }
+
+  // One transaction. LONGHAND_CHECKs that a request begins once, counts its events without gaps, and
+  // ends at most once.
+  Status Write(std::span<const Entry> entries, WallTime now);
+  // One transaction: forgets what the retention allows, at most `max_requests` of them.
+  Status Prune(const Retention& retention, WallTime now, int64_t max_requests = 100);
+
+ private:
+  // A request that has not ended.
+  struct Chain {
+    int64_t key = 0;  // of its row
+    int64_t last_seq = 0;
+    uint32_t checksum = 0;  // of its last record
+  };
+  using Chains = std::unordered_map<std::string, Chain>;
+
+  explicit Store(Database database) : database_(std::move(database)) {}
+  static Result<std::unique_ptr<Store>> OpenFile(const std::string& path, Sync sync);
+
+  Status Prepare(Sync sync);
+  // Fills unfinished_ and chains_. kDataLoss when SQLite could not read everything.
+  Status ReadUnfinished();
+  Status ReadEvents(Chain* chain, StoredRequest* request);
+  Status Forget(const Chain& chain, int64_t from_seq);
+  Status Apply(const RequestEntry& entry, WallTime now, Chains* changed);
+  Status Apply(const EventEntry& entry, WallTime now, Chains* changed);
+  Status Apply(const EndEntry& entry, WallTime now, Chains* changed);
+  Chain& Open(const std::string& request_id, Chains* changed);
+  Result<int64_t> SizeBytes();
+  Status InTransaction(const std::function<Status()>& body);
+
+  Database database_;
+  std::vector<StoredRequest> unfinished_;
+  int64_t num_lost_records_ = 0;
+  Chains chains_;
+  Statement insert_request_, insert_event_, end_request_, delete_ended_events_, delete_ended_;
+};
+
+}  // namespace longhand::journal

@@ -1,0 +1,78 @@
+// The journal's thread: order, and what happens while the disk refuses.
+#include "coordinator/journal/journal.h"
+
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+
+#include <future>
+
+#include "tests/testing/temp_directory.h"
+
+namespace longhand::journal {
+namespace {
+
+using ::longhand::testing::TempDirectory;
+
+std::unique_ptr<Store> OpenStore(const std::filesystem::path& directory) {
+  Result<std::unique_ptr<Store>> store = Store::Open(directory, Sync::kProcess);
+  EXPECT_TRUE(store.ok()) << store.status();
+  return std::move(*store);
+}
+
+TEST(Journal, LetsOutInOrderWhatIsOnDisk) {
+  const TempDirectory directory;
+  constexpr int64_t kNumEvents = 2000;
+  std::vector<int64_t> let_out;
+  {
+    Journal journal({}, OpenStore(directory.path()), NoMetrics());
+    journal.Append(RequestEntry{"a", "request"}, nullptr);
+    for (int64_t seq = 1; seq <= kNumEvents; ++seq)
+      journal.Append(EventEntry{"a", seq, "event"}, [&, seq] { let_out.push_back(seq); });
+  }
+  ASSERT_EQ(static_cast<int64_t>(let_out.size()), kNumEvents);
+  for (int64_t seq = 1; seq <= kNumEvents; ++seq) EXPECT_EQ(let_out[seq - 1], seq);
+  EXPECT_EQ(static_cast<int64_t>(OpenStore(directory.path())->TakeUnfinished()[0].events.size()),
+            kNumEvents);
+}
+
+// A small file system of its own; needs root.
+class FullDisk : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (mount("tmpfs", directory_.path().c_str(), "tmpfs", 0, "size=512k") != 0)
+      GTEST_SKIP() << "a tmpfs cannot be mounted here";
+    mounted_ = true;
+  }
+  void TearDown() override {
+    if (mounted_) umount(directory_.path().c_str());
+  }
+  const TempDirectory directory_;
+  bool mounted_ = false;
+};
+
+TEST_F(FullDisk, LetsNothingOutUntilSpaceReturns) {
+  JournalConfig config;
+  config.retry_interval = std::chrono::milliseconds(5);
+  std::promise<void> on_disk;
+  {
+    Journal journal(config, OpenStore(directory_.path()), NoMetrics());
+    journal.Append(RequestEntry{"a", "request"}, [&] { on_disk.set_value(); });
+    on_disk.get_future().wait();
+    const std::filesystem::path filler = directory_.Write("filler", std::string(300'000, 'x'));
+    std::atomic<int> num_let_out = 0;
+    for (int64_t seq = 1; seq <= 100; ++seq)
+      journal.Append(EventEntry{"a", seq, std::string(4000, 'y')}, [&] { ++num_let_out; });
+    while (journal.health().ok()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(journal.health().code(), StatusCode::kResourceExhausted) << journal.health();
+    EXPECT_LT(num_let_out, 100);
+    EXPECT_GT(journal.backlog(), 0u);
+    std::filesystem::remove(filler);
+    ASSERT_EQ(mount("tmpfs", directory_.path().c_str(), "tmpfs", MS_REMOUNT, "size=8m"), 0);
+    while (journal.backlog() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_TRUE(journal.health().ok()) << journal.health();
+  }
+  EXPECT_EQ(OpenStore(directory_.path())->TakeUnfinished()[0].events.size(), 100u);
+}
+
+}  // namespace
+}  // namespace longhand::journal
