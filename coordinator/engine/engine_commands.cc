@@ -6,9 +6,9 @@
 namespace longhand::engine {
 namespace {
 
-// A full mailbox refuses new requests first, then other commands, and last the word that a client has
-// left, which comes once for each call. The rest is for the worker group, which has at most a few
-// results and one message for each image under way.
+// A full mailbox refuses new requests first, then other commands, and last the word that a client
+// has left, which comes once for each call. The rest is for the worker group, which has at most a
+// few results and one message for each image under way.
 constexpr size_t kMaxQueuedSubmits = 1024;
 constexpr size_t kMaxQueuedCommands = 2 * kMaxQueuedSubmits;
 constexpr size_t kMaxQueuedDepartures = 32768;
@@ -144,7 +144,8 @@ EngineStats Engine::Stats() const {
   stats.num_generated_tokens = num_generated_tokens_;
   const TimePoint now = clock_.Now();
   if (scheduler_ == nullptr) {
-    for (const ActiveRequest* active : requests_.All()) stats.num_waiting += active->num_open_choices;
+    for (const ActiveRequest* active : requests_.All())
+      stats.num_waiting += active->num_open_choices;
     if (stats.num_waiting > 0) stats.last_token_age = now - last_token_at_;
     return stats;
   }

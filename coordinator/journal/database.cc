@@ -36,7 +36,9 @@ Status SqliteStatus(int code, std::string_view what, sqlite3* database) {
   }
 }
 
-void Statement::Finalizer::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+void Statement::Finalizer::operator()(sqlite3_stmt* statement) const {
+  sqlite3_finalize(statement);
+}
 
 Statement& Statement::Bind(int parameter, int64_t value) {
   LONGHAND_CHECK_EQ(sqlite3_bind_int64(statement_.get(), parameter, value), SQLITE_OK);
@@ -63,8 +65,7 @@ Statement& Statement::BindText(int parameter, std::string_view text) {
 Result<bool> Statement::Step() {
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
-  const Status status =
-      SqliteStatus(code, "the journal", sqlite3_db_handle(statement_.get()));
+  const Status status = SqliteStatus(code, "the journal", sqlite3_db_handle(statement_.get()));
   Reset();
   if (!status.ok()) return status;
   return false;
@@ -94,9 +95,9 @@ void Database::Closer::operator()(sqlite3* database) const { sqlite3_close_v2(da
 
 Result<Database> Database::Open(const std::string& path, Mode mode) {
   sqlite3* opened = nullptr;
-  const int flags = SQLITE_OPEN_NOMUTEX | (mode == Mode::kReadOnly
-                                               ? SQLITE_OPEN_READONLY
-                                               : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  const int flags =
+      SQLITE_OPEN_NOMUTEX |
+      (mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   const int code = sqlite3_open_v2(path.c_str(), &opened, flags, nullptr);
   Database database(opened);
   LONGHAND_RETURN_IF_ERROR(SqliteStatus(code, path, opened));

@@ -16,10 +16,12 @@ Journal::Journal(const JournalConfig& config, std::unique_ptr<Store> store, Metr
     : config_(config),
       store_(std::move(store)),
       batches_(metrics.GetCounter("longhand_journal_batches_total", "Transactions of the journal")),
-      entries_(metrics.GetCounter("longhand_journal_entries_total", "Records written to the journal")),
+      entries_(
+          metrics.GetCounter("longhand_journal_entries_total", "Records written to the journal")),
       failures_(metrics.GetCounter("longhand_journal_failures_total",
                                    "Attempts to write the journal that failed")),
-      backlog_gauge_(metrics.GetGauge("longhand_journal_backlog", "Records that wait to be written")),
+      backlog_gauge_(
+          metrics.GetGauge("longhand_journal_backlog", "Records that wait to be written")),
       write_seconds_(metrics.GetHistogram("longhand_journal_write_seconds",
                                           "Wall time of a transaction of the journal",
                                           {1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10})),
@@ -58,8 +60,7 @@ void Journal::Run() {
     std::vector<Queued> batch;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, config_.prune_interval,
-                        [&] { return stopping_ || !queue_.empty(); });
+      changed_.wait_for(lock, config_.prune_interval, [&] { return stopping_ || !queue_.empty(); });
       if (stopping_ && queue_.empty()) return;
       batch.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));
       queue_.clear();

@@ -1,9 +1,10 @@
 // Journal: what must survive, written before it is sent.
 //
 // Entries are queued from any thread and written by one of the journal's own, all that wait in one
-// transaction. What an entry lets out (`done`) runs on that thread once the entry is on disk, in the
-// order of the queue. While the disk refuses, nothing is let out and nothing forgotten: the same batch
-// is tried again until it can be written; health() says why, and whoever feeds the journal holds back.
+// transaction. What an entry lets out (`done`) runs on that thread once the entry is on disk, in
+// the order of the queue. While the disk refuses, nothing is let out and nothing forgotten: the
+// same batch is tried again until it can be written; health() says why, and whoever feeds the
+// journal holds back.
 #pragma once
 
 #include <atomic>

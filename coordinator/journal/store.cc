@@ -83,14 +83,15 @@ Result<std::unique_ptr<Store>> Store::OpenFile(const std::string& path, Sync syn
 
 Status Store::Prepare(Sync sync) {
   // Damaged pages are found when they are read, not when they have misled.
-  LONGHAND_RETURN_IF_ERROR(database_.Execute("PRAGMA cell_size_check = ON; PRAGMA auto_vacuum = INCREMENTAL"));
+  LONGHAND_RETURN_IF_ERROR(
+      database_.Execute("PRAGMA cell_size_check = ON; PRAGMA auto_vacuum = INCREMENTAL"));
   LONGHAND_RETURN_IF_ERROR(database_.Execute("PRAGMA journal_mode = WAL"));
   LONGHAND_RETURN_IF_ERROR(database_.Execute(sync == Sync::kDisk ? "PRAGMA synchronous = FULL"
                                                                  : "PRAGMA synchronous = NORMAL"));
   LONGHAND_RETURN_IF_ERROR(database_.Execute(kTables));
-  LONGHAND_ASSIGN_OR_RETURN(insert_request_,
-                            database_.Prepare("INSERT INTO requests (request_id, payload, checksum) "
-                                              "VALUES (?, ?, ?) RETURNING key"));
+  LONGHAND_ASSIGN_OR_RETURN(
+      insert_request_, database_.Prepare("INSERT INTO requests (request_id, payload, checksum) "
+                                         "VALUES (?, ?, ?) RETURNING key"));
   LONGHAND_ASSIGN_OR_RETURN(delete_ended_events_,
                             database_.Prepare("DELETE FROM events WHERE request = (SELECT key FROM "
                                               "requests WHERE request_id = ?)"));
@@ -105,9 +106,9 @@ Status Store::Prepare(Sync sync) {
 }
 
 Status Store::ReadUnfinished() {
-  LONGHAND_ASSIGN_OR_RETURN(Statement rows,
-                            database_.Prepare("SELECT key, request_id, payload, checksum FROM requests "
-                                              "WHERE ended_at IS NULL ORDER BY key"));
+  LONGHAND_ASSIGN_OR_RETURN(
+      Statement rows, database_.Prepare("SELECT key, request_id, payload, checksum FROM requests "
+                                        "WHERE ended_at IS NULL ORDER BY key"));
   Status damage;
   std::vector<Chain> broken;
   while (true) {
@@ -127,12 +128,22 @@ Status Store::ReadUnfinished() {
     unfinished_.push_back(std::move(request));
   }
   LONGHAND_RETURN_IF_ERROR(damage);
+  LONGHAND_RETURN_IF_ERROR(CheckPages());
   num_lost_records_ += static_cast<int64_t>(broken.size());
   return InTransaction([&] {
     for (const Chain& chain : broken) LONGHAND_RETURN_IF_ERROR(Forget(chain, 0));
-    for (const auto& [id, chain] : chains_) LONGHAND_RETURN_IF_ERROR(Forget(chain, chain.last_seq + 1));
+    for (const auto& [id, chain] : chains_)
+      LONGHAND_RETURN_IF_ERROR(Forget(chain, chain.last_seq + 1));
     return OkStatus();
   });
+}
+
+// Those too that no unfinished request needs: a later write would.
+Status Store::CheckPages() {
+  LONGHAND_ASSIGN_OR_RETURN(Statement check, database_.Prepare("PRAGMA quick_check(1)"));
+  LONGHAND_RETURN_IF_ERROR(check.Step().status());
+  const std::string found = check.Bytes(0);
+  return found == "ok" ? OkStatus() : Status(StatusCode::kDataLoss, found);
 }
 
 // The longest valid prefix.
@@ -190,13 +201,16 @@ Status Store::Write(std::span<const Entry> entries, WallTime now) {
 // `changed` holds what this transaction makes of the chains; key 0: the request has ended.
 Status Store::Apply(const RequestEntry& entry, WallTime, Chains* changed) {
   const auto open = changed->find(entry.request_id);
-  LONGHAND_CHECK(open == changed->end() ? !chains_.contains(entry.request_id) : open->second.key == 0)
+  LONGHAND_CHECK(open == changed->end() ? !chains_.contains(entry.request_id)
+                                        : open->second.key == 0)
       << "request " << entry.request_id << " begins twice";
   // An id that is over is free again: its record makes room.
   LONGHAND_RETURN_IF_ERROR(delete_ended_events_.BindText(1, entry.request_id).Run());
   LONGHAND_RETURN_IF_ERROR(delete_ended_.BindText(1, entry.request_id).Run());
   const uint32_t checksum = RequestChecksum(entry.request_id, entry.payload);
-  insert_request_.BindText(1, entry.request_id).Bind(2, std::string_view(entry.payload)).Bind(3, int64_t{checksum});
+  insert_request_.BindText(1, entry.request_id)
+      .Bind(2, std::string_view(entry.payload))
+      .Bind(3, int64_t{checksum});
   LONGHAND_RETURN_IF_ERROR(insert_request_.Step().status());
   (*changed)[entry.request_id] = {insert_request_.Int(0), 0, checksum};
   insert_request_.Reset();

@@ -1,10 +1,11 @@
-// Store: the journal's file. Writes batches of entries in one transaction each, and finds again what
-// is whole after a crash.
+// Store: the journal's file. Writes batches of entries in one transaction each, and finds again
+// what is whole after a crash.
 //
-// journal.db is SQLite in WAL mode: a batch is there as a whole or not at all when the process dies,
-// with Sync::kDisk also when the power fails. Within a request every record carries a checksum of all
-// before it: recovery takes the longest valid prefix and forgets the rest. A file that SQLite cannot
-// read to its end is put aside as journal.db.damaged; what could be read goes on in a new one.
+// journal.db is SQLite in WAL mode: a batch is there as a whole or not at all when the process
+// dies, with Sync::kDisk also when the power fails. Within a request every record carries a
+// checksum of all before it: recovery takes the longest valid prefix and forgets the rest. A file
+// that SQLite cannot read to its end is put aside as journal.db.damaged; what could be read goes on
+// in a new one.
 //
 // Errors: SqliteStatus (database.h). After an error nothing of the batch is there, and Write may be
 // called again with the same one.
@@ -49,8 +50,8 @@ class Store {
   // Records that were not whole, and are gone.
   int64_t num_lost_records() const { return num_lost_records_; }
 
-  // One transaction. LONGHAND_CHECKs that a request begins once, counts its events without gaps, and
-  // ends at most once.
+  // One transaction. LONGHAND_CHECKs that a request begins once, counts its events without gaps,
+  // and ends at most once.
   Status Write(std::span<const Entry> entries, WallTime now);
   // One transaction: forgets what the retention allows, at most `max_requests` of them.
   Status Prune(const Retention& retention, WallTime now, int64_t max_requests = 100);
@@ -70,6 +71,7 @@ class Store {
   Status Prepare(Sync sync);
   // Fills unfinished_ and chains_. kDataLoss when SQLite could not read everything.
   Status ReadUnfinished();
+  Status CheckPages();
   Status ReadEvents(Chain* chain, StoredRequest* request);
   Status Forget(const Chain& chain, int64_t from_seq);
   Status Apply(const RequestEntry& entry, WallTime now, Chains* changed);

@@ -290,8 +290,9 @@ TEST_P(EngineTest, ARequestThatKillsEveryGroupEndsAloneAndTheOthersGoOn) {
   }
   EXPECT_EQ(epoch, 4);
   ASSERT_TRUE(poisoned->end.has_value());
-  EXPECT_EQ(poisoned->end->ToString(),
-            "INTERNAL: the worker group was lost 3 times while it ran this request: rank 1 was killed");
+  EXPECT_EQ(
+      poisoned->end->ToString(),
+      "INTERNAL: the worker group was lost 3 times while it ran this request: rank 1 was killed");
   EXPECT_EQ(poisoned->answers[0].token_ids.size(), 2u);
   for (const auto& [request, recording] : others) {
     EXPECT_EQ(recording->answers[0], harness_.Expected(request));
@@ -306,9 +307,10 @@ TEST_P(EngineTest, AGroupThatIsTooSmallForARequestEndsIt) {
   small.num_blocks = 4;
   harness_.engine_.OnGroupUp(2, small);
   harness_.Turn();
-  EXPECT_EQ(recording->end->ToString(),
-            "UNAVAILABLE: the new worker group is smaller: prompt and answer need 14 KV blocks; the "
-            "cache has 4");
+  EXPECT_EQ(
+      recording->end->ToString(),
+      "UNAVAILABLE: the new worker group is smaller: prompt and answer need 14 KV blocks; the "
+      "cache has 4");
 }
 
 TEST_P(EngineTest, OldNewsOfAGroupIsIgnored) {
@@ -384,7 +386,8 @@ TEST_P(EngineTest, AFullMailboxRefusesRequestsButNotTheWorkers) {
   EXPECT_EQ(status.ToString(),
             "RESOURCE_EXHAUSTED: 1024 commands wait for the engine; at most 1024 may");
   Status cancelled;
-  for (int i = 0; cancelled.ok() && i < 10'000; ++i) cancelled = harness_.engine_.Cancel("a", nullptr);
+  for (int i = 0; cancelled.ok() && i < 10'000; ++i)
+    cancelled = harness_.engine_.Cancel("a", nullptr);
   EXPECT_EQ(cancelled.ToString(),
             "RESOURCE_EXHAUSTED: 2048 commands wait for the engine; at most 2048 may");
   EXPECT_TRUE(harness_.engine_.CancelCall("a", 1).ok());  // A client's going away is never lost.
