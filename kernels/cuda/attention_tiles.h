@@ -10,7 +10,7 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 // Where a sequence's keys lie: in the blocks of its block table, or in rows of one tensor.
 template <typename Kv>
 struct KeyRows {
-  const Kv* keys;     // of the KV head at hand, in slot or row 0
+  const Kv* keys;  // of the KV head at hand, in slot or row 0
   const Kv* values;
   const int32_t* block_table;  // null: key j is row j
   int block_size;
@@ -20,8 +20,7 @@ struct KeyRows {
   __device__ __forceinline__ int64_t Offset(int key) const {
     if (key >= num_keys) return -1;
     if (block_table == nullptr) return key * row_stride;
-    const int64_t slot =
-        int64_t{block_table[key / block_size]} * block_size + key % block_size;
+    const int64_t slot = int64_t{block_table[key / block_size]} * block_size + key % block_size;
     return slot * row_stride;
   }
 };
@@ -48,8 +47,8 @@ class TileLoop {
                                     threadIdx.x / kWarpSize * Types::WarpBytes(head_dim_));
   }
 
-  // Tiles [begin, end), begin < end. visible[r]: the keys that row r of the lane's two may see, from
-  // key 0. after_tile(tile) is called with each tile done. All warps of the block take part.
+  // Tiles [begin, end), begin < end. visible[r]: the keys that row r of the lane's two may see,
+  // from key 0. after_tile(tile) is called with each tile done. All warps of the block take part.
   template <typename AfterTile>
   __device__ void Run(const KeyRows<Kv>& rows,
                       int begin,

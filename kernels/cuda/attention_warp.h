@@ -1,10 +1,10 @@
 // One warp's share of attention: 16 rows (a query head of a token each) over tiles of 64 keys that
-// lie in shared memory, with an online softmax. Paged decode, paged prefill and the ViT use it, so a
-// row has the same bits in each.
+// lie in shared memory, with an online softmax. Paged decode, paged prefill and the ViT use it, so
+// a row has the same bits in each.
 //
-// bf16 queries and KV go through tensor cores; with f32 on either side the same registers are filled
-// by multiply-adds. Lane 4 g + q holds rows g and g + 8; of a tile's scores, keys 8 n + 2 q and the
-// next; of the values, elements 8 n + 2 q and the next.
+// bf16 queries and KV go through tensor cores; with f32 on either side the same registers are
+// filled by multiply-adds. Lane 4 g + q holds rows g and g + 8; of a tile's scores, keys 8 n + 2 q
+// and the next; of the values, elements 8 n + 2 q and the next.
 //
 // Keys that a row may not see have weight 0 and change nothing: a tile without visible keys leaves
 // the state as it was, bit for bit. Where rounding could depend on how the compiler joins
@@ -46,7 +46,8 @@ struct AttentionTypes {
   __host__ __device__ static int TileBytes(int head_dim) { return kTileKeys * Pitch(head_dim); }
   // Of a warp's queries and weights in f32; tensor cores have both in registers.
   __host__ __device__ static int WarpBytes(int head_dim) {
-    return kTensorCores ? 0 : kWarpRows * (head_dim + kTileKeys + 2) * static_cast<int>(sizeof(float));
+    return kTensorCores ? 0
+                        : kWarpRows * (head_dim + kTileKeys + 2) * static_cast<int>(sizeof(float));
   }
 };
 
@@ -233,7 +234,8 @@ class WarpQueries {
                                             States& state) const {
     const int lane = threadIdx.x % kWarpSize, pitch = Types::Pitch(head_dim_);
     if constexpr (Types::kTensorCores) {
-      // Transposed, of 16 keys and 16 elements: (keys 0-7, elements 0-7), (8-15, 0-7), (0-7, 8-15) ...
+      // Transposed, of 16 keys and 16 elements: (keys 0-7, elements 0-7), (8-15, 0-7), (0-7, 8-15)
+      // ...
       const char* row = values + lane % 16 * pitch + lane / 16 * 16;
 #pragma unroll
       for (int step = 0; step < kTileKeys / 16; ++step) {

@@ -1,7 +1,6 @@
-#include "kernels/cuda/cuda_ops.h"
-
 #include <string>
 
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {

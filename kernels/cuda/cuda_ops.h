@@ -28,7 +28,8 @@ struct EmulationOptions {
   // What kernels see as the device's; some launch as many blocks as it can hold.
   int num_multiprocessors = 2;
 };
-// In kernels_emulated: the same kernels on the calling thread. kUnimplemented where the CPU lacks FMA.
+// In kernels_emulated: the same kernels on the calling thread. kUnimplemented where the CPU lacks
+// FMA.
 Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& options = {});
 
 }  // namespace longhand::kernels

@@ -77,7 +77,8 @@ Status Launch(const char* name,
               const LaunchShape& shape,
               void (*kernel)(Parameters...),
               Arguments&&... arguments) {
-  return emulation::Launch(name, {shape.grid, shape.block, shape.shared_bytes, stream.schedule_seed},
+  return emulation::Launch(name,
+                           {shape.grid, shape.block, shape.shared_bytes, stream.schedule_seed},
                            kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...);
 }
 

@@ -36,10 +36,8 @@ __global__ void __launch_bounds__(kThreads) AddKernel(A* x, const A* y, int64_t 
 }
 
 template <typename A, bool kAligned>
-__global__ void __launch_bounds__(kThreads) SwiGluKernel(const A* gate_up,
-                                                         int64_t num_rows,
-                                                         int64_t width,
-                                                         A* out) {
+__global__ void __launch_bounds__(kThreads)
+    SwiGluKernel(const A* gate_up, int64_t num_rows, int64_t width, A* out) {
   const int64_t groups_per_row = CeilDiv(width, kGroup);
   const int64_t row = GlobalThread() / groups_per_row;
   const int64_t i = GlobalThread() % groups_per_row * kGroup;

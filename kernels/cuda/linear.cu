@@ -54,8 +54,7 @@ Status PackBf16Weight(Context& context, const TensorView& weight, void* packed) 
     LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, staging->data(),
                                           Elements<char>(weight) + row * row_bytes,
                                           static_cast<size_t>(num_rows * row_bytes)));
-    const int64_t num_shares =
-        CeilDiv(num_rows, kTileFeatures) * tile_elements / kLaneElements;
+    const int64_t num_shares = CeilDiv(num_rows, kTileFeatures) * tile_elements / kLaneElements;
     LONGHAND_RETURN_IF_ERROR(
         Launch("PackLinear", context.stream,
                {static_cast<unsigned>(CeilDiv(num_shares, kThreads)), kThreads}, &PackKernel,
@@ -70,10 +69,10 @@ Status PackBf16Weight(Context& context, const TensorView& weight, void* packed) 
 Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView weight) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const bool is_bf16 = weight.dtype() == DType::kBf16;
-  const int64_t bytes =
-      is_bf16 ? CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) * kTileBlock *
-                    static_cast<int64_t>(sizeof(DeviceBf16))
-              : static_cast<int64_t>(weight.num_bytes());
+  const int64_t bytes = is_bf16
+                            ? CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) *
+                                  kTileBlock * static_cast<int64_t>(sizeof(DeviceBf16))
+                            : static_cast<int64_t>(weight.num_bytes());
   LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer,
                             AllocateMemory(context.stream, static_cast<size_t>(bytes)));
   if (is_bf16) {
@@ -83,8 +82,8 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView we
         CopyToDevice(context.stream, buffer->data(), weight.data(), weight.num_bytes()));
     LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
   }
-  return std::unique_ptr<PackedLinear>(std::make_unique<PackedWeight>(
-      weight.dtype(), out_features, in_features, std::move(buffer)));
+  return std::unique_ptr<PackedLinear>(
+      std::make_unique<PackedWeight>(weight.dtype(), out_features, in_features, std::move(buffer)));
 }
 
 Status Linear(Context& context, const LinearArgs& args) {

@@ -78,11 +78,11 @@ Status LinearFloat(Context& context, const LinearArgs& args, const PackedWeight&
         using X = decltype(x);
         using W = decltype(w);
         using Out = decltype(o);
-        return Launch("LinearFloat", context.stream, {grid, kThreads}, &FloatKernel<X, W, Out>,
-                      Problem<X, W>{Elements<X>(args.x), weight.data<W>(),
-                                    Elements<float>(args.bias), args.x.dim(0),
-                                    weight.in_features(), weight.out_features()},
-                      Elements<Out>(args.out));
+        return Launch(
+            "LinearFloat", context.stream, {grid, kThreads}, &FloatKernel<X, W, Out>,
+            Problem<X, W>{Elements<X>(args.x), weight.data<W>(), Elements<float>(args.bias),
+                          args.x.dim(0), weight.in_features(), weight.out_features()},
+            Elements<Out>(args.out));
       });
     });
   });

@@ -46,16 +46,8 @@ struct WeightBlock {
   uint4 half[kFeatureTiles][2];
 };
 
-struct Problem {
-  const DeviceBf16* x;
-  const DeviceBf16* weight;
-  const float* bias;
-  int64_t num_tokens, in_features, out_features;
-  KParts parts;
-};
-
 template <typename Out, int kTokenTiles, int kFeatureTiles, bool kAligned>
-__global__ void __launch_bounds__(kThreads) SkinnyKernel(Problem problem, Out* out) {
+__global__ void __launch_bounds__(kThreads) SkinnyKernel(TensorCoreProblem problem, Out* out) {
   constexpr int kFeatures = kFeatureTiles * kTileFeatures, kTokens = kTokenTiles * 8;
   const KParts parts = problem.parts;
   const int lane = threadIdx.x % kWarpSize, part = threadIdx.x / kWarpSize;
@@ -137,20 +129,20 @@ __global__ void __launch_bounds__(kThreads) SkinnyKernel(Problem problem, Out* o
 }
 
 template <typename Out, int kTokenTiles, int kFeatureTiles>
-Status LaunchSkinny(Context& context, const Problem& problem, bool aligned, Out* out) {
+Status LaunchSkinny(Context& context, const TensorCoreProblem& problem, bool aligned, Out* out) {
   constexpr int kFeatures = kFeatureTiles * kTileFeatures;
-  const size_t shared_bytes = sizeof(float) * static_cast<size_t>(problem.parts.num_parts) *
-                              kTokenTiles * 8 * kFeatures;
-  return Launch("LinearSkinny", context.stream,
-                {static_cast<unsigned>(CeilDiv(problem.out_features, kFeatures)), kThreads,
-                 shared_bytes},
-                aligned ? &SkinnyKernel<Out, kTokenTiles, kFeatureTiles, true>
-                        : &SkinnyKernel<Out, kTokenTiles, kFeatureTiles, false>,
-                problem, out);
+  const size_t shared_bytes =
+      sizeof(float) * static_cast<size_t>(problem.parts.num_parts) * kTokenTiles * 8 * kFeatures;
+  return Launch(
+      "LinearSkinny", context.stream,
+      {static_cast<unsigned>(CeilDiv(problem.out_features, kFeatures)), kThreads, shared_bytes},
+      aligned ? &SkinnyKernel<Out, kTokenTiles, kFeatureTiles, true>
+              : &SkinnyKernel<Out, kTokenTiles, kFeatureTiles, false>,
+      problem, out);
 }
 
 template <typename Out>
-Status LaunchFor(Context& context, const Problem& problem, bool aligned, Out* out) {
+Status LaunchFor(Context& context, const TensorCoreProblem& problem, bool aligned, Out* out) {
   // More features for each block where more tokens must be fetched for it.
   if (problem.num_tokens <= 8) return LaunchSkinny<Out, 1, 1>(context, problem, aligned, out);
   if (problem.num_tokens <= 16) return LaunchSkinny<Out, 2, 1>(context, problem, aligned, out);
@@ -161,13 +153,7 @@ Status LaunchFor(Context& context, const Problem& problem, bool aligned, Out* ou
 }  // namespace
 
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight) {
-  const Problem problem{Elements<DeviceBf16>(args.x),
-                        weight.data<DeviceBf16>(),
-                        Elements<float>(args.bias),
-                        args.x.dim(0),
-                        weight.in_features(),
-                        weight.out_features(),
-                        PartsOf(weight.in_features())};
+  const TensorCoreProblem problem = MakeProblem(args, weight);
   const bool aligned = RowsAreAligned(args.x, weight.in_features());
   return WithDeviceType(args.out.dtype(), [&](auto type) {
     return LaunchFor(context, problem, aligned, Elements<decltype(type)>(args.out));

@@ -20,7 +20,7 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kTokens = 128, kFeatures = 128;     // of a block
+constexpr int kTokens = 128, kFeatures = 128;  // of a block
 constexpr int kWarpTokens = 64, kWarpFeatures = 32;
 constexpr int kTokenTiles = kWarpTokens / 8, kFeatureTiles = kWarpFeatures / kTileFeatures;
 constexpr int kStages = 4;
@@ -32,25 +32,20 @@ constexpr size_t kStagesBytes = sizeof(DeviceBf16) * kStages * kStage;
 constexpr size_t kOutBytes = sizeof(float) * kTokens * kOutPitch;
 constexpr size_t kSharedBytes = kStagesBytes > kOutBytes ? kStagesBytes : kOutBytes;
 
-struct Problem {
-  const DeviceBf16* x;
-  const DeviceBf16* weight;
-  const float* bias;
-  int64_t num_tokens, in_features, out_features;
-  KParts parts;
-};
-
 // Starts the copies of one block of k.
 template <bool kAligned>
-__device__ __forceinline__ void LoadStage(
-    const Problem& problem, int64_t first_token, int64_t first_tile, int block, DeviceBf16* stage) {
+__device__ __forceinline__ void LoadStage(const TensorCoreProblem& problem,
+                                          int64_t first_token,
+                                          int64_t first_tile,
+                                          int block,
+                                          DeviceBf16* stage) {
   const int64_t num_tiles = CeilDiv(problem.out_features, kTileFeatures);
   for (int i = threadIdx.x; i < kWeightStage / kLaneElements; i += kThreads) {
     const int64_t tile = first_tile + i / (kTileBlock / kLaneElements);
     const bool exists = tile < num_tiles;
-    const DeviceBf16* from =
-        problem.weight + ((exists ? tile : 0) * problem.parts.num_blocks + block) * kTileBlock +
-        i % (kTileBlock / kLaneElements) * kLaneElements;
+    const DeviceBf16* from = problem.weight +
+                             ((exists ? tile : 0) * problem.parts.num_blocks + block) * kTileBlock +
+                             i % (kTileBlock / kLaneElements) * kLaneElements;
     CopyAsync16(stage + i * kLaneElements, from, exists ? 16 : 0);
   }
   DeviceBf16* x_stage = stage + kWeightStage;
@@ -64,8 +59,7 @@ __device__ __forceinline__ void LoadStage(
       CopyAsync16(x_stage + i * kGroup, from, exists ? 16 : 0);
     } else {
       for (int j = 0; j < kGroup; ++j) {
-        x_stage[i * kGroup + j] =
-            exists && k + j < problem.in_features ? from[j] : DeviceBf16{0};
+        x_stage[i * kGroup + j] = exists && k + j < problem.in_features ? from[j] : DeviceBf16{0};
       }
     }
   }
@@ -73,16 +67,12 @@ __device__ __forceinline__ void LoadStage(
 
 using Sums = float[kFeatureTiles][kTokenTiles][4];
 
-__device__ __forceinline__ void MultiplyStage(const DeviceBf16* stage,
-                                              int warp_feature,
-                                              int warp_token,
-                                              int lane,
-                                              Sums& sum) {
+__device__ __forceinline__ void MultiplyStage(
+    const DeviceBf16* stage, int warp_feature, int warp_token, int lane, Sums& sum) {
   const auto* weights = reinterpret_cast<const uint4*>(
       stage + warp_feature / kTileFeatures * kTileBlock + lane * kLaneElements);
-  const auto* xs = reinterpret_cast<const uint4*>(stage + kWeightStage +
-                                                  (warp_token + lane / 4) * kBlockK +
-                                                  lane % 4 * kGroup);
+  const auto* xs = reinterpret_cast<const uint4*>(
+      stage + kWeightStage + (warp_token + lane / 4) * kBlockK + lane % 4 * kGroup);
   uint4 weight[kFeatureTiles][2];
 #pragma unroll
   for (int f = 0; f < kFeatureTiles; ++f) {
@@ -103,7 +93,7 @@ __device__ __forceinline__ void MultiplyStage(const DeviceBf16* stage,
 }
 
 template <typename Out, bool kAligned>
-__global__ void __launch_bounds__(kThreads) TiledKernel(Problem problem, Out* out) {
+__global__ void __launch_bounds__(kThreads) TiledKernel(TensorCoreProblem problem, Out* out) {
   auto* stages = DynamicShared<DeviceBf16>();
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
   const int warp_feature = warp % (kFeatures / kWarpFeatures) * kWarpFeatures;
@@ -172,13 +162,7 @@ __global__ void __launch_bounds__(kThreads) TiledKernel(Problem problem, Out* ou
 }  // namespace
 
 Status LinearTiled(Context& context, const LinearArgs& args, const PackedWeight& weight) {
-  const Problem problem{Elements<DeviceBf16>(args.x),
-                        weight.data<DeviceBf16>(),
-                        Elements<float>(args.bias),
-                        args.x.dim(0),
-                        weight.in_features(),
-                        weight.out_features(),
-                        PartsOf(weight.in_features())};
+  const TensorCoreProblem problem = MakeProblem(args, weight);
   const bool aligned = RowsAreAligned(args.x, weight.in_features());
   // Blocks of one feature tile run one after the other, so that its weights stay in L2.
   const dim3 grid(static_cast<unsigned>(CeilDiv(problem.num_tokens, kTokens)),

@@ -18,7 +18,8 @@ __device__ __forceinline__ unsigned SharedAddress(const void* p) {
 #endif
 
 // Four 8 x 8 matrices of 16-bit elements; lanes 8 i .. 8 i + 7 name the rows of matrix i in shared
-// memory. Lane l receives elements 2 (l % 4) and the next of row l / 4; transposed, of column l / 4.
+// memory. Lane l receives elements 2 (l % 4) and the next of row l / 4; transposed, of column l
+// / 4.
 template <bool kTransposed>
 __device__ __forceinline__ void LoadMatrixX4(uint32_t (&out)[4], const void* row) {
 #if defined(__CUDACC__)

@@ -16,8 +16,8 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 constexpr int kTileFeatures = 16;
 constexpr int kBlockK = 32;
 constexpr int kLaneElements = 8;
-constexpr int kHalfBlock = kWarpSize * kLaneElements;            // elements
-constexpr int kTileBlock = 2 * kHalfBlock;                       // of 16 features and 32 k
+constexpr int kHalfBlock = kWarpSize * kLaneElements;  // elements
+constexpr int kTileBlock = 2 * kHalfBlock;             // of 16 features and 32 k
 
 // A row's k's fall into up to eight parts, each summed by itself and the sums added in order: one
 // warp each where rows are few, one after the other where they are many, with the same bits. It

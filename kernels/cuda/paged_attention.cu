@@ -1,8 +1,8 @@
 // Attention of new tokens over the paged KV cache: chooses the kernels.
 //
 // Lengths are in device memory, and the host does not wait for them. When there are as many tokens
-// as sequences, all is decode: one kernel takes every sequence, whatever its length. Otherwise decode
-// takes the sequences with one new token and prefill the others, each by what it reads.
+// as sequences, all is decode: one kernel takes every sequence, whatever its length. Otherwise
+// decode takes the sequences with one new token and prefill the others, each by what it reads.
 #include "kernels/cuda/paged_attention.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {

@@ -35,8 +35,12 @@ struct PagedProblem {
   __device__ KeyRows<typename Types::Kv> Rows(int seq, int kv_head) const {
     const auto* keys = kv_cache + static_cast<int64_t>(kv_head) * head_dim;
     const int64_t stride = static_cast<int64_t>(num_kv_heads) * head_dim;
-    return {keys, keys + num_slots * stride, block_table + static_cast<int64_t>(seq) * max_blocks,
-            block_size, stride, context_lens[seq]};
+    return {keys,
+            keys + num_slots * stride,
+            block_table + static_cast<int64_t>(seq) * max_blocks,
+            block_size,
+            stride,
+            context_lens[seq]};
   }
 };
 
@@ -100,22 +104,14 @@ Status PagedPrefill(Context& context, const PagedAttentionArgs& args);
 
 template <typename Types>
 PagedProblem<Types> MakeProblem(const PagedAttentionArgs& args, Share share) {
-  return {Elements<typename Types::A>(args.query),
-          Elements<typename Types::Kv>(args.kv_cache),
-          Elements<int32_t>(args.block_table),
-          Elements<int32_t>(args.cu_query_lens),
-          Elements<int32_t>(args.context_len),
-          Elements<typename Types::A>(args.out),
-          static_cast<int>(args.query.dim(0)),
-          static_cast<int>(args.block_table.dim(0)),
-          static_cast<int>(args.query.dim(1)),
-          static_cast<int>(args.kv_cache.dim(3)),
-          static_cast<int>(args.query.dim(2)),
-          static_cast<int>(args.block_table.dim(1)),
-          static_cast<int>(args.kv_cache.dim(2)),
-          args.kv_cache.dim(1) * args.kv_cache.dim(2),
-          LogitScale<Types>(args.scale),
-          share};
+  return {Elements<typename Types::A>(args.query), Elements<typename Types::Kv>(args.kv_cache),
+          Elements<int32_t>(args.block_table),     Elements<int32_t>(args.cu_query_lens),
+          Elements<int32_t>(args.context_len),     Elements<typename Types::A>(args.out),
+          static_cast<int>(args.query.dim(0)),     static_cast<int>(args.block_table.dim(0)),
+          static_cast<int>(args.query.dim(1)),     static_cast<int>(args.kv_cache.dim(3)),
+          static_cast<int>(args.query.dim(2)),     static_cast<int>(args.block_table.dim(1)),
+          static_cast<int>(args.kv_cache.dim(2)),  args.kv_cache.dim(1) * args.kv_cache.dim(2),
+          LogitScale<Types>(args.scale),           share};
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,4 +1,5 @@
-// Attention over the paged KV cache for few new tokens: splits of the keys in parallel, then a join.
+// Attention over the paged KV cache for few new tokens: splits of the keys in parallel, then a
+// join.
 //
 //   query          [num_tokens, num_heads, head_dim]                    f32 or bf16
 //   kv_cache       [2, num_blocks, block_size, num_kv_heads, head_dim]  f32 or bf16; 0 = keys
@@ -15,7 +16,8 @@
 // Launch     as many one-warp blocks as fit on the device (up to 6 a multiprocessor); the join: a
 //            warp for each row.
 // Alignment  16-byte rows. Supported: attention_tiles.h; any block_size.
-// Cost       reads 2 * context_len * num_kv_heads * head_dim elements a sequence: memory. Writes and
+// Cost       reads 2 * context_len * num_kv_heads * head_dim elements a sequence: memory. Writes
+// and
 //            reads head_dim + 2 floats for each row and split.
 // Workspace  num_seqs * max_blocks * block_size / 256 * num_heads * (head_dim + 2) floats.
 // Errors     kUnimplemented for other sizes, kInternal when a launch fails; block ids are trusted.
@@ -42,21 +44,16 @@ struct Partials {
 
 // Tokens have partials by number when all are decode, else by sequence: each has one.
 template <typename Types>
-__device__ int64_t SlotAndHead(const PagedProblem<Types>& problem,
-                               const HeadRows& rows,
-                               int seq,
-                               int row) {
+__device__ int64_t
+SlotAndHead(const PagedProblem<Types>& problem, const HeadRows& rows, int seq, int row) {
   const int64_t index = rows.Index(row, problem.num_heads);
   if (problem.share == Share::kAll) return index;
   return index + static_cast<int64_t>(seq - rows.first_token) * problem.num_heads;
 }
 
 template <typename Types>
-__device__ void AttendSplit(const PagedProblem<Types>& problem,
-                            const Partials& partials,
-                            int seq,
-                            int kv_head,
-                            int split) {
+__device__ void AttendSplit(
+    const PagedProblem<Types>& problem, const Partials& partials, int seq, int kv_head, int split) {
   TileLoop<Types, 1> loop(DynamicShared<char>(), problem.head_dim);
   WarpQueries<Types> queries(loop.WarpMemory(), problem.head_dim, problem.logit_scale);
   const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
@@ -72,8 +69,7 @@ __device__ void AttendSplit(const PagedProblem<Types>& problem,
     JoinLanes(state);
     for (int r = 0; r < 2; ++r) {
       if (mine[r] >= rows.count()) continue;
-      const int64_t index =
-          partials.Index(SlotAndHead(problem, rows, seq, mine[r]), split);
+      const int64_t index = partials.Index(SlotAndHead(problem, rows, seq, mine[r]), split);
       if (q == 0) {
         partials.max[index] = state.max[r];
         partials.sum[index] = state.sum[r];
@@ -179,8 +175,7 @@ __global__ void __launch_bounds__(kJoinThreads)
 template <typename Types>
 Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
   const int64_t num_rows = int64_t{problem.num_seqs} * problem.num_heads;
-  const int64_t max_splits =
-      CeilDiv(int64_t{problem.max_blocks} * problem.block_size, kSplitKeys);
+  const int64_t max_splits = CeilDiv(int64_t{problem.max_blocks} * problem.block_size, kSplitKeys);
   const int64_t num_partials = num_rows * max_splits;
   const int64_t floats = num_partials * (problem.head_dim + 2);
   LONGHAND_ASSIGN_OR_RETURN(
@@ -191,15 +186,13 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
   const Partials partials{values, max, max + num_partials, static_cast<int>(max_splits)};
 
   const int64_t most_items = int64_t{problem.num_seqs} * problem.num_kv_heads * max_splits;
-  const int64_t at_once =
-      int64_t{context.stream.num_multiprocessors} * kBlocksPerMultiprocessor;
+  const int64_t at_once = int64_t{context.stream.num_multiprocessors} * kBlocksPerMultiprocessor;
   const auto blocks = static_cast<unsigned>(most_items < at_once ? most_items : at_once);
   LONGHAND_RETURN_IF_ERROR(Launch(
       "PagedDecode", context.stream,
       {blocks, kWarpSize, static_cast<size_t>(TileLoop<Types, 1>::SharedBytes(problem.head_dim))},
       &DecodeKernel<Types>, problem, partials));
-  const auto join_blocks =
-      static_cast<unsigned>(CeilDiv(num_rows, kJoinThreads / kWarpSize));
+  const auto join_blocks = static_cast<unsigned>(CeilDiv(num_rows, kJoinThreads / kWarpSize));
   return Launch("PagedDecodeJoin", context.stream, {join_blocks, kJoinThreads}, &JoinKernel<Types>,
                 problem, partials);
 }
@@ -208,9 +201,8 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
 
 Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share) {
   return WithAttentionTypes(
-      args.query.dtype(), args.kv_cache.dtype(), args.query.dim(2), [&](auto types) {
-        return LaunchDecode(context, MakeProblem<decltype(types)>(args, share));
-      });
+      args.query.dtype(), args.kv_cache.dtype(), args.query.dim(2),
+      [&](auto types) { return LaunchDecode(context, MakeProblem<decltype(types)>(args, share)); });
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -74,8 +74,8 @@ Status PagedPrefill(Context& context, const PagedAttentionArgs& args) {
         const dim3 grid(static_cast<unsigned>(rows / kRows + problem.num_seqs),
                         static_cast<unsigned>(problem.num_kv_heads));
         const int shared = TileLoop<Types, kWarps>::SharedBytes(problem.head_dim);
-        return Launch("PagedPrefill", context.stream,
-                      {grid, kThreads, static_cast<size_t>(shared)}, &PrefillKernel<Types>, problem);
+        return Launch("PagedPrefill", context.stream, {grid, kThreads, static_cast<size_t>(shared)},
+                      &PrefillKernel<Types>, problem);
       });
 }
 

@@ -43,9 +43,13 @@ __global__ void __launch_bounds__(kThreads)
 
 Status Patchify(Context& context, const PatchifyArgs& args) {
   if (args.out.num_elements() == 0) return OkStatus();
-  Geometry geometry{static_cast<int>(args.patch_size), static_cast<int>(args.merge_size),
-                    static_cast<int>(args.temporal_patch_size), static_cast<int>(args.pixels.dim(1)),
-                    static_cast<int>(args.pixels.dim(1) / (args.patch_size * args.merge_size)), {}, {}};
+  Geometry geometry{static_cast<int>(args.patch_size),
+                    static_cast<int>(args.merge_size),
+                    static_cast<int>(args.temporal_patch_size),
+                    static_cast<int>(args.pixels.dim(1)),
+                    static_cast<int>(args.pixels.dim(1) / (args.patch_size * args.merge_size)),
+                    {},
+                    {}};
   for (int i = 0; i < 3; ++i) {
     geometry.mean[i] = args.mean[i];
     geometry.std[i] = args.std[i];

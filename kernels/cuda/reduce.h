@@ -6,8 +6,8 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// `combine` is associative up to rounding; `scratch` holds 32 elements of shared memory, free before
-// and after. All threads of the block take part, a multiple of 32.
+// `combine` is associative up to rounding; `scratch` holds 32 elements of shared memory, free
+// before and after. All threads of the block take part, a multiple of 32.
 template <typename T, typename Combine>
 __device__ T ReduceBlock(T value, T* scratch, Combine combine) {
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;

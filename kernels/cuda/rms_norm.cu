@@ -1,4 +1,5 @@
-// out = x / sqrt(mean(x^2) + eps) * weight, after residual += x and x = residual where there is one.
+// out = x / sqrt(mean(x^2) + eps) * weight, after residual += x and x = residual where there is
+// one.
 //
 //   x         [num_tokens, hidden_size]  f32 or bf16
 //   residual  [num_tokens, hidden_size]  as x, in and out; or absent
@@ -54,16 +55,15 @@ __global__ void __launch_bounds__(kThreads) RmsNormKernel(
 Status RmsNorm(Context& context, const RmsNormArgs& args) {
   const int64_t num_tokens = args.x.dim(0), hidden_size = args.x.dim(1);
   if (num_tokens == 0) return OkStatus();
-  const bool aligned = RowsAreAligned(args.x, hidden_size) &&
-                       RowsAreAligned(args.residual, hidden_size) &&
-                       RowsAreAligned(args.weight, hidden_size) &&
-                       RowsAreAligned(args.out, hidden_size);
+  const bool aligned =
+      RowsAreAligned(args.x, hidden_size) && RowsAreAligned(args.residual, hidden_size) &&
+      RowsAreAligned(args.weight, hidden_size) && RowsAreAligned(args.out, hidden_size);
   return WithDeviceType(args.x.dtype(), [&](auto type) {
     using A = decltype(type);
     return Launch("RmsNorm", context.stream, {static_cast<unsigned>(num_tokens), kThreads},
-                  aligned ? &RmsNormKernel<A, true> : &RmsNormKernel<A, false>,
-                  Elements<A>(args.x), Elements<A>(args.residual), Elements<float>(args.weight),
-                  hidden_size, args.eps, Elements<A>(args.out));
+                  aligned ? &RmsNormKernel<A, true> : &RmsNormKernel<A, false>, Elements<A>(args.x),
+                  Elements<A>(args.residual), Elements<float>(args.weight), hidden_size, args.eps,
+                  Elements<A>(args.out));
   });
 }
 

@@ -36,8 +36,7 @@ __global__ void __launch_bounds__(kThreads) MropeTableKernel(const int32_t* posi
   const int64_t token = blockIdx.x;
   for (int64_t i = threadIdx.x; i < half; i += kThreads) {
     const int axis = i < sections.time ? 0 : i < sections.time + sections.height ? 1 : 2;
-    const float angle =
-        __fmul_rn(static_cast<float>(positions[token * 3 + axis]), inv_freq[i]);
+    const float angle = __fmul_rn(static_cast<float>(positions[token * 3 + axis]), inv_freq[i]);
     cos[token * half + i] = cosf(angle) * scaling;
     sin[token * half + i] = sinf(angle) * scaling;
   }
@@ -57,7 +56,10 @@ __device__ __forceinline__ Halves LoadHalves(const T* head, int64_t half, int64_
 }
 
 template <bool kAligned, typename T>
-__device__ __forceinline__ void StoreHalves(const Halves& halves, int64_t half, int64_t i, T* head) {
+__device__ __forceinline__ void StoreHalves(const Halves& halves,
+                                            int64_t half,
+                                            int64_t i,
+                                            T* head) {
   StoreGroup<kAligned>(head + i, half - i, halves.low);
   StoreGroup<kAligned>(head + half + i, half - i, halves.high);
 }
@@ -140,9 +142,10 @@ LaunchShape OneBlockForEach(int64_t num_tokens) {
 Status MropeTable(Context& context, const MropeTableArgs& args) {
   if (args.cos.num_elements() == 0) return OkStatus();
   return Launch("MropeTable", context.stream, OneBlockForEach(args.positions.dim(0)),
-                &MropeTableKernel, Elements<int32_t>(args.positions), Elements<float>(args.inv_freq),
-                args.inv_freq.dim(0), Sections{args.section[0], args.section[1]},
-                args.attention_scaling, Elements<float>(args.cos), Elements<float>(args.sin));
+                &MropeTableKernel, Elements<int32_t>(args.positions),
+                Elements<float>(args.inv_freq), args.inv_freq.dim(0),
+                Sections{args.section[0], args.section[1]}, args.attention_scaling,
+                Elements<float>(args.cos), Elements<float>(args.sin));
 }
 
 Status QkvRopeWrite(Context& context, const QkvRopeWriteArgs& args) {

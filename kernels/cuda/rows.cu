@@ -38,7 +38,8 @@ __global__ void __launch_bounds__(kThreads) EmbeddingKernel(const int32_t* ids,
                                                             To* out) {
   const int64_t row = ids[blockIdx.x] - first_id;
   To* to = out + blockIdx.x * width;
-  if (row >= 0 && row < num_rows) return CopyRow<From, To, kAligned>(table + row * width, width, to);
+  if (row >= 0 && row < num_rows)
+    return CopyRow<From, To, kAligned>(table + row * width, width, to);
   for (int64_t i = threadIdx.x; i < width; i += kThreads) to[i] = FromFloat<To>(0.0f);
 }
 

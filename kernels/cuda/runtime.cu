@@ -1,7 +1,6 @@
-#include "kernels/cuda/runtime.h"
-
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
+#include "kernels/cuda/runtime.h"
 
 namespace longhand::kernels {
 namespace cuda {
@@ -42,13 +41,14 @@ Result<Stream> OpenStream(int device_idx) {
   LONGHAND_RETURN_IF_ERROR(
       ToStatus("cudaGetDeviceProperties", cudaGetDeviceProperties(&properties, device_idx)));
   if (properties.major < 8) {
-    return Unavailable("CUDA device ", device_idx, " (", properties.name, ") has compute capability ",
-                       properties.major, ".", properties.minor, "; 8.0 is the least");
+    return Unavailable("CUDA device ", device_idx, " (", properties.name,
+                       ") has compute capability ", properties.major, ".", properties.minor,
+                       "; 8.0 is the least");
   }
   Stream stream;
   stream.num_multiprocessors = properties.multiProcessorCount;
-  LONGHAND_RETURN_IF_ERROR(
-      ToStatus("cudaStreamCreate", cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking)));
+  LONGHAND_RETURN_IF_ERROR(ToStatus(
+      "cudaStreamCreate", cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking)));
   return stream;
 }
 
@@ -70,14 +70,14 @@ Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t byte
 
 Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes) {
   if (bytes == 0) return OkStatus();
-  return ToStatus("copy to the device", cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice,
-                                                        stream.handle));
+  return ToStatus("copy to the device",
+                  cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream.handle));
 }
 
 Status CopyToHost(const Stream& stream, void* host, const void* device, size_t bytes) {
   if (bytes == 0) return OkStatus();
-  return ToStatus("copy to the host", cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost,
-                                                      stream.handle));
+  return ToStatus("copy to the host",
+                  cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream.handle));
 }
 
 Status WaitFor(const Stream& stream) {
@@ -88,9 +88,8 @@ Status WaitFor(const Stream& stream) {
 
 Result<std::unique_ptr<CudaOps>> CreateCudaOps(int device_idx) {
   LONGHAND_ASSIGN_OR_RETURN(const cuda::Stream stream, cuda::OpenStream(device_idx));
-  return cuda::MakeOps("cuda", stream, [](cuda::Stream& closing) {
-    cudaStreamDestroy(closing.handle);
-  });
+  return cuda::MakeOps("cuda", stream,
+                       [](cuda::Stream& closing) { cudaStreamDestroy(closing.handle); });
 }
 
 }  // namespace longhand::kernels

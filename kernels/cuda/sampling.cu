@@ -5,8 +5,8 @@
 //
 // Rows with penalties or suppressed ids are copied and edited first. Filters keep the tokens whose
 // key (score, then lower id) reaches a threshold, found by a radix search from the highest digit
-// down: of a rank for top_k, of a mass for top_p. Masses are fixed-point numbers, so that they sum to
-// the same in any order.
+// down: of a rank for top_k, of a mass for top_p. Masses are fixed-point numbers, so that they sum
+// to the same in any order.
 //
 // Launch     a block for each row, up to 1024 threads.
 // Cost       reads the row twice, and again for each digit of a filter that is on, from L2.
@@ -116,8 +116,8 @@ struct SearchMemory {
 };
 
 // The largest threshold such that the weights of all keys from it up reach the goal: the sum is
-// enough(sum). `weigh` gives a key's weight. There is one, or the keys do not suffice, and then it is
-// the least.
+// enough(sum). `weigh` gives a key's weight. There is one, or the keys do not suffice, and then it
+// is the least.
 template <typename Weigh, typename Enough>
 __device__ TokenKey Search(const Scores& scores,
                            TokenKey lower_bound,
@@ -215,7 +215,8 @@ __global__ void __launch_bounds__(kMaxThreads)
   const float* row = logits + blockIdx.x * vocab_size;
   if (params.edited >= 0) {
     float* edited = tables.edited_logits + params.edited * vocab_size;
-    EditRow(row, vocab_size, params, tables.ids, tables.counts + params.edited * vocab_size, edited);
+    EditRow(row, vocab_size, params, tables.ids, tables.counts + params.edited * vocab_size,
+            edited);
     row = edited;
   }
   TokenKey best = 0;
@@ -289,12 +290,12 @@ Status Sample(Context& context, const SampleArgs& args) {
   // Parameters, edited logits, ids: the widest first, so that each is aligned.
   const size_t params_bytes = params.size() * sizeof(RowParams);
   const size_t edited_elements = static_cast<size_t>(num_edited * vocab_size);
-  const size_t edited_bytes = edited_elements * sizeof(float), ids_bytes = ids.size() * sizeof(int32_t);
+  const size_t edited_bytes = edited_elements * sizeof(float),
+               ids_bytes = ids.size() * sizeof(int32_t);
   LONGHAND_ASSIGN_OR_RETURN(
       void* memory, context.sampling.Take(context.stream, params_bytes + edited_bytes + ids_bytes));
   LONGHAND_ASSIGN_OR_RETURN(
-      void* counts,
-      context.token_counts.Take(context.stream, edited_elements * sizeof(uint32_t)));
+      void* counts, context.token_counts.Take(context.stream, edited_elements * sizeof(uint32_t)));
   auto* device_params = static_cast<RowParams*>(memory);
   auto* edited = reinterpret_cast<float*>(device_params + params.size());
   auto* device_ids = reinterpret_cast<int32_t*>(edited + edited_elements);

@@ -5,7 +5,8 @@
 //   out         [T, H, D]         as qkv; summed in f32
 //
 // Launch     grid (row tiles, num_heads), 128 threads; four warps of 16 tokens share the tiles of
-//            keys. Tiles are given to segments by cu_seqlens, at most one more than needed for each.
+//            keys. Tiles are given to segments by cu_seqlens, at most one more than needed for
+//            each.
 // Alignment  16-byte rows. Supported: attention_tiles.h.
 // Cost       4 * head_dim operations for each pair of tokens of a segment: tensor cores.
 // Errors     kUnimplemented for other sizes, kInternal when the launch fails; segments are trusted.
@@ -31,7 +32,9 @@ template <typename Types>
 __global__ void __launch_bounds__(kThreads) VisionKernel(Problem<typename Types::A> problem) {
   using A = typename Types::A;
   const int tile = blockIdx.x, head = blockIdx.y, head_dim = problem.head_dim;
-  const auto first_tile = [&](int segment) { return problem.cu_seqlens[segment] / kRows + segment; };
+  const auto first_tile = [&](int segment) {
+    return problem.cu_seqlens[segment] / kRows + segment;
+  };
   int segment = 0, end = problem.num_segments;
   while (end - segment > 1) {
     const int middle = (segment + end) / 2;
@@ -47,9 +50,8 @@ __global__ void __launch_bounds__(kThreads) VisionKernel(Problem<typename Types:
   const int64_t stride = int64_t{3} * problem.num_heads * head_dim;
   const A* first = problem.qkv + first_token * stride + static_cast<int64_t>(head) * head_dim;
   const int warp_row = first_row + threadIdx.x / kWarpSize * kWarpRows;
-  queries.Load([&](int i) {
-    return warp_row + i < num_tokens ? first + (warp_row + i) * stride : nullptr;
-  });
+  queries.Load(
+      [&](int i) { return warp_row + i < num_tokens ? first + (warp_row + i) * stride : nullptr; });
   const int64_t to_keys = int64_t{problem.num_heads} * head_dim;
   const KeyRows<A> keys{first + to_keys, first + 2 * to_keys, nullptr, 1, stride, num_tokens};
   const int lane = threadIdx.x % kWarpSize;
@@ -58,10 +60,11 @@ __global__ void __launch_bounds__(kThreads) VisionKernel(Problem<typename Types:
   for (int r = 0; r < 2; ++r) {
     const int row = warp_row + lane / 4 + 8 * r;
     visible[r] = row < num_tokens ? num_tokens : 0;
-    out[r] = row < num_tokens
-                 ? problem.out +
-                       (static_cast<int64_t>(first_token + row) * problem.num_heads + head) * head_dim
-                 : nullptr;
+    out[r] =
+        row < num_tokens
+            ? problem.out +
+                  (static_cast<int64_t>(first_token + row) * problem.num_heads + head) * head_dim
+            : nullptr;
   }
   RowStates<Types> state;
   loop.Run(keys, 0, static_cast<int>(CeilDiv(num_tokens, kTileKeys)), visible, queries, state,
@@ -84,8 +87,7 @@ Status VisionAttention(Context& context, const VisionAttentionArgs& args) {
     if constexpr (std::is_same_v<A, typename Types::Kv>) {
       const dim3 grid(static_cast<unsigned>(num_tokens / kRows + num_segments),
                       static_cast<unsigned>(num_heads));
-      const int shared =
-          TileLoop<Types, kWarps>::SharedBytes(static_cast<int>(head_dim));
+      const int shared = TileLoop<Types, kWarps>::SharedBytes(static_cast<int>(head_dim));
       return Launch("VisionAttention", context.stream,
                     {grid, kThreads, static_cast<size_t>(shared)}, &VisionKernel<Types>,
                     Problem<A>{Elements<A>(args.qkv), Elements<int32_t>(args.cu_seqlens),

@@ -105,8 +105,8 @@ inline unsigned __ballot_sync(unsigned mask, bool predicate) {
       [](void* const(&slots)[32], uint32_t lanes) {
         unsigned result = 0;
         for (int lane = 0; lane < 32; ++lane) {
-          if (lanes >> lane & 1) result |= unsigned{static_cast<Slot*>(slots[lane])->predicate}
-                                           << lane;
+          if (lanes >> lane & 1)
+            result |= unsigned{static_cast<Slot*>(slots[lane])->predicate} << lane;
         }
         for (int lane = 0; lane < 32; ++lane) {
           if (lanes >> lane & 1) static_cast<Slot*>(slots[lane])->result = result;

@@ -53,10 +53,7 @@ struct Thread {
 // The calling OS thread's: its fibers' stacks, and the block that runs.
 class Machine {
  public:
-  Status Run(const char* kernel,
-             const LaunchConfig& config,
-             void (*body)(void*),
-             void* argument);
+  Status Run(const char* kernel, const LaunchConfig& config, void (*body)(void*), void* argument);
 
   void* shared() const { return shared_.get(); }
   size_t shared_bytes() const { return shared_bytes_; }
@@ -109,7 +106,7 @@ class Machine {
   std::vector<Thread> threads_;
   Thread* current_ = nullptr;
   size_t num_alive_ = 0;
-  uint32_t ready_[kWarp] = {};   // lanes, of each warp
+  uint32_t ready_[kWarp] = {};  // lanes, of each warp
   uint32_t ready_warps_ = 0;
   int warp_ = 0;
   uint32_t in_operation_[kWarp] = {};  // lanes, of each warp
@@ -180,9 +177,9 @@ Status Machine::Run(const char* kernel,
 void Machine::RunBlock(size_t block) {
   const Dim3& grid = t_position.grid_dim;
   const Dim3& dim = t_position.block_dim;
-  t_position.block = Dim3(static_cast<unsigned>(block % grid.x),
-                         static_cast<unsigned>(block / grid.x % grid.y),
-                         static_cast<unsigned>(block / grid.x / grid.y));
+  t_position.block =
+      Dim3(static_cast<unsigned>(block % grid.x), static_cast<unsigned>(block / grid.x % grid.y),
+           static_cast<unsigned>(block / grid.x / grid.y));
   std::memset(shared_.get(), 0xff, shared_bytes_);
   num_alive_ = threads_.size();
   for (BarrierState& barrier : barriers_) barrier = {};
@@ -413,9 +410,9 @@ void Machine::DescribeDeadlock() {
 }
 
 void Machine::Fail(const char* format, va_list arguments) {
-  const int length = std::snprintf(message_, sizeof(message_), "%s, block (%u, %u, %u), thread %d: ",
-                                   kernel_, t_position.block.x, t_position.block.y,
-                                   t_position.block.z, index());
+  const int length =
+      std::snprintf(message_, sizeof(message_), "%s, block (%u, %u, %u), thread %d: ", kernel_,
+                    t_position.block.x, t_position.block.y, t_position.block.z, index());
   const auto used = std::min(static_cast<size_t>(length), sizeof(message_));
   std::vsnprintf(message_ + used, sizeof(message_) - used, format, arguments);
   failed_ = true;

@@ -65,10 +65,7 @@ void CheckShared(const char* what, const void* p, size_t bytes, size_t alignment
 // may own memory.
 [[noreturn]] __attribute__((format(printf, 1, 2))) void Fail(const char* format, ...);
 
-Status RunGrid(const char* kernel,
-               const LaunchConfig& config,
-               void (*body)(void*),
-               void* argument);
+Status RunGrid(const char* kernel, const LaunchConfig& config, void (*body)(void*), void* argument);
 
 template <typename... Parameters, typename... Arguments>
 Status Launch(const char* name,
@@ -77,8 +74,7 @@ Status Launch(const char* name,
               Arguments&&... arguments) {
   std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
   auto body = [&] { std::apply(kernel, values); };
-  return RunGrid(
-      name, config, [](void* self) { (*static_cast<decltype(body)*>(self))(); }, &body);
+  return RunGrid(name, config, [](void* self) { (*static_cast<decltype(body)*>(self))(); }, &body);
 }
 
 }  // namespace longhand::kernels::emulation

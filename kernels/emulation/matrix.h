@@ -6,8 +6,9 @@
 
 namespace longhand::kernels::emulation {
 
-// ldmatrix.x4: lanes 8 i .. 8 i + 7 name the eight 16-byte rows of matrix i in shared memory; lane l
-// receives elements 2 (l % 4) and 2 (l % 4) + 1 of row l / 4 of each. Transposed, of column l / 4.
+// ldmatrix.x4: lanes 8 i .. 8 i + 7 name the eight 16-byte rows of matrix i in shared memory; lane
+// l receives elements 2 (l % 4) and 2 (l % 4) + 1 of row l / 4 of each. Transposed, of column l
+// / 4.
 void LoadMatrixX4(uint32_t (&out)[4], const void* row, bool transposed);
 
 // mma.sync.m16n8k16, bf16: d += a b. f32 sums, over k in order. A device's order within the 16

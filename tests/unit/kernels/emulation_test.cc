@@ -149,8 +149,7 @@ TEST(Emulation, AShuffleThatALaneIsMissingFromIsReported) {
   std::vector<int> out(32);
   EXPECT_TRUE(Launch("SumLanes", Stream(), {1, 32}, &SumLanes, 32, false, out.data()).ok());
   EXPECT_EQ(out, std::vector<int>(32, 496));
-  const Status elsewhere =
-      Launch("SumLanes", Stream(), {1, 32}, &SumLanes, 31, false, out.data());
+  const Status elsewhere = Launch("SumLanes", Stream(), {1, 32}, &SumLanes, 31, false, out.data());
   EXPECT_EQ(elsewhere.code(), StatusCode::kInternal);
   EXPECT_THAT(elsewhere.message(), HasSubstr("SumLanes, block (0, 0, 0)"));
   EXPECT_THAT(elsewhere.message(), HasSubstr("thread 0 in __shfl_xor_sync with mask ffffffff"));
@@ -218,8 +217,8 @@ TEST(Emulation, AnAsynchronousCopyLandsWhenItIsWaitedFor) {
   EXPECT_EQ(out[5].w, 0xffffffffu) << "shared memory as it began";
 }
 
-// One matrix product of 16 x 16 and 16 x 8, the operands by ldmatrix: a [m][k], b [n][k], and by the
-// transposing one from b_turned [k][n].
+// One matrix product of 16 x 16 and 16 x 8, the operands by ldmatrix: a [m][k], b [n][k], and by
+// the transposing one from b_turned [k][n].
 __global__ void Multiply(const DeviceBf16* a,
                          const DeviceBf16* b,
                          const DeviceBf16* b_turned,
@@ -277,9 +276,8 @@ TEST(Emulation, AMatrixLoadOutsideSharedMemoryIsReported) {
 
 __global__ void SumBlock(int* out) {
   __shared__ int scratch[kWarpSize];
-  const int sum = ReduceBlock(static_cast<int>(threadIdx.x), scratch, [](int a, int b) {
-    return a + b;
-  });
+  const int sum =
+      ReduceBlock(static_cast<int>(threadIdx.x), scratch, [](int a, int b) { return a + b; });
   out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
 }
 
