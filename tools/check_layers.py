@@ -24,10 +24,10 @@ ROOMS = {
     "proto": (["common"], WIRE),
     "kernels": (["common"], {"cuda"}),
     "shim": (["common"], set()),
-    "worker/comm": (["common"], {"gloo"}),
+    "worker/comm": (["common"], {"gloo", "cuda"}),
     "worker/model": (CONFIG + ["kernels", "worker/comm", "shim"], {"boost"}),
     "worker/runner": (CONFIG + ["kernels", "worker/comm", "worker/model"], set()),
-    "worker/service": (CONFIG + ["kernels", "worker/comm", "worker/model", "worker/runner", "proto"], WIRE),
+    "worker/service": (CONFIG + ["kernels", "worker/comm", "worker/model", "worker/runner", "proto"], WIRE | {"cuda"}),
     # The engine declares TextState, which input implements; nothing else passes between the two.
     "coordinator/input": (CONFIG + ["shim", "coordinator/engine/text_state.h"],
                           {"boost", "jpeg", "png", "webp", "gif", "exif", "openssl"}),

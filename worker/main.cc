@@ -26,6 +26,7 @@ struct WorkerOptions {
   std::string listen = "127.0.0.1:0";
   std::string metrics_address = "127.0.0.1:0";
   std::string device = "cpu";
+  int device_idx = 0;
   int threads = 1;
 };
 
@@ -58,7 +59,8 @@ int Serve(const WorkerOptions& options) {
   if (!metrics_address.ok()) return Fail(metrics_address.status());
   service::WorkerMetrics worker_metrics(metrics);
 
-  Result<service::Device> device = service::OpenDevice(options.device, options.threads);
+  Result<service::Device> device =
+      service::OpenDevice(options.device, options.threads, options.device_idx);
   if (!device.ok()) return Fail(device.status());
   const std::string description = device->name + " (" + device->instruction_set + ", " +
                                   std::to_string(device->num_threads) + " threads)";
@@ -98,7 +100,11 @@ int Main(const std::vector<std::string>& args) {
   app.add_option("--metrics-address", options.metrics_address, "host:port of /metrics")
       ->capture_default_str()
       ->take_last();
-  app.add_option("--device", options.device, "cpu or reference")
+  app.add_option("--device", options.device,
+                 "cpu, cuda, emulated (cuda's kernels, on the host) or reference")
+      ->capture_default_str()
+      ->take_last();
+  app.add_option("--device-index", options.device_idx, "Which GPU, with --device cuda")
       ->capture_default_str()
       ->take_last();
   app.add_option("--threads", options.threads, "Threads that compute")

@@ -74,8 +74,8 @@ Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory,
     children_.push_back(
         {.name = "worker " + std::to_string(rank),
          .argv = {(config_.binaries / "longhand-worker").string(), "--listen", socket,
-                  "--metrics-address", "127.0.0.1:0", "--device", options.device, "--threads",
-                  std::to_string(ThreadsPerWorker(options))}});
+                  "--metrics-address", "127.0.0.1:0", "--device", options.device, "--device-index",
+                  std::to_string(rank), "--threads", std::to_string(ThreadsPerWorker(options))}});
   }
   std::vector<std::string> argv = {(config_.binaries / "longhand-coordinator").string()};
   argv.insert(argv.end(), config_.coordinator_args.begin(), config_.coordinator_args.end());

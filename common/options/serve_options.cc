@@ -30,8 +30,9 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--model", o.model, "Checkpoint directory (Hugging Face layout)");
   Scalar(app, "--served-model-name", o.served_model_name,
          "Name that requests may give; the directory's by default");
-  Scalar(app, "--device", o.device, "Where workers compute")
-      ->check(CLI::IsMember({"cpu", "reference"}));
+  Scalar(app, "--device", o.device,
+         "Where workers compute; emulated: cuda's kernels on the host, for tests")
+      ->check(CLI::IsMember({"cpu", "cuda", "emulated", "reference"}));
   Scalar(app, "--tensor-parallel-size,--tp", o.tensor_parallel_size, "Ranks that share the model")
       ->check(CLI::Range(1, 64));
   Scalar(app, "--dtype", o.dtype, "auto is the checkpoint's")
@@ -88,7 +89,8 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
          "A step that takes longer than its work plus this is a hang")
       ->check(CLI::Range(100, 3600 * 1000));
   Scalar(app, "--transport", o.transport,
-         "How ranks exchange activations; auto: shared memory on one host, else gloo")
+         "How ranks exchange activations; auto: NCCL between GPUs, shared memory on one host, else "
+         "gloo")
       ->check(CLI::IsMember({"auto", "shared_memory", "gloo"}));
   Scalar(app, "--grpc-address", o.grpc_address, "host:port; port 0 picks a free one")
       ->check(CheckAddress);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kPixelsPerToken = 28 * 28;  // a merged 2 x 2 of patches
 constexpr int64_t kPatchesPerToken = 4;
-// Tokens that the default cache holds at most, unless one context is longer.
+// Tokens that the default cache of a host holds at most, unless one context is longer.
 constexpr int64_t kDefaultKvTokens = 256 * 1024;
 
 DType ParseDType(const std::string& name, DType when_auto) {
@@ -25,13 +25,14 @@ std::string Gib(int64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
 }
 
-int64_t LargestRank(const ShardPlan& shards, int64_t RankShard::*field) {
+int64_t LargestRank(const ShardPlan& shards, int64_t RankShard::* field) {
   int64_t largest = 0;
   for (const RankShard& rank : shards.ranks) largest = std::max(largest, rank.*field);
   return largest;
 }
 
-// A quarter of what the weights leave, or as much as the sequences can use.
+// As much as the sequences can use, and at most a quarter of what the weights leave: on a host,
+// others need memory too. A GPU is the worker's own: three quarters, and activations take the rest.
 int64_t ChooseKvBytes(const ServeOptions& options,
                       const ModelConfig& model,
                       int64_t bytes_per_token,
@@ -39,11 +40,12 @@ int64_t ChooseKvBytes(const ServeOptions& options,
   if (options.kv_cache_memory_bytes > 0) return options.kv_cache_memory_bytes;
   const int64_t context =
       options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings;
-  const int64_t tokens =
-      std::max(context, std::min(options.max_num_seqs * context, kDefaultKvTokens));
+  const bool gpu = options.device == "cuda";
+  const int64_t wanted = options.max_num_seqs * context;
+  const int64_t tokens = std::max(context, gpu ? wanted : std::min(wanted, kDefaultKvTokens));
   const int64_t block_bytes = options.block_size * bytes_per_token;
   return std::min((tokens * bytes_per_token + block_bytes - 1) / block_bytes * block_bytes,
-                  free_bytes / 4);
+                  gpu ? free_bytes / 4 * 3 : free_bytes / 4);
 }
 
 }  // namespace

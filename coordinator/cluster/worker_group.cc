@@ -126,15 +126,7 @@ Status WorkerGroup::Form() {
   }
   LONGHAND_RETURN_IF_ERROR(Connect());
   LONGHAND_RETURN_IF_ERROR(CheckAlike());
-  int64_t memory_bytes = std::numeric_limits<int64_t>::max();
-  for (const Rank& rank : ranks_)
-    memory_bytes = std::min(memory_bytes, rank.description.memory_bytes());
-  std::multiset<std::string> hosts;
-  for (const Rank& rank : ranks_) hosts.insert(rank.description.host_identity());
-  for (const Rank& rank : ranks_) {
-    const auto neighbours = static_cast<int64_t>(hosts.count(rank.description.host_identity()));
-    memory_bytes = std::min(memory_bytes, rank.description.memory_bytes() / neighbours);
-  }
+  const int64_t memory_bytes = MemoryOfARank();
   LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanCapacity(config_.options, config_.model,
                                                             config_.max_pixels, memory_bytes));
   {
@@ -159,6 +151,18 @@ Status WorkerGroup::Form() {
   }
   SetState(GroupState::kReady, "");
   return OkStatus();
+}
+
+// What each rank may take: all get the same, and those that share a memory divide it.
+int64_t WorkerGroup::MemoryOfARank() const {
+  std::multiset<std::string> owners;
+  for (const Rank& rank : ranks_) owners.insert(rank.description.memory_identity());
+  int64_t bytes = std::numeric_limits<int64_t>::max();
+  for (const Rank& rank : ranks_) {
+    const auto sharers = static_cast<int64_t>(owners.count(rank.description.memory_identity()));
+    bytes = std::min(bytes, rank.description.memory_bytes() / sharers);
+  }
+  return bytes;
 }
 
 Status WorkerGroup::Connect() {
@@ -257,12 +261,6 @@ Status WorkerGroup::ConfigureRank(int32_t rank, const Capacity& capacity) {
 
 wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
                                                          const Capacity& capacity) const {
-  const std::string& first_host = ranks_[0].description.host_identity();
-  const bool one_host = std::all_of(ranks_.begin(), ranks_.end(), [&](const Rank& r) {
-    return r.description.host_identity() == first_host;
-  });
-  const bool gloo =
-      config_.options.transport == "gloo" || (config_.options.transport == "auto" && !one_host);
   wire::ConfigureRequest request;
   request.set_epoch(status_.epoch);
   request.set_rank(rank);
@@ -278,14 +276,26 @@ wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
   request.set_encoder_cache_tokens(capacity.encoder_cache_tokens);
   request.set_image_bytes(capacity.image_bytes);
   request.set_max_patches_per_image(capacity.max_patches_per_image);
-  request.set_transport(ranks_.size() == 1 ? wire::TRANSPORT_SINGLE
-                        : gloo             ? wire::TRANSPORT_GLOO
-                                           : wire::TRANSPORT_SHARED_MEMORY);
+  request.set_transport(ChooseTransport());
   request.set_group_name(config_.group_name);
   request.set_rendezvous_address(rendezvous_address_);
   request.set_bind_address(BindHost(config_.addresses[static_cast<size_t>(rank)]));
   request.set_collective_timeout_ms(config_.options.step_timeout_ms);
+  request.set_memory_bytes(MemoryOfARank());
   return request;
+}
+
+wire::Transport WorkerGroup::ChooseTransport() const {
+  if (ranks_.size() == 1) return wire::TRANSPORT_SINGLE;
+  const std::string& wanted = config_.options.transport;
+  if (wanted == "gloo") return wire::TRANSPORT_GLOO;
+  if (wanted == "shared_memory") return wire::TRANSPORT_SHARED_MEMORY;
+  const wire::DescribeResponse& first = ranks_[0].description;
+  if (first.device() == "cuda") return wire::TRANSPORT_NCCL;
+  const bool one_host = std::all_of(ranks_.begin(), ranks_.end(), [&](const Rank& rank) {
+    return rank.description.host_identity() == first.host_identity();
+  });
+  return one_host ? wire::TRANSPORT_SHARED_MEMORY : wire::TRANSPORT_GLOO;
 }
 
 void WorkerGroup::OpenStreams() {

@@ -103,11 +103,13 @@ class WorkerGroup final : public engine::StepExecutor {
 
   void Run();
   Status Form();
+  int64_t MemoryOfARank() const;
   Status Connect();
   Status CheckAlike() const;
   Status Configure(const Capacity& capacity);
   Status ConfigureRank(int32_t rank, const Capacity& capacity);
   worker::v1::ConfigureRequest MakeConfigureRequest(int32_t rank, const Capacity& capacity) const;
+  worker::v1::Transport ChooseTransport() const;
   void OpenStreams();
   Status WarmUp();
   void WatchUntilDown();

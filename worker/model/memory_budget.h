@@ -22,4 +22,7 @@ struct MemoryBudget {
   }
 };
 
+// A line for each part and one for the sum, in MiB.
+std::string ToTable(const MemoryBudget& budget);
+
 }  // namespace longhand::model

@@ -75,6 +75,16 @@ Status CheckConfig(const RunnerConfig& config) {
   return OkStatus();
 }
 
+Status CheckMemory(const model::MemoryBudget& memory, int64_t limit_bytes) {
+  const int64_t short_bytes = memory.total_bytes() - limit_bytes;
+  if (limit_bytes == 0 || short_bytes <= 0) return OkStatus();
+  return ResourceExhausted("this rank needs ", memory.total_bytes(),
+                           " bytes of memory and may take ", limit_bytes, ", ", short_bytes,
+                           " fewer; use more ranks, or lower --kv-cache-memory-bytes, "
+                           "--max-num-batched-tokens or --max-pixels:\n",
+                           model::ToTable(memory));
+}
+
 class ModelRunnerImpl final : public ModelRunner {
  public:
   ModelRunnerImpl(const RunnerConfig& config, kernels::Ops& ops, comm::Communicator& communicator)
@@ -148,6 +158,8 @@ Status ModelRunnerImpl::Load(const model::LoadProgress& progress) {
     LONGHAND_ASSIGN_OR_RETURN(
         plan, PlanShards(config_.model, limits_.tp_size,
                          model::WeightDTypeOf(checkpoint, config_.dtype), config_.kv_dtype));
+    memory_ = PlanMemory(config_, plan, rank_, activation);
+    LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
     LONGHAND_ASSIGN_OR_RETURN(weights_,
                               model::LoadWeights(checkpoint, config_.model, limits_.tp_size, rank_,
                                                  config_.dtype, ops_, progress));
@@ -164,7 +176,6 @@ Status ModelRunnerImpl::Load(const model::LoadProgress& progress) {
   }
   LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, ops_));
   LONGHAND_ASSIGN_OR_RETURN(sampler_, TokenSampler::Create(MaxLogitRows(config_), ops_));
-  memory_ = PlanMemory(config_, plan, rank_, activation);
   return OkStatus();
 }
 

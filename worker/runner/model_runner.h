@@ -36,6 +36,7 @@ struct RunnerConfig {
   int64_t encoder_cache_tokens = 0;   // rows of image embeddings; 0: no images
   int64_t image_bytes = 0;            // of resized pixels held at once
   int64_t max_patches_per_image = 0;  // of 14 x 14 pixels; sizes the encoder's workspace
+  int64_t memory_bytes = 0;           // what all of it may take; 0: no limit
 };
 
 // What a runner of `config` takes, by part: for the table printed at start. `activation` is the
@@ -50,7 +51,8 @@ class ModelRunner {
  public:
   // Loads this rank's weights and allocates all memory that steps will use. `progress` may be
   // empty; it is called with weight bytes done and in all. kInvalidArgument when the checkpoint or
-  // the sizes do not fit each other, kResourceExhausted when memory is short.
+  // the sizes do not fit each other, kResourceExhausted when memory is short: with the table of
+  // parts, before anything is loaded, when they do not fit into memory_bytes.
   static Result<std::unique_ptr<ModelRunner>> Create(const RunnerConfig& config,
                                                      kernels::Ops& ops,
                                                      comm::Communicator& communicator,

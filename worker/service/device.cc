@@ -7,6 +7,11 @@
 #include <utility>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cuda/cuda_ops.h"
+#include "worker/comm/host_identity.h"
+#ifdef LONGHAND_WITH_CUDA
+#include "worker/service/cuda_device.h"
+#endif
 
 namespace longhand::service {
 namespace {
@@ -30,6 +35,22 @@ Result<Device> OpenCpu(int num_threads) {
   return lacking;
 }
 
+// The kernels of --device cuda, on the host: for tests, and slow.
+Result<Device> OpenEmulated() {
+  LONGHAND_ASSIGN_OR_RETURN(auto ops, kernels::CreateEmulatedOps());
+  return Device{.ops = std::move(ops), .name = "emulated", .instruction_set = "sm_80"};
+}
+
+Result<Device> OpenCuda(int device_idx) {
+#ifdef LONGHAND_WITH_CUDA
+  return OpenCudaDevice(device_idx);
+#else
+  return Unimplemented("device ", device_idx,
+                       " of --device cuda: this build is without CUDA; build where nvcc is "
+                       "found (scripts/setup --cuda installs one), or take --device cpu");
+#endif
+}
+
 // The limit of the control group, or the largest number when there is none. Version 2 says "max"
 // for none.
 int64_t ContainerLimitBytes() {
@@ -42,25 +63,31 @@ int64_t ContainerLimitBytes() {
   return limit;
 }
 
+int64_t HostMemoryBytes() {
+  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  return std::min(machine, ContainerLimitBytes());
+}
+
+Result<Device> OpenHostDevice(const std::string& name, int num_threads) {
+  if (name == "cpu") return OpenCpu(num_threads);
+  if (name == "emulated") return OpenEmulated();
+  if (name == "reference") {
+    return Device{.ops = kernels::CreateReferenceOps(), .name = name, .instruction_set = "none"};
+  }
+  return InvalidArgument("--device is '", name, "'; it must be cpu, cuda, emulated or reference");
+}
+
 }  // namespace
 
-Result<Device> OpenDevice(const std::string& name, int num_threads) {
+Result<Device> OpenDevice(const std::string& name, int num_threads, int device_idx) {
   if (num_threads < 1 || num_threads > kMaxThreads) {
     return InvalidArgument("--threads is ", num_threads, "; it must be from 1 to ", kMaxThreads);
   }
-  if (name == "cpu") return OpenCpu(num_threads);
-  if (name == "reference") {
-    return Device{.ops = kernels::CreateReferenceOps(),
-                  .name = name,
-                  .instruction_set = "none",
-                  .num_threads = 1};
-  }
-  return InvalidArgument("--device is '", name, "'; it must be cpu or reference");
-}
-
-int64_t TotalMemoryBytes() {
-  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  return std::min(machine, ContainerLimitBytes());
+  if (name == "cuda") return OpenCuda(device_idx);
+  LONGHAND_ASSIGN_OR_RETURN(Device device, OpenHostDevice(name, num_threads));
+  device.memory_bytes = HostMemoryBytes();
+  device.memory_identity = comm::HostIdentity();
+  return device;
 }
 
 }  // namespace longhand::service

@@ -2,27 +2,34 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "common/status.h"
 #include "kernels/ops.h"
+#include "worker/comm/device_stream.h"
 
 namespace longhand::service {
 
 struct Device {
   std::unique_ptr<kernels::Ops> ops;
-  std::string name;             // "cpu", "reference"
-  std::string instruction_set;  // "avx512", "avx2"; "none" for plain loops
+  std::unique_ptr<comm::DeviceStream> stream;  // of `ops`; null where tensors are in host memory
+  std::string name;                            // "cpu", "cuda", "emulated", "reference"
+  std::string instruction_set;                 // "avx512", "avx2", "sm_90"; "none" for plain loops
   int num_threads = 1;
+  // What it has for the worker in all, and whose that is: ranks with the same identity share it.
+  // Not what is free at the moment: that changes with the worker's own weights, and a group that is
+  // formed again must come to the same sizes.
+  int64_t memory_bytes = 0;
+  std::string memory_identity;
+  // To be called on each further thread that uses the device; null where any may.
+  std::function<Status()> use_on_thread;
 };
 
-// kInvalidArgument for a name or number of threads that does not exist, kUnimplemented when this
-// machine lacks what the device needs.
-Result<Device> OpenDevice(const std::string& name, int num_threads);
-
-// What the machine, or the container, has in all. Not what is free: that changes with the worker's
-// own weights, and a group that is formed again must come to the same sizes.
-int64_t TotalMemoryBytes();
+// `device_idx`: which GPU; ignored elsewhere. kInvalidArgument for a name or number of threads that
+// does not exist, kUnimplemented when this build or machine lacks what the device needs,
+// kUnavailable when there is no such GPU.
+Result<Device> OpenDevice(const std::string& name, int num_threads, int device_idx = 0);
 
 }  // namespace longhand::service

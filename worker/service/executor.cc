@@ -148,6 +148,10 @@ Status Executor::PutImage(int64_t epoch,
 // --- executor thread -----------------------------------------------------------------------------
 
 void Executor::Run() {
+  if (options_.device.use_on_thread) {
+    const Status usable = options_.device.use_on_thread();
+    LONGHAND_CHECK(usable.ok()) << usable;
+  }
   try {
     while (const std::optional<Task> task = tasks_.Pop()) (*task)();
   } catch (const std::exception& error) {
@@ -204,7 +208,9 @@ Status Executor::FormGroup(const RankSetup& setup, const std::stop_token& stop) 
   }
   old.reset();  // Its peers are told, if they still wait.
   RendezvousClient store(setup.rendezvous_address);
-  LONGHAND_ASSIGN_OR_RETURN(auto formed, comm::CreateCommunicator(setup.communicator, store, stop));
+  comm::CommunicatorConfig config = setup.communicator;
+  config.device = options_.device.stream.get();
+  LONGHAND_ASSIGN_OR_RETURN(auto formed, comm::CreateCommunicator(config, store, stop));
   std::lock_guard lock(mutex_);
   if (stop.stop_requested()) return Aborted("epoch ", setup.epoch, " has ended");
   communicator_ = std::move(formed);
@@ -236,8 +242,8 @@ Status Executor::Load(const RankSetup& setup, const SetupObserver& observer) {
       auto loaded, options_.load_runner(setup, *options_.device.ops, *communicator_, on_bytes));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   options_.metrics.OnLoaded(loaded->memory(), seconds.count());
-  options_.log(Join("loaded ", BytesOf(loaded->memory(), "weights"), " bytes of weights in ",
-                    seconds.count(), " s; ", loaded->memory().total_bytes(), " bytes in all"));
+  options_.log(Join("loaded in ", seconds.count(), " s; memory of rank ", rank_, ":\n",
+                    model::ToTable(loaded->memory())));
   std::unique_lock lock(runner_mutex_);
   runner_ = std::move(loaded);
   return OkStatus();

@@ -25,9 +25,11 @@ Result<comm::Transport> ParseTransport(wire::Transport transport) {
       return comm::Transport::kSharedMemory;
     case wire::TRANSPORT_GLOO:
       return comm::Transport::kGloo;
+    case wire::TRANSPORT_NCCL:
+      return comm::Transport::kNccl;
     default:
       return InvalidArgument("transport is ", static_cast<int>(transport),
-                             "; it must be SINGLE, SHARED_MEMORY or GLOO");
+                             "; it must be SINGLE, SHARED_MEMORY, GLOO or NCCL");
   }
 }
 
@@ -77,6 +79,7 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
   runner.encoder_cache_tokens = request.encoder_cache_tokens();
   runner.image_bytes = request.image_bytes();
   runner.max_patches_per_image = request.max_patches_per_image();
+  runner.memory_bytes = request.memory_bytes();
 
   comm::CommunicatorConfig& communicator = setup.communicator;
   communicator.rank = request.rank();
@@ -85,11 +88,11 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
   communicator.epoch = request.epoch();
   LONGHAND_ASSIGN_OR_RETURN(communicator.transport, ParseTransport(request.transport()));
   communicator.timeout = std::chrono::milliseconds(request.collective_timeout_ms());
-  if (communicator.transport == comm::Transport::kGloo) {
-    communicator.host = WithoutBrackets(request.bind_address());
-    if (setup.rendezvous_address.empty()) {
-      return InvalidArgument("transport GLOO needs a rendezvous_address");
-    }
+  communicator.host = WithoutBrackets(request.bind_address());
+  const bool meets = communicator.transport == comm::Transport::kGloo ||
+                     communicator.transport == comm::Transport::kNccl;
+  if (meets && setup.rendezvous_address.empty()) {
+    return InvalidArgument("transports GLOO and NCCL need a rendezvous_address");
   }
   return setup;
 }

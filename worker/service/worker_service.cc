@@ -27,7 +27,8 @@ grpc::ServerUnaryReactor* WorkerService::Describe(grpc::CallbackServerContext* c
   response->set_host_identity(comm::HostIdentity());
   response->set_device(device.name);
   response->set_instruction_set(device.instruction_set);
-  response->set_memory_bytes(TotalMemoryBytes());
+  response->set_memory_bytes(device.memory_bytes);
+  response->set_memory_identity(device.memory_identity);
   response->set_num_threads(device.num_threads);
   response->set_metrics_address(metrics_address_);
   response->set_pid(getpid());

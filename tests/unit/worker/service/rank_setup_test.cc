@@ -58,9 +58,9 @@ TEST(RankSetup, RefusesWhatItCannotRead) {
   EXPECT_EQ(message_with([](R& r) { r.set_kv_cache_dtype(""); }),
             "kv_cache_dtype is ''; it must be float32 or bfloat16");
   EXPECT_EQ(message_with([](R& r) { r.clear_transport(); }),
-            "transport is 0; it must be SINGLE, SHARED_MEMORY or GLOO");
+            "transport is 0; it must be SINGLE, SHARED_MEMORY, GLOO or NCCL");
   EXPECT_EQ(message_with([](R& r) { r.set_transport(wire::TRANSPORT_GLOO); }),
-            "transport GLOO needs a rendezvous_address");
+            "transports GLOO and NCCL need a rendezvous_address");
 }
 
 TEST(RankSetup, TheShardKeyTellsShardsApartAndNothingElse) {
