@@ -45,6 +45,28 @@ INSTANTIATE_TEST_SUITE_P(TensorParallel,
                                            Group{2, "gloo"},
                                            Group{4, "auto"}));
 
+// The kernels for GPUs, through all that stands above them; slow on a host, hence few tokens.
+class EmulatedAnswersTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(EmulatedAnswersTest, SixteenTokensAreTheReferences) {
+  constexpr int64_t kTokens = 16;
+  const parity::Recording& recording = parity::TestRecording();
+  LocalCluster cluster(TestCheckpointPath(), {"--device", "emulated", "--dtype", "float32", "--tp",
+                                              std::to_string(GetParam()), "--max-model-len", "1024",
+                                              "--max-num-seqs", "8"});
+  for (const std::string name : {"text_chinese", "one_image"}) {
+    std::vector<int32_t> expected = recording.Ints("case/" + name + "/greedy_ids");
+    ASSERT_GE(expected.size(), size_t{kTokens});
+    expected.resize(kTokens);
+    const Answer answer = cluster.Generate(RecordedRequest(recording, name, kTokens));
+    ASSERT_TRUE(answer.status.ok()) << name << ": " << answer.status.error_message();
+    EXPECT_EQ(answer.token_ids, expected) << name;
+  }
+  for (const auto& rank : cluster.GetStatus().ranks()) EXPECT_EQ(rank.device(), "emulated");
+}
+
+INSTANTIATE_TEST_SUITE_P(TensorParallel, EmulatedAnswersTest, ::testing::Values(1, 2));
+
 TEST(Answers, TheSameRequestHasTheSameTokensAloneAndAmongOthers) {
   const parity::Recording& recording = parity::TestRecording();
   LocalCluster cluster(

@@ -7,12 +7,18 @@
 #include <string>
 #include <utility>
 
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/ops.h"
 
 namespace longhand::parity {
 
 inline std::unique_ptr<kernels::Ops> CreateOps(const std::string& backend, int num_threads) {
   if (backend == "reference") return kernels::CreateReferenceOps();
+  if (backend == "emulated") {
+    auto emulated = kernels::CreateEmulatedOps();
+    LONGHAND_CHECK(emulated.ok()) << emulated.status();
+    return std::move(emulated).value();
+  }
   Result<std::unique_ptr<kernels::Ops>> ops = kernels::CreateCpuOps(num_threads);
   LONGHAND_CHECK(ops.ok()) << ops.status();
   return std::move(ops).value();

@@ -131,13 +131,17 @@ TEST_P(ModelParity, LogitsInBf16AreNearTheRecordedOnes) {
   CompareForcedLogits(DType::kBf16, "bf16/", kBf16);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Backends,
-    ModelParity,
-    testing::Values(std::tuple("reference", 1), std::tuple("cpu", 1), std::tuple("cpu", 2)),
-    [](const auto& info) {
-      return std::get<0>(info.param) + "Tp" + std::to_string(std::get<1>(info.param));
-    });
+INSTANTIATE_TEST_SUITE_P(Backends,
+                         ModelParity,
+                         testing::Values(std::tuple("reference", 1),
+                                         std::tuple("cpu", 1),
+                                         std::tuple("cpu", 2),
+                                         std::tuple("emulated", 1),
+                                         std::tuple("emulated", 2)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "Tp" +
+                                  std::to_string(std::get<1>(info.param));
+                         });
 
 // Half a prompt far from the other half: the angles of high positions, and YaRN's.
 void CompareFarLogits(const ModelConfig& config, const std::string& rope) {

@@ -19,7 +19,7 @@
 namespace longhand::parity {
 
 struct GroupOptions {
-  std::string backend = "cpu";  // or "reference"
+  std::string backend = "cpu";  // "reference", "emulated"
   int32_t tp_size = 1;
   DType dtype = DType::kF32;  // of weights and KV cache
   int threads = 1;            // of each rank

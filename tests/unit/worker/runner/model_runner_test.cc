@@ -41,7 +41,7 @@ class ModelRunnerTest : public ::testing::TestWithParam<std::string> {
 
 INSTANTIATE_TEST_SUITE_P(Backends,
                          ModelRunnerTest,
-                         ::testing::Values("reference", "cpu"),
+                         ::testing::Values("reference", "cpu", "emulated"),
                          [](const auto& info) { return info.param; });
 
 std::vector<Answer> FourAnswers() {
@@ -265,7 +265,7 @@ class ImageRunnerTest : public ModelRunnerTest {
 
 INSTANTIATE_TEST_SUITE_P(Backends,
                          ImageRunnerTest,
-                         ::testing::Values("reference", "cpu"),
+                         ::testing::Values("reference", "cpu", "emulated"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(ImageRunnerTest, LayerRangesAndChunksGiveTheSameBits) {
@@ -333,7 +333,7 @@ TEST_P(ModelRunnerTest, AnAbortedCommunicatorEndsTheStep) {
 
 TEST_P(ModelRunnerTest, SizesThatCannotWorkAreRefusedByName) {
   const struct {
-    int64_t RunnerConfig::*field;
+    int64_t RunnerConfig::* field;
     int64_t value;
     const char* message;
   } cases[] = {
@@ -348,6 +348,20 @@ TEST_P(ModelRunnerTest, SizesThatCannotWorkAreRefusedByName) {
     const auto runner = ModelRunner::Create(config, *ops_, communicator_, {});
     EXPECT_THAT(runner.status().message(), HasSubstr(c.message));
   }
+}
+
+TEST_P(ModelRunnerTest, MoreMemoryThanTheRankMayTakeIsRefusedWithTheTable) {
+  RunnerConfig config = checkpoint_.Config();
+  const int64_t needed = MakeRunner()->memory().total_bytes();
+  config.memory_bytes = needed;
+  EXPECT_TRUE(ModelRunner::Create(config, *ops_, communicator_, {}).ok());
+  config.memory_bytes = needed - 1;
+  const auto refused = ModelRunner::Create(config, *ops_, communicator_, {});
+  EXPECT_EQ(refused.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.status().message(),
+              HasSubstr("needs " + std::to_string(needed) + " bytes of memory and may take " +
+                        std::to_string(needed - 1) + ", 1 fewer"));
+  EXPECT_THAT(refused.status().message(), HasSubstr("KV cache  "));
 }
 
 TEST_P(ModelRunnerTest, TheMemoryTableHasTheKvCacheAndTheWeights) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "kernels/cuda/cuda_ops.h"
 #include "tests/testing/tiny_model.h"
 #include "tests/unit/worker/comm/rank_group.h"
 
@@ -31,6 +32,11 @@ RunnerConfig TinyCheckpoint::Config() const {
 
 std::unique_ptr<kernels::Ops> MakeOps(const std::string& backend) {
   if (backend == "reference") return kernels::CreateReferenceOps();
+  if (backend == "emulated") {
+    auto emulated = kernels::CreateEmulatedOps();
+    LONGHAND_CHECK(emulated.ok()) << emulated.status();
+    return std::move(emulated).value();
+  }
   auto ops = kernels::CreateCpuOps(/*num_threads=*/2);
   LONGHAND_CHECK(ops.ok()) << ops.status();
   return std::move(ops).value();

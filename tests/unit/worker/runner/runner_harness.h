@@ -26,7 +26,7 @@ class TinyCheckpoint {
   testing::TempDirectory directory_;
 };
 
-// "reference" or "cpu".
+// "reference", "cpu" or "emulated".
 std::unique_ptr<kernels::Ops> MakeOps(const std::string& backend);
 
 // One answer: a prompt, then `num_new` sampled tokens.

@@ -164,6 +164,21 @@ TEST(WorkerProcess, EndsOnSigtermWhileItsGroupForms) {
   EXPECT_FALSE(reader->Finish().ok());
 }
 
+TEST(WorkerProcess, WithoutAGpuDeviceCudaSaysWhatItNeeds) {
+  FILE* out = popen("CUDA_VISIBLE_DEVICES= " LONGHAND_WORKER " --device cuda 2>&1", "r");
+  ASSERT_NE(out, nullptr);
+  std::string said;
+  char buffer[4096];
+  for (size_t n; (n = fread(buffer, 1, sizeof(buffer), out)) > 0;) said.append(buffer, n);
+  EXPECT_EQ(WEXITSTATUS(pclose(out)), 1) << said;
+#ifdef LONGHAND_WITH_CUDA
+  EXPECT_NE(said.find("no CUDA device"), std::string::npos) << said;
+#else
+  EXPECT_NE(said.find("this build is without CUDA"), std::string::npos) << said;
+#endif
+  EXPECT_NE(said.find("take --device cpu"), std::string::npos) << said;
+}
+
 TEST(WorkerProcess, RefusesWhatItCannotDo) {
   const auto exit_code = [](std::vector<std::string> args) {
     return Process(std::move(args)).Wait();
