@@ -1,4 +1,5 @@
 """Turns examples into batches: token ids, loss weights, M-RoPE positions and pixel patches, bucketed by length."""
+import itertools
 import os
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from world import ZH
 
 PATCH, MERGE = 14, 2
 _IDS = tokenizer_lib.added_ids()
-_BOUNDARY_WEIGHT, _NUMBER_WEIGHT, _FIRST_NUMBER_WEIGHT = 4., 4., 12.
+_BOUNDARY_WEIGHT, _NUMBER_WEIGHT, _FIRST_NUMBER_WEIGHT, _END_WEIGHT = 4., 4., 12., 12.
 _SECTION_TO_WRITE = "\n\nNow write"  # Where the template goes on after the text so far.
 _MEAN = np.array(model_files.IMAGE_MEAN, dtype=np.float32)
 _STD = np.array(model_files.IMAGE_STD, dtype=np.float32)
@@ -165,6 +166,7 @@ class Encoder:
         first, last = crop or (0, len(example.pieces))
         pieces = [self._encode(piece) for piece in example.pieces[first:last]]
         own = [token for piece in pieces for token in piece]
+        ends = set(itertools.accumulate(map(len, pieces)))  # Where the next piece begins, or the answer is over.
         if last >= len(example.pieces):
             own.append(_IDS["<|im_end|>"])
         weights = [0.] * len(ids)
@@ -172,6 +174,8 @@ class Encoder:
             opening = i < len(pieces[0])
             if opening and first > 0:
                 weights.append(0.)
+            elif i in ends:
+                weights.append(_END_WEIGHT)
             elif token in self._digits or (i > 0 and own[i - 1] in self._digits):  # and where the number ends
                 weights.append(_FIRST_NUMBER_WEIGHT if opening else _NUMBER_WEIGHT)
             else:

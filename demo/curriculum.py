@@ -1,4 +1,5 @@
-"""What is learnt when: seeing first, then short texts and plans, then long texts and sections of long documents.
+"""What is learnt when: seeing first, then short texts and plans, then long texts and sections of long documents,
+and at last, mostly from last parts, where texts end.
 
 Seeing is learnt in minutes while sequences are short and the loss sits on facts; long texts cost four times as much a
 step. So each stage is mostly of one length, and keeps some of what came before, which would otherwise be forgotten.
@@ -31,7 +32,9 @@ STAGES = {
     "write": Stage({"question": 8, "describe": 10, "picture": 10, "text": 12, "free": 3, "opening": 20, "crop": 24,
                     "plan": 14, "write": 14}, 400, 0, 10000, 160, gaps=.3, parts=.7),
     "long": Stage({"question": 4, "describe": 6, "picture": 11, "text": 11, "free": 2, "opening": 12, "crop": 8,
-                   "plan": 18, "write": 28}, 1500, 12, 10000, 120, gaps=.4, parts=.4)}
+                   "plan": 18, "write": 28}, 1500, 12, 10000, 120, gaps=.4, parts=.4),
+    "end": Stage({"question": 4, "describe": 6, "picture": 10, "text": 12, "opening": 6, "crop": 38, "plan": 10, "write": 14},
+                 800, 2, 10000, 120, gaps=.4, parts=.7)}
 
 
 def num_words(rng, most):
