@@ -23,7 +23,7 @@ class Stage:
     max_total: int  # Words of a document.
     pool: int  # Examples that are sorted by length at a time.
     gaps: float = 0.  # Share of write prompts whose positions jump, as if much more had been written.
-    parts: float = 0.  # Share of write prompts that show a part of the section.
+    parts: float = 0.  # Share of plans and write prompts that show a part of the answer.
 
 
 STAGES = {
@@ -33,7 +33,7 @@ STAGES = {
                     "plan": 14, "write": 14}, 400, 0, 10000, 160, gaps=.3, parts=.7),
     "long": Stage({"question": 4, "describe": 6, "picture": 11, "text": 11, "free": 2, "opening": 12, "crop": 8,
                    "plan": 18, "write": 28}, 1500, 12, 10000, 120, gaps=.4, parts=.4),
-    "end": Stage({"question": 4, "describe": 6, "picture": 10, "text": 12, "opening": 6, "crop": 38, "plan": 10, "write": 14},
+    "end": Stage({"question": 4, "describe": 6, "picture": 8, "text": 8, "opening": 6, "crop": 28, "plan": 30, "write": 10},
                  800, 2, 10000, 120, gaps=.4, parts=.7)}
 
 
@@ -89,7 +89,8 @@ def sample(stage, rng, encoder):
         return encoder.encode(tasks.one_shot(50 * count, lang, rng, shown), part(count, rng))
     total = total_words(rng, stage.max_total)
     if task == "plan":
-        return encoder.encode(tasks.plan(total, lang, rng, shown))
+        example = tasks.plan(total, lang, rng, shown)
+        return encoder.encode(example, part(len(example.pieces), rng) if rng.random() < stage.parts else None)
     k = rng.randrange(len(tasks.section_sizes(total)))
     example = tasks.write(total, k, lang, rng, shown, sizes=tasks.odd_sizes(total, rng) if rng.random() < .3 else None,
                           max_sections_so_far=sections_so_far(stage, rng))
