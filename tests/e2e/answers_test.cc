@@ -62,7 +62,8 @@ TEST_P(EmulatedAnswersTest, SixteenTokensAreTheReferences) {
     ASSERT_TRUE(answer.status.ok()) << name << ": " << answer.status.error_message();
     EXPECT_EQ(answer.token_ids, expected) << name;
   }
-  for (const auto& rank : cluster.GetStatus().ranks()) EXPECT_EQ(rank.device(), "emulated");
+  const v1::GetStatusResponse status = cluster.GetStatus();
+  for (const auto& rank : status.ranks()) EXPECT_EQ(rank.device(), "emulated");
 }
 
 INSTANTIATE_TEST_SUITE_P(TensorParallel, EmulatedAnswersTest, ::testing::Values(1, 2));
