@@ -97,10 +97,9 @@ def corpus():
     yield from [tasks.WRITE.replace("$", "\n"), "You are a helpful assistant.\nsystem\nuser\nassistant\n"] * 200
 
 
-def characters():
-    """Every Chinese character of the corpus, so often that it becomes an entry before any piece of two characters."""
-    own = sorted({c for text in corpus() for c in text if "\u4e00" <= c <= "\u9fff"})
-    for character in own:
+def characters(texts):
+    """Every Chinese character of the texts, so often that it becomes an entry before any piece of two characters."""
+    for character in sorted({c for text in texts for c in text if "\u4e00" <= c <= "\u9fff"}):
         yield from [character] * 3000
 
 
@@ -111,7 +110,8 @@ def train():
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(SPLIT), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)])
-    lines = (part for text in itertools.chain(corpus(), characters()) for part in text.split("\n") if part)
+    texts = list(corpus())
+    lines = (part for text in itertools.chain(texts, characters(texts)) for part in text.split("\n") if part)
     tokenizer.train_from_iterator(lines, trainers.BpeTrainer(
         vocab_size=NUM_BPE, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False,
         max_token_length=24))

@@ -1,8 +1,9 @@
 """Trains the bundled model on the CPU with transformers' own Qwen2.5-VL class.
 
-    python3 demo/train.py --stage see --steps 900 --out DIR          # from random weights
-    python3 demo/train.py --stage write --steps 3000 --out DIR       # goes on from DIR's bf16 weights
-    python3 demo/train.py --stage long --steps 1500 --out DIR
+    python3 demo/train.py --stage name --steps 400 --out DIR         # from random weights
+    python3 demo/train.py --stage see --steps 700 --out DIR          # goes on from DIR's bf16 weights
+
+The stages are those of curriculum.py, in their order; README.md has the whole recipe.
 
 A run needs nothing but the checkpoint in DIR to go on. Every example follows from --seed, the stage and the process.
 """

@@ -18,6 +18,15 @@ import world as world_lib  # noqa: E402
 MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model")
 
 
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    pytest.importorskip("torch", reason="batches are tensors")
+    import batches
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.write(folder)
+    return batches.Encoder(folder)
+
+
 def test_both_ways_of_drawing_agree_within_the_noise():
     for seed in range(4):
         world = world_lib.make_world(seed)
@@ -56,11 +65,7 @@ def test_positions_and_patches_are_those_of_transformers():
     assert len(pixels) == grids.prod() and (ids == settings.image_token_id).sum() == len(pixels) // 4
 
 
-def test_a_gap_moves_the_section_to_write_and_nothing_before_it(tmp_path):
-    pytest.importorskip("torch", reason="batches are tensors")
-    import batches
-    tokenizer.write(tmp_path)
-    encoder = batches.Encoder(tmp_path)
+def test_a_gap_moves_the_section_to_write_and_nothing_before_it(encoder):
     example = tasks.write(3000, 3, "en", random.Random(3), max_sections_so_far=1)
     near, far = encoder.encode(example), encoder.encode(example, gap=5000)
     assert near.ids == far.ids
@@ -70,11 +75,7 @@ def test_a_gap_moves_the_section_to_write_and_nothing_before_it(tmp_path):
     assert encoder.decode(near.ids[first:]).lstrip().startswith("Now write this section")
 
 
-def test_a_part_of_a_text_stands_where_the_whole_text_has_it(tmp_path):
-    pytest.importorskip("torch", reason="batches are tensors")
-    import batches
-    tokenizer.write(tmp_path)
-    encoder = batches.Encoder(tmp_path)
+def test_a_part_of_a_text_stands_where_the_whole_text_has_it(encoder):
     example = tasks.one_shot(1000, "en", random.Random(4))
     whole, end = encoder.encode(example), encoder.encode(example, (17, 20))
     assert whole.ids[-150:] == end.ids[-150:] and whole.weights[-100:] == end.weights[-100:]
@@ -83,11 +84,7 @@ def test_a_part_of_a_text_stands_where_the_whole_text_has_it(tmp_path):
     assert first_number == "(19/20) "
 
 
-def test_the_right_answer_to_every_question_stands_in_the_description(tmp_path):
-    pytest.importorskip("torch", reason="batches are tensors")
-    import batches
-    tokenizer.write(tmp_path)
-    encoder = batches.Encoder(tmp_path)
+def test_the_right_answer_to_every_question_stands_in_the_description(encoder):
     for seed in range(40):
         world = world_lib.make_world(seed)
         for lang, questions in (("en", range(6)), ("zh", range(6, 12))):
