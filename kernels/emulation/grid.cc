@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/check.h"
+#include "common/split_mix.h"
 #include "kernels/emulation/fiber.h"
 
 namespace longhand::kernels::emulation {
@@ -279,13 +280,7 @@ FiberStack* Machine::TakeStack() {
   return stack;
 }
 
-uint64_t Machine::Random() {
-  random_ += 0x9e3779b97f4a7c15u;
-  uint64_t z = random_;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
+uint64_t Machine::Random() { return SplitMix64(random_); }
 
 int Machine::PickBit(uint32_t bits) {
   const int turn = static_cast<int>(Random() % kWarp);

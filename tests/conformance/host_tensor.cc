@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/bf16.h"
+#include "common/split_mix.h"
 
 namespace longhand::conformance {
 namespace {
@@ -121,13 +122,7 @@ HostTensor Int64(const std::vector<int64_t>& values) {
   return out;
 }
 
-uint64_t Rng::Next() {
-  state_ += 0x9e3779b97f4a7c15u;
-  uint64_t z = state_;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
+uint64_t Rng::Next() { return SplitMix64(state_); }
 
 // The sum of four uniform numbers, scaled: near enough to normal, and quick for large weights.
 HostTensor Rng::Normal(std::vector<int64_t> shape, DType dtype, double scale) {
