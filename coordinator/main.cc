@@ -194,8 +194,9 @@ class Coordinator {
   cluster::WorkerGroup group_;
 
   // Engine: one thread plans and delivers.
+  const engine::OpenGate gate_;
   engine::Engine engine_{engine_config_,
-                         {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_}};
+                         {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_, .gate = gate_}};
 
   // Edges.
   const api::RequestPreparer preparer_{model_.config, encoder_, images_, PrepareLimits()};

@@ -11,7 +11,9 @@ class GenerateCall::Sink final : public engine::TokenSink {
  public:
   Sink(std::shared_ptr<GenerateCall> call, EventContext context)
       : call_(std::move(call)), context_(std::move(context)) {}
+  ~Sink() override { call_->End(Unavailable("the coordinator is stopping")); }
 
+  void OnAccepted() override {}
   void OnEvent(engine::TokenEvent event) override { call_->Push(ToWire(event, context_)); }
   void OnEnd(const Status& status) override { call_->End(status); }
 

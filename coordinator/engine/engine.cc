@@ -9,14 +9,17 @@ namespace {
 
 // Ages and deadlines are looked at this often while no message comes.
 constexpr Duration kHeartbeat = std::chrono::milliseconds(100);
+// And this often while the gate holds plans back, of which no message tells.
+constexpr Duration kGatePoll = std::chrono::milliseconds(2);
 
 }  // namespace
 
 void Engine::Run() {
   while (!mailbox_.closed()) Turn(WaitTime());
+  draining_ = true;
   TakeMessages(Duration::zero());
-  EndAll(Unavailable("the coordinator is stopping"));
   Report();
+  for (const auto& done : std::exchange(drain_waiters_, {})) done();
 }
 
 void Engine::Turn(Duration max_wait) {
@@ -50,7 +53,8 @@ void Engine::EndExpired() {
 
 // Sends as many plans ahead as the depth allows.
 void Engine::SendPlans() {
-  while (scheduler_ != nullptr && scheduler_->num_steps_in_flight() <= config_.pipeline_depth) {
+  while (scheduler_ != nullptr && scheduler_->num_steps_in_flight() <= config_.pipeline_depth &&
+         !gate_.IsFull()) {
     Scheduler::Planned planned = scheduler_->Plan();
     for (const Sequence* sequence : planned.admitted) {
       if (sequence->owner->is_resumed) continue;
@@ -83,8 +87,9 @@ void Engine::Report() {
 }
 
 Duration Engine::WaitTime() const {
-  if (requests_.next_deadline() == TimePoint::max()) return kHeartbeat;
-  return std::clamp(requests_.next_deadline() - clock_.Now(), Duration::zero(), kHeartbeat);
+  const Duration patience = gate_.IsFull() ? kGatePoll : kHeartbeat;
+  if (requests_.next_deadline() == TimePoint::max()) return patience;
+  return std::clamp(requests_.next_deadline() - clock_.Now(), Duration::zero(), patience);
 }
 
 }  // namespace longhand::engine

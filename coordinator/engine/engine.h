@@ -19,6 +19,8 @@
 #include "common/metrics.h"
 #include "common/thread_checker.h"
 #include "coordinator/engine/config.h"
+#include "coordinator/engine/delivered.h"
+#include "coordinator/engine/delivery_gate.h"
 #include "coordinator/engine/engine_metrics.h"
 #include "coordinator/engine/engine_stats.h"
 #include "coordinator/engine/request.h"
@@ -36,6 +38,7 @@ struct EngineParts {
   const TextStateFactory& text;
   const Clock& clock;
   Metrics& metrics;
+  const DeliveryGate& gate;
 };
 
 class Engine final : public GroupListener {
@@ -48,6 +51,9 @@ class Engine final : public GroupListener {
   // kUnavailable after Stop; the sink is then destroyed untold. Later refusals come through
   // TokenSink::OnEnd.
   Status Submit(Request request, std::unique_ptr<TokenSink> sink);
+  // Any thread. Takes a request of an earlier engine: it goes on after what was delivered, with the
+  // same tokens. Neither the queue nor a missing worker group refuses it. Errors as Submit.
+  Status Restore(Request request, Delivered delivered, std::unique_ptr<TokenSink> sink);
   // Any thread. Ends the request with kCancelled; its blocks are free when the steps in flight are
   // back. `done` (may be empty) runs on the engine thread: OK, or kNotFound. Returns
   // kResourceExhausted or kUnavailable as Submit.
@@ -59,7 +65,8 @@ class Engine final : public GroupListener {
   Status Drain(std::function<void()> done);
   // Any thread. `done` runs on the engine thread.
   Status GetStats(std::function<void(const EngineStats&)> done);
-  // Any thread. Run() ends every request with kUnavailable and returns.
+  // Any thread. Run() returns; requests that are open have not ended, and another engine may
+  // restore them.
   void Stop() { mailbox_.Close(); }
 
   // Any thread: the worker group's side.
@@ -83,6 +90,11 @@ class Engine final : public GroupListener {
     std::shared_ptr<const Request> request;
     std::unique_ptr<TokenSink> sink;
     TimePoint submitted_at;
+  };
+  struct RestoreCommand {
+    std::shared_ptr<const Request> request;
+    Delivered delivered;
+    std::unique_ptr<TokenSink> sink;
   };
   struct CancelCommand {
     std::string request_id;
@@ -108,6 +120,7 @@ class Engine final : public GroupListener {
     ContentHash image;
   };
   using Message = std::variant<SubmitCommand,
+                               RestoreCommand,
                                CancelCommand,
                                DrainCommand,
                                StatsCommand,
@@ -129,6 +142,7 @@ class Engine final : public GroupListener {
 
   // One for each message (engine_commands.cc, engine_group.cc).
   void Handle(SubmitCommand& command);
+  void Handle(RestoreCommand& command);
   void Handle(CancelCommand& command);
   void Handle(DrainCommand& command);
   void Handle(StatsCommand& command);
@@ -138,6 +152,7 @@ class Engine final : public GroupListener {
   void Handle(StepResult& result);
 
   Status CheckAdmission(const Request& request) const;
+  ActiveRequest& Open(std::shared_ptr<const Request> request, std::unique_ptr<TokenSink> sink);
   void QueueOpenChoices(ActiveRequest& active);
   std::unique_ptr<Sequence> MakeSequence(ActiveRequest& active, Choice& choice);
   void Advance(Sequence& sequence, SequenceResult result);
@@ -145,7 +160,6 @@ class Engine final : public GroupListener {
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
   void Emit(ActiveRequest& active, TokenEvent event);
   void EndRequest(ActiveRequest& active, Status status);
-  void EndAll(const Status& status);
   void LoseGroup(const Status& why);
   void Resume(ActiveRequest& active);
 
@@ -153,6 +167,7 @@ class Engine final : public GroupListener {
   StepExecutor& executor_;
   const TextStateFactory& text_;
   const Clock& clock_;
+  const DeliveryGate& gate_;
   EngineMetrics metrics_;
   BoundedQueue<Message> mailbox_;
   ThreadChecker thread_;

@@ -21,6 +21,7 @@ Engine::Engine(const EngineConfig& config, const EngineParts& parts)
       executor_(parts.executor),
       text_(parts.text),
       clock_(parts.clock),
+      gate_(parts.gate),
       metrics_(parts.metrics),
       mailbox_(kMailboxCapacity),
       group_status_(Unavailable("no worker group is up yet")),
@@ -35,6 +36,18 @@ Status Engine::Submit(Request request, std::unique_ptr<TokenSink> sink) {
   return PostCommand(SubmitCommand{std::make_shared<const Request>(std::move(request)),
                                    std::move(sink), clock_.Now()},
                      kMaxQueuedSubmits);
+}
+
+// All come at once when a coordinator starts, so only the largest bound holds for them.
+Status Engine::Restore(Request request, Delivered delivered, std::unique_ptr<TokenSink> sink) {
+  LONGHAND_RETURN_IF_ERROR(CheckRequest(request));
+  if (delivered.token_ids.size() != request.num_choices) {
+    return InvalidArgument("tokens of ", delivered.token_ids.size(),
+                           " answers were delivered; n is ", request.num_choices);
+  }
+  return PostCommand(RestoreCommand{std::make_shared<const Request>(std::move(request)),
+                                    std::move(delivered), std::move(sink)},
+                     kMaxQueuedDepartures);
 }
 
 Status Engine::Cancel(std::string request_id, std::function<void(const Status&)> done) {
@@ -73,17 +86,50 @@ void Engine::Handle(SubmitCommand& command) {
     command.sink->OnEnd(status);
     return;
   }
+  command.sink->OnAccepted();
+  ActiveRequest& active = Open(std::move(command.request), std::move(command.sink));
+  active.submitted_at = command.submitted_at;
+  QueueOpenChoices(active);
+}
+
+ActiveRequest& Engine::Open(std::shared_ptr<const Request> request,
+                            std::unique_ptr<TokenSink> sink) {
   auto active = std::make_unique<ActiveRequest>();
   active->arrival = next_arrival_++;
-  active->request = std::move(command.request);
-  active->sink = std::move(command.sink);
-  active->submitted_at = command.submitted_at;
+  active->request = std::move(request);
+  active->sink = std::move(sink);
+  active->submitted_at = clock_.Now();
   active->num_open_choices = active->request->num_choices;
   for (uint32_t i = 0; i < active->request->num_choices; ++i) {
     active->choices.emplace_back(
         Answer(*active->request, i, config_, text_.Create(active->request->stop_strings)));
   }
-  QueueOpenChoices(requests_.Add(std::move(active)));
+  return requests_.Add(std::move(active));
+}
+
+// The state of an answer is a function of its tokens: they are appended once more, and told to
+// nobody.
+void Engine::Handle(RestoreCommand& command) {
+  if (requests_.Contains(command.request->request_id)) {
+    command.sink->OnEnd(Internal("request '", command.request->request_id, "' is running already"));
+    return;
+  }
+  ActiveRequest& active = Open(std::move(command.request), std::move(command.sink));
+  active.last_event_seq = command.delivered.last_event_seq;
+  active.prompt_logprobs_told = command.delivered.prompt_logprobs;
+  for (size_t i = 0; i < active.choices.size(); ++i) {
+    Choice& choice = active.choices[i];
+    choice.output_token_ids = std::move(command.delivered.token_ids[i]);
+    choice.last_token_at = active.submitted_at;
+    for (const int32_t token_id : choice.output_token_ids) {
+      active.first_token_at = active.submitted_at;
+      choice.is_over = choice.answer.Append({.token_id = token_id}).finish_reason.has_value();
+      if (choice.is_over) break;
+    }
+    active.num_open_choices -= choice.is_over ? 1 : 0;
+  }
+  if (active.num_open_choices == 0) return EndRequest(active, OkStatus());
+  if (scheduler_ != nullptr) Resume(active);
 }
 
 void Engine::QueueOpenChoices(ActiveRequest& active) {
@@ -95,6 +141,7 @@ void Engine::QueueOpenChoices(ActiveRequest& active) {
 Status Engine::CheckAdmission(const Request& request) const {
   if (draining_) return Unavailable("the coordinator is draining: it takes no new requests");
   if (scheduler_ == nullptr) return group_status_;
+  LONGHAND_RETURN_IF_ERROR(gate_.CheckAdmission());
   if (requests_.Contains(request.request_id)) {
     return Status(StatusCode::kAlreadyExists,
                   "request '" + request.request_id + "' is running already");
@@ -169,10 +216,6 @@ void Engine::EndRequest(ActiveRequest& active, Status status) {
   if (!status.ok()) metrics_.CountError(status);
   metrics_.request_duration_seconds.Observe(Seconds(clock_.Now() - active.submitted_at));
   ended_.push_back({requests_.Take(active), std::move(status)});
-}
-
-void Engine::EndAll(const Status& status) {
-  while (ActiveRequest* active = requests_.First()) EndRequest(*active, status);
 }
 
 void Engine::CheckInvariants() const {

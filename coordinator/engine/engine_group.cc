@@ -65,6 +65,7 @@ void Engine::Advance(Sequence& sequence, SequenceResult result) {
 
 // Gathers the scores of the prompt's chunks; the chunk that samples is the last one.
 void Engine::AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result) {
+  if (active.prompt_logprobs_told) return;
   const std::vector<int32_t>& prompt = active.request->token_ids;
   for (const float score : result.score_logprobs) {
     const size_t idx = active.prompt_logprobs.size() + 1;
@@ -73,6 +74,7 @@ void Engine::AddPromptLogprobs(ActiveRequest& active, const SequenceResult& resu
   if (result.tokens.empty() || active.prompt_logprobs.empty()) return;
   TokenEvent event;
   event.prompt_logprobs = std::exchange(active.prompt_logprobs, {});
+  active.prompt_logprobs_told = true;
   Emit(active, std::move(event));
 }
 

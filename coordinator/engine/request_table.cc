@@ -31,10 +31,6 @@ ActiveRequest* RequestTable::FindExpired(TimePoint now) const {
   return deadlines_.empty() || next_deadline() > now ? nullptr : deadlines_.begin()->second;
 }
 
-ActiveRequest* RequestTable::First() const {
-  return requests_.empty() ? nullptr : requests_.begin()->second.get();
-}
-
 std::vector<ActiveRequest*> RequestTable::All() const {
   std::vector<ActiveRequest*> all;
   all.reserve(requests_.size());

@@ -37,8 +37,9 @@ struct ActiveRequest {
   std::vector<Choice> choices;
   int64_t num_open_choices = 0;
   bool is_resumed = false;  // an earlier group had it
-  int32_t num_losses = 0;  // groups lost while they ran it, since its latest token
-  std::vector<TokenLogprob> prompt_logprobs;
+  int32_t num_losses = 0;   // groups lost while they ran it, since its latest token
+  std::vector<TokenLogprob> prompt_logprobs;  // gathered so far
+  bool prompt_logprobs_told = false;
   std::vector<TokenEvent> events;  // of this turn, not yet delivered
   int64_t last_event_seq = 0;
   TimePoint submitted_at{};
@@ -54,8 +55,6 @@ class RequestTable {
   std::unique_ptr<ActiveRequest> Take(ActiveRequest& active);
   // One whose deadline is not after `now`, or null.
   ActiveRequest* FindExpired(TimePoint now) const;
-  // The oldest, or null.
-  ActiveRequest* First() const;
   // Oldest first.
   std::vector<ActiveRequest*> All() const;
   TimePoint next_deadline() const {

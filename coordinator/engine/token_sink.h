@@ -38,10 +38,12 @@ struct TokenEvent {
 
 // One for each request. Called on the engine thread, must not block, and must not call the engine's
 // turn. At most n * max_tokens + 1 events come; then OnEnd, once; then the engine destroys the
-// sink.
+// sink. When the engine stops, sinks of requests that have not ended are destroyed without OnEnd.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
+  // The request is taken: comes before everything else, but never to a sink of Engine::Restore.
+  virtual void OnAccepted() = 0;
   virtual void OnEvent(TokenEvent event) = 0;
   // OK: every choice has finished. Else why the request ended early; what was delivered stands.
   virtual void OnEnd(const Status& status) = 0;

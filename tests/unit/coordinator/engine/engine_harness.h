@@ -40,12 +40,21 @@ inline GroupShape SmallShape() {
 
 class EngineHarness final : private StepExecutor {
  public:
+  // Held back, or closed to new requests, by hand.
+  struct ManualGate final : DeliveryGate {
+    Status CheckAdmission() const override { return admission; }
+    bool IsFull() const override { return full; }
+    Status admission;
+    bool full = false;
+  };
+
   explicit EngineHarness(const EngineConfig& config = SmallConfig(),
                          const GroupShape& shape = SmallShape(),
                          Metrics& metrics = NoMetrics())
       : config_(config),
         shape_(shape),
-        engine_(config, EngineParts{static_cast<StepExecutor&>(*this), text_, clock_, metrics}) {}
+        engine_(config,
+                EngineParts{static_cast<StepExecutor&>(*this), text_, clock_, metrics, gate_}) {}
 
   void FormGroup(int64_t epoch = 1) {
     epoch_ = epoch;
@@ -64,6 +73,16 @@ class EngineHarness final : private StepExecutor {
   std::shared_ptr<Recording> Submit(const Request& request) {
     auto recording = std::make_shared<Recording>();
     const Status status = engine_.Submit(request, std::make_unique<RecordingSink>(recording));
+    EXPECT_TRUE(status.ok()) << status;
+    Turn();
+    return recording;
+  }
+  // A request that another engine had, and what its sink was told.
+  std::shared_ptr<Recording> Restore(const Request& request, const Recording& told) {
+    auto recording = std::make_shared<Recording>(told);
+    recording->destroyed = false;
+    const Status status = engine_.Restore(request, DeliveredOf(request, told),
+                                          std::make_unique<RecordingSink>(recording));
     EXPECT_TRUE(status.ok()) << status;
     Turn();
     return recording;
@@ -89,6 +108,7 @@ class EngineHarness final : private StepExecutor {
   const GroupShape shape_;
   ManualClock clock_;
   FakeTextFactory text_;
+  ManualGate gate_;
   Engine engine_;
   int64_t epoch_ = 0;
   std::unique_ptr<FakeWorkers> workers_;

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/engine/delivered.h"
+#include "coordinator/engine/request.h"
 #include "coordinator/engine/token_sink.h"
 #include "tests/unit/coordinator/engine/expected_answer.h"
 
@@ -19,8 +21,21 @@ struct Recording {
   std::map<uint32_t, AnswerText> answers;  // by choice, joined from events
   std::optional<Status> end;
   std::optional<Usage> usage;
+  bool accepted = false;
   bool destroyed = false;
 };
+
+// What a journal makes of it.
+inline Delivered DeliveredOf(const Request& request, const Recording& recording) {
+  Delivered delivered{.token_ids = std::vector<std::vector<int32_t>>(request.num_choices),
+                      .last_event_seq = static_cast<int64_t>(recording.events.size())};
+  for (const TokenEvent& event : recording.events) {
+    std::vector<int32_t>& ids = delivered.token_ids.at(event.choice);
+    ids.insert(ids.end(), event.token_ids.begin(), event.token_ids.end());
+    delivered.prompt_logprobs |= !event.prompt_logprobs.empty();
+  }
+  return delivered;
+}
 
 class RecordingSink final : public TokenSink {
  public:
@@ -28,7 +43,13 @@ class RecordingSink final : public TokenSink {
   explicit RecordingSink(std::shared_ptr<Recording> recording) : recording_(std::move(recording)) {}
   ~RecordingSink() override { recording_->destroyed = true; }
 
+  void OnAccepted() override {
+    EXPECT_FALSE(recording_->accepted || recording_->end.has_value());
+    recording_->accepted = true;
+  }
+
   void OnEvent(TokenEvent event) override {
+    EXPECT_TRUE(recording_->accepted);
     EXPECT_FALSE(recording_->end.has_value()) << "an event after the end";
     EXPECT_FALSE(recording_->usage.has_value()) << "usage was not in the last event";
     EXPECT_EQ(event.seq, static_cast<int64_t>(recording_->events.size()) + 1);

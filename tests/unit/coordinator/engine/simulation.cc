@@ -12,6 +12,8 @@ Simulation::Simulation(uint64_t seed, int32_t pipeline_depth) : random_(seed) {
   submit_chance_ = 0.02 + 0.01 * static_cast<double>(Random(8));
   cancel_chance_ = 0.005 * static_cast<double>(Random(8));
   break_chance_ = 0.001 * static_cast<double>(Random(8));
+  restart_chance_ = 0.001 * static_cast<double>(Random(8));
+  max_deliveries_ = 1 + Random(40);
   config_.max_num_seqs = 1 + static_cast<int64_t>(Random(12));
   config_.max_num_batched_tokens = config_.max_num_seqs + static_cast<int64_t>(Random(40));
   config_.max_model_len = 100;
@@ -24,9 +26,14 @@ Simulation::Simulation(uint64_t seed, int32_t pipeline_depth) : random_(seed) {
   shape_.block_size = 1 << Random(4);
   shape_.num_blocks = 160 / shape_.block_size + static_cast<int64_t>(Random(40));
   shape_.encoder_cache_tokens = 30 + static_cast<int64_t>(Random(60));
-  const EngineParts parts{static_cast<StepExecutor&>(*this), text_, clock_, NoMetrics()};
-  engine_ = std::make_unique<Engine>(config_, parts);
+  MakeEngine();
   FormGroup();
+}
+
+void Simulation::MakeEngine() {
+  const EngineParts parts{static_cast<StepExecutor&>(*this), text_, clock_, NoMetrics(),
+                          static_cast<DeliveryGate&>(*this)};
+  engine_ = std::make_unique<Engine>(config_, parts);
 }
 
 void Simulation::Run(int64_t num_turns) {
@@ -42,6 +49,7 @@ void Simulation::Run(int64_t num_turns) {
       ++quiet_turns;
     }
     AdvanceWorkers();
+    AdvanceDeliveries();
     clock_.Advance(std::chrono::milliseconds(Random(3)));
     engine_->Turn(Duration::zero());
     engine_->CheckInvariants();
@@ -57,6 +65,41 @@ void Simulation::Traffic() {
   if (Chance(submit_chance_)) SubmitRandom();
   if (Chance(cancel_chance_)) CancelRandom();
   if (Chance(break_chance_) && workers_ != nullptr) BreakGroup();
+  if (Chance(restart_chance_)) Restart();
+}
+
+// The coordinator dies: what clients have not seen is forgotten, and an engine that knows nothing
+// is given what they have.
+void Simulation::Restart() {
+  ++num_restarts_;
+  if (workers_ != nullptr) BreakGroup();
+  engine_.reset();
+  deliveries_.clear();
+  MakeEngine();
+  std::map<int64_t, Submitted*> by_number;
+  for (auto it = open_.begin(); it != open_.end();) {
+    if (!it->second.recording->accepted) {
+      it = open_.erase(it);
+      continue;
+    }
+    by_number.emplace(it->second.number, &it->second);
+    ++it;
+  }
+  for (const auto& [number, submitted] : by_number) {
+    submitted->recording->destroyed = false;
+    ASSERT_TRUE(engine_
+                    ->Restore(submitted->request,
+                              DeliveredOf(submitted->request, *submitted->recording),
+                              std::make_unique<DelayedSink>(submitted->recording, deliveries_))
+                    .ok());
+  }
+}
+
+void Simulation::AdvanceDeliveries() {
+  for (uint64_t num = Random(8); num > 0 && !deliveries_.empty(); --num) {
+    deliveries_.front()();
+    deliveries_.pop_front();
+  }
 }
 
 Request Simulation::RandomRequest() {
@@ -87,9 +130,9 @@ Request Simulation::RandomRequest() {
 void Simulation::SubmitRandom() {
   Request request = RandomRequest();
   auto recording = std::make_shared<Recording>();
-  ASSERT_TRUE(engine_->Submit(request, std::make_unique<RecordingSink>(recording)).ok());
+  ASSERT_TRUE(engine_->Submit(request, std::make_unique<DelayedSink>(recording, deliveries_)).ok());
   const std::string id = request.request_id;
-  open_.emplace(id, Submitted{std::move(request), std::move(recording)});
+  open_.emplace(id, Submitted{num_submitted_, std::move(request), std::move(recording)});
 }
 
 void Simulation::CancelRandom() {
@@ -226,6 +269,7 @@ void Simulation::CheckNothingLeft() {
   // The last steps in flight, the pixels under way, and then the releases they left.
   for (int i = 0; i < 1000; ++i) {
     AdvanceWorkers();
+    AdvanceDeliveries();
     engine_->Turn(Duration::zero());
   }
   const EngineStats stats = engine_->Stats();

@@ -13,13 +13,14 @@
 #include "common/clock.h"
 #include "common/metrics.h"
 #include "coordinator/engine/engine.h"
+#include "tests/unit/coordinator/engine/delayed_sink.h"
 #include "tests/unit/coordinator/engine/fake_text.h"
 #include "tests/unit/coordinator/engine/fake_workers.h"
 #include "tests/unit/coordinator/engine/recording_sink.h"
 
 namespace longhand::engine {
 
-class Simulation final : private StepExecutor {
+class Simulation final : private StepExecutor, private DeliveryGate {
  public:
   Simulation(uint64_t seed, int32_t pipeline_depth);
 
@@ -29,11 +30,13 @@ class Simulation final : private StepExecutor {
 
   int64_t num_steps() const { return num_steps_; }
   int64_t num_requests() const { return num_submitted_; }
+  int64_t num_restarts() const { return num_restarts_; }
   // How many requests ended with each code.
   const std::map<StatusCode, int64_t>& num_ended() const { return num_ended_; }
 
  private:
   struct Submitted {
+    int64_t number = 0;
     Request request;
     std::shared_ptr<Recording> recording;
     bool cancelled = false;
@@ -48,6 +51,9 @@ class Simulation final : private StepExecutor {
   void PutImage(int64_t epoch, const ImageInput& image) override;
   void AbandonGroup(int64_t epoch, const Status& why) override;
 
+  Status CheckAdmission() const override { return OkStatus(); }
+  bool IsFull() const override { return deliveries_.size() >= max_deliveries_; }
+
   uint64_t Random(uint64_t bound) { return random_() % bound; }
   bool Chance(double probability) {
     return static_cast<double>(Random(1 << 20)) < probability * (1 << 20);
@@ -56,6 +62,9 @@ class Simulation final : private StepExecutor {
   void SubmitRandom();
   void CancelRandom();
   void AdvanceWorkers();
+  void AdvanceDeliveries();
+  void MakeEngine();
+  void Restart();
   void FormGroup();
   void BreakGroup();
   Request RandomRequest();
@@ -68,10 +77,13 @@ class Simulation final : private StepExecutor {
   double submit_chance_ = 0;  // of each turn
   double cancel_chance_ = 0;
   double break_chance_ = 0;
+  double restart_chance_ = 0;
+  size_t max_deliveries_ = 0;
   EngineConfig config_;
   GroupShape shape_;
   ManualClock clock_;
   FakeTextFactory text_;
+  DelayedDeliveries deliveries_;  // told by the engine, not yet seen by clients
   std::unique_ptr<Engine> engine_;
 
   int64_t epoch_ = 0;
@@ -80,6 +92,7 @@ class Simulation final : private StepExecutor {
   std::deque<PendingImage> images_;       // sent, not yet there
   std::optional<StepResult> stale_;       // of a group that is gone
   int64_t num_group_losses_ = 0;
+  int64_t num_restarts_ = 0;
 
   std::map<std::string, Submitted> open_;
   int64_t num_submitted_ = 0;

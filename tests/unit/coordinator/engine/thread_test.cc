@@ -44,6 +44,7 @@ struct Ending {
 class PromiseSink final : public TokenSink {
  public:
   explicit PromiseSink(std::promise<Ending> promise) : promise_(std::move(promise)) {}
+  void OnAccepted() override {}
   void OnEvent(TokenEvent event) override {
     ending_.token_ids.insert(ending_.token_ids.end(), event.token_ids.begin(),
                              event.token_ids.end());
@@ -87,7 +88,8 @@ class ThreadTest : public testing::Test {
   ManualClock clock_;
   FakeTextFactory text_;
   ImmediateExecutor executor_{shape_, config_};
-  Engine engine_{config_, EngineParts{executor_, text_, clock_, NoMetrics()}};
+  const OpenGate gate_;
+  Engine engine_{config_, EngineParts{executor_, text_, clock_, NoMetrics(), gate_}};
   std::thread thread_;
 };
 
@@ -126,14 +128,20 @@ TEST_F(ThreadTest, ADeadlineEndsARequestWhoseWorkersAreSilent) {
   EXPECT_EQ(ending.get().status.code(), StatusCode::kDeadlineExceeded);
 }
 
-TEST_F(ThreadTest, StopEndsWhatIsOpenAndRefusesWhatComes) {
+TEST_F(ThreadTest, StopRefusesWhatComesAndAnswersWhoWaitsForADrain) {
   std::future<Ending> early = Submit(MakeRequest("early", 5, 5));
   EXPECT_EQ(early.get().status.code(), StatusCode::kUnavailable);
+  executor_.FallSilent();
+  engine_.OnGroupUp(1, shape_);
+  Submit(MakeRequest("open", 5, 5));
+  std::promise<void> drained;
+  ASSERT_TRUE(engine_.Drain([&] { drained.set_value(); }).ok());
   engine_.Stop();
   std::promise<Ending> promise;
   const Status status =
       engine_.Submit(MakeRequest("late", 5, 5), std::make_unique<PromiseSink>(std::move(promise)));
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  drained.get_future().wait();
 }
 
 }  // namespace
