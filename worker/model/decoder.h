@@ -62,6 +62,7 @@ class Decoder {
   Result<TensorView> Logits(const std::vector<int32_t>& rows, comm::Communicator& communicator);
 
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
+  TensorView KvCache(int64_t layer_idx) const { return kv_cache_[layer_idx].view; }
 
  private:
   // T = max_tokens, R = max_logit_rows, h = hidden, V = padded_vocab_rows, A = activation dtype.

@@ -1,9 +1,5 @@
 #include "worker/model/tensor_specs.h"
 
-#include <functional>
-#include <set>
-#include <string_view>
-
 namespace longhand::model {
 namespace {
 
@@ -40,19 +36,6 @@ void AddVisionBlock(Specs* specs, const VisionConfig& vision, const std::string&
   AddLinear(specs, prefix + "mlp.down_proj", hidden, vision.intermediate_size, true);
 }
 
-// What other programs save beside the weights, without a meaning here: computed tables, and a copy
-// of the embedding where the head is tied to it.
-bool IsIgnored(std::string_view name, const ModelConfig& config) {
-  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_pos_emb.inv_freq") ||
-         (config.tie_word_embeddings && name == "lm_head.weight");
-}
-
-std::string ShapeToString(const std::vector<int64_t>& shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); ++i) out += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  return out + "]";
-}
-
 }  // namespace
 
 std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) {
@@ -77,31 +60,6 @@ std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) {
   AddLinear(&specs, "visual.merger.mlp.0", merged, merged, true);
   AddLinear(&specs, "visual.merger.mlp.2", vision.out_hidden_size, merged, true);
   return specs;
-}
-
-Status CheckTensors(const Checkpoint& checkpoint, const ModelConfig& config) {
-  std::set<std::string, std::less<>> known;
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
-    const CheckpointTensor* tensor = checkpoint.Find(spec.name);
-    if (tensor == nullptr) {
-      const bool head = spec.name == "lm_head.weight";
-      return InvalidArgument("the checkpoint in ", config.directory.string(), " has no tensor ",
-                             spec.name, "; expected one of shape ", ShapeToString(spec.shape),
-                             head ? ", as tie_word_embeddings is false in config.json" : "");
-    }
-    if (tensor->shape != spec.shape) {
-      return InvalidArgument(tensor->file, ": tensor ", tensor->name_in_file, " is ",
-                             ToString(*tensor), "; expected the shape ", ShapeToString(spec.shape),
-                             " that config.json asks for");
-    }
-    known.insert(spec.name);
-  }
-  for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (known.contains(name) || IsIgnored(name, config)) continue;
-    return InvalidArgument(tensor.file, ": tensor ", tensor.name_in_file, " ", ToString(tensor),
-                           " belongs to no part of the model that config.json describes");
-  }
-  return OkStatus();
 }
 
 }  // namespace longhand::model

@@ -7,28 +7,20 @@
 #include <string>
 #include <vector>
 
-#include "common/config/shard_plan.h"
 #include "common/status.h"
 #include "kernels/ops.h"
 #include "worker/model/checkpoint.h"
 #include "worker/model/device_tensor.h"
+#include "worker/model/weight_source.h"
 
 namespace longhand::model {
 
 // Called with the bytes of this rank's weights that are ready, and of all of them.
 using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
-// Rows and columns of one tensor, seen as a matrix [first dimension, all others]. An empty range
-// means all.
-struct TensorSlice {
-  std::string name;
-  IndexRange rows = {};
-  IndexRange columns = {};
-};
-
 // Reads only what the slices name, through one staging buffer that is as large as the largest
 // fused matrix. The tensors must have been checked (CheckTensors).
-class WeightReader {
+class WeightReader final : public WeightSource {
  public:
   WeightReader(const Checkpoint& checkpoint,
                DType weight_dtype,
@@ -41,15 +33,11 @@ class WeightReader {
         ops_(ops),
         progress_(progress) {}
 
-  // The slices one below the other, with rows of zeros up to `padded_rows`.
   Result<std::unique_ptr<kernels::PackedLinear>> Linear(const std::vector<TensorSlice>& slices,
-                                                        int64_t padded_rows = 0);
-  // [rows, columns] in the weight dtype, not packed.
-  Result<DeviceTensor> Matrix(const TensorSlice& slice);
-  // The slices one after the other, in f32.
-  Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices);
-
-  int64_t done_bytes() const { return done_bytes_; }
+                                                        int64_t padded_rows = 0) override;
+  Result<DeviceTensor> Matrix(const TensorSlice& slice) override;
+  Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices) override;
+  int64_t done_bytes() const override { return done_bytes_; }
 
  private:
   // [rows, columns] in `dtype`: the file's own memory where nothing needs to change, otherwise the

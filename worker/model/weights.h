@@ -12,6 +12,7 @@
 #include "worker/model/checkpoint.h"
 #include "worker/model/device_tensor.h"
 #include "worker/model/weight_reader.h"
+#include "worker/model/weight_source.h"
 
 namespace longhand::model {
 
@@ -57,6 +58,12 @@ struct ModelWeights {
   VisionWeights vision;
   int64_t bytes = 0;
 };
+
+// The shard of `rank`, from any source.
+Result<ModelWeights> ReadWeights(WeightSource& source,
+                                 const ModelConfig& config,
+                                 const ShardPlan& plan,
+                                 int32_t rank);
 
 // The dtype of this checkpoint's matrices in memory: bf16 when all of them are so on disk, or when
 // `model_dtype` is.

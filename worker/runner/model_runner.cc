@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "common/thread_checker.h"
-#include "worker/model/checkpoint.h"
 #include "worker/model/decoder.h"
 #include "worker/model/vision_encoder.h"
 #include "worker/runner/device_batch.h"
@@ -96,7 +95,7 @@ class ModelRunnerImpl final : public ModelRunner {
         images_(config.image_bytes),
         in_hand_(static_cast<size_t>(communicator.size())) {}
 
-  Status Load(const model::LoadProgress& progress);
+  Status Load(const ShardPlan& plan, const WeightLoad& load);
 
   Status PutImage(const ContentHash& hash,
                   int32_t height,
@@ -106,6 +105,7 @@ class ModelRunnerImpl final : public ModelRunner {
   Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) override;
   const model::MemoryBudget& memory() const override { return memory_; }
   void SetObserver(model::Observer observer) override;
+  TensorView KvCache(int64_t layer_idx) const override { return decoder_->KvCache(layer_idx); }
 
  private:
   Status CheckNumber(const StepPlan& plan) const;
@@ -146,24 +146,13 @@ class ModelRunnerImpl final : public ModelRunner {
   std::vector<ImageInHand> in_hand_;  // [tp_size]
 };
 
-Status ModelRunnerImpl::Load(const model::LoadProgress& progress) {
+Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   executor_.Check();
   LONGHAND_RETURN_IF_ERROR(CheckConfig(config_));
   const DType activation = ops_.ActivationDType(config_.dtype);
-  ShardPlan plan;
-  {
-    // The files are unmapped as soon as the weights are in place.
-    LONGHAND_ASSIGN_OR_RETURN(const model::Checkpoint checkpoint,
-                              model::Checkpoint::Open(config_.model.directory));
-    LONGHAND_ASSIGN_OR_RETURN(
-        plan, PlanShards(config_.model, limits_.tp_size,
-                         model::WeightDTypeOf(checkpoint, config_.dtype), config_.kv_dtype));
-    memory_ = PlanMemory(config_, plan, rank_, activation);
-    LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
-    LONGHAND_ASSIGN_OR_RETURN(weights_,
-                              model::LoadWeights(checkpoint, config_.model, limits_.tp_size, rank_,
-                                                 config_.dtype, ops_, progress));
-  }
+  memory_ = PlanMemory(config_, plan, rank_, activation);
+  LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
+  LONGHAND_ASSIGN_OR_RETURN(weights_, load());
   LONGHAND_ASSIGN_OR_RETURN(decoder_, model::Decoder::Create(config_.model, plan, weights_,
                                                              SizesOf(config_, activation), ops_));
   if (config_.encoder_cache_tokens > 0) {
@@ -403,12 +392,13 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
   return budget;
 }
 
-Result<std::unique_ptr<ModelRunner>> ModelRunner::Create(const RunnerConfig& config,
-                                                         kernels::Ops& ops,
-                                                         comm::Communicator& communicator,
-                                                         const model::LoadProgress& progress) {
+Result<std::unique_ptr<ModelRunner>> ModelRunner::CreateWith(const RunnerConfig& config,
+                                                             const ShardPlan& plan,
+                                                             const WeightLoad& load,
+                                                             kernels::Ops& ops,
+                                                             comm::Communicator& communicator) {
   auto runner = std::make_unique<ModelRunnerImpl>(config, ops, communicator);
-  LONGHAND_RETURN_IF_ERROR(runner->Load(progress));
+  LONGHAND_RETURN_IF_ERROR(runner->Load(plan, load));
   return Result<std::unique_ptr<ModelRunner>>(std::move(runner));
 }
 

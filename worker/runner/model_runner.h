@@ -57,6 +57,14 @@ class ModelRunner {
                                                      kernels::Ops& ops,
                                                      comm::Communicator& communicator,
                                                      const model::LoadProgress& progress);
+  // The same, with weights from elsewhere: `load` is called once all sizes are known to fit, for
+  // the rank of `communicator` in `plan`.
+  using WeightLoad = std::function<Result<model::ModelWeights>()>;
+  static Result<std::unique_ptr<ModelRunner>> CreateWith(const RunnerConfig& config,
+                                                         const ShardPlan& plan,
+                                                         const WeightLoad& load,
+                                                         kernels::Ops& ops,
+                                                         comm::Communicator& communicator);
   virtual ~ModelRunner() = default;
 
   // Resized RGB pixels [height, width, 3], needed on every rank before a plan names them. The same
@@ -77,6 +85,8 @@ class ModelRunner {
   virtual const model::MemoryBudget& memory() const = 0;
   // Named intermediate values of each step, for parity tests; empty in production.
   virtual void SetObserver(model::Observer observer) = 0;
+  // A layer's KV cache [2, num_blocks, block_size, K, D], for benchmarks that fill it.
+  virtual TensorView KvCache(int64_t layer_idx) const = 0;
 };
 
 }  // namespace longhand::runner

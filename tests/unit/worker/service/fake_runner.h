@@ -54,6 +54,7 @@ class FakeRunner final : public runner::ModelRunner {
   }
   const model::MemoryBudget& memory() const override { return memory_; }
   void SetObserver(model::Observer) override {}
+  TensorView KvCache(int64_t) const override { return {}; }
 
  private:
   comm::Communicator* communicator_;

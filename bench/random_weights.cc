@@ -1,0 +1,97 @@
+#include "bench/random_weights.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "worker/model/tensor_specs.h"
+
+namespace longhand::bench {
+
+using model::AllocateTensor;
+using model::DeviceTensor;
+using model::TensorSlice;
+
+std::vector<uint16_t> RandomBf16(size_t count, int scale_log2) {
+  std::vector<uint16_t> out((count + 3) / 4 * 4);
+  constexpr uint64_t kFractionsAndSigns = 0x80ff80ff80ff80ff;
+  // The lowest bit of the exponent is random too.
+  const auto exponent = static_cast<uint64_t>((126 + scale_log2) & ~1) << 7;
+  const uint64_t exponents = exponent * 0x0001000100010001;
+  uint64_t state = 0x9e3779b97f4a7c15;
+  for (size_t i = 0; i < out.size(); i += 4) {
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    const uint64_t four = (state & kFractionsAndSigns) | exponents;
+    std::memcpy(&out[i], &four, sizeof(four));
+  }
+  out.resize(count);
+  return out;
+}
+
+RandomWeights::RandomWeights(const ModelConfig& config, const ShardPlan& plan, kernels::Ops& ops)
+    : ops_(ops) {
+  // The head, or gate and up, which are one matrix; likewise in the encoder.
+  const RankShard& shard = plan.ranks[0];
+  int64_t largest = std::max(plan.padded_vocab_rows, 2 * shard.ffn.size()) * config.hidden_size;
+  for (const model::TensorSpec& spec : model::ExpectedTensors(config)) {
+    Size size{spec.shape[0], 1};
+    for (size_t i = 1; i < spec.shape.size(); ++i) size.columns *= spec.shape[i];
+    sizes_[spec.name] = size;
+    if (spec.name.starts_with("visual.")) {
+      largest = std::max(largest, 2 * size.rows * size.columns);
+    }
+  }
+  // 2^-6: between the inverse roots of 1280 and 29568. A sixteenth more, so that parts differ.
+  pool_ = RandomBf16(static_cast<size_t>(largest + largest / 16 + 64), /*scale_log2=*/-6);
+}
+
+RandomWeights::Size RandomWeights::SizeOf(const TensorSlice& slice) const {
+  const auto it = sizes_.find(slice.name);
+  LONGHAND_CHECK(it != sizes_.end()) << slice.name;
+  Size size = it->second;
+  if (slice.rows.size() > 0) size.rows = slice.rows.size();
+  if (slice.columns.size() > 0) size.columns = slice.columns.size();
+  return size;
+}
+
+TensorView RandomWeights::Part(int64_t rows, int64_t columns) {
+  const auto size = static_cast<int64_t>(pool_.size());
+  const int64_t count = rows * columns;
+  LONGHAND_CHECK(count <= size) << count << " of " << size;
+  // An odd number of cache lines further each time.
+  next_offset_ = (next_offset_ + 32 * 99991) % (size - count + 1) / 32 * 32;
+  return TensorView(pool_.data() + next_offset_, DType::kBf16, {rows, columns});
+}
+
+Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Linear(
+    const std::vector<TensorSlice>& slices, int64_t padded_rows) {
+  int64_t rows = 0;
+  for (const TensorSlice& slice : slices) rows += SizeOf(slice).rows;
+  const TensorView part = Part(std::max(rows, padded_rows), SizeOf(slices.front()).columns);
+  done_bytes_ += static_cast<int64_t>(part.num_bytes());
+  return ops_.PackLinear(part);
+}
+
+Result<DeviceTensor> RandomWeights::Matrix(const TensorSlice& slice) {
+  const Size size = SizeOf(slice);
+  const TensorView part = Part(size.rows, size.columns);
+  LONGHAND_ASSIGN_OR_RETURN(DeviceTensor out,
+                            AllocateTensor(ops_, DType::kBf16, {size.rows, size.columns}));
+  LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(out.view.data(), part.data(), part.num_bytes()));
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  done_bytes_ += static_cast<int64_t>(part.num_bytes());
+  return out;
+}
+
+// Norms of 1, and biases of 1: what they are costs nothing.
+Result<DeviceTensor> RandomWeights::Vector(const std::vector<TensorSlice>& slices) {
+  int64_t count = 0;
+  for (const TensorSlice& slice : slices) count += SizeOf(slice).rows;
+  const std::vector<float> ones(static_cast<size_t>(count), 1.0f);
+  LONGHAND_ASSIGN_OR_RETURN(DeviceTensor out, AllocateTensor(ops_, DType::kF32, {count}));
+  LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(out.view.data(), ones.data(), out.view.num_bytes()));
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  done_bytes_ += static_cast<int64_t>(out.view.num_bytes());
+  return out;
+}
+
+}  // namespace longhand::bench

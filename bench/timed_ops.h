@@ -1,0 +1,154 @@
+// TimedOps: passes operations on, and asks the device when it came to each.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bench/device_clock.h"
+#include "kernels/ops.h"
+
+namespace longhand::bench {
+
+class TimedOps final : public kernels::Ops {
+ public:
+  enum class Mode {
+    kOff,   // only passes on
+    kSpan,  // from the first operation of a step to the last
+    kEach,  // every operation
+  };
+  struct Total {
+    int64_t calls = 0;
+    double us = 0;
+  };
+
+  TimedOps(kernels::Ops& inner, DeviceClock& clock) : inner_(inner), clock_(clock) {}
+
+  // From here on operations belong to one step, which ends with the first Synchronize() or
+  // CopyToHost(). But with kOff, the device is held for `hold_ms` before the first operation: what
+  // follows waits for nothing but the device.
+  void BeginStep(Mode mode, double hold_ms) {
+    mode_ = mode;
+    hold_ms_ = hold_ms;
+    names_.clear();
+    begun_ = ended_ = false;
+  }
+  // After the step.
+  double SpanMicroseconds() { return begun_ ? clock_.Microseconds(0, LastMark()) : 0; }
+  void AddTo(std::map<std::string, Total>* totals) {
+    for (size_t i = 0; i < names_.size() && mode_ == Mode::kEach; ++i) {
+      Total& total = (*totals)[names_[i]];
+      ++total.calls;
+      total.us += clock_.Microseconds(i, i + 1);
+    }
+  }
+
+  std::string_view name() const override { return inner_.name(); }
+  DType ActivationDType(DType model_dtype) const override {
+    return inner_.ActivationDType(model_dtype);
+  }
+  Result<std::unique_ptr<kernels::Buffer>> Allocate(size_t bytes) override {
+    return inner_.Allocate(bytes);
+  }
+  Status CopyToDevice(void* device, const void* host, size_t bytes) override {
+    return inner_.CopyToDevice(device, host, bytes);
+  }
+  Status CopyToHost(void* host, const void* device, size_t bytes) override {
+    EndStep();
+    return inner_.CopyToHost(host, device, bytes);
+  }
+  Status Synchronize() override {
+    EndStep();
+    return inner_.Synchronize();
+  }
+
+ private:
+  size_t LastMark() const { return mode_ == Mode::kEach ? names_.size() : 1; }
+  void EndStep() {
+    if (begun_ && !ended_ && mode_ == Mode::kSpan) clock_.Mark(1);
+    ended_ = ended_ || begun_;
+  }
+
+  template <typename Args>
+  Status Pass(const char* name, Status (kernels::Ops::*operation)(const Args&), const Args& args) {
+    if (mode_ == Mode::kOff || ended_) return (inner_.*operation)(args);
+    return PassTimed(name, [&] { return (inner_.*operation)(args); });
+  }
+  template <typename Call>
+  Status PassTimed(std::string name, const Call& call) {
+    if (!begun_) {
+      clock_.Hold(hold_ms_);
+      clock_.Mark(0);
+      begun_ = true;
+    }
+    LONGHAND_RETURN_IF_ERROR(call());
+    if (mode_ == Mode::kEach && names_.size() + 1 < DeviceClock::kMaxMarks) {
+      names_.push_back(std::move(name));
+      clock_.Mark(names_.size());
+    }
+    return OkStatus();
+  }
+
+  Result<std::unique_ptr<kernels::PackedLinear>> DoPackLinear(TensorView weight) override {
+    return inner_.PackLinear(weight);
+  }
+  Status DoLinear(const kernels::LinearArgs& args) override {
+    if (mode_ == Mode::kOff || ended_) return inner_.Linear(args);
+    return PassTimed("Linear " + std::to_string(args.weight->out_features()) + "x" +
+                         std::to_string(args.weight->in_features()),
+                     [&] { return inner_.Linear(args); });
+  }
+  Status DoEmbedding(const kernels::EmbeddingArgs& args) override {
+    return Pass("Embedding", &Ops::Embedding, args);
+  }
+  Status DoRmsNorm(const kernels::RmsNormArgs& args) override {
+    return Pass("RmsNorm", &Ops::RmsNorm, args);
+  }
+  Status DoAdd(const kernels::AddArgs& args) override { return Pass("Add", &Ops::Add, args); }
+  Status DoMropeTable(const kernels::MropeTableArgs& args) override {
+    return Pass("MropeTable", &Ops::MropeTable, args);
+  }
+  Status DoQkvRopeWrite(const kernels::QkvRopeWriteArgs& args) override {
+    return Pass("QkvRopeWrite", &Ops::QkvRopeWrite, args);
+  }
+  Status DoPagedAttention(const kernels::PagedAttentionArgs& args) override {
+    return Pass("PagedAttention", &Ops::PagedAttention, args);
+  }
+  Status DoSwiGlu(const kernels::SwiGluArgs& args) override {
+    return Pass("SwiGlu", &Ops::SwiGlu, args);
+  }
+  Status DoGelu(const kernels::GeluArgs& args) override { return Pass("Gelu", &Ops::Gelu, args); }
+  Status DoGatherRows(const kernels::GatherRowsArgs& args) override {
+    return Pass("GatherRows", &Ops::GatherRows, args);
+  }
+  Status DoScatterRows(const kernels::ScatterRowsArgs& args) override {
+    return Pass("ScatterRows", &Ops::ScatterRows, args);
+  }
+  Status DoPatchify(const kernels::PatchifyArgs& args) override {
+    return Pass("Patchify", &Ops::Patchify, args);
+  }
+  Status DoVisionRope(const kernels::VisionRopeArgs& args) override {
+    return Pass("VisionRope", &Ops::VisionRope, args);
+  }
+  Status DoVisionAttention(const kernels::VisionAttentionArgs& args) override {
+    return Pass("VisionAttention", &Ops::VisionAttention, args);
+  }
+  Status DoSample(const kernels::SampleArgs& args) override {
+    return Pass("Sample", &Ops::Sample, args);
+  }
+  Status DoLogprobs(const kernels::LogprobsArgs& args) override {
+    return Pass("Logprobs", &Ops::Logprobs, args);
+  }
+
+  kernels::Ops& inner_;
+  DeviceClock& clock_;
+  Mode mode_ = Mode::kOff;
+  double hold_ms_ = 0;
+  bool begun_ = false;
+  bool ended_ = false;
+  std::vector<std::string> names_;  // of the step's operations; operation i ends at mark i + 1
+};
+
+}  // namespace longhand::bench

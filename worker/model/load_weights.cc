@@ -1,0 +1,32 @@
+#include "worker/model/checkpoint.h"
+#include "worker/model/tensor_specs.h"
+#include "worker/model/weight_reader.h"
+#include "worker/model/weights.h"
+
+namespace longhand::model {
+
+DType WeightDTypeOf(const Checkpoint& checkpoint, DType model_dtype) {
+  DType on_disk = DType::kBf16;
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (tensor.shape.size() > 1 && tensor.dtype != DType::kBf16) on_disk = tensor.dtype;
+  }
+  return WeightDType(on_disk, model_dtype);
+}
+
+Result<ModelWeights> LoadWeights(const Checkpoint& checkpoint,
+                                 const ModelConfig& config,
+                                 int32_t tp_size,
+                                 int32_t rank,
+                                 DType model_dtype,
+                                 kernels::Ops& ops,
+                                 const LoadProgress& progress) {
+  LONGHAND_RETURN_IF_ERROR(CheckTensors(checkpoint, config));
+  const DType weight_dtype = WeightDTypeOf(checkpoint, model_dtype);
+  LONGHAND_ASSIGN_OR_RETURN(const ShardPlan plan,
+                            PlanShards(config, tp_size, weight_dtype, model_dtype));
+  LONGHAND_CHECK(rank >= 0 && rank < tp_size) << "rank " << rank << " of " << tp_size;
+  WeightReader reader(checkpoint, weight_dtype, plan.ranks[rank].weight_bytes, ops, progress);
+  return ReadWeights(reader, config, plan, rank);
+}
+
+}  // namespace longhand::model

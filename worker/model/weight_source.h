@@ -1,0 +1,41 @@
+// WeightSource: where a rank's weights come from, as they will lie in an Ops' memory. A checkpoint
+// is one (weight_reader.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/config/shard_plan.h"
+#include "common/status.h"
+#include "kernels/ops.h"
+#include "worker/model/device_tensor.h"
+
+namespace longhand::model {
+
+// Rows and columns of one tensor, seen as a matrix [first dimension, all others]. An empty range
+// means all.
+struct TensorSlice {
+  std::string name;  // as published (tensor_specs.h)
+  IndexRange rows = {};
+  IndexRange columns = {};
+};
+
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+
+  // The slices one below the other, with rows of zeros up to `padded_rows`.
+  virtual Result<std::unique_ptr<kernels::PackedLinear>> Linear(
+      const std::vector<TensorSlice>& slices, int64_t padded_rows = 0) = 0;
+  // [rows, columns] in the weight dtype, not packed.
+  virtual Result<DeviceTensor> Matrix(const TensorSlice& slice) = 0;
+  // The slices one after the other, in f32.
+  virtual Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices) = 0;
+
+  // Of weights handed out.
+  virtual int64_t done_bytes() const = 0;
+};
+
+}  // namespace longhand::model
