@@ -19,8 +19,8 @@ PATCH, MERGE = 14, 2
 _IDS = tokenizer_lib.added_ids()
 _BOUNDARY_WEIGHT, _NUMBER_WEIGHT, _FIRST_NUMBER_WEIGHT, _END_WEIGHT = 4., 4., 12., 12.
 _SECTION_TO_WRITE = "\n\nNow write"  # Where the template goes on after the text so far.
-_MEAN = np.array(model_files.IMAGE_MEAN, dtype=np.float32)
-_STD = np.array(model_files.IMAGE_STD, dtype=np.float32)
+_MEAN, _STD = model_files.IMAGE_MEAN, model_files.IMAGE_STD
+_MAX_PICTURES = 256  # Of a batch: their bytes cost more than their tokens.
 
 
 def target_size(height, width):
@@ -37,14 +37,19 @@ def target_size(height, width):
 
 
 def patches(image):
-    """uint8 [height, width, 3] -> (float32 [num_patches, 1176], (1, rows, columns)) as the image processor makes them."""
+    """uint8 [height, width, 3] -> (uint8 [num_patches, 588], (1, rows, columns)), in the order of the image processor."""
     h, w = target_size(*image.shape[:2])
-    resized = np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.BICUBIC), dtype=np.float32)
-    normal = ((resized / 255 - _MEAN) / _STD).transpose(2, 0, 1)
+    resized = np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
     rows, columns = h // PATCH, w // PATCH
-    cells = normal.reshape(3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH)
-    cells = cells.transpose(1, 4, 2, 5, 0, 3, 6).reshape(rows * columns, 3, 1, PATCH, PATCH)
-    return np.repeat(cells, 2, axis=2).reshape(rows * columns, -1), (1, rows, columns)
+    cells = resized.reshape(3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH)
+    return cells.transpose(1, 4, 2, 5, 0, 3, 6).reshape(rows * columns, -1), (1, rows, columns)
+
+
+def pixel_values(cells):
+    """uint8 [num_patches, 588] -> float32 [num_patches, 1176]: normalised, and each patch twice, as two moments."""
+    mean, std = (torch.tensor(values, device=cells.device)[:, None] for values in (_MEAN, _STD))
+    normal = (cells.view(len(cells), 3, -1) / 255 - mean) / std
+    return normal[:, :, None].expand(-1, -1, 2, -1).reshape(len(cells), -1)
 
 
 def objects_in_cells(world, grid):
@@ -218,7 +223,8 @@ def batches(sample, rng, max_tokens, pool_size):
         pool = sorted((sample() for _ in range(pool_size)), key=len)
         groups, group = [], []
         for item in pool:
-            if group and len(item) * (len(group) + 1) > max_tokens:
+            full = len(item) * (len(group) + 1) > max_tokens or len(group) == _MAX_PICTURES and item.grids
+            if group and full:
                 groups.append(group)
                 group = []
             group.append(item)

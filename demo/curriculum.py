@@ -1,5 +1,5 @@
 """What is learnt when: seeing first, then short texts and plans, then long texts and sections of long documents,
-and at last, mostly from last parts, where texts end.
+and at last whole plans, texts and documents, which shows where each of them ends.
 
 Seeing is learnt in minutes while sequences are short and the loss sits on facts; long texts cost four times as much a
 step. So each stage is mostly of one length, and keeps some of what came before, which would otherwise be forgotten.
@@ -11,6 +11,7 @@ import world as world_lib
 
 LONGEST = 80  # Beats of the longest text of which a part is shown.
 CROP = 3  # Beats of such a part.
+EARLY = 5  # Sections that every document has, and the ones about a picture.
 MAX_GAP = 16000  # Positions: 10,000 words are about as many tokens.
 TRAIN_SEEDS = 1 << 31  # Worlds below are for training; held-back ones start at 1 << 32.
 
@@ -24,6 +25,7 @@ class Stage:
     pool: int  # Examples that are sorted by length at a time.
     gaps: float = 0.  # Share of write prompts whose positions jump, as if much more had been written.
     parts: float = 0.  # Share of plans and write prompts that show a part of the answer.
+    all_so_far: float = .04  # Share of write prompts that show all sections so far, up to max_sections_so_far.
 
 
 STAGES = {
@@ -33,8 +35,8 @@ STAGES = {
                     "plan": 14, "write": 14}, 400, 0, 10000, 160, gaps=.3, parts=.7),
     "long": Stage({"question": 4, "describe": 6, "picture": 11, "text": 11, "free": 2, "opening": 12, "crop": 8,
                    "plan": 18, "write": 28}, 1500, 12, 10000, 120, gaps=.4, parts=.4),
-    "end": Stage({"question": 4, "describe": 6, "picture": 8, "text": 8, "opening": 6, "crop": 28, "plan": 30, "write": 10},
-                 800, 2, 10000, 120, gaps=.4, parts=.7)}
+    "whole": Stage({"question": 5, "describe": 9, "picture": 10, "text": 10, "free": 2, "opening": 6, "crop": 6, "plan": 20,
+                    "write": 32}, 1500, 20, 10000, 400, gaps=.15, all_so_far=.15)}
 
 
 def num_words(rng, most):
@@ -52,7 +54,7 @@ def total_words(rng, most):
 
 def sections_so_far(stage, rng):
     """How many sections a write prompt shows: mostly one or two, now and then all that the stage has."""
-    if rng.random() < .04:
+    if rng.random() < stage.all_so_far:
         return stage.max_sections_so_far
     return min(stage.max_sections_so_far, 1 + int(rng.expovariate(1.)))
 
@@ -91,7 +93,8 @@ def sample(stage, rng, encoder):
     if task == "plan":
         example = tasks.plan(total, lang, rng, shown)
         return encoder.encode(example, part(len(example.pieces), rng) if rng.random() < stage.parts else None)
-    k = rng.randrange(len(tasks.section_sizes(total)))
+    count = len(tasks.section_sizes(total))
+    k = rng.randrange(min(count, EARLY) if rng.random() < .5 else count)
     example = tasks.write(total, k, lang, rng, shown, sizes=tasks.odd_sizes(total, rng) if rng.random() < .3 else None,
                           max_sections_so_far=sections_so_far(stage, rng))
     crop = part(len(example.pieces), rng) if rng.random() < stage.parts else None

@@ -4,7 +4,7 @@ from PIL import Image, ImageDraw
 
 import picture
 
-_SCALE = 2  # Supersampling; Pillow itself draws hard edges.
+_SCALE = 4  # Supersampling; Pillow itself draws hard edges.
 _TABLE = np.array(picture.noise_table(), dtype=np.int16)
 
 

@@ -20,11 +20,12 @@ from world import count_words
 
 
 class Model:
-    def __init__(self, directory, temperature, seed, batch):
+    def __init__(self, directory, temperature, seed, batch, device):
         torch.manual_seed(seed)
-        self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(directory, dtype=torch.float32).eval()
+        self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(directory, dtype=torch.float32).eval().to(device)
         self._encoder = batches.Encoder(directory)
         self._temperature, self._batch = temperature, batch
+        torch.set_default_device(device)
 
     def answers(self, examples, max_tokens):
         """The text for every example, in order; short prompts run together."""
@@ -43,9 +44,9 @@ class Model:
         longest, pad = max(len(ids) for ids, _, _ in prompts), self._model.config.text_config.bos_token_id
         ids = torch.tensor([[pad] * (longest - len(ids)) + ids for ids, _, _ in prompts])
         mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids, _, _ in prompts])
-        pixels = [torch.from_numpy(rows) for _, many, _ in prompts for rows in many]
+        pixels = [torch.tensor(rows) for _, many, _ in prompts for rows in many]
         grids = [grid for _, _, many in prompts for grid in many]
-        pictures = {"pixel_values": torch.cat(pixels), "image_grid_thw": torch.tensor(grids)} if pixels else {}
+        pictures = {"pixel_values": batches.pixel_values(torch.cat(pixels)), "image_grid_thw": torch.tensor(grids)} if pixels else {}
         sampling = {"do_sample": True, "temperature": self._temperature, "top_p": .95, "top_k": 0} \
             if self._temperature > 0 else {"do_sample": False, "temperature": None, "top_p": None}
         made = self._model.generate(
@@ -119,9 +120,10 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model = Model(args.model, args.temperature, args.seed, args.batch)
+    model = Model(args.model, args.temperature, args.seed, args.batch, args.device)
     figures = measure_single(model, args.seed, args.count) if args.count else {}
     if args.documents:
         figures |= measure_documents(model, args.seed, args.documents)

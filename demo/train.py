@@ -1,11 +1,13 @@
-"""Trains the bundled model on the CPU with transformers' own Qwen2.5-VL class.
+"""Trains the bundled model with transformers' own Qwen2.5-VL class, on the CPU or on a GPU.
 
     python3 demo/train.py --stage name --steps 400 --out DIR         # from random weights
     python3 demo/train.py --stage see --steps 700 --out DIR          # goes on from DIR's bf16 weights
+    python3 demo/train.py --stage whole --minutes 5 --tokens 49152 --out DIR
 
 The stages are those of curriculum.py, in their order; README.md has the whole recipe.
 
-A run needs nothing but the checkpoint in DIR to go on. Every example follows from --seed, the stage and the process.
+A run needs nothing but the checkpoint in DIR to go on. Every example follows from --seed, the stage and the process that
+makes it.
 """
 import argparse
 import csv
@@ -14,17 +16,18 @@ import json
 import multiprocessing
 import os
 import random
+import queue
 import sys
 import tempfile
+import threading
 import time
-from queue import Full
 
 import torch
 import torch.distributed
 
 import batches
-import cpu_training
 import curriculum
+import fast_forwards
 import model_files
 import muon
 import tokenizer
@@ -55,10 +58,9 @@ def naming_loss(model, questions, image_tokens, seen):
     words = model.model.language_model.norm(image_tokens)
     losses = []
     for answers, right in zip(questions, seen.T):
-        asked = right >= 0
-        if asked.any():
-            logits = words[asked] @ model.lm_head.weight[answers].T
-            losses.append(torch.nn.functional.cross_entropy(logits.float(), right[asked]))
+        logits = (words @ model.lm_head.weight[answers].T).float()
+        total = torch.nn.functional.cross_entropy(logits, right, ignore_index=-1, reduction="sum")
+        losses.append(total / (right >= 0).sum().clamp(min=1))
     return sum(losses) / len(losses)
 
 
@@ -74,22 +76,23 @@ def text_loss(model, embeddings, ids, weights, positions):
 def losses_of(model, questions, batch, only_name):
     """(loss of the text, of naming); 0 where a batch has none, the first with `only_name`."""
     ids, weights, positions, pixels, grids, seen = batch
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
-        embeddings, text, naming = model.get_input_embeddings()(ids), torch.zeros(()), torch.zeros(())
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=ids.is_cuda or has_bfloat16()):
+        embeddings = model.get_input_embeddings()(ids)
+        text = naming = torch.zeros((), device=ids.device)
         if pixels is not None:
-            image_tokens = model.model.visual(pixels, grid_thw=grids).pooler_output
+            image_tokens = model.model.visual(batches.pixel_values(pixels), grid_thw=grids).pooler_output
             naming = naming_loss(model, questions, image_tokens, seen)
             images = (ids == model.config.image_token_id)[..., None].expand_as(embeddings)
-            embeddings = embeddings.masked_scatter(images, image_tokens)
+            embeddings = embeddings.masked_scatter(images, image_tokens.to(embeddings.dtype))
         if not only_name:
             text = text_loss(model, embeddings, ids, weights, positions)
     return text, naming
 
 
-def batch_stream(args, rank):
-    """Batches of this rank; every rank draws its own examples. Every fourth batch is one of stage `see`: by tokens
+def batch_stream(args, producer):
+    """Batches of this producer; each draws its own examples. Every fourth batch is one of stage `see`: by tokens
     seeing is a small part of the later ones, and would be forgotten."""
-    rng = random.Random(f"{args.seed} {args.stage} {rank}")
+    rng = random.Random(f"{args.seed} {args.stage} {producer}")
     encoder = batches.Encoder(args.out)
     own, look = (batches.batches(lambda s=stage: curriculum.sample(s, rng, encoder), rng, args.tokens, stage.pool)
                  for stage in (curriculum.STAGES[args.stage], curriculum.STAGES["see"]))
@@ -97,24 +100,34 @@ def batch_stream(args, rank):
         yield next(look if i % 4 == 3 and args.stage != "name" else own)
 
 
-def produce(args, rank, queue):
-    """Fills the rank's queue. A process of its own: while pictures are drawn, no rank keeps the others waiting."""
+def produce(args, producer, queue_out):
+    """Fills a queue. A process of its own: while pictures are drawn, nobody waits."""
     torch.set_num_threads(1)
     trainer = multiprocessing.parent_process()
-    for batch in batch_stream(args, rank):
+    for batch in batch_stream(args, producer):
         arrays = tuple(part if part is None else part.numpy() for part in batch)
         while trainer.is_alive():
             try:
-                queue.put(arrays, timeout=5)
+                queue_out.put(arrays, timeout=5)
                 break
-            except Full:
+            except queue.Full:
                 continue
         else:
             return  # Killed: nobody takes batches any more.
 
 
-def take(queue):
-    return tuple(part if part is None else torch.from_numpy(part) for part in queue.get())
+def on_device(queues, device):
+    """Endless batches, from each queue in turn. A thread unpacks them ahead into memory that a GPU copies from."""
+    ready = queue.Queue(maxsize=4)
+
+    def unpack():
+        for source in itertools.cycle(queues):
+            tensors = [part if part is None else torch.from_numpy(part) for part in source.get()]
+            ready.put([part if part is None or device == "cpu" else part.pin_memory() for part in tensors])
+
+    threading.Thread(target=unpack, daemon=True).start()
+    while True:
+        yield tuple(part if part is None else part.to(device, non_blocking=True) for part in ready.get())
 
 
 def make_optimizers(model, peak):
@@ -161,29 +174,77 @@ def plot(path):
     pyplot.close(figure)
 
 
-def train(args, rank, queue):
+class Progress:
+    """The share of the training that is done, by steps or by minutes."""
+
+    def __init__(self, steps, minutes):
+        self._steps, self._minutes, self._start = steps, minutes, time.monotonic()
+
+    def minutes(self):
+        return (time.monotonic() - self._start) / 60
+
+    def part(self, steps_done):
+        return min(1., steps_done / self._steps if self._steps else self.minutes() / self._minutes)
+
+
+class Log:
+    """Losses of every step into loss.csv, and a line on the terminal. Values stay on their device until ten are there:
+    a GPU need not wait for them."""
+
+    def __init__(self, args):
+        self._stage, self._ranks = args.stage, args.ranks
+        self._file = open(os.path.join(args.out, "loss.csv"), "a", encoding="utf-8", newline="")
+        self._pending, self._written, self._tokens, self._minutes, self.smooth = [], 0, 0, 0., None
+
+    def add(self, progress, step, num_tokens, losses, last):
+        self._tokens += num_tokens * self._ranks
+        self._pending.append(torch.stack([value.detach().float() for value in losses]))
+        if len(self._pending) == 10 or last:
+            self._write(progress, step)
+
+    def _write(self, progress, step):
+        rows = torch.stack(self._pending).tolist()
+        minutes = progress.minutes()
+        each = round((minutes - self._minutes) / len(rows), 5)
+        for i, row in enumerate(rows):
+            csv.writer(self._file).writerow([self._stage, step - len(rows) + 1 + i, each] + [round(v, 5) for v in row])
+            self.smooth = row[0] if self.smooth is None else .98 * self.smooth + .02 * row[0]
+        self._file.flush()
+        self._pending, self._minutes, done = [], minutes, progress.part(step)
+        print(f"\r[{'#' * int(20 * done):<20}] {self._stage} step {step} loss {self.smooth:.4f} "
+              f"{self._tokens / minutes / 60:.0f} tokens/s {minutes:.1f} min ",
+              end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+
+    def finish(self, progress, step):
+        self._file.close()
+        print(json.dumps({"stage": self._stage, "steps": step, "tokens": self._tokens, "loss": round(self.smooth, 4),
+                          "minutes": round(progress.minutes(), 1)}), flush=True)
+
+
+def train(args, rank, queues):
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("high")  # TF32 for the optimizer, where there is such a thing.
     if args.ranks > 1:
         torch.distributed.init_process_group("gloo", init_method=f"file://{args.meet}", rank=rank,
                                              world_size=args.ranks)
-    model = model_files.build(args.out, args.seed)
-    cpu_training.speed_up(model, args.compile)
+    model = model_files.build(args.out, args.seed).to(args.device)
+    fast_forwards.speed_up(model, args.compile)
     model.train()
     only_name, questions = args.stage == "name", batches.Encoder(args.out).questions
     if only_name:
         model.requires_grad_(False)
         model.model.visual.requires_grad_(True)
     optimizers = make_optimizers(model, args.peak)
-    start = saved = before = time.monotonic()
-    log = open(os.path.join(args.out, "loss.csv"), "a", encoding="utf-8", newline="") if rank == 0 else None
-    seen, smooth = 0, None
+    stream, progress = on_device(queues, args.device), Progress(args.steps, args.minutes)
+    log, saved = Log(args) if rank == 0 else None, 0.
     if rank == 0:
         size = sum(p.numel() for p in model.parameters())
-        print(json.dumps({"stage": args.stage, "parameters": size, "seed": args.seed}), flush=True)
-    for step in range(1, args.steps + 1):
-        batch = take(queue)
+        print(json.dumps({"stage": args.stage, "parameters": size, "seed": args.seed, "device": args.device}), flush=True)
+    for step in itertools.count(1):
+        part = progress.part(step - 1)
+        batch = next(stream)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = learning_rate((step - 1) / args.steps, args.peak)
+            group["lr"] = learning_rate(part, args.peak)
         text, naming = losses_of(model, questions, batch, only_name)
         loss = text + NAMING_WEIGHT * naming
         loss.backward()
@@ -192,40 +253,41 @@ def train(args, rank, queue):
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if rank != 0:
-            continue
-        seen, now = seen + batch[0].numel() * args.ranks, time.monotonic()
-        smooth = loss.item() if smooth is None else .98 * smooth + .02 * loss.item()
-        csv.writer(log).writerow([args.stage, step, round((now - before) / 60, 5)] +
-                                 [round(value.item(), 5) for value in (loss, text, naming)])
-        before = now
-        if step % 10 == 0 or step == args.steps:
-            bar = "#" * (20 * step // args.steps)
-            print(f"\r[{bar:<20}] {args.stage} step {step} loss {smooth:.4f} {seen / (now - start):.0f} tokens/s "
-                  f"{(now - start) / 60:.1f} min ", end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
-        if now - saved > 240 or step == args.steps:
-            model_files.save(model, args.out)
-            log.flush()
-            saved = now
+        last = progress.part(step) >= 1
+        if rank == 0:
+            log.add(progress, step, batch[0].numel(), (loss, text, naming), last)
+            if last or progress.minutes() > saved + 4:
+                model_files.save(model, args.out)
+                saved = progress.minutes()
+        if last:
+            break
     if rank == 0:
-        log.close()
+        log.finish(progress, step)
         plot(os.path.join(args.out, "loss"))
-        print(json.dumps({"stage": args.stage, "steps": args.steps, "tokens": seen, "loss": round(smooth, 4),
-                          "minutes": round((time.monotonic() - start) / 60, 1)}), flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage", choices=curriculum.STAGES, required=True)
-    parser.add_argument("--steps", type=int, required=True)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--steps", type=int)
+    length.add_argument("--minutes", type=float, help="one process only")
     parser.add_argument("--out", required=True, help="checkpoint directory; continued where it holds weights")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--tokens", type=int, default=2048, help="padded tokens a step and process")
-    parser.add_argument("--ranks", type=int, default=2, help="processes of one thread each")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True,
-                        help="let torch.compile fuse small operations; takes a minute or two first")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--ranks", type=int, help="processes of one thread each; 2, on a GPU 1")
+    parser.add_argument("--producers", type=int, help="processes that make examples; one a rank, for a GPU all processors")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction,
+                        help="let torch.compile fuse small operations; takes a minute or two first, worth it on a CPU")
     args = parser.parse_args()
+    on_cpu = args.device == "cpu"
+    args.ranks = args.ranks or (2 if on_cpu else 1)
+    args.producers = args.producers or (args.ranks if on_cpu else os.cpu_count() - 1)
+    args.compile = on_cpu if args.compile is None else args.compile
+    if args.ranks > 1 and (args.minutes or not on_cpu):
+        parser.error(f"--ranks must be 1 with --minutes and on a GPU, not {args.ranks}")
     os.makedirs(args.out, exist_ok=True)
     if not os.path.exists(os.path.join(args.out, "tokenizer.json")):
         tokenizer.write(args.out)
@@ -233,14 +295,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         args.meet = os.path.join(folder, "meet")
         context = multiprocessing.get_context("spawn")
-        queues = [context.Queue(maxsize=4) for _ in range(args.ranks)]
-        producers = [context.Process(target=produce, args=(args, rank, queues[rank]), daemon=True)
-                     for rank in range(args.ranks)]
-        others = [context.Process(target=train, args=(args, rank, queues[rank]), daemon=True)
+        queues = [context.Queue(maxsize=4) for _ in range(args.producers)]
+        producers = [context.Process(target=produce, args=(args, i, queues[i]), daemon=True)
+                     for i in range(args.producers)]
+        others = [context.Process(target=train, args=(args, rank, queues[rank::args.ranks]), daemon=True)
                   for rank in range(1, args.ranks)]
         for process in producers + others:
             process.start()
-        train(args, 0, queues[0])
+        train(args, 0, queues[::args.ranks])
         for other in others:
             other.join()
         for producer in producers:

@@ -32,7 +32,7 @@ def test_both_ways_of_drawing_agree_within_the_noise():
         world = world_lib.make_world(seed)
         width, height, pixels = picture.draw(world)
         slow = numpy.frombuffer(pixels, numpy.uint8).reshape(height, width, 3).astype(int)
-        assert abs(slow - fast_picture.draw(world)).mean() < 2
+        assert abs(slow - fast_picture.draw(world)).mean() < 1
 
 
 def test_the_tokenizer_files_agree_and_round_trip(tmp_path):
