@@ -1,8 +1,11 @@
 // conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] [--threads N]
-//             [--schedule-seed N] [--json FILE]
+//             [--schedule-seed N] [--max-cases N] [--first N] [--progress] [--json FILE]
+// conformance --list
 //
 // Runs every operation of one backend against the reference. Exit 0: all passed; 1: something
-// failed; 2: usage, or the backend is not here.
+// failed; 2: usage, or the backend is not here. A fault of a device ends the process: --progress
+// names each case before it runs, and --first goes on behind it. --max-cases takes so many of each
+// operation, evenly spread. --list prints the operations and how many cases each has.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -21,8 +24,9 @@ namespace {
 
 struct Options {
   std::string backend, op, json;
-  bool bench = false;
+  bool bench = false, progress = false, list = false;
   uint64_t schedule_seed = 0;
+  size_t max_cases = 0, first = 0;  // max_cases: 0 is all
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
@@ -30,8 +34,12 @@ Result<Options> ParseOptions(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
-    if (flag == "--bench") {
-      options.bench = true;
+    bool* given = flag == "--bench"      ? &options.bench
+                  : flag == "--progress" ? &options.progress
+                  : flag == "--list"     ? &options.list
+                                         : nullptr;
+    if (given != nullptr) {
+      *given = true;
       continue;
     }
     if (i + 1 == argc) return InvalidArgument(flag, " is not a flag, or lacks its value");
@@ -46,11 +54,15 @@ Result<Options> ParseOptions(int argc, char** argv) {
       options.threads = std::atoi(value.c_str());
     } else if (flag == "--schedule-seed") {
       options.schedule_seed = std::strtoull(value.c_str(), nullptr, 10);
+    } else if (flag == "--max-cases") {
+      options.max_cases = std::strtoull(value.c_str(), nullptr, 10);
+    } else if (flag == "--first") {
+      options.first = std::strtoull(value.c_str(), nullptr, 10);
     } else {
       return InvalidArgument(flag, " is not a flag");
     }
   }
-  if (options.backend.empty()) return InvalidArgument("--backend is missing");
+  if (options.backend.empty() && !options.list) return InvalidArgument("--backend is missing");
   return options;
 }
 
@@ -66,6 +78,24 @@ std::vector<Case> AllCases() {
   AddRefusedCases(cases);
   AddTimedCases(cases);
   return cases;
+}
+
+// At most `max_cases` of each operation, evenly spread; refusals run nothing on a device.
+void Thin(size_t max_cases, std::vector<Case>& cases) {
+  std::erase_if(cases, [](const Case& test) { return test.refused; });
+  std::map<std::string, size_t> total, seen;
+  for (const Case& test : cases) ++total[test.op];
+  std::erase_if(cases, [&](const Case& test) {
+    const size_t i = seen[test.op]++, count = total[test.op];
+    return count > max_cases && i * max_cases / count == (i + 1) * max_cases / count;
+  });
+}
+
+int List() {
+  std::map<std::string, int> counts;
+  for (const Case& test : AllCases()) counts[test.op] += test.timed ? 0 : 1;
+  for (const auto& [op, count] : counts) std::printf("%s %d\n", op.c_str(), count);
+  return 0;
 }
 
 // One line for what failed and what was timed; the rest is in the summary and the JSON.
@@ -114,18 +144,28 @@ int Run(const Options& options) {
       return 2;
     }
   }
+  if (!options.bench) std::erase_if(cases, [](const Case& test) { return bool{test.timed}; });
+  if (options.max_cases > 0) Thin(options.max_cases, cases);
   std::printf("backend %s, %d threads; every case has its seed in its source, 11 to 85\n",
               options.backend.c_str(), options.threads);
   std::vector<Record> records;
   if (options.bench) records = MeasureRoof(options.threads);
   for (const Record& record : records) Print(record);
   Runner runner(*backend, options.bench);
-  for (const Case& test : cases) {
+  for (size_t n = options.first; n < cases.size(); ++n) {
+    if (options.progress) {
+      std::printf("case %zu %s\n", n, cases[n].name.c_str());
+      std::fflush(stdout);
+    }
     const size_t before = runner.records().size();
-    runner.Run(test);
-    for (size_t i = before; i < runner.records().size(); ++i) Print(runner.records()[i]);
+    runner.Run(cases[n]);
+    for (size_t i = before; i < runner.records().size(); ++i) {
+      Print(runner.records()[i]);
+      records.push_back(runner.records()[i]);
+    }
+    // The file is there also when a later case ends the process.
+    if (options.progress && !options.json.empty()) std::ofstream(options.json) << ToJson(records);
   }
-  records.insert(records.end(), runner.records().begin(), runner.records().end());
   const bool passed = PrintSummary(records);
   if (!options.json.empty()) {
     std::ofstream out(options.json);
@@ -147,8 +187,10 @@ int main(int argc, char** argv) {
   if (!options.ok()) {
     std::cerr << "conformance: " << options.status().message()
               << "\nusage: conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] "
-                 "[--threads N] [--schedule-seed N] [--json FILE]\n";
+                 "[--threads N] [--schedule-seed N] [--max-cases N] [--first N] [--progress] "
+                 "[--json FILE]\n       conformance --list\n";
     return 2;
   }
+  if (options->list) return List();
   return Run(*options);
 }
