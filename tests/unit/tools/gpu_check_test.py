@@ -1,0 +1,126 @@
+"""scripts/gpu_check without a GPU: programs that crash, hang or find something must show as that."""
+import contextlib
+import io
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "tools" / "gpu_check"))
+import cluster  # noqa: E402
+import conformance  # noqa: E402
+import kernels  # noqa: E402
+import processes  # noqa: E402
+import report as reports  # noqa: E402
+
+# Three cases of Add; the second ends the process. Mul is sound.
+CONFORMANCE = f"""#!{sys.executable}
+import json, os, signal, sys
+if "--list" in sys.argv:
+    sys.exit(print("Add 3\\nMul 1"))
+value = dict(zip(sys.argv, sys.argv[1:]))
+op, records = value["--op"], []
+for n in range(int(value.get("--first", 0)), 3 if op == "Add" else 1):
+    print("case", n, f"{{op}} number {{n}}", flush=True)
+    if op == "Add" and n == 1:
+        print("an illegal address", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGABRT)
+    records.append({{"op": op, "case": f"{{op}} number {{n}}", "status": "pass", "error": 0, "tolerance": 0}})
+    if "--json" in value:
+        open(value["--json"], "w").write(json.dumps(records))
+"""
+# Runs what it is given, and finds a hazard in Mul.
+SANITIZER = f"""#!{sys.executable}
+import subprocess, sys
+program = next(i for i, word in enumerate(sys.argv) if word.endswith("conformance"))
+subprocess.run(sys.argv[program:])
+found = sys.argv[2] == "racecheck" and "Mul" in sys.argv
+print("========= RACECHECK SUMMARY: %d hazards displayed" % found if sys.argv[2] == "racecheck"
+      else "========= ERROR SUMMARY: 0 errors")
+sys.exit(9 if found else 0)
+"""
+
+
+class GpuCheck(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.bundle = processes.Bundle(self.folder)
+        self.report = reports.Report(self.folder / "part.json", "part", {})
+        (self.folder / "bin").mkdir()
+        self.program("conformance", CONFORMANCE)
+
+    def program(self, name, text):
+        path = self.folder / "bin" / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def quietly(self, function, *arguments):
+        with contextlib.redirect_stdout(io.StringIO()):
+            function(*arguments)
+
+    def verdicts(self):
+        return {goal["name"]: goal["verdict"] for goal in json.loads((self.folder / "part.json").read_text())["goals"]}
+
+    def test_a_crash_is_named_and_the_cases_behind_it_run(self):
+        records = conformance.run_operation(self.bundle, "cuda", "Add")
+        self.assertEqual([(r["case"], r["status"]) for r in records],
+                         [("Add number 0", "pass"), ("Add number 1", "fail"), ("Add number 2", "pass")])
+        self.assertIn("SIGABRT: an illegal address", records[1]["message"])
+
+    def test_an_operation_that_crashes_hides_no_other(self):
+        self.quietly(conformance.conformance, self.report, self.bundle, "cuda")
+        self.assertEqual(self.verdicts(), {"conformance Add": "FAIL", "conformance Mul": "pass"})
+        self.assertEqual(self.report.exit_status(), 1)
+
+    def test_a_hazard_fails_and_a_crash_under_the_sanitizer_is_no_pass(self):
+        program = self.program("compute-sanitizer", SANITIZER)
+        with mock.patch.object(conformance, "sanitizer_program", lambda: program):
+            self.quietly(conformance.sanitize, self.report, self.bundle, "cuda", 60)
+        self.assertEqual(self.verdicts()["G16 racecheck"], "FAIL")
+        mul = [r for r in self.report.records if r["op"] == "Mul"]
+        self.assertEqual({r["tool"]: r["status"] for r in mul}, {"memcheck": "pass", "racecheck": "fail"})
+
+    def test_without_a_sanitizer_the_part_is_unavailable(self):
+        with mock.patch.object(conformance, "sanitizer_program", lambda: None):
+            conformance.sanitize(self.report, self.bundle, "cuda", 60)
+        self.assertEqual(set(self.verdicts().values()), {"unavailable"})
+        self.assertEqual(self.report.exit_status(), 3)
+
+    def test_a_program_that_hangs_is_stopped_and_keeps_what_it_said(self):
+        done = processes.run([sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"], 1)
+        self.assertIsNone(done.status)
+        self.assertEqual(done.stdout, "begun\n")
+
+    def test_a_divergence_tells_what_the_choice_hung_on(self):
+        expected = {"token_ids": [5, 6, 7], "gaps": [1.0, 0.25, 2.0], "logprobs": [-1.0, -2.0, -3.0]}
+        actual = {"token_ids": [5, 9, 7], "gaps": [1.0, 0.1, 2.0], "logprobs": [-1.5, -2.0, -3.0]}
+        self.assertEqual(cluster.compare(expected, actual),
+                         {"tokens": 3, "equal_tokens": 1, "first_divergence": 1, "expected_gap_there": 0.25,
+                          "largest_logprob_error": 0.5})
+
+    def test_goals_are_judged_by_the_worst_case(self):
+        roof = {"op": "roof", "case": "read", "ns": 1000, "bytes": 3_000_000, "status": "pass"}
+
+        def decode(name, share):
+            return {"op": "PagedAttention", "case": f"decode {name}", "status": "pass", "ns": 300e6 / (3000 * share),
+                    "bytes": 300e6, "flops": 0, "shape": {}}
+
+        def linear(ns):
+            return {"op": "Linear", "case": "a", "status": "pass", "ns": ns, "bytes": 1e6, "flops": 0, "shape": {"rows": 1}}
+
+        self.report.data["records"] = [roof, decode("a", 0.95), decode("b", 0.85), linear(100)]
+        self.report.data["peers"] = [{"op": "Linear", "case": "a", "ns": 110}]
+        kernels.judge(self.report)
+        verdicts = self.verdicts()
+        self.assertEqual(verdicts["G1 decode attention, >= 256 MB"], "FAIL")
+        self.assertEqual(verdicts["G6 Linear, 1 to 1 rows, beside cuBLAS"], "pass")
+        self.assertEqual(verdicts["G2 decode attention, 32 to 256 MB"], "unavailable")
+
+
+if __name__ == "__main__":
+    unittest.main()
