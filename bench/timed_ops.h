@@ -52,6 +52,13 @@ class TimedOps final : public kernels::Ops {
   Result<std::unique_ptr<kernels::Buffer>> Allocate(size_t bytes) override {
     return inner_.Allocate(bytes);
   }
+  Result<std::unique_ptr<kernels::Buffer>> AllocateStaging(size_t bytes) override {
+    return inner_.AllocateStaging(bytes);
+  }
+  Status Reserve(const kernels::StepSizes& sizes) override { return inner_.Reserve(sizes); }
+  int64_t ReservedBytes(const kernels::StepSizes& sizes) const override {
+    return inner_.ReservedBytes(sizes);
+  }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     return inner_.CopyToDevice(device, host, bytes);
   }
@@ -137,6 +144,10 @@ class TimedOps final : public kernels::Ops {
   }
   Status DoSample(const kernels::SampleArgs& args) override {
     return Pass("Sample", &Ops::Sample, args);
+  }
+  Status DoStageSampleRows(const std::vector<kernels::SampleRow>& rows,
+                           int64_t vocab_size) override {
+    return inner_.StageSampleRows(rows, vocab_size);
   }
   Status DoLogprobs(const kernels::LogprobsArgs& args) override {
     return Pass("Logprobs", &Ops::Logprobs, args);

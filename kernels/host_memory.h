@@ -16,6 +16,12 @@ Result<std::unique_ptr<Buffer>> AllocateHost(size_t bytes);
 class HostOps : public Ops {
  public:
   Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) override { return AllocateHost(bytes); }
+  Result<std::unique_ptr<Buffer>> AllocateStaging(size_t bytes) override {
+    return AllocateHost(bytes);
+  }
+  // Scratch memory grows with the calls.
+  Status Reserve(const StepSizes&) override { return OkStatus(); }
+  int64_t ReservedBytes(const StepSizes&) const override { return 0; }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override;
   Status CopyToHost(void* host, const void* device, size_t bytes) override;
   Status Synchronize() override { return OkStatus(); }

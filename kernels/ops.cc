@@ -232,22 +232,43 @@ Status CheckLogits(const TensorView& logits) {
 
 }  // namespace
 
-Status Ops::Sample(const SampleArgs& args) {
-  LONGHAND_RETURN_IF_ERROR(CheckLogits(args.logits));
-  const int64_t num_seqs = args.logits.dim(0);
-  LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_seqs}));
-  if (args.rows == nullptr || static_cast<int64_t>(args.rows->size()) != num_seqs) {
-    return InvalidArgument("rows has ", args.rows == nullptr ? 0 : args.rows->size(),
-                           " elements; logits needs ", num_seqs);
-  }
-  for (const SampleRow& row : *args.rows) {
+namespace {
+
+Status CheckSampleRows(const std::vector<SampleRow>& rows) {
+  for (const SampleRow& row : rows) {
     if (row.params == nullptr) return InvalidArgument("a row of rows has no params");
     if (row.params->HasPenalties() &&
         (row.prompt_token_ids == nullptr || row.output_token_ids == nullptr)) {
       return InvalidArgument("a row of rows has penalties but no token ids to count");
     }
   }
+  return OkStatus();
+}
+
+}  // namespace
+
+Status Ops::Sample(const SampleArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckLogits(args.logits));
+  const int64_t num_seqs = args.logits.dim(0);
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_seqs}));
+  const int64_t num_rows = args.rows == nullptr ? num_staged_rows_ : static_cast<int64_t>(args.rows->size());
+  if (num_rows != num_seqs) {
+    return InvalidArgument("rows has ", num_rows, " elements; logits needs ", num_seqs);
+  }
+  if (args.rows != nullptr) LONGHAND_RETURN_IF_ERROR(CheckSampleRows(*args.rows));
   return DoSample(args);
+}
+
+Status Ops::StageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size) {
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("vocab_size", vocab_size, 1));
+  LONGHAND_RETURN_IF_ERROR(CheckSampleRows(rows));
+  LONGHAND_RETURN_IF_ERROR(DoStageSampleRows(rows, vocab_size));
+  num_staged_rows_ = static_cast<int64_t>(rows.size());
+  return OkStatus();
+}
+
+Status Ops::DoStageSampleRows(const std::vector<SampleRow>&, int64_t) {
+  return Unimplemented(name(), " samples from rows in host memory only");
 }
 
 Status Ops::Logprobs(const LogprobsArgs& args) {

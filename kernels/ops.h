@@ -173,7 +173,7 @@ struct SampleRow {
 // u = UniformDraw(key, token id), kept away from 0.
 struct SampleArgs {
   TensorView logits;                // [S, vocab_size] f32; not changed
-  const std::vector<SampleRow>* rows = nullptr;  // host: [S]
+  const std::vector<SampleRow>* rows = nullptr;  // host: [S]; null: those that StageSampleRows took last
   TensorView token_ids;             // out: [S] i32
 };
 
@@ -186,6 +186,15 @@ struct LogprobsArgs {
   TensorView top_logprobs;  // out: [S, k] f32, or empty
 };
 
+// The largest calls that steps will make: what the operations need for them is taken at start.
+struct StepSizes {
+  int64_t max_num_seqs = 0;   // S of PagedAttention and Sample
+  int64_t max_model_len = 0;  // tokens of a sequence; max_blocks * block_size reaches no block further
+  int64_t block_size = 1;
+  int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
+  int64_t vocab_size = 0;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -196,6 +205,12 @@ class Ops {
   virtual DType ActivationDType(DType model_dtype) const = 0;
 
   virtual Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) = 0;
+  // Host memory that copies take at full speed and without the host waiting.
+  virtual Result<std::unique_ptr<Buffer>> AllocateStaging(size_t bytes) = 0;
+  // Takes all memory that calls within `sizes` need beyond their tensors: they allocate none. Without it the memory
+  // grows with the calls.
+  virtual Status Reserve(const StepSizes& sizes) = 0;
+  virtual int64_t ReservedBytes(const StepSizes& sizes) const = 0;
   // Ordered with the operations. Host memory must stay until Synchronize().
   virtual Status CopyToDevice(void* device, const void* host, size_t bytes) = 0;
   virtual Status CopyToHost(void* host, const void* device, size_t bytes) = 0;
@@ -220,6 +235,8 @@ class Ops {
   Status VisionRope(const VisionRopeArgs& args);
   Status VisionAttention(const VisionAttentionArgs& args);
   Status Sample(const SampleArgs& args);
+  // Ordered: what the next calls of Sample without rows read. kUnimplemented where there is nothing to be staged.
+  Status StageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size);
   Status Logprobs(const LogprobsArgs& args);
 
  private:
@@ -239,7 +256,10 @@ class Ops {
   virtual Status DoVisionRope(const VisionRopeArgs& args) = 0;
   virtual Status DoVisionAttention(const VisionAttentionArgs& args) = 0;
   virtual Status DoSample(const SampleArgs& args) = 0;
+  virtual Status DoStageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size);
   virtual Status DoLogprobs(const LogprobsArgs& args) = 0;
+
+  int64_t num_staged_rows_ = 0;
 };
 
 // Plain loops: what each operation means. One thread.

@@ -31,15 +31,40 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) override {
     return AllocateMemory(context_.stream, bytes);
   }
+  Result<std::unique_ptr<Buffer>> AllocateStaging(size_t bytes) override {
+    return LONGHAND_DEVICE::AllocateStaging(context_.stream, bytes);
+  }
+  int64_t num_allocations() const override { return context_.stream.num_allocations; }
+  Status Reserve(const StepSizes& sizes) override {
+    const auto take = [&](Workspace& workspace, int64_t bytes) {
+      return workspace.Take(context_.stream, static_cast<size_t>(bytes)).status();
+    };
+    LONGHAND_RETURN_IF_ERROR(take(context_.attention, AttentionWorkspaceBytes(sizes)));
+    LONGHAND_RETURN_IF_ERROR(take(context_.sample_rows, SampleRowsBytes(sizes)));
+    LONGHAND_RETURN_IF_ERROR(take(context_.edited_logits, EditedBytes(sizes)));
+    LONGHAND_RETURN_IF_ERROR(take(context_.token_counts, EditedBytes(sizes)));
+    return GrowStaging(context_, SampleRowsBytes(sizes));
+  }
+  int64_t ReservedBytes(const StepSizes& sizes) const override {
+    return AttentionWorkspaceBytes(sizes) + SampleRowsBytes(sizes) + 2 * EditedBytes(sizes);
+  }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     return LONGHAND_DEVICE::CopyToDevice(context_.stream, device, host, bytes);
   }
   Status CopyToHost(void* host, const void* device, size_t bytes) override {
     return LONGHAND_DEVICE::CopyToHost(context_.stream, host, device, bytes);
   }
-  Status Synchronize() override { return WaitFor(context_.stream); }
+  Status Synchronize() override {
+    context_.staging_in_flight = false;
+    return WaitFor(context_.stream);
+  }
 
  private:
+  // Logits and counts of rows with penalties, each: of all rows, at most.
+  static int64_t EditedBytes(const StepSizes& sizes) {
+    return sizes.max_num_seqs * sizes.vocab_size * static_cast<int64_t>(sizeof(float));
+  }
+
   Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
     return LONGHAND_DEVICE::PackLinear(context_, weight);
   }
@@ -84,6 +109,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Status DoSample(const SampleArgs& args) override {
     return LONGHAND_DEVICE::Sample(context_, args);
   }
+  Status DoStageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size) override {
+    return LONGHAND_DEVICE::StageSampleRows(context_, rows, vocab_size);
+  }
   Status DoLogprobs(const LogprobsArgs& args) override {
     return LONGHAND_DEVICE::Logprobs(context_, args);
   }
@@ -102,6 +130,16 @@ Result<void*> Workspace::Take(const Stream& stream, size_t bytes) {
     LONGHAND_ASSIGN_OR_RETURN(buffer_, AllocateMemory(stream, bytes));
   }
   return buffer_->data();
+}
+
+Status GrowStaging(Context& context, int64_t bytes) {
+  if (context.staging != nullptr && static_cast<int64_t>(context.staging->size_bytes()) >= bytes) {
+    return OkStatus();
+  }
+  context.staging.reset();
+  LONGHAND_ASSIGN_OR_RETURN(context.staging,
+                            AllocateStaging(context.stream, static_cast<size_t>(bytes)));
+  return OkStatus();
 }
 
 std::unique_ptr<CudaOps> MakeOps(std::string_view name, Stream stream, void (*close)(Stream&)) {

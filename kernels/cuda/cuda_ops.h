@@ -17,6 +17,8 @@ class CudaOps : public Ops {
  public:
   // The cudaStream_t on which the operations run, for collectives between them. Null when emulated.
   virtual void* stream() const = 0;
+  // So far, of device memory and of staging memory.
+  virtual int64_t num_allocations() const = 0;
 };
 
 // In kernels_cuda, which is there where LONGHAND_WITH_CUDA is. kUnavailable without such a device.

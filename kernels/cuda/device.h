@@ -30,6 +30,7 @@ struct Stream {
   uint64_t schedule_seed = 0;
 #endif
   int num_multiprocessors = 1;
+  mutable int64_t num_allocations = 0;  // so far
 };
 
 struct LaunchShape {

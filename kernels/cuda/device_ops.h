@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/runtime.h"
@@ -23,10 +24,21 @@ class Workspace {
 // What operations share.
 struct Context {
   Stream stream;
-  Workspace attention;
-  Workspace sampling;
-  Workspace token_counts;  // all zero between calls
+  Workspace attention;      // decode's sums of splits
+  Workspace sample_rows;    // parameters and ids, as they are staged
+  Workspace edited_logits;  // of rows with penalties or suppressed ids
+  Workspace token_counts;   // all zero between calls
+  // Where rows to be sampled are put together for one copy, and whether that is still to be read.
+  std::unique_ptr<Buffer> staging;
+  bool staging_in_flight = false;
 };
+
+// What calls within `sizes` need at most.
+int64_t AttentionWorkspaceBytes(const StepSizes& sizes);
+// Of sample_rows; vocab_size elements of 4 bytes a sequence are edited_logits and token_counts.
+int64_t SampleRowsBytes(const StepSizes& sizes);
+// Grows `staging`, which nothing in flight may be reading.
+Status GrowStaging(Context& context, int64_t bytes);
 
 std::unique_ptr<CudaOps> MakeOps(std::string_view name, Stream stream, void (*close)(Stream&));
 
@@ -46,6 +58,7 @@ Status Patchify(Context& context, const PatchifyArgs& args);
 Status VisionRope(Context& context, const VisionRopeArgs& args);
 Status VisionAttention(Context& context, const VisionAttentionArgs& args);
 Status Sample(Context& context, const SampleArgs& args);
+Status StageSampleRows(Context& context, const std::vector<SampleRow>& rows, int64_t vocab_size);
 Status Logprobs(Context& context, const LogprobsArgs& args);
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

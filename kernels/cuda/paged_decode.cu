@@ -199,6 +199,12 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
 
 }  // namespace
 
+int64_t AttentionWorkspaceBytes(const StepSizes& sizes) {
+  const int64_t keys = CeilDiv(sizes.max_model_len, sizes.block_size) * sizes.block_size;
+  return sizes.max_num_seqs * sizes.num_heads * CeilDiv(keys, kSplitKeys) * (sizes.head_dim + 2) *
+         static_cast<int64_t>(sizeof(float));
+}
+
 Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share) {
   return WithAttentionTypes(
       args.query.dtype(), args.kv_cache.dtype(), args.query.dim(2),

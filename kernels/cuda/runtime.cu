@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
 #include "kernels/cuda/runtime.h"
@@ -17,6 +19,21 @@ class DeviceBuffer final : public Buffer {
   ~DeviceBuffer() override { cudaFree(data_); }
   DeviceBuffer(const DeviceBuffer&) = delete;
   DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+
+  void* data() override { return data_; }
+  size_t size_bytes() const override { return bytes_; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+};
+
+class StagingBuffer final : public Buffer {
+ public:
+  StagingBuffer(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
+  ~StagingBuffer() override { cudaFreeHost(data_); }
+  StagingBuffer(const StagingBuffer&) = delete;
+  StagingBuffer& operator=(const StagingBuffer&) = delete;
 
   void* data() override { return data_; }
   size_t size_bytes() const override { return bytes_; }
@@ -56,6 +73,7 @@ Result<Stream> OpenStream(int device_idx) {
 
 Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t bytes) {
   void* data = nullptr;
+  ++stream.num_allocations;
   // Nothing is allocated for 0 bytes, and a null pointer would be an absent tensor.
   const cudaError_t error = cudaMalloc(&data, bytes == 0 ? 1 : bytes);
   if (error != cudaSuccess) {
@@ -66,6 +84,19 @@ Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t byte
   LONGHAND_RETURN_IF_ERROR(
       ToStatus("cudaMemsetAsync", cudaMemsetAsync(data, 0, bytes, stream.handle)));
   return std::unique_ptr<Buffer>(std::move(buffer));
+}
+
+Result<std::unique_ptr<Buffer>> AllocateStaging(const Stream& stream, size_t bytes) {
+  void* data = nullptr;
+  ++stream.num_allocations;
+  const cudaError_t error = cudaMallocHost(&data, bytes == 0 ? 1 : bytes);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return ResourceExhausted("no page-locked memory for ", bytes,
+                             " bytes: ", cudaGetErrorString(error));
+  }
+  std::memset(data, 0, bytes);
+  return std::unique_ptr<Buffer>(std::make_unique<StagingBuffer>(data, bytes));
 }
 
 Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes) {

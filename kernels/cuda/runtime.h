@@ -12,6 +12,9 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 // Zeroed. kResourceExhausted when the device has no room.
 Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t bytes);
 
+// Page-locked host memory: copies from and to it do not wait. kResourceExhausted.
+Result<std::unique_ptr<Buffer>> AllocateStaging(const Stream& stream, size_t bytes);
+
 // Ordered with the stream's work. Pageable host memory has been read when this returns.
 Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes);
 Status CopyToHost(const Stream& stream, void* host, const void* device, size_t bytes);

@@ -10,11 +10,12 @@
 //
 // Launch     a block for each row, up to 1024 threads.
 // Cost       reads the row twice, and again for each digit of a filter that is on, from L2.
-// Workspace  vocab_size floats and counts for each edited row, and the rows' parameters.
+// Workspace  vocab_size floats and counts for each edited row, and the rows' parameters and ids, which
+//            come by one copy (StageSampleRows).
 // Errors     kResourceExhausted for the workspace, kInternal when the launch fails.
 // Source     Gumbel-max: Gumbel, 1954. Written here.
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "kernels/cuda/device_ops.h"
@@ -34,7 +35,7 @@ struct RowParams {
   float lowest_score;  // min_p's; -infinity is off
   int32_t top_k;       // 0 is off
   float repetition_penalty, presence_penalty, frequency_penalty;
-  // Of the call's ids: prompt [begin, prompt_end), output [prompt_end, output_end), suppressed
+  // Ids, counted from the first row's parameters: prompt [begin, prompt_end), output [prompt_end, output_end), suppressed
   // [output_end, end).
   int32_t begin, prompt_end, output_end, end;
   int32_t edited;  // number of the row among the edited ones; -1: it is not
@@ -243,66 +244,106 @@ __global__ void __launch_bounds__(kMaxThreads)
   if (threadIdx.x == 0) token_ids[blockIdx.x] = IdOf(best);
 }
 
-// A row's parameters and ids, appended to the call's.
-RowParams MakeRow(const SampleRow& row, int64_t vocab_size, std::vector<int32_t>& ids) {
-  const SamplingParams& params = *row.params;
-  RowParams out{.draw = row.key,
-                .temperature = params.temperature,
-                .top_p = params.top_p,
-                .lowest_score = -INFINITY,
-                .top_k = params.top_k < vocab_size ? params.top_k : 0,
-                .repetition_penalty = params.repetition_penalty,
-                .presence_penalty = params.presence_penalty,
-                .frequency_penalty = params.frequency_penalty};
-  if (params.min_p > 0) {
-    // The least float that is not below the logarithm.
-    const double lowest = std::log(static_cast<double>(params.min_p));
-    out.lowest_score = static_cast<float>(lowest);
-    if (out.lowest_score < lowest) out.lowest_score = std::nextafter(out.lowest_score, INFINITY);
+// Rows as they are staged: their parameters, then the ids of all of them.
+class StagedRows {
+ public:
+  explicit StagedRows(void* memory, size_t num_rows)
+      : params_(static_cast<RowParams*>(memory)),
+        ids_(static_cast<int32_t*>(memory)),
+        next_id_(IdsBegin(num_rows)) {}
+
+  // Ids are counted from where the parameters begin.
+  static int32_t IdsBegin(size_t num_rows) {
+    static_assert(sizeof(RowParams) % sizeof(int32_t) == 0);
+    return static_cast<int32_t>(num_rows * sizeof(RowParams) / sizeof(int32_t));
   }
-  const auto append = [&](const std::vector<int32_t>& more) {
-    ids.insert(ids.end(), more.begin(), more.end());
-    return static_cast<int32_t>(ids.size());
-  };
-  const bool has_penalties = params.HasPenalties();
-  out.begin = static_cast<int32_t>(ids.size());
-  out.prompt_end = has_penalties && params.repetition_penalty != 1.0f
-                       ? append(*row.prompt_token_ids)
-                       : out.begin;
-  out.output_end = has_penalties ? append(*row.output_token_ids) : out.prompt_end;
-  out.end = row.suppress_stop_ids ? append(params.stop_token_ids) : out.output_end;
-  out.edited = out.end > out.begin ? 0 : -1;
-  return out;
-}
+  static size_t NumIds(const SampleRow& row) {
+    const SamplingParams& params = *row.params;
+    size_t count = row.suppress_stop_ids ? params.stop_token_ids.size() : 0;
+    if (CountsPrompt(params)) count += row.prompt_token_ids->size();
+    if (params.HasPenalties()) count += row.output_token_ids->size();
+    return count;
+  }
+
+  void Add(const SampleRow& row, int64_t vocab_size) {
+    const SamplingParams& params = *row.params;
+    RowParams out{.draw = row.key,
+                  .temperature = params.temperature,
+                  .top_p = params.top_p,
+                  .lowest_score = -INFINITY,
+                  .top_k = params.top_k < vocab_size ? params.top_k : 0,
+                  .repetition_penalty = params.repetition_penalty,
+                  .presence_penalty = params.presence_penalty,
+                  .frequency_penalty = params.frequency_penalty};
+    if (params.min_p > 0) {
+      // The least float that is not below the logarithm.
+      const double lowest = std::log(static_cast<double>(params.min_p));
+      out.lowest_score = static_cast<float>(lowest);
+      if (out.lowest_score < lowest) out.lowest_score = std::nextafter(out.lowest_score, INFINITY);
+    }
+    out.begin = next_id_;
+    out.prompt_end = CountsPrompt(params) ? Append(*row.prompt_token_ids) : out.begin;
+    out.output_end = params.HasPenalties() ? Append(*row.output_token_ids) : out.prompt_end;
+    out.end = row.suppress_stop_ids ? Append(params.stop_token_ids) : out.output_end;
+    out.edited = out.end > out.begin ? num_edited_++ : -1;
+    params_[num_rows_++] = out;
+  }
+  int32_t num_edited() const { return num_edited_; }
+  size_t size_bytes() const { return static_cast<size_t>(next_id_) * sizeof(int32_t); }
+
+ private:
+  static bool CountsPrompt(const SamplingParams& params) {
+    return params.HasPenalties() && params.repetition_penalty != 1.0f;
+  }
+  int32_t Append(const std::vector<int32_t>& more) {
+    std::copy(more.begin(), more.end(), ids_ + next_id_);
+    return next_id_ += static_cast<int32_t>(more.size());
+  }
+
+  RowParams* params_;
+  int32_t* ids_;
+  int32_t next_id_;
+  int32_t num_rows_ = 0;
+  int32_t num_edited_ = 0;
+};
 
 }  // namespace
+
+int64_t SampleRowsBytes(const StepSizes& sizes) {
+  // Prompt and answer, the token behind it, and ids that end an answer.
+  constexpr int64_t kMoreIds = 256;
+  return sizes.max_num_seqs *
+         static_cast<int64_t>(sizeof(RowParams) +
+                              sizeof(int32_t) * static_cast<size_t>(sizes.max_model_len + kMoreIds));
+}
+
+Status StageSampleRows(Context& context, const std::vector<SampleRow>& rows, int64_t vocab_size) {
+  size_t bytes = rows.size() * sizeof(RowParams);
+  for (const SampleRow& row : rows) bytes += StagedRows::NumIds(row) * sizeof(int32_t);
+  if (context.staging_in_flight) LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
+  LONGHAND_RETURN_IF_ERROR(GrowStaging(context, static_cast<int64_t>(bytes)));
+  StagedRows staged(context.staging->data(), rows.size());
+  for (const SampleRow& row : rows) staged.Add(row, vocab_size);
+  LONGHAND_ASSIGN_OR_RETURN(void* device, context.sample_rows.Take(context.stream, bytes));
+  const size_t edited_bytes =
+      static_cast<size_t>(staged.num_edited() * vocab_size) * sizeof(float);
+  LONGHAND_RETURN_IF_ERROR(context.edited_logits.Take(context.stream, edited_bytes).status());
+  LONGHAND_RETURN_IF_ERROR(context.token_counts.Take(context.stream, edited_bytes).status());
+  context.staging_in_flight = true;
+  return CopyToDevice(context.stream, device, context.staging->data(), staged.size_bytes());
+}
 
 Status Sample(Context& context, const SampleArgs& args) {
   const int64_t num_rows = args.logits.dim(0), vocab_size = args.logits.dim(1);
   if (num_rows == 0) return OkStatus();
-  std::vector<RowParams> params;
-  std::vector<int32_t> ids;
-  int32_t num_edited = 0;
-  for (const SampleRow& row : *args.rows) {
-    params.push_back(MakeRow(row, vocab_size, ids));
-    if (params.back().edited >= 0) params.back().edited = num_edited++;
+  if (args.rows != nullptr) {
+    LONGHAND_RETURN_IF_ERROR(StageSampleRows(context, *args.rows, vocab_size));
   }
-  // Parameters, edited logits, ids: the widest first, so that each is aligned.
-  const size_t params_bytes = params.size() * sizeof(RowParams);
-  const size_t edited_elements = static_cast<size_t>(num_edited * vocab_size);
-  const size_t edited_bytes = edited_elements * sizeof(float),
-               ids_bytes = ids.size() * sizeof(int32_t);
-  LONGHAND_ASSIGN_OR_RETURN(
-      void* memory, context.sampling.Take(context.stream, params_bytes + edited_bytes + ids_bytes));
-  LONGHAND_ASSIGN_OR_RETURN(
-      void* counts, context.token_counts.Take(context.stream, edited_elements * sizeof(uint32_t)));
-  auto* device_params = static_cast<RowParams*>(memory);
-  auto* edited = reinterpret_cast<float*>(device_params + params.size());
-  auto* device_ids = reinterpret_cast<int32_t*>(edited + edited_elements);
-  LONGHAND_RETURN_IF_ERROR(
-      CopyToDevice(context.stream, device_params, params.data(), params_bytes));
-  LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, device_ids, ids.data(), ids_bytes));
-  const Tables tables{device_params, device_ids, edited, static_cast<uint32_t*>(counts)};
+  LONGHAND_ASSIGN_OR_RETURN(void* staged, context.sample_rows.Take(context.stream, 0));
+  LONGHAND_ASSIGN_OR_RETURN(void* edited, context.edited_logits.Take(context.stream, 0));
+  LONGHAND_ASSIGN_OR_RETURN(void* counts, context.token_counts.Take(context.stream, 0));
+  const Tables tables{static_cast<const RowParams*>(staged), static_cast<const int32_t*>(staged),
+                      static_cast<float*>(edited), static_cast<uint32_t*>(counts)};
   return Launch("Sample", context.stream, {static_cast<unsigned>(num_rows), ThreadsFor(vocab_size)},
                 &SampleKernel, Elements<float>(args.logits), vocab_size, tables,
                 Elements<int32_t>(args.token_ids));

@@ -9,7 +9,13 @@
 namespace longhand::kernels {
 namespace emulated {
 
-Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream&, size_t bytes) {
+Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t bytes) {
+  ++stream.num_allocations;
+  return AllocateHost(bytes);
+}
+
+Result<std::unique_ptr<Buffer>> AllocateStaging(const Stream& stream, size_t bytes) {
+  ++stream.num_allocations;
   return AllocateHost(bytes);
 }
 
@@ -31,7 +37,8 @@ Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& optio
   if (!__builtin_cpu_supports("fma") || !__builtin_cpu_supports("avx2")) {
     return Unimplemented("the emulated backend needs a CPU with AVX2 and FMA");
   }
-  const emulated::Stream stream{options.schedule_seed, options.num_multiprocessors};
+  const emulated::Stream stream{.schedule_seed = options.schedule_seed,
+                                .num_multiprocessors = options.num_multiprocessors};
   return emulated::MakeOps("emulated", stream, [](emulated::Stream&) {});
 }
 

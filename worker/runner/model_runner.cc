@@ -46,6 +46,16 @@ model::DecoderSizes SizesOf(const RunnerConfig& config, DType activation) {
           .kv_dtype = config.kv_dtype};
 }
 
+kernels::StepSizes StepSizesOf(const RunnerConfig& config, const RankShard& shard) {
+  return {.max_num_seqs = config.max_num_seqs,
+          .max_model_len = config.max_model_len,
+          .block_size = config.block_size,
+          .num_heads = shard.heads.size(),
+          .num_kv_heads = shard.kv_heads.size(),
+          .head_dim = config.model.head_dim,
+          .vocab_size = config.model.vocab_size};
+}
+
 Status CheckConfig(const RunnerConfig& config) {
   const struct {
     const char* name;
@@ -150,7 +160,7 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   executor_.Check();
   LONGHAND_RETURN_IF_ERROR(CheckConfig(config_));
   const DType activation = ops_.ActivationDType(config_.dtype);
-  memory_ = PlanMemory(config_, plan, rank_, activation);
+  memory_ = PlanMemory(config_, plan, rank_, ops_);
   LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
   LONGHAND_ASSIGN_OR_RETURN(weights_, load());
   LONGHAND_ASSIGN_OR_RETURN(decoder_, model::Decoder::Create(config_.model, plan, weights_,
@@ -163,6 +173,8 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
                                                                     {config_.encoder_cache_tokens,
                                                                      config_.model.hidden_size}));
   }
+  const kernels::StepSizes sizes = StepSizesOf(config_, weights_.shard);
+  LONGHAND_RETURN_IF_ERROR(ops_.Reserve(sizes).WithContext("operations' workspaces"));
   LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, ops_));
   LONGHAND_ASSIGN_OR_RETURN(sampler_, TokenSampler::Create(MaxLogitRows(config_), ops_));
   return OkStatus();
@@ -370,7 +382,8 @@ void ModelRunnerImpl::SetObserver(model::Observer observer) {
 model::MemoryBudget PlanMemory(const RunnerConfig& config,
                                const ShardPlan& plan,
                                int32_t rank,
-                               DType activation) {
+                               const kernels::Ops& ops) {
+  const DType activation = ops.ActivationDType(config.dtype);
   const RankShard& shard = plan.ranks[static_cast<size_t>(rank)];
   const PlanLimits limits = LimitsOf(config, plan.tp_size);
   model::MemoryBudget budget;
@@ -381,6 +394,8 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
                                                                  SizesOf(config, activation)));
   budget.Add("batch and sampling", DeviceBatch::WorkspaceBytes(limits) +
                                        TokenSampler::WorkspaceBytes(MaxLogitRows(config)));
+  const int64_t reserved = ops.ReservedBytes(StepSizesOf(config, shard));
+  if (reserved > 0) budget.Add("operations' workspaces", reserved);
   if (config.encoder_cache_tokens > 0) {
     budget.Add("image encoder workspace",
                model::VisionEncoder::WorkspaceBytes(config.model.vision, activation,

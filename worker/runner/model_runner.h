@@ -39,13 +39,12 @@ struct RunnerConfig {
   int64_t memory_bytes = 0;           // what all of it may take; 0: no limit
 };
 
-// What a runner of `config` takes, by part: for the table printed at start. `activation` is the
-// Ops' (ActivationDType). Weights are the parts whose names end in "weights"; the KV cache is the
+// What a runner of `config` takes on `ops`, by part: for the table printed at start. Weights are the parts whose names end in "weights"; the KV cache is the
 // part "KV cache".
 model::MemoryBudget PlanMemory(const RunnerConfig& config,
                                const ShardPlan& plan,
                                int32_t rank,
-                               DType activation);
+                               const kernels::Ops& ops);
 
 class ModelRunner {
  public:
