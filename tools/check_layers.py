@@ -32,8 +32,10 @@ ROOMS = {
     "coordinator/input": (CONFIG + ["shim", "coordinator/engine/text_state.h"],
                           {"boost", "jpeg", "png", "webp", "gif", "exif", "openssl"}),
     "coordinator/engine": (["common"], set()),
+    "coordinator/journal": (["common"], {"boost", "sqlite"}),
     "coordinator/cluster": (CONFIG + ["common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
-    "coordinator/api": (CONFIG + ["coordinator/input", "coordinator/engine", "proto", "shim"], WIRE | {"boost"}),
+    "coordinator/api": (CONFIG + ["coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
+                        WIRE | {"boost", "openssl"}),
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
     "client": (CONFIG + ["common/options", "common/text", "proto", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "fmt"}),

@@ -16,4 +16,13 @@ inline uint32_t Checksum(uint32_t previous, int64_t number, std::string_view pay
   return crc.checksum();
 }
 
+// The beginning of a request's chain.
+inline uint32_t RequestChecksum(std::string_view request_id, std::string_view payload) {
+  return Checksum(Checksum(0, 0, request_id), 0, payload);
+}
+
+inline uint32_t EndChecksum(uint32_t previous, std::string_view payload) {
+  return Checksum(previous, /*number=*/-1, payload);
+}
+
 }  // namespace longhand::journal

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -38,6 +39,7 @@ struct StoredRequest {
   std::string request_id;
   std::string payload;
   std::vector<StoredEvent> events;  // 1, 2, ...
+  std::optional<std::string> end;   // the payload; none: it has not ended
 
   friend bool operator==(const StoredRequest&, const StoredRequest&) = default;
 };

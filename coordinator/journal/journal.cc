@@ -22,18 +22,21 @@ Journal::Journal(const JournalConfig& config, std::unique_ptr<Store> store, Metr
                                    "Attempts to write the journal that failed")),
       backlog_gauge_(
           metrics.GetGauge("longhand_journal_backlog", "Records that wait to be written")),
+      bytes_(metrics.GetGauge("longhand_journal_bytes", "Size of the journal's pages in use")),
+      healthy_(metrics.GetGauge("longhand_journal_healthy",
+                                "1 unless the latest attempt to write failed")),
       write_seconds_(metrics.GetHistogram("longhand_journal_write_seconds",
                                           "Wall time of a transaction of the journal",
                                           {1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10})),
       thread_([this] { Run(); }) {}
 
-Journal::~Journal() {
+void Journal::Stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Journal::Append(Entry entry, Done done) {
@@ -68,7 +71,7 @@ void Journal::Run() {
     }
     if (!batch.empty()) WriteBatch(std::move(batch));
     if (std::chrono::steady_clock::now() >= next_prune) {
-      SetHealth(store_->Prune(config_.retention, Now()));
+      Prune();
       next_prune = std::chrono::steady_clock::now() + config_.prune_interval;
     }
   }
@@ -103,7 +106,14 @@ void Journal::WriteBatch(std::vector<Queued> batch) {
   }
 }
 
+void Journal::Prune() {
+  SetHealth(store_->Prune(config_.retention, Now()));
+  const Result<int64_t> bytes = store_->SizeBytes();
+  if (bytes.ok()) bytes_.Set(static_cast<double>(*bytes));
+}
+
 void Journal::SetHealth(Status status) {
+  healthy_.Set(status.ok() ? 1 : 0);
   std::lock_guard lock(mutex_);
   health_ = std::move(status);
 }

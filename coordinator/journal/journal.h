@@ -7,7 +7,7 @@
 // journal holds back.
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -35,8 +35,9 @@ class Journal {
   using Done = std::function<void()>;
 
   Journal(const JournalConfig& config, std::unique_ptr<Store> store, Metrics& metrics);
-  // What is queued is written first, unless the disk refuses.
-  ~Journal();
+  ~Journal() { Stop(); }
+  // What is queued is written first, unless the disk refuses. What comes later is not.
+  void Stop();
 
   // Any thread. `done` (may be empty) must not block.
   void Append(Entry entry, Done done);
@@ -54,6 +55,7 @@ class Journal {
 
   void Run();
   void WriteBatch(std::vector<Queued> batch);
+  void Prune();
   void SetHealth(Status status);
   // Whether the journal was told to stop meanwhile.
   bool WaitForRetry();
@@ -64,6 +66,8 @@ class Journal {
   Counter& entries_;
   Counter& failures_;
   Gauge& backlog_gauge_;
+  Gauge& bytes_;
+  Gauge& healthy_;
   Histogram& write_seconds_;
 
   mutable std::mutex mutex_;

@@ -6,8 +6,6 @@
 namespace longhand::journal {
 namespace {
 
-constexpr int64_t kEndNumber = -1;  // of the end in the chain
-
 constexpr const char* kTables = R"(
   CREATE TABLE IF NOT EXISTS requests (
     key INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL UNIQUE, payload BLOB NOT NULL,
@@ -17,10 +15,6 @@ constexpr const char* kTables = R"(
     request INTEGER NOT NULL, seq INTEGER NOT NULL, payload BLOB NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (request, seq)) WITHOUT ROWID;
 )";
-
-uint32_t RequestChecksum(const std::string& request_id, const std::string& payload) {
-  return Checksum(Checksum(0, 0, request_id), 0, payload);
-}
 
 // kInternal: the damage makes another, valid schema.
 bool IsDamage(const Status& status) {
@@ -45,7 +39,13 @@ Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& director
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) return Unavailable(directory.string(), " cannot be made: ", error.message());
-  const std::string path = (directory / "journal.db").string();
+  LONGHAND_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(directory));
+  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenOrSave(FilePath(directory), sync));
+  store->lock_ = std::move(lock);
+  return store;
+}
+
+Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::string& path, Sync sync) {
   std::vector<StoredRequest> saved;
   int64_t num_lost = 0;
   {
@@ -115,7 +115,7 @@ Status Store::ReadUnfinished() {
     Result<bool> has_row = rows.Step();
     if (!has_row.ok()) return has_row.status();
     if (!*has_row) break;
-    StoredRequest request{rows.Bytes(1), rows.Bytes(2), {}};
+    StoredRequest request{rows.Bytes(1), rows.Bytes(2), {}, {}};
     Chain chain{rows.Int(0), 0, RequestChecksum(request.request_id, request.payload)};
     if (int64_t{chain.checksum} != rows.Int(3)) {
       broken.push_back(chain);
@@ -231,7 +231,7 @@ Status Store::Apply(const EventEntry& entry, WallTime, Chains* changed) {
 
 Status Store::Apply(const EndEntry& entry, WallTime now, Chains* changed) {
   Chain& chain = Open(entry.request_id, changed);
-  const uint32_t checksum = Checksum(chain.checksum, kEndNumber, entry.payload);
+  const uint32_t checksum = EndChecksum(chain.checksum, entry.payload);
   LONGHAND_RETURN_IF_ERROR(end_request_.Bind(1, now.time_since_epoch().count())
                                .Bind(2, std::string_view(entry.payload))
                                .Bind(3, int64_t{checksum})
@@ -253,25 +253,28 @@ Store::Chain& Store::Open(const std::string& request_id, Chains* changed) {
 }
 
 Status Store::Prune(const Retention& retention, WallTime now, int64_t max_requests) {
-  LONGHAND_ASSIGN_OR_RETURN(const int64_t size_bytes, SizeBytes());
-  const WallTime oldest = size_bytes > retention.max_bytes ? now : now - retention.max_age;
+  const int64_t oldest = (now - retention.max_age).time_since_epoch().count();
   return InTransaction([&]() -> Status {
-    LONGHAND_ASSIGN_OR_RETURN(Statement rows,
-                              database_.Prepare("SELECT key FROM requests WHERE ended_at <= ? "
-                                                "ORDER BY ended_at, key LIMIT ?"));
-    rows.Bind(1, oldest.time_since_epoch().count()).Bind(2, max_requests);
-    std::vector<int64_t> keys;
+    LONGHAND_ASSIGN_OR_RETURN(
+        Statement rows,
+        database_.Prepare("SELECT key, ended_at FROM requests WHERE ended_at IS NOT "
+                          "NULL ORDER BY ended_at, key LIMIT ?"));
+    rows.Bind(1, max_requests);
+    std::vector<std::pair<int64_t, int64_t>> ended;
     while (true) {
       LONGHAND_ASSIGN_OR_RETURN(const bool has_row, rows.Step());
       if (!has_row) break;
-      keys.push_back(rows.Int(0));
+      ended.emplace_back(rows.Int(0), rows.Int(1));
     }
-    for (const int64_t key : keys) LONGHAND_RETURN_IF_ERROR(Forget({.key = key}, 0));
+    for (const auto& [key, ended_at] : ended) {
+      LONGHAND_ASSIGN_OR_RETURN(const int64_t size_bytes, SizeBytes());
+      if (ended_at > oldest && size_bytes <= retention.max_bytes) break;
+      LONGHAND_RETURN_IF_ERROR(Forget({.key = key}, 0));
+    }
     return database_.Execute("PRAGMA incremental_vacuum");
   });
 }
 
-// Of the pages in use; the write-ahead log comes on top, at most a few megabytes.
 Result<int64_t> Store::SizeBytes() {
   LONGHAND_ASSIGN_OR_RETURN(
       Statement pages,

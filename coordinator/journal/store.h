@@ -24,6 +24,7 @@
 
 #include "common/status.h"
 #include "coordinator/journal/database.h"
+#include "coordinator/journal/directory_lock.h"
 #include "coordinator/journal/entry.h"
 
 namespace longhand::journal {
@@ -40,9 +41,14 @@ struct Retention {
 // Seconds since 1970: ages must hold across restarts.
 using WallTime = std::chrono::sys_seconds;
 
+inline std::string FilePath(const std::filesystem::path& directory) {
+  return (directory / "journal.db").string();
+}
+
 class Store {
  public:
-  // Creates the directory and the file where they are missing.
+  // Creates the directory and the file where they are missing. kFailedPrecondition while another
+  // process has it open.
   static Result<std::unique_ptr<Store>> Open(const std::filesystem::path& directory, Sync sync);
 
   // The requests that have not ended, oldest first, as they were when the store was opened.
@@ -55,6 +61,8 @@ class Store {
   Status Write(std::span<const Entry> entries, WallTime now);
   // One transaction: forgets what the retention allows, at most `max_requests` of them.
   Status Prune(const Retention& retention, WallTime now, int64_t max_requests = 100);
+  // Of the pages in use; the write-ahead log comes on top, at most a few megabytes.
+  Result<int64_t> SizeBytes();
 
  private:
   // A request that has not ended.
@@ -66,6 +74,7 @@ class Store {
   using Chains = std::unordered_map<std::string, Chain>;
 
   explicit Store(Database database) : database_(std::move(database)) {}
+  static Result<std::unique_ptr<Store>> OpenOrSave(const std::string& path, Sync sync);
   static Result<std::unique_ptr<Store>> OpenFile(const std::string& path, Sync sync);
 
   Status Prepare(Sync sync);
@@ -78,9 +87,9 @@ class Store {
   Status Apply(const EventEntry& entry, WallTime now, Chains* changed);
   Status Apply(const EndEntry& entry, WallTime now, Chains* changed);
   Chain& Open(const std::string& request_id, Chains* changed);
-  Result<int64_t> SizeBytes();
   Status InTransaction(const std::function<Status()>& body);
 
+  DirectoryLock lock_;
   Database database_;
   std::vector<StoredRequest> unfinished_;
   int64_t num_lost_records_ = 0;

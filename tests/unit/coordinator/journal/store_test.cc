@@ -26,7 +26,7 @@ std::unique_ptr<Store> OpenStore(const std::filesystem::path& directory) {
 }
 
 StoredRequest MakeRequest(const std::string& id, int64_t num_events) {
-  StoredRequest request{id, "the request " + id, {}};
+  StoredRequest request{id, "the request " + id, {}, {}};
   for (int64_t seq = 1; seq <= num_events; ++seq)
     request.events.push_back({seq, id + " token " + std::to_string(seq)});
   return request;
@@ -77,7 +77,7 @@ TEST(Store, WhatHasNotEndedIsFoundAgainInItsOrderAndGoesOn) {
 
 TEST(Store, AnIdThatIsOverMayBeginAnew) {
   const TempDirectory directory;
-  const StoredRequest again{"a", "another", {{1, "new"}}};
+  const StoredRequest again{"a", "another", {{1, "new"}}, {}};
   {
     const auto store = OpenStore(directory.path());
     ASSERT_EQ(store->Write(EntriesOf(MakeRequest("a", 5)), kNow), OkStatus());
