@@ -23,6 +23,9 @@
 #include "coordinator/api/grpc_server.h"
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_preparer.h"
+#include "coordinator/api/request_restorer.h"
+#include "coordinator/api/stream_sink.h"
+#include "coordinator/api/stream_table.h"
 #include "coordinator/cluster/capacity.h"
 #include "coordinator/cluster/rendezvous_service.h"
 #include "coordinator/cluster/worker_group.h"
@@ -31,6 +34,8 @@
 #include "coordinator/input/pixel_policy.h"
 #include "coordinator/input/prompt_encoder.h"
 #include "coordinator/input/text_state.h"
+#include "coordinator/journal/journal.h"
+#include "coordinator/journal/store.h"
 #include "coordinator/status_response.h"
 #include "shim/chat_template.h"
 #include "shim/tokenizer.h"
@@ -39,6 +44,7 @@ namespace longhand {
 namespace {
 
 constexpr int kInputThreads = 2;
+constexpr std::chrono::seconds kLookAroundEvery(1);
 // Requests that are being read into prompts may hold this many of the largest ones.
 constexpr int64_t kRequestsInPreparation = 4;
 
@@ -129,13 +135,37 @@ std::string ServedName(const ServeOptions& options) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
-// Blocks until SIGTERM or SIGINT, or for as long as `patience`.
-void WaitForSignal(std::optional<std::chrono::seconds> patience) {
+// Blocks until SIGTERM or SIGINT, or for as long as `patience`. Whether a signal came.
+bool WaitForSignal(std::chrono::seconds patience) {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGTERM, SIGINT}) sigaddset(&signals, number);
-  const timespec timeout{.tv_sec = patience ? patience->count() : 0};
-  sigtimedwait(&signals, nullptr, patience ? &timeout : nullptr);
+  const timespec timeout{.tv_sec = patience.count()};
+  return sigtimedwait(&signals, nullptr, &timeout) > 0;
+}
+
+std::string JournalDirectory(const ServeOptions& options) {
+  const bool has_one = options.journal != "none" && options.journal != "auto";
+  return has_one ? options.journal : "";
+}
+
+journal::JournalConfig MakeJournalConfig(const ServeOptions& options) {
+  return {.retention = {.max_age = std::chrono::seconds(options.journal_max_age),
+                        .max_bytes = options.journal_max_bytes}};
+}
+
+// Null for none. A full disk is waited for; kCancelled when a signal came first.
+Result<std::unique_ptr<journal::Store>> OpenJournal(const ServeOptions& options) {
+  const std::string directory = JournalDirectory(options);
+  if (directory.empty()) return std::unique_ptr<journal::Store>();
+  const journal::Sync sync =
+      options.journal_sync == "disk" ? journal::Sync::kDisk : journal::Sync::kProcess;
+  while (true) {
+    Result<std::unique_ptr<journal::Store>> store = journal::Store::Open(directory, sync);
+    if (store.ok() || store.status().code() != StatusCode::kResourceExhausted) return store;
+    spdlog::error("the journal cannot be opened yet: {}", store.status().message());
+    if (WaitForSignal(std::chrono::seconds(1))) return Cancelled("stopping");
+  }
 }
 
 // Before any thread starts, so that all inherit it: signals are taken by WaitForSignal alone.
@@ -149,8 +179,13 @@ void BlockSignals() {
 // The parts of the program, in the order in which they are made; the last made goes first.
 class Coordinator {
  public:
-  Coordinator(const CoordinatorOptions& options, Model model)
+  // `store` is null without a journal.
+  Coordinator(const CoordinatorOptions& options, Model model, std::unique_ptr<journal::Store> store)
       : options_(options.serve),
+        unfinished_(store ? store->TakeUnfinished() : std::vector<journal::StoredRequest>()),
+        journal_(store ? std::make_unique<journal::Journal>(
+                             MakeJournalConfig(options_), std::move(store), metrics_)
+                       : nullptr),
         model_(std::move(model)),
         engine_config_(MakeEngineConfig(options_, model_.config)),
         group_(MakeGroupConfig(options), clock_, MakeObserver()) {}
@@ -166,6 +201,7 @@ class Coordinator {
   cluster::GroupObserver MakeObserver();
   api::RequestPreparer::Limits PrepareLimits();
   void OnGroupChange(const cluster::GroupStatus& status);
+  void LookAround();
   void GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer);
   void Drain();
 
@@ -173,6 +209,11 @@ class Coordinator {
   const SteadyClock clock_;
   const TimePoint started_ = clock_.Now();
   PrometheusMetrics metrics_;
+
+  // Journal: what clients see is on disk.
+  api::StreamTable streams_;
+  std::vector<journal::StoredRequest> unfinished_;
+  std::unique_ptr<journal::Journal> journal_;  // null: nothing is kept
 
   // Input: a request becomes a prompt, tokens become text.
   const Model model_;
@@ -194,18 +235,28 @@ class Coordinator {
   cluster::WorkerGroup group_;
 
   // Engine: one thread plans and delivers.
-  const engine::OpenGate gate_;
-  engine::Engine engine_{engine_config_,
-                         {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_, .gate = gate_}};
+  const api::JournalGate gate_{journal_.get()};
+  engine::Engine engine_{
+      engine_config_,
+      {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_, .gate = gate_}};
 
   // Edges.
   const api::RequestPreparer preparer_{model_.config, encoder_, images_, PrepareLimits()};
+  api::RequestRestorer restorer_{{.preparer = preparer_,
+                                  .engine = engine_,
+                                  .streams = streams_,
+                                  .journal = journal_.get(),
+                                  .clock = clock_,
+                                  .metrics = metrics_}};
   api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
   api::GenerationService generation_{
       {.preparer = preparer_,
        .tokenizer = model_.tokenizer,
        .engine = engine_,
        .pool = pool_,
+       .streams = streams_,
+       .journal = journal_.get(),
+       .journal_directory = JournalDirectory(options_),
        .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes}};
   api::ClusterService cluster_service_{{.get_status = [this](auto answer) { GetStatus(answer); },
                                         .drain =
@@ -251,7 +302,7 @@ void Coordinator::OnGroupChange(const cluster::GroupStatus& status) {
   const bool now = status.state == cluster::GroupState::kReady;
   spdlog::info("worker group: epoch {}, {}", status.epoch, now ? "ready" : status.detail);
   if (now) spdlog::info("\n{}", cluster::CapacityTable(status.capacity, model_.config));
-  server_->SetServing(now);
+  server_->SetServing(now && gate_.CheckAdmission().ok());
   if (ready_.exchange(now) != now) Tell({{"ready", now}});
 }
 
@@ -274,6 +325,7 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
       rendezvous_server_,
       api::GrpcServer::Start({.address = rendezvous_address, .services = {&rendezvous_}}));
   group_.SetRendezvousAddress(rendezvous_server_->address());
+  restorer_.BeginStreams(std::exchange(unfinished_, {}));
   LONGHAND_ASSIGN_OR_RETURN(
       server_,
       api::GrpcServer::Start({.address = options_.grpc_address,
@@ -288,17 +340,28 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
 
 Status Coordinator::Run() {
   std::thread engine_thread([this] { engine_.Run(); });
+  const Status queued = pool_.Submit([this] { restorer_.Restore(); });
+  LONGHAND_CHECK(queued.ok()) << queued;
   group_.Start(engine_);
-  WaitForSignal(std::nullopt);
+  do LookAround();
+  while (!WaitForSignal(kLookAroundEvery));
   if (!failed_) Drain();
   engine_.Stop();
   engine_thread.join();
   group_.Stop();
+  if (journal_) journal_->Stop();  // What waits is written and seen first, unless the disk refuses.
+  streams_.EndAll(Unavailable("the coordinator is stopping; attach to the stream again"));
   server_.reset();
   return fatal_;
 }
 
-// What runs may finish; a second signal ends it now.
+void Coordinator::LookAround() {
+  server_->SetServing(ready_ && gate_.CheckAdmission().ok());
+  streams_.AbandonUnread(clock_.Now());
+}
+
+// What runs may finish, and what does not goes on with the next coordinator, if there is a journal;
+// a second signal ends the wait.
 void Coordinator::Drain() {
   spdlog::info("draining");
   if (!engine_.Drain([] { kill(getpid(), SIGTERM); }).ok()) return;
@@ -310,7 +373,14 @@ int Serve(const CoordinatorOptions& options) {
   if (!model.ok()) return Fail(model.status());
   const engine::EngineConfig engine_config = MakeEngineConfig(options.serve, model->config);
   if (const Status status = engine::CheckConfig(engine_config); !status.ok()) return Fail(status);
-  Coordinator coordinator(options, std::move(model).value());
+  Result<std::unique_ptr<journal::Store>> store = OpenJournal(options.serve);
+  if (!store.ok())
+    return store.status().code() == StatusCode::kCancelled ? kExitOk : Fail(store.status());
+  if (*store != nullptr && (*store)->num_lost_records() > 0) {
+    spdlog::error("the journal in {} was damaged: {} records are lost", options.serve.journal,
+                  (*store)->num_lost_records());
+  }
+  Coordinator coordinator(options, std::move(model).value(), std::move(store).value());
   if (const Status status = coordinator.Listen(options.rendezvous_address); !status.ok())
     return Fail(status);
   const Status status = coordinator.Run();

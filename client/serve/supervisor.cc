@@ -21,8 +21,6 @@ namespace {
 constexpr std::chrono::milliseconds kPollInterval(50);
 constexpr std::chrono::milliseconds kFirstBackoff(100);
 constexpr std::chrono::milliseconds kMaxBackoff(5000);
-constexpr std::chrono::seconds kStableAfter(
-    10);  // a child that lived this long starts with no backoff
 constexpr std::chrono::seconds kKillAfter(3);  // past the drain: what still lives is killed
 
 int ThreadsPerWorker(const ServeOptions& options) {
@@ -80,6 +78,8 @@ Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory,
   std::vector<std::string> argv = {(config_.binaries / "longhand-coordinator").string()};
   argv.insert(argv.end(), config_.coordinator_args.begin(), config_.coordinator_args.end());
   argv.insert(argv.end(), {"--workers", workers, "--grpc-address", grpc_port_.address()});
+  if (options.journal == "auto")
+    argv.insert(argv.end(), {"--journal", (directory_ / "journal").string()});
   children_.push_back({.name = "coordinator", .argv = std::move(argv)});
 }
 
@@ -128,8 +128,8 @@ Status Supervisor::Start(Child& child) {
     argv.push_back(child.metrics_address);
   }
   LONGHAND_ASSIGN_OR_RETURN(child.process, ChildProcess::Spawn(argv));
-  child.started = Clock::now();
   child.listens = false;
+  child.was_ready = false;
   return OkStatus();
 }
 
@@ -149,8 +149,13 @@ void Supervisor::TakeReport(Child& child, const std::string& line) {
     child.metrics_address = std::string(address->as_string());
   }
   if (report.contains("listen")) child.listens = true;
-  if (const auto* ready = report.if_contains("ready")) ready_ = ready->as_bool();
+  if (const auto* ready = report.if_contains("ready")) OnReady(ready->as_bool());
   if (const auto* rank = report.if_contains("silent_worker")) EndSilentWorker(rank->as_int64());
+}
+
+void Supervisor::OnReady(bool ready) {
+  ready_ = ready;
+  for (Child& child : children_) child.was_ready |= ready;
 }
 
 // A hung process does not end by itself; one that does not listen yet is only starting.
@@ -189,9 +194,9 @@ void Supervisor::OnExit(Child& child, int wait_status) {
     OnSignal(SIGTERM);
     return;
   }
-  const Clock::time_point now = Clock::now();
-  if (now - child.started > kStableAfter) child.backoff = std::chrono::milliseconds(0);
-  child.restart_at = now + child.backoff;
+  // Whoever dies at work is missed at once; whoever dies before it worked is not tried in a hurry.
+  if (child.was_ready) child.backoff = std::chrono::milliseconds(0);
+  child.restart_at = Clock::now() + child.backoff;
   child.backoff = std::min(kMaxBackoff, std::max(kFirstBackoff, child.backoff * 2));
 }
 

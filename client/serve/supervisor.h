@@ -42,8 +42,8 @@ class Supervisor {
     std::vector<std::string> argv;
     std::optional<ChildProcess> process;
     std::string metrics_address;
-    bool listens = false;  // this process has said so
-    Clock::time_point started;
+    bool listens = false;    // this process has said so
+    bool was_ready = false;  // tokens could be made in its time
     Clock::time_point restart_at;
     std::chrono::milliseconds backoff{0};
   };
@@ -54,6 +54,7 @@ class Supervisor {
   Status Start(Child& child);
   void TakeReports();
   void TakeReport(Child& child, const std::string& line);
+  void OnReady(bool ready);
   void EndSilentWorker(int64_t rank);
   void Reap();
   void OnExit(Child& child, int wait_status);

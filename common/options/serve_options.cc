@@ -96,7 +96,6 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
       ->check(CheckAddress);
   Scalar(app, "--metrics-address", o.metrics_address, "host:port; port 0 picks a free one")
       ->check(CheckAddress);
-  Only(app.add_option("--journal"), "none", "none: requests do not outlive the coordinator");
   Only(app.add_flag("--deterministic"), "true",
        "Same request, same tokens, whatever else runs: always so");
   Scalar(app, "--shutdown-timeout", o.shutdown_timeout,
@@ -107,6 +106,23 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   app.add_flag("--json", o.json, "With --dry-run: as one JSON object")->configurable(false);
 }
 
+void AddJournalOptions(CLI::App& app, ServeOptions& o) {
+  Scalar(
+      app, "--journal", o.journal,
+      "Directory in which requests and their answers outlive the coordinator, or none; auto: one "
+      "that goes with `longhand serve`");
+  Scalar(app, "--journal-sync", o.journal_sync,
+         "What a token that was sent survives: the death of the process, or of the machine (disk: "
+         "an fsync a step)")
+      ->check(CLI::IsMember({"process", "disk"}));
+  Scalar(app, "--journal-max-age", o.journal_max_age, "Seconds that ended requests are kept")
+      ->check(CLI::Range(int64_t{0}, int64_t{10} * 365 * 24 * 3600));
+  Scalar(app, "--journal-max-bytes", o.journal_max_bytes,
+         "Size beyond which the oldest ended requests are forgotten")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(int64_t{1} << 20, int64_t{1} << 50));
+}
+
 }  // namespace
 
 void AddServeOptions(CLI::App& app, ServeOptions& options) {
@@ -114,6 +130,7 @@ void AddServeOptions(CLI::App& app, ServeOptions& options) {
   AddMemoryOptions(app, options);
   AddInputOptions(app, options);
   AddProcessOptions(app, options);
+  AddJournalOptions(app, options);
 }
 
 }  // namespace longhand

@@ -36,6 +36,11 @@ struct ServeOptions {
   std::string transport = "auto";   // auto, shared_memory, gloo
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";
+  // A directory; none; auto: with `longhand serve`, a directory that lasts as long, else none.
+  std::string journal = "auto";
+  std::string journal_sync = "process";          // what it survives: process, disk
+  int64_t journal_max_age = 24 * 3600;           // seconds that ended requests are kept
+  int64_t journal_max_bytes = int64_t{1} << 30;  // beyond, the oldest ended ones go
   int64_t shutdown_timeout = 30;  // seconds that SIGTERM lets running requests finish
   bool dry_run = false;
   bool json = false;

@@ -1,5 +1,7 @@
 #include "coordinator/api/event_wire.h"
 
+#include <string>
+
 namespace longhand::api {
 namespace {
 
@@ -30,9 +32,7 @@ v1::GenerateEvent ToWire(const engine::TokenEvent& event, const EventContext& co
   wire.set_seq(event.seq);
   wire.set_choice(event.choice);
   wire.set_text(event.text);
-  if (context.wanted.token_ids()) {
-    wire.mutable_token_ids()->Add(event.token_ids.begin(), event.token_ids.end());
-  }
+  wire.mutable_token_ids()->Add(event.token_ids.begin(), event.token_ids.end());
   for (const SampledToken& token : event.logprobs) SetLogprob(token, wire.add_logprobs());
   if (event.finish_reason) wire.set_finish_reason(ToWire(*event.finish_reason));
   wire.set_finish_detail(event.finish_detail);
@@ -50,6 +50,30 @@ v1::GenerateEvent ToWire(const engine::TokenEvent& event, const EventContext& co
     }
   }
   return wire;
+}
+
+v1::GenerateEvent VisibleOf(v1::GenerateEvent whole, const v1::Return& wanted) {
+  if (!wanted.token_ids()) whole.clear_token_ids();
+  return whole;
+}
+
+Result<engine::Delivered> DeliveredOf(const std::vector<v1::GenerateEvent>& whole,
+                                      uint32_t num_choices) {
+  engine::Delivered delivered{.token_ids = std::vector<std::vector<int32_t>>(num_choices)};
+  for (const v1::GenerateEvent& event : whole) {
+    if (event.seq() != delivered.last_event_seq + 1 || event.choice() >= num_choices) {
+      return Status(StatusCode::kDataLoss,
+                    "event " + std::to_string(event.seq()) + " of answer " +
+                        std::to_string(event.choice()) + " comes after event " +
+                        std::to_string(delivered.last_event_seq) + "; there are " +
+                        std::to_string(num_choices) + " answers");
+    }
+    delivered.last_event_seq = event.seq();
+    std::vector<int32_t>& token_ids = delivered.token_ids[event.choice()];
+    token_ids.insert(token_ids.end(), event.token_ids().begin(), event.token_ids().end());
+    delivered.prompt_logprobs |= event.prompt_logprobs_size() > 0;
+  }
+  return delivered;
 }
 
 }  // namespace longhand::api

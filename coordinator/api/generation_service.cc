@@ -7,7 +7,12 @@
 #include <utility>
 
 #include "coordinator/api/call_deadline.h"
+#include "coordinator/api/request_record.h"
+#include "coordinator/api/stored_stream.h"
+#include "coordinator/api/stream_sink.h"
 #include "coordinator/input/detokenizer.h"
+#include "coordinator/journal/reader.h"
+#include "longhand/journal/v1/record.pb.h"
 #include "proto/grpc_status.h"
 
 namespace longhand::api {
@@ -27,42 +32,49 @@ std::string DrawRequestId() {
   return text;
 }
 
+Status NotKept(const std::string& request_id) {
+  return NotFound("no request '", request_id, "' runs, and none is kept");
+}
+
+void FollowFrom(StreamCall& call, std::shared_ptr<EventStream> stream, int64_t from) {
+  const int64_t num_events = stream->num_events();
+  if (from < 0 || from > num_events + 1) {
+    return call.Refuse(InvalidArgument("from is ", from, "; the stream has ", num_events,
+                                       " events, so it must be from 1 to ", num_events + 1));
+  }
+  call.Follow(std::move(stream), std::max<int64_t>(from, 1));
+}
+
 }  // namespace
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  Result<std::string> id = ChooseRequestId(request->request_id());
-  const int64_t number = ++num_calls_;
-  // A cancel that comes before the engine knows the request finds nothing; PrepareAndSubmit looks
-  // once more.
-  auto call = GenerateCall::Create([this, number, name = id.ok() ? *id : std::string()] {
-    if (!name.empty()) (void)parts_.engine.CancelCall(name, number);
-  });
-  grpc::ServerWriteReactor<v1::GenerateEvent>* reactor = call->reactor();
+  const std::shared_ptr<StreamCall> call = StreamCall::Create();
+  const Result<std::string> id = ChooseRequestId(request->request_id());
   if (!id.ok()) {
     call->Refuse(id.status());
-    return reactor;
+    return call->reactor();
   }
   const auto bytes = static_cast<int64_t>(request->ByteSizeLong());
   if (bytes_in_preparation_.fetch_add(bytes) + bytes > parts_.max_bytes_in_preparation) {
     bytes_in_preparation_ -= bytes;
     call->Refuse(ResourceExhausted("requests of more than ", parts_.max_bytes_in_preparation,
                                    " bytes are being prepared already; try again"));
-    return reactor;
+    return call->reactor();
   }
-  CallIdentity identity{.request_id = *id,
-                        .call = number,
-                        .deadline = SteadyDeadline(context->raw_deadline())};
+  CallIdentity identity{
+      .request_id = *id, .call = ++num_calls_, .deadline = SteadyDeadline(context->raw_deadline())};
+  // The wire request lives until the call is over, which it cannot be before it was answered.
   const Status queued =
       parts_.pool.Submit([this, call, request, identity = std::move(identity), bytes] {
-        PrepareAndSubmit(call, *request, identity);
+        FollowOrBegin(*call, *request, identity);
         bytes_in_preparation_ -= bytes;
       });
   if (!queued.ok()) {
     bytes_in_preparation_ -= bytes;
     call->Refuse(queued);
   }
-  return reactor;
+  return call->reactor();
 }
 
 Result<std::string> GenerationService::ChooseRequestId(const std::string& asked) {
@@ -75,23 +87,104 @@ Result<std::string> GenerationService::ChooseRequestId(const std::string& asked)
   return asked;
 }
 
-// Input thread. The wire request lives until the call is over, which it cannot be before it was
-// answered.
-void GenerationService::PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call,
-                                         const v1::GenerateRequest& wire,
-                                         const CallIdentity& identity) {
-  if (call->cancelled()) return call->Refuse(Cancelled("the client went away"));
-  Result<engine::Request> request = parts_.preparer.Prepare(wire);
-  if (!request.ok()) return call->Refuse(request.status());
-  request->request_id = identity.request_id;
-  request->call = identity.call;
-  request->deadline = identity.deadline;
+void GenerationService::FollowOrBegin(StreamCall& call,
+                                      const v1::GenerateRequest& wire,
+                                      const CallIdentity& identity) {
+  if (call.gone()) return call.Refuse(Cancelled("the client went away"));
+  Result<StreamTable::Begun> begun = parts_.streams.Begin({identity.request_id, DigestOf(wire)});
+  if (!begun.ok()) return call.Refuse(begun.status());
+  if (begun->is_new) {
+    if (const Status status = BeginRequest(begun->stream, wire, identity); !status.ok()) {
+      parts_.streams.Remove(*begun->stream);
+      begun->stream->End(status);
+    }
+  }
+  call.Follow(std::move(begun->stream), /*from=*/1);
+}
+
+Status GenerationService::BeginRequest(const std::shared_ptr<EventStream>& stream,
+                                       const v1::GenerateRequest& wire,
+                                       const CallIdentity& identity) {
+  const bool may_be_kept = !wire.request_id().empty();
+  if (may_be_kept) {
+    LONGHAND_ASSIGN_OR_RETURN(const bool is_kept, FillFromJournal(*stream));
+    if (is_kept) {
+      parts_.streams.Remove(*stream);
+      return OkStatus();
+    }
+  }
+  return PrepareAndSubmit(stream, wire, identity);
+}
+
+Result<bool> GenerationService::FillFromJournal(EventStream& stream) const {
+  if (parts_.journal == nullptr) return false;
+  const EventStream::Identity& identity = stream.identity();
+  LONGHAND_ASSIGN_OR_RETURN(const std::optional<journal::StoredRequest> stored,
+                            journal::ReadRequest(parts_.journal_directory, identity.request_id));
+  if (!stored.has_value()) return false;
+  LONGHAND_ASSIGN_OR_RETURN(const StoredStream kept, StoredStream::Parse(*stored));
+  LONGHAND_RETURN_IF_ERROR(CheckSameRequest(identity, kept.identity()));
+  kept.Fill(&stream);
+  return true;
+}
+
+Status GenerationService::PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,
+                                           const v1::GenerateRequest& wire,
+                                           const CallIdentity& identity) {
+  LONGHAND_ASSIGN_OR_RETURN(engine::Request request, parts_.preparer.Prepare(wire));
+  request.request_id = identity.request_id;
+  request.call = identity.call;
+  if (wire.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
+    request.deadline = identity.deadline;
+    stream->SetAbandon([&engine = parts_.engine, id = identity.request_id, call = identity.call] {
+      (void)engine.CancelCall(id, call);
+    });
+  }
   EventContext events{.request_id = identity.request_id, .wanted = wire.return_()};
-  if (wire.return_().prompt_token_ids()) events.prompt_token_ids = request->token_ids;
-  const Status submitted =
-      parts_.engine.Submit(std::move(request).value(), call->MakeSink(std::move(events)));
-  if (!submitted.ok()) return call->Refuse(submitted);
-  if (call->cancelled()) (void)parts_.engine.CancelCall(identity.request_id, identity.call);
+  if (wire.return_().prompt_token_ids()) events.prompt_token_ids = request.token_ids;
+  std::string record;
+  if (parts_.journal != nullptr) {
+    journal::v1::RequestRecord resolved;
+    *resolved.mutable_request() = Resolve(wire, request);
+    resolved.set_sent_digest(stream->identity().sent_digest);
+    record = resolved.SerializeAsString();
+  }
+  return parts_.engine.Submit(
+      std::move(request),
+      std::make_unique<StreamSink>(StreamSink::Parts{parts_.streams, parts_.journal}, stream,
+                                   std::move(events), std::move(record)));
+}
+
+grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Attach(
+    grpc::CallbackServerContext*, const v1::AttachRequest* request) {
+  const std::shared_ptr<StreamCall> call = StreamCall::Create();
+  if (std::shared_ptr<EventStream> stream = parts_.streams.Find(request->request_id())) {
+    FollowFrom(*call, std::move(stream), request->from());
+    return call->reactor();
+  }
+  if (parts_.journal == nullptr) {
+    call->Refuse(NotKept(request->request_id()));
+    return call->reactor();
+  }
+  const Status queued =
+      parts_.pool.Submit([this, call, request] { AttachToKept(*call, *request); });
+  if (!queued.ok()) call->Refuse(queued);
+  return call->reactor();
+}
+
+// It may have been begun, or kept, since the service looked.
+void GenerationService::AttachToKept(StreamCall& call, const v1::AttachRequest& request) const {
+  if (std::shared_ptr<EventStream> stream = parts_.streams.Find(request.request_id()))
+    return FollowFrom(call, std::move(stream), request.from());
+  const Result<std::optional<journal::StoredRequest>> stored =
+      journal::ReadRequest(parts_.journal_directory, request.request_id());
+  if (!stored.ok()) return call.Refuse(stored.status());
+  if (!stored->has_value()) return call.Refuse(NotKept(request.request_id()));
+  const Result<StoredStream> kept = StoredStream::Parse(**stored);
+  if (!kept.ok()) return call.Refuse(kept.status());
+  auto stream = std::make_shared<EventStream>(kept->identity());
+  kept->Fill(stream.get());
+  FollowFrom(call, std::move(stream), request.from());
 }
 
 grpc::ServerUnaryReactor* GenerationService::Cancel(grpc::CallbackServerContext* context,

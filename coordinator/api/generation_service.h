@@ -4,13 +4,17 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <filesystem>
 #include <memory>
 #include <string>
 
-#include "coordinator/api/generate_call.h"
+#include "coordinator/api/event_stream.h"
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_preparer.h"
+#include "coordinator/api/stream_call.h"
+#include "coordinator/api/stream_table.h"
 #include "coordinator/engine/engine.h"
+#include "coordinator/journal/journal.h"
 #include "longhand/v1/generation.grpc.pb.h"
 #include "shim/tokenizer.h"
 
@@ -24,6 +28,9 @@ class GenerationService final : public v1::Generation::CallbackService {
     const shim::Tokenizer& tokenizer;
     engine::Engine& engine;
     InputPool& pool;
+    StreamTable& streams;
+    journal::Journal* journal = nullptr;  // none: nothing is kept
+    std::filesystem::path journal_directory;
     // Bytes of requests that may be held while their pictures are decoded.
     int64_t max_bytes_in_preparation = 0;
   };
@@ -31,6 +38,8 @@ class GenerationService final : public v1::Generation::CallbackService {
 
   grpc::ServerWriteReactor<v1::GenerateEvent>* Generate(
       grpc::CallbackServerContext* context, const v1::GenerateRequest* request) override;
+  grpc::ServerWriteReactor<v1::GenerateEvent>* Attach(grpc::CallbackServerContext* context,
+                                                      const v1::AttachRequest* request) override;
   grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context,
                                    const v1::CancelRequest* request,
                                    v1::CancelResponse* response) override;
@@ -49,9 +58,19 @@ class GenerationService final : public v1::Generation::CallbackService {
   };
 
   Result<std::string> ChooseRequestId(const std::string& asked);
-  void PrepareAndSubmit(const std::shared_ptr<GenerateCall>& call,
-                        const v1::GenerateRequest& wire,
-                        const CallIdentity& identity);
+  // On an input thread: the stream of the request, from here or from the journal, or a new one.
+  void FollowOrBegin(StreamCall& call,
+                     const v1::GenerateRequest& wire,
+                     const CallIdentity& identity);
+  Status BeginRequest(const std::shared_ptr<EventStream>& stream,
+                      const v1::GenerateRequest& wire,
+                      const CallIdentity& identity);
+  Status PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,
+                          const v1::GenerateRequest& wire,
+                          const CallIdentity& identity);
+  // Whether the journal has the request, ended; then the stream is filled with it.
+  Result<bool> FillFromJournal(EventStream& stream) const;
+  void AttachToKept(StreamCall& call, const v1::AttachRequest& request) const;
   Status RunTokenize(const v1::TokenizeRequest& request, v1::TokenizeResponse* response) const;
   Status RunDetokenize(const v1::DetokenizeRequest& request,
                        v1::DetokenizeResponse* response) const;

@@ -29,11 +29,29 @@ TEST(EventWire, CarriesTextLogprobsFinishAndUsage) {
   EXPECT_TRUE(wire.request_id().empty());
 }
 
-TEST(EventWire, TokenIdsComeOnlyWhenAsked) {
-  EXPECT_EQ(ToWire(LastEvent(), {}).token_ids_size(), 0);
-  EventContext context;
-  context.wanted.set_token_ids(true);
-  EXPECT_EQ(ToWire(LastEvent(), context).token_ids(0), 5);
+TEST(EventWire, TokenIdsAreKeptAndSeenOnlyWhenAsked) {
+  const v1::GenerateEvent whole = ToWire(LastEvent(), {});
+  EXPECT_EQ(whole.token_ids(0), 5);
+  v1::Return wanted;
+  EXPECT_EQ(VisibleOf(whole, wanted).token_ids_size(), 0);
+  wanted.set_token_ids(true);
+  EXPECT_EQ(VisibleOf(whole, wanted).token_ids(0), 5);
+}
+
+TEST(EventWire, WholeEventsSayWhatWasDelivered) {
+  std::vector<v1::GenerateEvent> events = {ToWire({.seq = 1, .prompt_logprobs = {{2, -1.5f}}}, {}),
+                                           ToWire({.seq = 2, .choice = 1, .token_ids = {7}}, {}),
+                                           ToWire({.seq = 3, .choice = 0, .token_ids = {8}}, {}),
+                                           ToWire({.seq = 4, .choice = 1, .token_ids = {9}}, {})};
+  const Result<engine::Delivered> delivered = DeliveredOf(events, 2);
+  ASSERT_TRUE(delivered.ok()) << delivered.status();
+  EXPECT_EQ(delivered->token_ids, (std::vector<std::vector<int32_t>>{{8}, {7, 9}}));
+  EXPECT_EQ(delivered->last_event_seq, 4);
+  EXPECT_TRUE(delivered->prompt_logprobs);
+  EXPECT_EQ(DeliveredOf(events, 1).status().ToString(),
+            "DATA_LOSS: event 2 of answer 1 comes after event 1; there are 1 answers");
+  events.erase(events.begin() + 1);
+  EXPECT_EQ(DeliveredOf(events, 2).status().code(), StatusCode::kDataLoss);
 }
 
 TEST(EventWire, TheFirstEventNamesTheRequestAndItsPrompt) {

@@ -1,0 +1,42 @@
+#include "coordinator/api/request_record.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <openssl/sha.h>
+
+namespace longhand::api {
+
+std::string DigestOf(const v1::GenerateRequest& request) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    out.SetSerializationDeterministic(true);
+    request.SerializeToCodedStream(&out);
+  }
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
+         reinterpret_cast<unsigned char*>(digest.data()));
+  return digest;
+}
+
+v1::GenerateRequest Resolve(const v1::GenerateRequest& wire, const engine::Request& prepared) {
+  v1::GenerateRequest resolved = wire;
+  resolved.set_request_id(prepared.request_id);
+  v1::Sampling& sampling = *resolved.mutable_sampling();
+  const SamplingParams& params = prepared.sampling;
+  sampling.set_temperature(params.temperature);
+  sampling.set_top_p(params.top_p);
+  sampling.set_top_k(params.top_k);
+  sampling.set_min_p(params.min_p);
+  sampling.set_seed(params.seed);
+  sampling.set_repetition_penalty(params.repetition_penalty);
+  sampling.set_presence_penalty(params.presence_penalty);
+  sampling.set_frequency_penalty(params.frequency_penalty);
+  sampling.set_min_tokens(params.min_tokens);
+  sampling.set_max_tokens(prepared.max_tokens);
+  sampling.set_n(prepared.num_choices);
+  return resolved;
+}
+
+}  // namespace longhand::api

@@ -1,0 +1,19 @@
+// RequestRecord: a request with nothing left open, as the journal keeps it.
+#pragma once
+
+#include <string>
+
+#include "common/status.h"
+#include "coordinator/engine/request.h"
+#include "longhand/v1/generation.pb.h"
+
+namespace longhand::api {
+
+// SHA-256: equal for equal requests.
+std::string DigestOf(const v1::GenerateRequest& request);
+
+// `wire` with what `prepared` made of its open fields. Preparing it again gives the same request,
+// whatever the checkpoint's defaults are by then.
+v1::GenerateRequest Resolve(const v1::GenerateRequest& wire, const engine::Request& prepared);
+
+}  // namespace longhand::api
