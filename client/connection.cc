@@ -12,10 +12,23 @@ void AddEndpointOption(CLI::App& app, Endpoint& endpoint) {
       ->take_last();
 }
 
+void AddRetryOption(CLI::App& app, std::chrono::seconds& retry_for) {
+  app.add_option_function<int64_t>(
+         "--retry-for", [&](int64_t seconds) { retry_for = std::chrono::seconds(seconds); },
+         "Seconds for which a lost connection or a server that is not there now is tried again")
+      ->check(CLI::Range(0, 24 * 3600))
+      ->default_str(std::to_string(retry_for.count()))
+      ->take_last();
+}
+
 std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(-1);
   args.SetMaxSendMessageSize(-1);
+  // A server that restarts is found again at once.
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   return grpc::CreateCustomChannel(endpoint.address, grpc::InsecureChannelCredentials(), args);
 }
 

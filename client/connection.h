@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,11 @@ struct Endpoint {
 };
 
 void AddEndpointOption(CLI::App& app, Endpoint& endpoint);
+
+// How long a stream may give nothing before it is given up.
+inline constexpr std::chrono::seconds kRetryFor(60);
+void AddRetryOption(CLI::App& app, std::chrono::seconds& retry_for);
+
 std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint);
 
 // "longhand generate: UNAVAILABLE: ..." on stderr, for a server that cannot be reached with what to

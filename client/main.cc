@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "client/agent_write/write_command.h"
+#include "client/attach/attach_command.h"
 #include "client/demo/demo_command.h"
 #include "client/generate/generate_command.h"
 #include "client/serve/serve_command.h"
@@ -43,6 +44,7 @@ constexpr Verb kVerbs[] = {
     {"demo", "serve the bundled model and write a story about a picture", DemoCommand},
     {"serve", "run a cluster on this machine", ServeCommand},
     {"generate", "ask a running server, with or without pictures", GenerateCommand},
+    {"attach", "show the answer to a request again, or go on where it stood", AttachCommand},
     {"write", "write a long text with a running server: plan, then sections", WriteCommand},
     {"status", "show what a running server says of itself", StatusCommand},
     {"tokenize", "turn lines of text into token ids", TokenizeCommand},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/agent_write/document_writer.h"
+#include "client/connection.h"
 #include "client/generate/sampling_options.h"
 #include "longhand/v1/generation.grpc.pb.h"
 
@@ -17,18 +18,23 @@ namespace longhand::client {
 class GenerationModel final : public Model {
  public:
   // kNotFound when a picture cannot be read. With a seed, the n-th call has seed + n - 1.
+  // A lost server is tried again for `retry_for`.
   static Result<GenerationModel> Create(const std::shared_ptr<grpc::Channel>& channel,
                                         const std::vector<std::string>& image_paths,
-                                        const SamplingOptions& sampling);
+                                        const SamplingOptions& sampling,
+                                        std::chrono::seconds retry_for);
 
   Result<Reply> Ask(const std::string& prompt, const OnPiece& on_piece) override;
 
  private:
-  GenerationModel(const std::shared_ptr<grpc::Channel>& channel, v1::GenerateRequest request)
-      : stub_(v1::Generation::NewStub(channel)), request_(std::move(request)) {}
+  GenerationModel(std::shared_ptr<grpc::Channel> channel,
+                  v1::GenerateRequest request,
+                  std::chrono::seconds retry_for)
+      : channel_(std::move(channel)), request_(std::move(request)), retry_for_(retry_for) {}
 
-  std::unique_ptr<v1::Generation::Stub> stub_;
-  v1::GenerateRequest request_;  // of the next call, but for its text
+  std::shared_ptr<grpc::Channel> channel_;
+  v1::GenerateRequest request_;  // of the next call, but for its text and id
+  std::chrono::seconds retry_for_;
 };
 
 }  // namespace longhand::client

@@ -18,6 +18,7 @@ struct WriteOptions {
   std::vector<std::string> images;
   std::optional<int64_t> words;
   SamplingOptions sampling;
+  std::chrono::seconds retry_for = kRetryFor;
   bool json = false;
 };
 
@@ -32,6 +33,7 @@ void AddWriteOptions(CLI::App& app, WriteOptions& o) {
       ->check(CLI::Range(1, 100000))
       ->take_last();
   AddSamplingOptions(app, o.sampling);
+  AddRetryOption(app, o.retry_for);
   app.add_flag("--json", o.json, "No stream: plan and sections as one JSON object at the end");
 }
 
@@ -59,8 +61,8 @@ int WriteCommand(const std::vector<std::string>& args) {
     std::fprintf(stderr, "longhand write: give --prompt, --words or both\n");
     return kExitUsage;
   }
-  Result<GenerationModel> model =
-      GenerationModel::Create(Connect(options.endpoint), options.images, options.sampling);
+  Result<GenerationModel> model = GenerationModel::Create(Connect(options.endpoint), options.images,
+                                                          options.sampling, options.retry_for);
   if (!model.ok()) {
     std::fprintf(stderr, "longhand write: %s\n", model.status().message().c_str());
     return kExitFailed;

@@ -77,7 +77,8 @@ Status StartCluster(const DemoOptions& o, DemoCluster* cluster) {
 
 Status WriteStory(const DemoOptions& o, const std::string& endpoint, const std::string& wish) {
   LONGHAND_ASSIGN_OR_RETURN(GenerationModel model,
-                            GenerationModel::Create(Connect({endpoint}), {o.image}, o.sampling));
+                            GenerationModel::Create(Connect({endpoint}), {o.image}, o.sampling,
+                                                    /*retry_for=*/std::chrono::seconds(0)));
   const WordCounter counter;
   WriteObserver silence;
   if (o.json) {

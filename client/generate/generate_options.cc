@@ -1,6 +1,7 @@
 #include "client/generate/generate_options.h"
 
 #include "client/generate/chat_file.h"
+#include "client/generate/resumable_stream.h"
 
 namespace longhand::client {
 namespace {
@@ -33,6 +34,16 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   app.add_option("--logprobs", o.logprobs,
                  "Log-probabilities, with the k best at each token (--json)")
       ->take_last();
+  app.add_option("--request-id", o.request_id,
+                 "Names the request for `longhand attach`; the same again is no new request")
+      ->take_last();
+  app.add_option("--on-disconnect", o.on_disconnect,
+                 "What becomes of the answer when this program is gone without a word; Ctrl-C "
+                 "cancels it in any case")
+      ->check(CLI::IsMember({"continue", "cancel"}))
+      ->capture_default_str()
+      ->take_last();
+  AddRetryOption(app, o.retry_for);
   app.add_flag("--json", o.json, "No stream: one JSON object at the end");
 }
 
@@ -55,6 +66,9 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   } else {
     LONGHAND_RETURN_IF_ERROR(SetPrompt(options.prompt, options.images, &request));
   }
+  request.set_request_id(options.request_id.empty() ? DrawRequestId() : options.request_id);
+  request.set_on_disconnect(options.on_disconnect == "continue" ? v1::ON_DISCONNECT_CONTINUE
+                                                                : v1::ON_DISCONNECT_CANCEL);
   SetSampling(options.sampling, request.mutable_sampling());
   SetExtraSampling(options, request.mutable_sampling());
   v1::Return* wanted = request.mutable_return_();

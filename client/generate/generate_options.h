@@ -27,6 +27,9 @@ struct GenerateOptions {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
+  std::string request_id;  // empty: drawn
+  std::string on_disconnect = "continue";
+  std::chrono::seconds retry_for = kRetryFor;
   bool json = false;
 };
 

@@ -123,7 +123,7 @@ TEST(Write, GreedyPlansAreAskedForOnce) {
 
 TEST(Write, AServerThatGoesAwayLeavesWhatWasWritten) {
   FakeGeneration server({kPlan, "One two three."});
-  const CommandResult result = Write(server, {"--prompt", "Write."});
+  const CommandResult result = Write(server, {"--prompt", "Write.", "--retry-for", "0"});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_EQ(result.out, "One two three.\n");
   EXPECT_THAT(result.err, HasSubstr("UNAVAILABLE: section 2 of 2: no more answers"));

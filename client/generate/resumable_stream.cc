@@ -1,0 +1,110 @@
+#include "client/generate/resumable_stream.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "proto/grpc_status.h"
+
+namespace longhand::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstPause(50);
+constexpr milliseconds kMaxPause(1000);
+constexpr std::chrono::seconds kConnectTimeout(5);
+// A call that lived so long was a stream, if a silent one.
+constexpr std::chrono::seconds kLasting(5);
+
+Status Reach(grpc::Channel& channel) {
+  const auto deadline = std::chrono::system_clock::now() + kConnectTimeout;
+  grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
+  while (state == GRPC_CHANNEL_IDLE || state == GRPC_CHANNEL_CONNECTING) {
+    if (!channel.WaitForStateChange(state, deadline)) break;
+    state = channel.GetState(/*try_to_connect=*/true);
+  }
+  if (state == GRPC_CHANNEL_READY) return OkStatus();
+  return Unavailable("the server cannot be reached");
+}
+
+}  // namespace
+
+ResumableStream ResumableStream::Generate(std::shared_ptr<grpc::Channel> channel,
+                                          v1::GenerateRequest request,
+                                          std::chrono::seconds retry_for) {
+  ResumableStream stream(std::move(channel), std::move(request), /*next_seq=*/1, retry_for);
+  stream.may_generate_ = true;
+  return stream;
+}
+
+ResumableStream ResumableStream::Attach(std::shared_ptr<grpc::Channel> channel,
+                                        const std::string& request_id,
+                                        int64_t from,
+                                        std::chrono::seconds retry_for) {
+  v1::GenerateRequest request;
+  request.set_request_id(request_id);
+  return ResumableStream(std::move(channel), std::move(request), from, retry_for);
+}
+
+ResumableStream::ResumableStream(std::shared_ptr<grpc::Channel> channel,
+                                 v1::GenerateRequest request,
+                                 int64_t next_seq,
+                                 std::chrono::seconds retry_for)
+    : channel_(std::move(channel)),
+      stub_(v1::Generation::NewStub(channel_)),
+      request_(std::move(request)),
+      next_seq_(next_seq),
+      retry_for_(retry_for) {}
+
+bool ResumableStream::Read(v1::GenerateEvent* event) {
+  if (context_ == nullptr) {
+    status_ = Reach(*channel_);
+    if (!status_.ok()) return false;
+    Open();
+  }
+  while (!reader_->Read(event)) {
+    status_ = FromGrpc(reader_->Finish());
+    if (!MayRetry()) return false;
+    std::this_thread::sleep_for(pause_);
+    Open();
+  }
+  next_seq_ = event->seq() + 1;
+  may_generate_ = false;
+  pause_ = milliseconds(0);
+  return true;
+}
+
+void ResumableStream::Open() {
+  reader_.reset();
+  context_ = std::make_unique<grpc::ClientContext>();
+  opened_at_ = Clock::now();
+  if (may_generate_) {
+    reader_ = stub_->Generate(context_.get(), request_);
+    return;
+  }
+  v1::AttachRequest attach;
+  attach.set_request_id(request_.request_id());
+  attach.set_from(next_seq_);
+  reader_ = stub_->Attach(context_.get(), attach);
+}
+
+bool ResumableStream::MayRetry() {
+  if (status_.code() != StatusCode::kUnavailable) return false;
+  const Clock::time_point now = Clock::now();
+  const bool lasted = now - opened_at_ > kLasting;
+  if (lasted || pause_ == milliseconds(0)) trouble_at_ = now;
+  pause_ = lasted ? kFirstPause : std::min(kMaxPause, std::max(kFirstPause, pause_ * 2));
+  return now + pause_ <= trouble_at_ + retry_for_;
+}
+
+std::string DrawRequestId() {
+  std::random_device device;
+  char text[40];
+  std::snprintf(text, sizeof(text), "cli-%08x%08x%08x", device(), device(), device());
+  return text;
+}
+
+}  // namespace longhand::client

@@ -1,0 +1,62 @@
+// ResumableStream: the events of one request, across lost connections and servers that restart.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "common/status.h"
+#include "longhand/v1/generation.grpc.pb.h"
+
+namespace longhand::client {
+
+// One thread at a time. A server that cannot be reached at all is an error at once; later, and when
+// a server says UNAVAILABLE, the stream is attached to again, until no call has lasted for
+// `retry_for`. Each event comes once.
+class ResumableStream {
+ public:
+  // A new request, or the one that runs under its request_id, which must be set.
+  static ResumableStream Generate(std::shared_ptr<grpc::Channel> channel,
+                                  v1::GenerateRequest request,
+                                  std::chrono::seconds retry_for);
+  // One that the server has, from event `from` on.
+  static ResumableStream Attach(std::shared_ptr<grpc::Channel> channel,
+                                const std::string& request_id,
+                                int64_t from,
+                                std::chrono::seconds retry_for);
+
+  // False at the end, which status() tells.
+  bool Read(v1::GenerateEvent* event);
+  const Status& status() const { return status_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  ResumableStream(std::shared_ptr<grpc::Channel> channel,
+                  v1::GenerateRequest request,
+                  int64_t next_seq,
+                  std::chrono::seconds retry_for);
+  void Open();
+  bool MayRetry();
+
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Generation::Stub> stub_;
+  v1::GenerateRequest request_;  // of Attach: its id alone
+  bool may_generate_ = false;    // no event has come: the request may be unknown
+  int64_t next_seq_ = 1;
+  std::chrono::seconds retry_for_;
+  std::chrono::milliseconds pause_{0};
+  Clock::time_point opened_at_;   // the present call
+  Clock::time_point trouble_at_;  // while pause_ is not 0: since when
+
+  std::unique_ptr<grpc::ClientContext> context_;  // outlives the reader
+  std::unique_ptr<grpc::ClientReader<v1::GenerateEvent>> reader_;
+  Status status_;
+};
+
+// An id for a request that nobody else has.
+std::string DrawRequestId();
+
+}  // namespace longhand::client
