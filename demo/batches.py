@@ -1,4 +1,5 @@
 """Turns examples into batches: token ids, loss weights, M-RoPE positions and pixel patches, bucketed by length."""
+import functools
 import itertools
 import os
 from dataclasses import dataclass
@@ -9,17 +10,18 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 import fast_picture
-import model_files
 import picture
+import settings
 import tokenizer as tokenizer_lib
 import world as world_lib
 from world import ZH
 
 PATCH, MERGE = 14, 2
+_WINDOW = settings.config()["vision_config"]["window_size"] // (PATCH * MERGE)  # Image tokens of a window's side.
 _IDS = tokenizer_lib.added_ids()
 _BOUNDARY_WEIGHT, _NUMBER_WEIGHT, _FIRST_NUMBER_WEIGHT, _END_WEIGHT = 4., 4., 12., 12.
 _SECTION_TO_WRITE = "\n\nNow write"  # Where the template goes on after the text so far.
-_MEAN, _STD = model_files.IMAGE_MEAN, model_files.IMAGE_STD
+_MEAN, _STD = settings.IMAGE_MEAN, settings.IMAGE_STD
 _MAX_PICTURES = 256  # Of a batch: their bytes cost more than their tokens.
 
 
@@ -27,11 +29,11 @@ def target_size(height, width):
     """Qwen's smart_resize for the limits of this model: multiples of 28 between the pixel limits."""
     unit = PATCH * MERGE
     h, w = round(height / unit) * unit, round(width / unit) * unit
-    if h * w > model_files.MAX_PIXELS:
-        scale = (height * width / model_files.MAX_PIXELS) ** .5
+    if h * w > settings.MAX_PIXELS:
+        scale = (height * width / settings.MAX_PIXELS) ** .5
         h, w = int(height / scale // unit * unit), int(width / scale // unit * unit)
-    elif h * w < model_files.MIN_PIXELS:
-        scale = (model_files.MIN_PIXELS / (height * width)) ** .5
+    elif h * w < settings.MIN_PIXELS:
+        scale = (settings.MIN_PIXELS / (height * width)) ** .5
         h, w = int(-(-height * scale // unit) * unit), int(-(-width * scale // unit) * unit)
     return h, w
 
@@ -68,6 +70,31 @@ def objects_in_cells(world, grid):
                 if area >= enough and area > best[row * columns + column][0]:
                     best[row * columns + column] = area, group
     return [group for _, group in best]
+
+
+LAYOUT = ("grid_thw", "position_ids", "window_index", "cu_window_seqlens")
+
+
+@functools.lru_cache
+def _grid_layout(rows, columns):
+    """Of one picture: (row and column of each patch [num_patches, 2], its tokens in the order of their windows, the
+    patches of each window)."""
+    cells = np.mgrid[:rows, :columns].reshape(2, rows // MERGE, MERGE, columns // MERGE, MERGE)
+    tokens = np.arange(rows * columns // MERGE**2).reshape(rows // MERGE, columns // MERGE)
+    windows = [tokens[row:row + _WINDOW, column:column + _WINDOW].flatten() for row in range(0, len(tokens), _WINDOW)
+               for column in range(0, tokens.shape[1], _WINDOW)]
+    return (cells.transpose(1, 3, 2, 4, 0).reshape(-1, 2), np.concatenate(windows),
+            np.array([len(window) * MERGE**2 for window in windows]))
+
+
+def layout(grids):
+    """The arguments of transformers' vision tower beside the pixels. It would work out most of them itself, on its
+    device and picture by picture."""
+    places, order, sizes = zip(*(_grid_layout(rows, columns) for _, rows, columns in grids))
+    firsts = np.cumsum([0] + [len(tokens) for tokens in order[:-1]])
+    return {"grid_thw": torch.tensor(grids), "position_ids": torch.from_numpy(np.concatenate(places)),
+            "window_index": torch.from_numpy(np.concatenate([tokens + first for tokens, first in zip(order, firsts)])),
+            "cu_window_seqlens": torch.from_numpy(np.cumsum(np.concatenate(([0], *sizes)), dtype=np.int32))}
 
 
 @dataclass
@@ -122,10 +149,10 @@ class Encoder:
 
     def _questions(self):
         """What every image token is asked, in English and then in Chinese: [[the token of each possible answer]]."""
-        settings = (world_lib.WEATHERS, world_lib.TIMES, world_lib.GROUNDS, world_lib.COLOURS)
+        scene = (world_lib.WEATHERS, world_lib.TIMES, world_lib.GROUNDS, world_lib.COLOURS)
         kinds, plurals, sizes = world_lib.KINDS, tuple(map(world_lib.plural, world_lib.KINDS)), world_lib.SIZES
-        english = (*settings, kinds + plurals, sizes + world_lib.NUMBERS[2:])
-        chinese = (*(tuple(map(ZH.get, words)) for words in (*settings, kinds)),
+        english = (*scene, kinds + plurals, sizes + world_lib.NUMBERS[2:])
+        chinese = (*(tuple(map(ZH.get, words)) for words in (*scene, kinds)),
                    tuple(map(ZH.get, sizes)) + world_lib.ZH_NUMBERS[2:])
         return [[self._name(word, lang) for word in words]
                 for lang, questions in (("en", english), ("zh", chinese)) for words in questions]
@@ -199,7 +226,8 @@ class Encoder:
 
 
 def collate(items):
-    """Right-padded tensors; padding has no weight, and causal attention never looks at it."""
+    """{name: tensor}, right-padded: ids, weights, positions, and where there are pictures their pixels, what is seen in
+    them and their layout. Padding has no weight, and causal attention never looks at it."""
     longest = max(map(len, items))
     ids = torch.full((len(items), longest), _IDS["<|endoftext|>"], dtype=torch.long)
     weights = torch.zeros(len(items), longest)
@@ -211,16 +239,18 @@ def collate(items):
         positions[:, row, :n] = torch.from_numpy(item.positions)
     pixels = [rows for item in items for rows in item.pixels]
     grids = [grid for item in items for grid in item.grids]
-    if not pixels:
-        return ids, weights, positions, None, None, None
-    seen = torch.from_numpy(np.concatenate([item.seen for item in items]))
-    return ids, weights, positions, torch.from_numpy(np.concatenate(pixels)), torch.tensor(grids), seen
+    batch = {"ids": ids, "weights": weights, "positions": positions}
+    if pixels:
+        batch |= {"pixels": torch.from_numpy(np.concatenate(pixels)),
+                  "seen": torch.from_numpy(np.concatenate([item.seen for item in items])), **layout(grids)}
+    return batch
 
 
 def batches(sample, rng, max_tokens, pool_size):
-    """Endless batches of at most `max_tokens` padded tokens, each of examples of similar length."""
-    while True:
-        pool = sorted((sample() for _ in range(pool_size)), key=len)
+    """Endless batches of at most `max_tokens` padded tokens, each of examples of similar length. The first pools are
+    smaller: the first batch should not wait long."""
+    for growing in itertools.count(1):
+        pool = sorted((sample() for _ in range(min(pool_size, 50 * growing))), key=len)
         groups, group = [], []
         for item in pool:
             full = len(item) * (len(group) + 1) > max_tokens or len(group) == _MAX_PICTURES and item.grids

@@ -47,7 +47,10 @@ def num_words(rng, most):
 
 
 def total_words(rng, most):
-    """The length of a document: a step of 500, sometimes of 100."""
+    """The length of a document: a step of 500, sometimes of 100. 10,000 has one digit more than all others, and is
+    taken for 1,000 unless both are met often."""
+    if rng.random() < .1:
+        return rng.choice((1000, most))
     n = 500 * rng.randint(1, most // 500)
     return n if rng.random() < .85 else max(500, n + 100 * rng.randint(-2, 2))
 

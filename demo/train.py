@@ -7,7 +7,7 @@
 The stages are those of curriculum.py, in their order; README.md has the whole recipe.
 
 A run needs nothing but the checkpoint in DIR to go on. Every example follows from --seed, the stage and the process that
-makes it.
+makes it; with several processes a rank, their order does not.
 """
 import argparse
 import csv
@@ -30,6 +30,7 @@ import curriculum
 import fast_forwards
 import model_files
 import muon
+import settings
 import tokenizer
 
 
@@ -75,17 +76,18 @@ def text_loss(model, embeddings, ids, weights, positions):
 
 def losses_of(model, questions, batch, only_name):
     """(loss of the text, of naming); 0 where a batch has none, the first with `only_name`."""
-    ids, weights, positions, pixels, grids, seen = batch
+    ids = batch["ids"]
     with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=ids.is_cuda or has_bfloat16()):
         embeddings = model.get_input_embeddings()(ids)
         text = naming = torch.zeros((), device=ids.device)
-        if pixels is not None:
-            image_tokens = model.model.visual(batches.pixel_values(pixels), grid_thw=grids).pooler_output
-            naming = naming_loss(model, questions, image_tokens, seen)
+        if "pixels" in batch:
+            image_tokens = model.model.visual(batches.pixel_values(batch["pixels"]),
+                                              **{name: batch[name] for name in batches.LAYOUT}).pooler_output
+            naming = naming_loss(model, questions, image_tokens, batch["seen"])
             images = (ids == model.config.image_token_id)[..., None].expand_as(embeddings)
             embeddings = embeddings.masked_scatter(images, image_tokens.to(embeddings.dtype))
         if not only_name:
-            text = text_loss(model, embeddings, ids, weights, positions)
+            text = text_loss(model, embeddings, ids, batch["weights"], batch["positions"])
     return text, naming
 
 
@@ -105,7 +107,7 @@ def produce(args, producer, queue_out):
     torch.set_num_threads(1)
     trainer = multiprocessing.parent_process()
     for batch in batch_stream(args, producer):
-        arrays = tuple(part if part is None else part.numpy() for part in batch)
+        arrays = {name: tensor.numpy() for name, tensor in batch.items()}
         while trainer.is_alive():
             try:
                 queue_out.put(arrays, timeout=5)
@@ -116,18 +118,18 @@ def produce(args, producer, queue_out):
             return  # Killed: nobody takes batches any more.
 
 
-def on_device(queues, device):
-    """Endless batches, from each queue in turn. A thread unpacks them ahead into memory that a GPU copies from."""
+def on_device(source, device):
+    """Endless batches. A thread unpacks them ahead into memory that a GPU copies from."""
     ready = queue.Queue(maxsize=4)
 
     def unpack():
-        for source in itertools.cycle(queues):
-            tensors = [part if part is None else torch.from_numpy(part) for part in source.get()]
-            ready.put([part if part is None or device == "cpu" else part.pin_memory() for part in tensors])
+        while True:
+            tensors = {name: torch.from_numpy(array) for name, array in source.get().items()}
+            ready.put(tensors if device == "cpu" else {name: tensor.pin_memory() for name, tensor in tensors.items()})
 
     threading.Thread(target=unpack, daemon=True).start()
     while True:
-        yield tuple(part if part is None else part.to(device, non_blocking=True) for part in ready.get())
+        yield {name: tensor.to(device, non_blocking=True) for name, tensor in ready.get().items()}
 
 
 def make_optimizers(model, peak):
@@ -221,7 +223,7 @@ class Log:
                           "minutes": round(progress.minutes(), 1)}), flush=True)
 
 
-def train(args, rank, queues):
+def train(args, rank, source):
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("high")  # TF32 for the optimizer, where there is such a thing.
     if args.ranks > 1:
@@ -235,14 +237,14 @@ def train(args, rank, queues):
         model.requires_grad_(False)
         model.model.visual.requires_grad_(True)
     optimizers = make_optimizers(model, args.peak)
-    stream, progress = on_device(queues, args.device), Progress(args.steps, args.minutes)
+    stream = on_device(source, args.device)
+    batch, progress = next(stream), Progress(args.steps, args.minutes)
     log, saved = Log(args) if rank == 0 else None, 0.
     if rank == 0:
         size = sum(p.numel() for p in model.parameters())
         print(json.dumps({"stage": args.stage, "parameters": size, "seed": args.seed, "device": args.device}), flush=True)
     for step in itertools.count(1):
         part = progress.part(step - 1)
-        batch = next(stream)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(part, args.peak)
         text, naming = losses_of(model, questions, batch, only_name)
@@ -255,12 +257,13 @@ def train(args, rank, queues):
             optimizer.zero_grad(set_to_none=True)
         last = progress.part(step) >= 1
         if rank == 0:
-            log.add(progress, step, batch[0].numel(), (loss, text, naming), last)
+            log.add(progress, step, batch["ids"].numel(), (loss, text, naming), last)
             if last or progress.minutes() > saved + 4:
                 model_files.save(model, args.out)
                 saved = progress.minutes()
         if last:
             break
+        batch = next(stream)
     if rank == 0:
         log.finish(progress, step)
         plot(os.path.join(args.out, "loss"))
@@ -291,18 +294,18 @@ def main():
     os.makedirs(args.out, exist_ok=True)
     if not os.path.exists(os.path.join(args.out, "tokenizer.json")):
         tokenizer.write(args.out)
-    model_files.write_settings(args.out)
+    settings.write(args.out)
     with tempfile.TemporaryDirectory() as folder:
         args.meet = os.path.join(folder, "meet")
         context = multiprocessing.get_context("spawn")
-        queues = [context.Queue(maxsize=4) for _ in range(args.producers)]
-        producers = [context.Process(target=produce, args=(args, i, queues[i]), daemon=True)
+        queues = [context.Queue(maxsize=4 * (args.producers // args.ranks)) for _ in range(args.ranks)]
+        producers = [context.Process(target=produce, args=(args, i, queues[i % args.ranks]), daemon=True)
                      for i in range(args.producers)]
-        others = [context.Process(target=train, args=(args, rank, queues[rank::args.ranks]), daemon=True)
+        others = [context.Process(target=train, args=(args, rank, queues[rank]), daemon=True)
                   for rank in range(1, args.ranks)]
         for process in producers + others:
             process.start()
-        train(args, 0, queues[::args.ranks])
+        train(args, 0, queues[0])
         for other in others:
             other.join()
         for producer in producers:

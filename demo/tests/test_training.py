@@ -1,6 +1,5 @@
 """Pictures for training, token ids and positions. Skipped, with the reason, where Pillow or torch is missing."""
 import json
-import os
 import random
 
 import pytest
@@ -9,13 +8,14 @@ numpy = pytest.importorskip("numpy", reason="training needs NumPy")
 pytest.importorskip("PIL", reason="training needs Pillow")
 tokenizers = pytest.importorskip("tokenizers", reason="training needs tokenizers")
 
+from PIL import Image  # noqa: E402
+
 import fast_picture  # noqa: E402
 import picture  # noqa: E402
+import settings  # noqa: E402
 import tasks  # noqa: E402
 import tokenizer  # noqa: E402
 import world as world_lib  # noqa: E402
-
-MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model")
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +47,33 @@ def test_the_tokenizer_files_agree_and_round_trip(tmp_path):
     assert [loaded.decode([i]) for i in loaded.encode("1250").ids] == list("1250")
 
 
-def test_positions_and_patches_are_those_of_transformers():
+def test_positions_patches_and_windows_are_those_of_transformers(encoder):
     torch = pytest.importorskip("torch", reason="compares with transformers")
     transformers = pytest.importorskip("transformers", reason="compares with transformers")
-    if not os.path.exists(os.path.join(MODEL, "config.json")):
-        pytest.skip("no checkpoint in demo/model yet")
+    from transformers import vision_utils
     import batches
-    settings = transformers.Qwen2_5_VLConfig.from_pretrained(MODEL)
-    settings.text_config.num_hidden_layers = settings.vision_config.depth = 1
-    model = transformers.Qwen2_5_VLForConditionalGeneration(settings)
-    encoder = batches.Encoder(MODEL)
-    item = encoder.encode(tasks.describe(world_lib.make_world(1), "en", random.Random(1)))
-    ids, _, positions, pixels, grids, _ = batches.collate([item])
-    expected, _ = model.model.get_rope_index(ids, mm_token_type_ids=(ids == settings.image_token_id).int(),
-                                             image_grid_thw=grids)
-    assert torch.equal(expected, positions)
-    assert len(pixels) == grids.prod() and (ids == settings.image_token_id).sum() == len(pixels) // 4
+    config = settings.config()
+    world = world_lib.make_world(1)
+    image = fast_picture.draw(world)
+    processor = transformers.models.qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil(
+        min_pixels=settings.MIN_PIXELS, max_pixels=settings.MAX_PIXELS)
+    theirs = processor(images=Image.fromarray(image), return_tensors="pt")
+    cells, grid = batches.patches(image)
+    assert theirs.image_grid_thw.tolist() == [list(grid)]
+    assert torch.allclose(theirs.pixel_values, batches.pixel_values(torch.from_numpy(cells)), atol=1e-6)
+
+    grids = [grid, (1, 14, 14), (1, 6, 28), (1, 12, 16)]
+    layout, vision = batches.layout(grids), config["vision_config"]
+    index, starts = vision_utils.get_vision_window_index(torch.tensor(grids), 2, vision["window_size"], 14)
+    assert torch.equal(layout["position_ids"], vision_utils.get_vision_position_ids(torch.tensor(grids), 2))
+    assert torch.equal(layout["window_index"], index) and torch.equal(layout["cu_window_seqlens"], starts)
+
+    config["num_hidden_layers"] = vision["depth"] = 1
+    model = transformers.Qwen2_5_VLForConditionalGeneration(transformers.Qwen2_5_VLConfig(**config))
+    batch = batches.collate([encoder.encode(tasks.describe(world, "en", random.Random(1)))])
+    pictures = batch["ids"] == config["image_token_id"]
+    expected, _ = model.model.get_rope_index(batch["ids"], mm_token_type_ids=pictures.int(), image_grid_thw=batch["grid_thw"])
+    assert torch.equal(expected, batch["positions"]) and pictures.sum() == len(batch["pixels"]) // 4
 
 
 def test_a_gap_moves_the_section_to_write_and_nothing_before_it(encoder):
