@@ -41,12 +41,14 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     };
     LONGHAND_RETURN_IF_ERROR(take(context_.attention, AttentionWorkspaceBytes(sizes)));
     LONGHAND_RETURN_IF_ERROR(take(context_.sample_rows, SampleRowsBytes(sizes)));
-    LONGHAND_RETURN_IF_ERROR(take(context_.edited_logits, EditedBytes(sizes)));
-    LONGHAND_RETURN_IF_ERROR(take(context_.token_counts, EditedBytes(sizes)));
+    LONGHAND_RETURN_IF_ERROR(take(context_.edited_logits, VocabularyBytes(sizes)));
+    LONGHAND_RETURN_IF_ERROR(take(context_.sample_lists, VocabularyBytes(sizes)));
+    LONGHAND_RETURN_IF_ERROR(take(context_.sample_states, SampleStatesBytes(sizes.max_num_seqs)));
     return GrowStaging(context_, SampleRowsBytes(sizes));
   }
   int64_t ReservedBytes(const StepSizes& sizes) const override {
-    return AttentionWorkspaceBytes(sizes) + SampleRowsBytes(sizes) + 2 * EditedBytes(sizes);
+    return AttentionWorkspaceBytes(sizes) + SampleRowsBytes(sizes) + 2 * VocabularyBytes(sizes) +
+           SampleStatesBytes(sizes.max_num_seqs);
   }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     return LONGHAND_DEVICE::CopyToDevice(context_.stream, device, host, bytes);
@@ -60,8 +62,8 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   }
 
  private:
-  // Logits and counts of rows with penalties, each: of all rows, at most.
-  static int64_t EditedBytes(const StepSizes& sizes) {
+  // Logits of rows with penalties, and lists of ids, each: of all rows, at most.
+  static int64_t VocabularyBytes(const StepSizes& sizes) {
     return sizes.max_num_seqs * sizes.vocab_size * static_cast<int64_t>(sizeof(float));
   }
 

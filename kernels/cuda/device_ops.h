@@ -27,7 +27,8 @@ struct Context {
   Workspace attention;      // decode's sums of splits
   Workspace sample_rows;    // parameters and ids, as they are staged
   Workspace edited_logits;  // of rows with penalties or suppressed ids
-  Workspace token_counts;   // all zero between calls
+  Workspace sample_states;  // what a row's blocks tell each other: all zero between calls
+  Workspace sample_lists;   // ids of tokens that a filter may keep
   // Where rows to be sampled are put together for one copy, and whether that is still to be read.
   std::unique_ptr<Buffer> staging;
   bool staging_in_flight = false;
@@ -35,8 +36,9 @@ struct Context {
 
 // What calls within `sizes` need at most.
 int64_t AttentionWorkspaceBytes(const StepSizes& sizes);
-// Of sample_rows; vocab_size elements of 4 bytes a sequence are edited_logits and token_counts.
+// Of sample_rows; vocab_size elements of 4 bytes a sequence are edited_logits and sample_lists.
 int64_t SampleRowsBytes(const StepSizes& sizes);
+int64_t SampleStatesBytes(int64_t num_rows);
 // Grows `staging`, which nothing in flight may be reading.
 Status GrowStaging(Context& context, int64_t bytes);
 

@@ -3,16 +3,23 @@
 //   logits     [S, vocab_size]  f32
 //   token_ids  [S]              i32
 //
-// Rows with penalties or suppressed ids are copied and edited first. Filters keep the tokens whose
-// key (score, then lower id) reaches a threshold, found by a radix search from the highest digit
-// down: of a rank for top_k, of a mass for top_p. Masses are fixed-point numbers, so that they sum
-// to the same in any order.
+// Three kernels, each with several blocks a row. The first edits rows with penalties or suppressed
+// ids into a copy, and finds the largest logit. The second adds up what top_k or top_p counts, by
+// score, in bins of 1/64; its last block finds the bin in which the filter ends. The third draws
+// among the tokens above that bin and lists those in it; its last block settles the list exactly,
+// by a radix search over keys of (score, then lower id), and draws among what it keeps. With top_k
+// all that may be kept is on the list.
 //
-// Launch     a block for each row, up to 1024 threads.
-// Cost       reads the row twice, and again for each digit of a filter that is on, from L2.
-// Workspace  vocab_size floats and counts for each edited row, and the rows' parameters and ids, which
-//            come by one copy (StageSampleRows).
-// Errors     kResourceExhausted for the workspace, kInternal when the launch fails.
+// Sums are of integers: masses are fixed-point numbers. So the token depends neither on how rows
+// are cut into blocks nor on the order in which blocks come.
+//
+// Launch     blocks of up to 256 threads, as many a row as fill the machine, at most one for each
+//            2048 tokens.
+// Cost       reads the row three times: once from memory, then from L2.
+// Workspace  a RowState for each row, a list of vocab_size ids for each row, vocab_size floats for
+//            each edited row, and the rows' parameters and ids, which come by one copy
+//            (StageSampleRows).
+// Errors     kResourceExhausted for the workspace, kInternal when a launch fails.
 // Source     Gumbel-max: Gumbel, 1954. Written here.
 #include <algorithm>
 #include <cmath>
@@ -25,9 +32,18 @@
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-constexpr int kDigits = 256;  // of eight bits of a key
-constexpr int kMaxThreads = 1024;
-constexpr uint32_t kInPrompt = 1u << 30;  // beside the count of a token in the output
+constexpr int kMaxThreads = 256;
+constexpr int kPerThread = 8;  // tokens of a tile: two loads of 16 bytes in flight
+constexpr int kMaxTileTokens = kMaxThreads * kPerThread;
+constexpr int kBlocksPerMultiprocessor = 4;
+constexpr int kBins = 2048;
+constexpr float kBinsPerUnit = 64;  // of score: the last bin begins at -32, where masses are 0
+constexpr int kDigitBits = 8;
+constexpr int kDigits = 1 << kDigitBits;
+constexpr int kCachedKeys = 2048;
+constexpr int kEditedTiles = 4;  // whose tokens are counted at once
+// Beside the count of a token in the output.
+constexpr uint32_t kInPrompt = 1u << 30, kSuppressed = 1u << 31;
 
 struct RowParams {
   DrawKey draw;
@@ -35,117 +51,347 @@ struct RowParams {
   float lowest_score;  // min_p's; -infinity is off
   int32_t top_k;       // 0 is off
   float repetition_penalty, presence_penalty, frequency_penalty;
-  // Ids, counted from the first row's parameters: prompt [begin, prompt_end), output [prompt_end, output_end), suppressed
-  // [output_end, end).
+  // Ids, counted from the first row's parameters: prompt [begin, prompt_end), output [prompt_end,
+  // output_end), suppressed [output_end, end).
   int32_t begin, prompt_end, output_end, end;
   int32_t edited;  // number of the row among the edited ones; -1: it is not
+
+  __device__ bool Draws(float largest) const { return temperature > 0 && isfinite(largest); }
+  __device__ bool Filters() const { return top_k > 0 || top_p < 1; }
 };
 
-struct Tables {
+// What the blocks of a row tell each other. Between calls best, drawn, num_listed, arrived and bins
+// are zero.
+struct RowState {
+  TokenKey best;         // by logit
+  TokenKey drawn;        // by noisy score
+  TokenKey total;        // mass of the row, and of the bins above the one where the filter ends
+  TokenKey above;
+  uint32_t first_listed, end_listed;  // bins; those above are kept
+  uint32_t num_listed;
+  uint32_t arrived;  // blocks that are done with the kernel at hand
+  TokenKey bins[kBins];
+};
+
+struct Problem {
+  const float* logits;
+  int64_t vocab_size;
   const RowParams* params;
   const int32_t* ids;
   float* edited_logits;  // [edited rows, vocab_size]
-  uint32_t* counts;      // the same, zero before and after
+  RowState* states;      // [rows]
+  uint32_t* lists;       // [rows, vocab_size] ids
+  int32_t* token_ids;
+  int blocks_a_row;
 };
 
-// Copies a row and applies penalties and suppressed ids, as kernels/sampling_math.h says.
-__device__ void EditRow(const float* logits,
-                        int64_t vocab_size,
-                        const RowParams& params,
-                        const int32_t* ids,
-                        uint32_t* counts,
-                        float* out) {
+// A block's part of a row: tiles [first_tile, end_tile).
+struct Part {
+  int row, first_tile, end_tile;
+  int tile_tokens;
+
+  __device__ explicit Part(const Problem& problem)
+      : row(static_cast<int>(blockIdx.x) / problem.blocks_a_row),
+        tile_tokens(static_cast<int>(blockDim.x) * kPerThread) {
+    const int64_t block = static_cast<int>(blockIdx.x) % problem.blocks_a_row;
+    const int64_t num_tiles = CeilDiv(problem.vocab_size, tile_tokens);
+    first_tile = static_cast<int>(block * num_tiles / problem.blocks_a_row);
+    end_tile = static_cast<int>((block + 1) * num_tiles / problem.blocks_a_row);
+  }
+  // Of this thread's token i of a tile.
+  __device__ __forceinline__ int64_t Id(int tile, int i) const {
+    return int64_t{tile} * tile_tokens +
+           (i / 4 * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x)) * 4 + i % 4;
+  }
+  // This thread's logits of a tile; those that do not exist are NaN.
+  __device__ __forceinline__ void Load(const float* row_logits,
+                                       int64_t vocab_size,
+                                       int tile,
+                                       float (&x)[kPerThread]) const {
+    const bool aligned = reinterpret_cast<uintptr_t>(row_logits) % 16 == 0;
+#pragma unroll
+    for (int group = 0; group < kPerThread; group += 4) {
+      const int64_t id = Id(tile, group);
+      if (aligned && id + 4 <= vocab_size) {
+        const float4 four = *reinterpret_cast<const float4*>(row_logits + id);
+        x[group] = four.x, x[group + 1] = four.y, x[group + 2] = four.z, x[group + 3] = four.w;
+      } else {
+        for (int i = 0; i < 4; ++i) {
+          x[group + i] = id + i < vocab_size ? row_logits[id + i] : NAN;
+        }
+      }
+    }
+  }
+};
+
+__device__ __forceinline__ const float* RowLogits(const Problem& problem,
+                                                  const RowParams& params,
+                                                  int row) {
+  return params.edited >= 0 ? problem.edited_logits + params.edited * problem.vocab_size
+                            : problem.logits + row * problem.vocab_size;
+}
+
+// Counts the ids of a row's history that lie in [first, first + num).
+__device__ void CountIds(
+    const RowParams& params, const int32_t* ids, int64_t first, int num, uint32_t* counts) {
   const int num_threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
-  const auto exists = [&](int32_t id) { return id >= 0 && id < vocab_size; };
-  for (int64_t i = thread; i < vocab_size; i += num_threads) out[i] = logits[i];
-  for (int i = params.begin + thread; i < params.output_end; i += num_threads) {
-    if (!exists(ids[i])) continue;
+  __syncthreads();
+  for (int i = thread; i < num; i += num_threads) counts[i] = 0;
+  __syncthreads();
+  for (int i = params.begin + thread; i < params.end; i += num_threads) {
+    const int64_t at = ids[i] - first;
+    if (at < 0 || at >= num) continue;
     if (i < params.prompt_end) {
-      atomicOr(&counts[ids[i]], kInPrompt);
+      atomicOr(&counts[at], kInPrompt);
+    } else if (i < params.output_end) {
+      atomicAdd(&counts[at], 1u);
     } else {
-      atomicAdd(&counts[ids[i]], 1u);
+      atomicOr(&counts[at], kSuppressed);
     }
   }
   __syncthreads();
-  for (int i = params.begin + thread; i < params.output_end; i += num_threads) {
-    const int32_t id = ids[i];
-    // Who takes a token's count edits it; the others find nothing.
-    const uint32_t count = exists(id) ? atomicExch(&counts[id], 0u) : 0;
-    if (count == 0) continue;
-    float value = out[id];
-    if (params.repetition_penalty != 1.0f) {
-      value = value > 0 ? value / params.repetition_penalty
-                        : __fmul_rn(value, params.repetition_penalty);
-    }
-    if (const uint32_t in_output = count & ~kInPrompt; in_output != 0) {
-      value = __fadd_rn(value, -__fmul_rn(params.frequency_penalty, static_cast<float>(in_output)));
-      value = __fadd_rn(value, -params.presence_penalty);
-    }
-    out[id] = value;
+}
+
+// A logit after penalties and suppressed ids, as kernels/sampling_math.h says.
+__device__ float Edited(float value, uint32_t count, const RowParams& params) {
+  if ((count & kSuppressed) != 0) return -INFINITY;
+  if (count == 0) return value;
+  if (params.repetition_penalty != 1.0f) {
+    value = value > 0 ? value / params.repetition_penalty
+                      : __fmul_rn(value, params.repetition_penalty);
   }
-  __syncthreads();
-  for (int i = params.output_end + thread; i < params.end; i += num_threads) {
-    if (exists(ids[i])) out[ids[i]] = -INFINITY;
+  if (const uint32_t in_output = count & ~kInPrompt; in_output != 0) {
+    value = __fadd_rn(value, -__fmul_rn(params.frequency_penalty, static_cast<float>(in_output)));
+    value = __fadd_rn(value, -params.presence_penalty);
   }
-  __syncthreads();
+  return value;
+}
+
+__global__ void __launch_bounds__(kMaxThreads) LargestKernel(Problem problem) {
+  __shared__ TokenKey scratch[kWarpSize];
+  __shared__ uint32_t counts[kEditedTiles * kMaxTileTokens];
+  const Part part(problem);
+  const RowParams params = problem.params[part.row];
+  const float* logits = problem.logits + part.row * problem.vocab_size;
+  float* edited = params.edited < 0 ? nullptr
+                                    : problem.edited_logits + params.edited * problem.vocab_size;
+  TokenKey best = 0;
+  for (int tile = part.first_tile; tile < part.end_tile; ++tile) {
+    const int counted = (tile - part.first_tile) % kEditedTiles * part.tile_tokens;
+    if (edited != nullptr && counted == 0) {
+      CountIds(params, problem.ids, int64_t{tile} * part.tile_tokens,
+               kEditedTiles * part.tile_tokens, counts);
+    }
+    float x[kPerThread];
+    part.Load(logits, problem.vocab_size, tile, x);
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      const int64_t id = part.Id(tile, i);
+      if (id >= problem.vocab_size) continue;
+      if (edited != nullptr) {
+        const int64_t at = counted + id - int64_t{tile} * part.tile_tokens;
+        edited[id] = x[i] = Edited(x[i], counts[at], params);
+      }
+      const TokenKey key = KeyOf(x[i], id);
+      if (key > best) best = key;
+    }
+  }
+  best = LargestKey(best, scratch);
+  if (threadIdx.x == 0) atomicMax(&problem.states[part.row].best, best);
 }
 
 // The scores of a row: (logit - largest) / temperature.
 struct Scores {
   const float* logits;
-  int64_t vocab_size;
   float largest, temperature, lowest;
 
-  __device__ float operator()(int64_t id) const { return (logits[id] - largest) / temperature; }
-  // 0 for what min_p removes and what cannot be drawn.
-  __device__ TokenKey Key(int64_t id) const {
-    const float score = (*this)(id);
-    return isfinite(score) && score >= lowest ? KeyOf(score, id) : 0;
+  __device__ __forceinline__ float operator()(float logit) const {
+    return (logit - largest) / temperature;
+  }
+  // Neither removed by min_p nor impossible to draw.
+  __device__ __forceinline__ bool Has(float score) const {
+    return isfinite(score) && score >= lowest;
+  }
+  __device__ __forceinline__ TokenKey Key(int64_t id) const {
+    const float score = (*this)(logits[id]);
+    return Has(score) ? KeyOf(score, id) : 0;
   }
 };
 
+__device__ __forceinline__ int BinOf(float score) {
+  return score <= -kBins / kBinsPerUnit ? kBins - 1 : static_cast<int>(-score * kBinsPerUnit);
+}
+
 // e^score with 44 bits after the point. A vocabulary of 2^19 tokens sums without overflow.
-__device__ __forceinline__ TokenKey MassOf(TokenKey key) {
-  return static_cast<TokenKey>(exp(static_cast<double>(ValueOf(key))) * 0x1p44 + 0.5);
+__device__ __forceinline__ TokenKey MassOf(float score) {
+  constexpr float kNoMass = -31.5f;
+  if (score < kNoMass) return 0;
+  return static_cast<TokenKey>(exp(static_cast<double>(score)) * 0x1p44 + 0.5);
+}
+
+// Sums of 64 bits in shared memory, of two words: its atomics on 64 bits are loops.
+template <int kNumSums>
+struct SharedSums {
+  uint32_t low[kNumSums], high[kNumSums];
+
+  __device__ void Clear() {
+    for (int i = threadIdx.x; i < kNumSums; i += blockDim.x) low[i] = high[i] = 0;
+  }
+  __device__ __forceinline__ void Add(int i, TokenKey value) {
+    const auto word = static_cast<uint32_t>(value);
+    const uint32_t before = atomicAdd(&low[i], word);
+    const uint32_t carry = before + word < before ? 1 : 0;
+    const uint32_t more = static_cast<uint32_t>(value >> 32) + carry;
+    if (more != 0) atomicAdd(&high[i], more);
+  }
+  __device__ __forceinline__ TokenKey operator[](int i) const {
+    return TokenKey{high[i]} << 32 | low[i];
+  }
+};
+
+// True in the last block of a row to get here, where all that the others wrote can be read.
+__device__ bool IsLast(const Problem& problem, RowState& state) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(&state.arrived, 1u) == static_cast<uint32_t>(problem.blocks_a_row) - 1;
+    if (last) state.arrived = 0;
+    __threadfence();
+  }
+  __syncthreads();
+  return last;
+}
+
+// Sums over the threads up to and with this one.
+__device__ TokenKey SumUpTo(TokenKey value, TokenKey* scratch) {
+  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+  for (int step = 1; step < kWarpSize; step *= 2) {
+    const TokenKey before = __shfl_up_sync(kAllLanes, value, step);
+    if (lane >= step) value += before;
+  }
+  if (lane == kWarpSize - 1) scratch[warp] = value;
+  __syncthreads();
+  for (int i = 0; i < warp; ++i) value += scratch[i];
+  __syncthreads();
+  return value;
+}
+
+// Finds the bin where the row's filter ends, and clears the bins.
+__device__ void FindBin(const RowParams& params, RowState& state, TokenKey* scratch) {
+  const int mine = kBins / static_cast<int>(blockDim.x);
+  TokenKey* bins = state.bins + threadIdx.x * mine;
+  TokenKey sum = 0;
+  for (int i = 0; i < mine; ++i) sum += __ldcg(&bins[i]);
+  const TokenKey up_to = SumUpTo(sum, scratch);
+  const TokenKey total =
+      ReduceBlock(up_to, scratch, [](TokenKey a, TokenKey b) { return a > b ? a : b; });
+  const double goal = params.top_k > 0
+                          ? static_cast<double>(params.top_k)
+                          : static_cast<double>(params.top_p) * static_cast<double>(total);
+  const auto enough = [=](TokenKey x) { return static_cast<double>(x) >= goal; };
+  if (threadIdx.x == 0) {
+    state.total = total;
+    // When all tokens do not suffice, as with top_k they may: all are listed.
+    if (!enough(total)) {
+      state.first_listed = 0;
+      state.end_listed = kBins;
+      state.above = 0;
+    }
+  }
+  TokenKey before = up_to - sum;
+  if (enough(up_to) && (threadIdx.x == 0 || !enough(before))) {
+    int i = 0;
+    while (i < mine - 1 && !enough(before + __ldcg(&bins[i]))) before += __ldcg(&bins[i++]);
+    const auto bin = static_cast<uint32_t>(threadIdx.x * mine + i);
+    state.first_listed = params.top_k > 0 ? 0 : bin;
+    state.end_listed = bin + 1;
+    state.above = params.top_k > 0 ? 0 : before;
+  }
+  for (int i = 0; i < mine; ++i) bins[i] = 0;
+}
+
+__global__ void __launch_bounds__(kMaxThreads) BinsKernel(Problem problem) {
+  __shared__ TokenKey scratch[kWarpSize];
+  __shared__ SharedSums<kBins> sums;
+  const Part part(problem);
+  const RowParams params = problem.params[part.row];
+  RowState& state = problem.states[part.row];
+  const float largest = ValueOf(state.best);
+  if (!params.Draws(largest) || !params.Filters()) return;
+  const Scores scores{RowLogits(problem, params, part.row), largest, params.temperature,
+                      params.lowest_score};
+  sums.Clear();
+  __syncthreads();
+  for (int tile = part.first_tile; tile < part.end_tile; ++tile) {
+    float x[kPerThread];
+    part.Load(scores.logits, problem.vocab_size, tile, x);
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      const float score = scores(x[i]);
+      if (!scores.Has(score)) continue;
+      const TokenKey weight = params.top_k > 0 ? 1 : MassOf(score);
+      if (weight != 0) sums.Add(BinOf(score), weight);
+    }
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < kBins; i += blockDim.x) {
+    const TokenKey sum = sums[i];
+    if (sum != 0) atomicAdd(&state.bins[i], sum);
+  }
+  if (IsLast(problem, state)) FindBin(params, state, scratch);
 }
 
 struct SearchMemory {
-  TokenKey sums[kDigits];
+  SharedSums<kDigits> sums;
   uint32_t counts[kDigits];
   TokenKey threshold, before;
   bool found;
 };
 
-// The largest threshold such that the weights of all keys from it up reach the goal: the sum is
-// enough(sum). `weigh` gives a key's weight. There is one, or the keys do not suffice, and then it
-// is the least.
-template <typename Weigh, typename Enough>
-__device__ TokenKey Search(const Scores& scores,
+// The largest threshold such that the weights of all keys from it up, and `before`, reach the goal:
+// the sum is enough(sum). `key_at(i)` gives key i of `num_keys`, those below `lower_bound` do not
+// count, and `weigh` gives a key's weight. Where all do not suffice it is the least key.
+template <typename KeyAt, typename Weigh, typename Enough>
+__device__ TokenKey Search(int num_keys,
+                           KeyAt&& key_at,
                            TokenKey lower_bound,
+                           TokenKey before_all,
                            Weigh&& weigh,
                            Enough&& enough,
-                           SearchMemory& memory) {
+                           SearchMemory& memory,
+                           TokenKey* scratch) {
   const int lane = threadIdx.x % kWarpSize;
+  if (lower_bound == 0) lower_bound = 1;
+  TokenKey least = ~TokenKey{0}, largest = 0;
+  for (int i = threadIdx.x; i < num_keys; i += blockDim.x) {
+    const TokenKey key = key_at(i);
+    if (key < lower_bound) continue;
+    least = key < least ? key : least;
+    largest = key > largest ? key : largest;
+  }
+  least = ReduceBlock(least, scratch, [](TokenKey a, TokenKey b) { return a < b ? a : b; });
+  largest = LargestKey(largest, scratch);
+  if (largest <= least) return largest;
+  int open = 0;  // low bits in which the keys differ
+  while (open < 64 && (least ^ largest) >> open != 0) ++open;
   if (threadIdx.x == 0) {
-    memory.threshold = 0;
-    memory.before = 0;
+    memory.threshold = open == 64 ? 0 : largest >> open << open;
+    memory.before = before_all;
     memory.found = false;
   }
-  for (int shift = 56; shift >= 0; shift -= 8) {
-    for (int i = threadIdx.x; i < kDigits; i += blockDim.x) {
-      memory.sums[i] = 0;
-      memory.counts[i] = 0;
-    }
+  while (open > 0) {
+    const int width = min(open, kDigitBits), shift = open - width;
+    memory.sums.Clear();
+    for (int i = threadIdx.x; i < kDigits; i += blockDim.x) memory.counts[i] = 0;
     __syncthreads();
     const TokenKey prefix = memory.threshold;
-    for (int64_t id = threadIdx.x; id < scores.vocab_size; id += blockDim.x) {
-      const TokenKey key = scores.Key(id);
+    for (int i = threadIdx.x; i < num_keys; i += blockDim.x) {
+      const TokenKey key = key_at(i);
       // The digits above this one are those of the threshold so far.
-      if (key < lower_bound || key == 0 || (shift < 56 && (key ^ prefix) >> (shift + 8) != 0)) {
-        continue;
-      }
-      const int digit = key >> shift & 0xff;
-      atomicAdd(&memory.sums[digit], weigh(key));
+      if (key < lower_bound || (open < 64 && (key ^ prefix) >> open != 0)) continue;
+      const int digit = static_cast<int>(key >> shift) & ((1 << width) - 1);
+      memory.sums.Add(digit, weigh(key));
       atomicAdd(&memory.counts[digit], 1u);
     }
     __syncthreads();
@@ -176,72 +422,174 @@ __device__ TokenKey Search(const Scores& scores,
     }
     __syncthreads();
     if (memory.found) break;
+    open = shift;
   }
   const TokenKey threshold = memory.threshold;
   __syncthreads();
   return threshold;
 }
 
-__device__ TokenKey Threshold(const Scores& scores,
-                              const RowParams& params,
-                              SearchMemory& memory,
-                              TokenKey* scratch) {
+// The best draw so far, by noisy score.
+class Draw {
+ public:
+  // Begins with the likeliest token, which every filter keeps.
+  __device__ Draw(const DrawKey& key, int32_t likeliest) : key_(key) {
+    drawn_ = KeyOf(GumbelOf(key_, likeliest), likeliest);
+    bound_ = ValueOf(drawn_);
+  }
+
+  __device__ __forceinline__ void Add(float score, int64_t id) {
+    constexpr float kLargestNoise = 16.7f;
+    if (score + kLargestNoise < bound_) return;
+    const float u = UniformOf(key_, id);
+    if (score + AboutGumbel(u) < bound_) return;
+    const TokenKey noisy = KeyOf(__fadd_rn(score, GumbelOf(u)), id);
+    if (noisy > drawn_) {
+      drawn_ = noisy;
+      bound_ = ValueOf(noisy);
+    }
+  }
+
+  // Lets the lanes of a warp, all of which are here, know what the others have to beat.
+  __device__ __forceinline__ void ShareBound() {
+    for (int step = kWarpSize / 2; step > 0; step /= 2) {
+      bound_ = fmaxf(bound_, __shfl_xor_sync(kAllLanes, bound_, step));
+    }
+  }
+
+  __device__ TokenKey drawn() const { return drawn_; }
+
+ private:
+  // Not below the noise, and above it by 0.02 at most; the noise itself takes two logarithms of
+  // doubles.
+  __device__ __forceinline__ static float AboutGumbel(float u) {
+    constexpr float kError = 0.01f;
+    const float rest = 1.0f - u;
+    const float y = rest < 0x1p-7f ? rest + 0.5f * rest * rest : -__logf(u);
+    return kError - __logf(y);
+  }
+
+  DrawKey key_;
+  TokenKey drawn_;
+  float bound_;
+};
+
+// Settles the listed tokens of a row: which of them the filters keep, and their draw.
+__device__ void DrawFromList(const Problem& problem,
+                             const RowParams& params,
+                             const RowState& state,
+                             int row,
+                             const Scores& scores,
+                             Draw& draw,
+                             TokenKey* cache,
+                             SearchMemory& memory,
+                             TokenKey* scratch) {
+  const uint32_t* list = problem.lists + row * problem.vocab_size;
+  const int num_keys = static_cast<int>(__ldcg(&state.num_listed));
+  const auto load = [&](int i) { return scores.Key(__ldcg(&list[i])); };
+  const bool cached = num_keys <= kCachedKeys;
+  if (cached) {
+    for (int i = threadIdx.x; i < num_keys; i += blockDim.x) cache[i] = load(i);
+    __syncthreads();
+  }
+  const auto key_at = [&](int i) { return cached ? cache[i] : load(i); };
   TokenKey threshold = 0;
   if (params.top_k > 0) {
     const auto k = static_cast<TokenKey>(params.top_k);
     threshold = Search(
-        scores, 0, [](TokenKey) { return TokenKey{1}; }, [=](TokenKey sum) { return sum >= k; },
-        memory);
+        num_keys, key_at, 0, 0, [](TokenKey) { return TokenKey{1}; },
+        [=](TokenKey sum) { return sum >= k; }, memory, scratch);
   }
   if (params.top_p < 1) {
-    TokenKey mass = 0;
-    for (int64_t id = threadIdx.x; id < scores.vocab_size; id += blockDim.x) {
-      const TokenKey key = scores.Key(id);
-      if (key != 0 && key >= threshold) mass += MassOf(key);
+    TokenKey mass = state.total, above = state.above;
+    if (params.top_k > 0) {
+      mass = above = 0;
+      for (int i = threadIdx.x; i < num_keys; i += blockDim.x) {
+        const TokenKey key = key_at(i);
+        if (key != 0 && key >= threshold) mass += MassOf(ValueOf(key));
+      }
+      mass = ReduceBlock(mass, scratch, [](TokenKey a, TokenKey b) { return a + b; });
     }
-    mass = ReduceBlock(mass, scratch, [](TokenKey a, TokenKey b) { return a + b; });
     const double goal = static_cast<double>(params.top_p) * static_cast<double>(mass);
     threshold = Search(
-        scores, threshold, [](TokenKey key) { return MassOf(key); },
-        [=](TokenKey sum) { return static_cast<double>(sum) >= goal; }, memory);
+        num_keys, key_at, threshold, above, [](TokenKey key) { return MassOf(ValueOf(key)); },
+        [=](TokenKey sum) { return static_cast<double>(sum) >= goal; }, memory, scratch);
   }
-  return threshold;
+  for (int i = threadIdx.x; i < num_keys; i += blockDim.x) {
+    const TokenKey key = key_at(i);
+    if (key != 0 && key >= threshold) draw.Add(ValueOf(key), IdOf(key));
+  }
 }
 
-__global__ void __launch_bounds__(kMaxThreads)
-    SampleKernel(const float* logits, int64_t vocab_size, Tables tables, int32_t* token_ids) {
+__global__ void __launch_bounds__(kMaxThreads) DrawKernel(Problem problem) {
   __shared__ TokenKey scratch[kWarpSize];
   __shared__ SearchMemory memory;
-  const RowParams params = tables.params[blockIdx.x];
-  const float* row = logits + blockIdx.x * vocab_size;
-  if (params.edited >= 0) {
-    float* edited = tables.edited_logits + params.edited * vocab_size;
-    EditRow(row, vocab_size, params, tables.ids, tables.counts + params.edited * vocab_size,
-            edited);
-    row = edited;
-  }
-  TokenKey best = 0;
-  for (int64_t id = threadIdx.x; id < vocab_size; id += blockDim.x) {
-    const TokenKey key = KeyOf(row[id], id);
-    if (key > best) best = key;
-  }
-  best = LargestKey(best, scratch);
+  __shared__ TokenKey cache[kCachedKeys];
+  const int lane = threadIdx.x % kWarpSize;
+  const Part part(problem);
+  const RowParams params = problem.params[part.row];
+  RowState& state = problem.states[part.row];
+  const TokenKey best = state.best;
   const float largest = ValueOf(best);
-  if (params.temperature > 0 && isfinite(largest)) {
-    const Scores scores{row, vocab_size, largest, params.temperature, params.lowest_score};
-    const TokenKey threshold = Threshold(scores, params, memory, scratch);
-    // Noise lies between -2.9 and 16.7, so a token this far behind the likeliest can never win.
-    constexpr float kHopeless = -20.0f;
-    TokenKey drawn = 0;
-    for (int64_t id = threadIdx.x; id < vocab_size; id += blockDim.x) {
-      const TokenKey key = scores.Key(id);
-      if (key == 0 || key < threshold || ValueOf(key) < kHopeless) continue;
-      const TokenKey noisy = KeyOf(__fadd_rn(ValueOf(key), GumbelOf(params.draw, id)), id);
-      if (noisy > drawn) drawn = noisy;
+  TokenKey drawn = best;
+  if (params.Draws(largest)) {
+    const bool filters = params.Filters();
+    const int first_listed = filters ? static_cast<int>(state.first_listed) : kBins;
+    const int end_listed = filters ? static_cast<int>(state.end_listed) : kBins;
+    const Scores scores{RowLogits(problem, params, part.row), largest, params.temperature,
+                        params.lowest_score};
+    uint32_t* list = problem.lists + part.row * problem.vocab_size;
+    Draw draw(params.draw, IdOf(best));
+    for (int tile = part.first_tile; tile < part.end_tile; ++tile) {
+      float x[kPerThread];
+      part.Load(scores.logits, problem.vocab_size, tile, x);
+      uint32_t listed = 0;  // a bit for each of the thread's tokens
+#pragma unroll
+      for (int i = 0; i < kPerThread; ++i) {
+        const float score = scores(x[i]);
+        if (!scores.Has(score)) continue;
+        const int bin = BinOf(score);
+        if (bin < first_listed) {
+          draw.Add(score, part.Id(tile, i));
+        } else if (bin < end_listed) {
+          listed |= 1u << i;
+        }
+      }
+      draw.ShareBound();
+      if (__ballot_sync(kAllLanes, listed != 0) == 0) continue;
+      const auto mine = static_cast<uint32_t>(__popc(listed));
+      uint32_t end = mine;
+      for (int step = 1; step < kWarpSize; step *= 2) {
+        const uint32_t before = __shfl_up_sync(kAllLanes, end, step);
+        if (lane >= step) end += before;
+      }
+      uint32_t at = 0;
+      if (lane == kWarpSize - 1) at = atomicAdd(&state.num_listed, end);
+      at = __shfl_sync(kAllLanes, at, kWarpSize - 1) + end - mine;
+#pragma unroll
+      for (int i = 0; i < kPerThread; ++i) {
+        if ((listed >> i & 1) != 0) list[at++] = static_cast<uint32_t>(part.Id(tile, i));
+      }
     }
-    best = LargestKey(drawn, scratch);
+    drawn = LargestKey(draw.drawn(), scratch);
+    if (threadIdx.x == 0) atomicMax(&state.drawn, drawn);
+    if (!IsLast(problem, state)) return;
+    if (filters) {
+      DrawFromList(problem, params, state, part.row, scores, draw, cache, memory, scratch);
+    }
+    drawn = LargestKey(draw.drawn(), scratch);
+    if (threadIdx.x == 0) {
+      const TokenKey before = __ldcg(&state.drawn);
+      drawn = drawn > before ? drawn : before;
+    }
+  } else if (!IsLast(problem, state)) {
+    return;
   }
-  if (threadIdx.x == 0) token_ids[blockIdx.x] = IdOf(best);
+  if (threadIdx.x != 0) return;
+  problem.token_ids[part.row] = IdOf(drawn);
+  state.best = 0;
+  state.drawn = 0;
+  state.num_listed = 0;
 }
 
 // Rows as they are staged: their parameters, then the ids of all of them.
@@ -317,6 +665,10 @@ int64_t SampleRowsBytes(const StepSizes& sizes) {
                               sizeof(int32_t) * static_cast<size_t>(sizes.max_model_len + kMoreIds));
 }
 
+int64_t SampleStatesBytes(int64_t num_rows) {
+  return num_rows * static_cast<int64_t>(sizeof(RowState));
+}
+
 Status StageSampleRows(Context& context, const std::vector<SampleRow>& rows, int64_t vocab_size) {
   size_t bytes = rows.size() * sizeof(RowParams);
   for (const SampleRow& row : rows) bytes += StagedRows::NumIds(row) * sizeof(int32_t);
@@ -328,7 +680,6 @@ Status StageSampleRows(Context& context, const std::vector<SampleRow>& rows, int
   const size_t edited_bytes =
       static_cast<size_t>(staged.num_edited() * vocab_size) * sizeof(float);
   LONGHAND_RETURN_IF_ERROR(context.edited_logits.Take(context.stream, edited_bytes).status());
-  LONGHAND_RETURN_IF_ERROR(context.token_counts.Take(context.stream, edited_bytes).status());
   context.staging_in_flight = true;
   return CopyToDevice(context.stream, device, context.staging->data(), staged.size_bytes());
 }
@@ -339,14 +690,36 @@ Status Sample(Context& context, const SampleArgs& args) {
   if (args.rows != nullptr) {
     LONGHAND_RETURN_IF_ERROR(StageSampleRows(context, *args.rows, vocab_size));
   }
-  LONGHAND_ASSIGN_OR_RETURN(void* staged, context.sample_rows.Take(context.stream, 0));
-  LONGHAND_ASSIGN_OR_RETURN(void* edited, context.edited_logits.Take(context.stream, 0));
-  LONGHAND_ASSIGN_OR_RETURN(void* counts, context.token_counts.Take(context.stream, 0));
-  const Tables tables{static_cast<const RowParams*>(staged), static_cast<const int32_t*>(staged),
-                      static_cast<float*>(edited), static_cast<uint32_t*>(counts)};
-  return Launch("Sample", context.stream, {static_cast<unsigned>(num_rows), ThreadsFor(vocab_size)},
-                &SampleKernel, Elements<float>(args.logits), vocab_size, tables,
-                Elements<int32_t>(args.token_ids));
+  const Stream& stream = context.stream;
+  LONGHAND_ASSIGN_OR_RETURN(void* staged, context.sample_rows.Take(stream, 0));
+  LONGHAND_ASSIGN_OR_RETURN(void* edited, context.edited_logits.Take(stream, 0));
+  LONGHAND_ASSIGN_OR_RETURN(
+      void* states,
+      context.sample_states.Take(stream, static_cast<size_t>(SampleStatesBytes(num_rows))));
+  LONGHAND_ASSIGN_OR_RETURN(
+      void* lists, context.sample_lists.Take(
+                       stream, static_cast<size_t>(num_rows * vocab_size) * sizeof(uint32_t)));
+
+  const int64_t warps = CeilDiv(vocab_size, kWarpSize * kPerThread);
+  int threads = kWarpSize;  // a power of two, as the bins are shared out among them
+  while (threads < kMaxThreads && threads < warps * kWarpSize) threads *= 2;
+  const int64_t num_tiles = CeilDiv(vocab_size, int64_t{threads} * kPerThread);
+  const int64_t at_once = int64_t{stream.num_multiprocessors} * kBlocksPerMultiprocessor;
+  const int64_t blocks_a_row = std::clamp(at_once / num_rows, int64_t{1}, num_tiles);
+  const Problem problem{Elements<float>(args.logits),
+                        vocab_size,
+                        static_cast<const RowParams*>(staged),
+                        static_cast<const int32_t*>(staged),
+                        static_cast<float*>(edited),
+                        static_cast<RowState*>(states),
+                        static_cast<uint32_t*>(lists),
+                        Elements<int32_t>(args.token_ids),
+                        static_cast<int>(blocks_a_row)};
+  const LaunchShape shape{static_cast<unsigned>(num_rows * blocks_a_row),
+                          static_cast<unsigned>(threads)};
+  LONGHAND_RETURN_IF_ERROR(Launch("SampleLargest", stream, shape, &LargestKernel, problem));
+  LONGHAND_RETURN_IF_ERROR(Launch("SampleBins", stream, shape, &BinsKernel, problem));
+  return Launch("SampleDraw", stream, shape, &DrawKernel, problem);
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

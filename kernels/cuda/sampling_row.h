@@ -29,8 +29,8 @@ __device__ __forceinline__ TokenKey LargestKey(TokenKey key, TokenKey* scratch) 
   return ReduceBlock(key, scratch, [](TokenKey a, TokenKey b) { return a > b ? a : b; });
 }
 
-// Gumbel noise of sampling_math.h: Philox4x32-10, its first word.
-__device__ inline float GumbelOf(const DrawKey& draw, int64_t id) {
+// The random number of a token: Philox4x32-10, its first word; kept from 0 as in sampling_math.h.
+__device__ __forceinline__ float UniformOf(const DrawKey& draw, int64_t id) {
   uint32_t counter[4] = {draw.position, static_cast<uint32_t>(id), draw.choice, draw.attempt};
   uint32_t key[2] = {static_cast<uint32_t>(draw.seed), static_cast<uint32_t>(draw.seed >> 32)};
   for (int round = 0; round < 10; ++round) {
@@ -43,8 +43,15 @@ __device__ inline float GumbelOf(const DrawKey& draw, int64_t id) {
     key[0] += 0x9E3779B9u;
     key[1] += 0xBB67AE85u;
   }
-  const float u = fmaxf(static_cast<float>(counter[0] >> 8) * 0x1.0p-24f, 0x1.0p-25f);
+  return fmaxf(static_cast<float>(counter[0] >> 8) * 0x1.0p-24f, 0x1.0p-25f);
+}
+
+// Gumbel noise of sampling_math.h.
+__device__ inline float GumbelOf(float u) {
   return static_cast<float>(-log(-log(static_cast<double>(u))));
+}
+__device__ inline float GumbelOf(const DrawKey& draw, int64_t id) {
+  return GumbelOf(UniformOf(draw, id));
 }
 
 // Threads of a row's block: by the vocabulary alone, so that a row's bits do not depend on others.
