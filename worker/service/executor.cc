@@ -20,6 +20,12 @@ int64_t BytesOf(const model::MemoryBudget& memory, std::string_view suffix) {
   return bytes;
 }
 
+// How a step ends when a collective does: what is queued behind it must not begin.
+bool EndsTheGroup(const Status& status) {
+  return status.code() == StatusCode::kAborted || status.code() == StatusCode::kUnavailable ||
+         status.code() == StatusCode::kDeadlineExceeded;
+}
+
 template <typename... Parts>
 std::string Join(const Parts&... parts) {
   std::ostringstream line;
@@ -263,6 +269,9 @@ void Executor::ExecutePlan(const StepPlan& plan,
   const StepResult result = runner_->Execute(plan);
   options_.metrics.OnStep(plan, result);
   on_result(result);
+  if (!EndsTheGroup(result.status)) return;
+  std::lock_guard lock(mutex_);
+  if (plan.epoch == epoch_) CloseLocked();
 }
 
 }  // namespace longhand::service
