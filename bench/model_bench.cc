@@ -13,7 +13,11 @@
 // executor sees it (median and 99th percentile); device_ms is the same step's operations when the
 // host is out of the way (they were enqueued before the device began), so wall_ms - device_ms is
 // what the host costs, copies of the plan included. "ops" has the device's microseconds a step by
-// operation, with an event behind each.
+// operation, with an event behind each, of steps that are not replayed.
+//
+// Decode steps are recorded and replayed where the device can (CUDA graphs); --no-graphs runs them
+// operation by operation. --compare-graphs runs each step both ways and compares every token and
+// every bit of the logits: a "graphs" line for each cell, and exit 1 when any differs.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -128,6 +132,8 @@ struct Options {
   double budget_s = 0;
   bool greedy = false;
   bool profile = true;
+  bool graphs = true;
+  bool compare_graphs = false;
 };
 
 // A rank of a group whose others are not there: sums are its own part, and what it gathers is its
@@ -152,6 +158,7 @@ class LonelyCommunicator final : public comm::Communicator {
   Status Broadcast(TensorView, int) override { return OkStatus(); }
   Status Barrier() override { return OkStatus(); }
   Status Synchronize() override { return OkStatus(); }
+  bool CanBeRecorded() const override { return true; }
   void Abort() override {}
 
  private:
@@ -267,6 +274,17 @@ class Bench {
   Status Load();
   Status FillKvCache();
   Status DecodeCell(const Shape::Cell& cell);
+  Status CompareGraphs(const Shape::Cell& cell);
+  // A step whose tokens are `token_ids`, run one way or the other: what it sampled, and its logits.
+  struct Outcome {
+    std::vector<int32_t> token_ids;
+    std::vector<float> logits;
+    double ms = 0;
+  };
+  Result<Outcome> DecodeWith(const Shape::Cell& cell,
+                             int64_t done,
+                             const std::vector<int32_t>& token_ids,
+                             bool replay);
   Status Prefill(int64_t tokens);
   Status EncodeImages(int64_t count);
 
@@ -366,6 +384,7 @@ Status Bench::Load() {
   LONGHAND_ASSIGN_OR_RETURN(
       runner_, runner::ModelRunner::CreateWith(config, plan, load, ops_, communicator_));
   const double load_s = MsSince(begin) / 1e3;
+  runner_->ReplaySteps(options_.graphs);
   LONGHAND_RETURN_IF_ERROR(FillKvCache());
   report_.Write(Header("load")
                     .Add("weight_gb", static_cast<double>(shard_.weight_bytes) / 1e9)
@@ -500,7 +519,9 @@ Status Bench::DecodeCell(const Shape::Cell& cell) {
   const double ms_a_step = MsSince(begin) / options_.steps;
   LONGHAND_RETURN_IF_ERROR(steps(kDeviceSteps, TimedOps::Mode::kSpan, &timing));
   if (options_.profile) {
+    runner_->ReplaySteps(false);
     LONGHAND_RETURN_IF_ERROR(steps(kProfiledSteps, TimedOps::Mode::kEach, &timing));
+    runner_->ReplaySteps(options_.graphs);
   }
   LONGHAND_RETURN_IF_ERROR(Release(cell.batch));
 
@@ -515,6 +536,7 @@ Status Bench::DecodeCell(const Shape::Cell& cell) {
   object.Add("batch", cell.batch)
       .Add("context", cell.context)
       .Add("steps", int64_t{options_.steps})
+      .Raw("graphs", options_.graphs && ops_.CanRecord() ? "true" : "false")
       .Add("wall_ms", wall_ms)
       .Add("wall_p99_ms", Quantile(timing.wall_ms, 0.99))
       .Add("ms_a_step", ms_a_step)
@@ -533,6 +555,67 @@ Status Bench::DecodeCell(const Shape::Cell& cell) {
   AddOps(timing, kProfiledSteps, &object);
   report_.Write(object.Text());
   return OkStatus();
+}
+
+Result<Bench::Outcome> Bench::DecodeWith(const Shape::Cell& cell,
+                                         int64_t done,
+                                         const std::vector<int32_t>& token_ids,
+                                         bool replay) {
+  StepPlan plan = NextPlan(cell, done);
+  for (size_t i = 0; i < token_ids.size(); ++i) plan.chunks[i].token_ids = {token_ids[i]};
+  plan.step = ++step_;
+  ops_.BeginStep(TimedOps::Mode::kOff, 0);
+  runner_->ReplaySteps(replay);
+  const auto begin = Clock::now();
+  const StepResult result = runner_->Execute(plan);
+  Outcome outcome{.ms = MsSince(begin)};
+  LONGHAND_RETURN_IF_ERROR(result.status);
+  for (const SequenceResult& sequence : result.sequences) {
+    outcome.token_ids.push_back(sequence.tokens.at(0).token_id);
+  }
+  const TensorView logits = runner_->LastLogits();
+  outcome.logits.resize(static_cast<size_t>(logits.num_elements()));
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.CopyToHost(outcome.logits.data(), logits.data(), logits.num_bytes()));
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  return outcome;
+}
+
+// Either way may come first: what it wrote to the cache is what the other then reads.
+Status Bench::CompareGraphs(const Shape::Cell& cell) {
+  Timing unused;
+  LONGHAND_RETURN_IF_ERROR(Step(StartPlan(cell), TimedOps::Mode::kOff, &unused));
+  std::vector<int32_t> token_ids(static_cast<size_t>(cell.batch), 1);
+  std::vector<double> eager_ms, replay_ms;
+  int64_t other_tokens = 0, other_logits = 0;
+  for (int64_t done = 1; done <= options_.steps; ++done) {
+    const bool first = done % 2 == 0;
+    LONGHAND_ASSIGN_OR_RETURN(const Outcome one, DecodeWith(cell, done, token_ids, first));
+    LONGHAND_ASSIGN_OR_RETURN(const Outcome two, DecodeWith(cell, done, token_ids, !first));
+    (first ? replay_ms : eager_ms).push_back(one.ms);
+    (first ? eager_ms : replay_ms).push_back(two.ms);
+    for (size_t i = 0; i < one.token_ids.size(); ++i) {
+      other_tokens += one.token_ids[i] != two.token_ids.at(i);
+    }
+    for (size_t i = 0; i < one.logits.size(); ++i) {
+      other_logits += std::memcmp(&one.logits[i], &two.logits.at(i), sizeof(float)) != 0;
+    }
+    token_ids = two.token_ids;
+  }
+  runner_->ReplaySteps(options_.graphs);
+  LONGHAND_RETURN_IF_ERROR(Release(cell.batch));
+  report_.Write(Header("graphs")
+                    .Add("batch", cell.batch)
+                    .Add("context", cell.context)
+                    .Add("steps", int64_t{options_.steps})
+                    .Add("other_tokens", other_tokens)
+                    .Add("other_logits", other_logits)
+                    .Add("eager_ms", Quantile(eager_ms, 0.5))
+                    .Add("replay_ms", Quantile(replay_ms, 0.5))
+                    .Text());
+  if (other_tokens == 0 && other_logits == 0) return OkStatus();
+  return Internal("replayed steps differ from those run as they are: ", other_tokens,
+                  " tokens and ", other_logits, " logits");
 }
 
 Status Bench::Prefill(int64_t tokens) {
@@ -656,7 +739,8 @@ Status Bench::Run() {
   LONGHAND_RETURN_IF_ERROR(Load());
   for (const Shape::Cell& cell : shape_.cells) {
     const std::string name = std::to_string(cell.batch) + "x" + std::to_string(cell.context);
-    if (!OutOfTime("decode " + name)) LONGHAND_RETURN_IF_ERROR(DecodeCell(cell));
+    if (OutOfTime("decode " + name)) continue;
+    LONGHAND_RETURN_IF_ERROR(options_.compare_graphs ? CompareGraphs(cell) : DecodeCell(cell));
   }
   for (const int64_t tokens : shape_.prefills) {
     if (!OutOfTime("prefill " + std::to_string(tokens))) LONGHAND_RETURN_IF_ERROR(Prefill(tokens));
@@ -728,6 +812,9 @@ int main(int argc, char** argv) {
                  "Begins nothing new after so many seconds; 0: no limit");
   app.add_flag("--greedy", options.greedy, "Instead of temperature 0.6, top_p 0.95");
   app.add_flag("--profile,!--no-profile", options.profile, "Times each operation as well");
+  app.add_flag("--graphs,!--no-graphs", options.graphs, "Replays decode steps where possible");
+  app.add_flag("--compare-graphs", options.compare_graphs,
+               "Decode: runs each step both ways and compares them");
   CLI11_PARSE(app, argc, argv);
   std::erase(options.images, 0);
   const longhand::Status status = longhand::bench::Run(options);

@@ -1,6 +1,7 @@
 // TimedOps: passes operations on, and asks the device when it came to each.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -62,6 +63,19 @@ class TimedOps final : public kernels::Ops {
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     return inner_.CopyToDevice(device, host, bytes);
   }
+  bool CanRecord() const override { return inner_.CanRecord(); }
+  // What is recorded is timed as a whole, when it is replayed.
+  Result<std::unique_ptr<kernels::Recording>> Record(
+      const std::function<Status()>& enqueue) override {
+    recording_ = true;
+    auto recording = inner_.Record(enqueue);
+    recording_ = false;
+    return recording;
+  }
+  Status Replay(const kernels::Recording& recording) override {
+    if (mode_ == Mode::kOff || ended_) return inner_.Replay(recording);
+    return PassTimed("Replay", [&] { return inner_.Replay(recording); });
+  }
   Status CopyToHost(void* host, const void* device, size_t bytes) override {
     EndStep();
     return inner_.CopyToHost(host, device, bytes);
@@ -80,7 +94,7 @@ class TimedOps final : public kernels::Ops {
 
   template <typename Args>
   Status Pass(const char* name, Status (kernels::Ops::*operation)(const Args&), const Args& args) {
-    if (mode_ == Mode::kOff || ended_) return (inner_.*operation)(args);
+    if (mode_ == Mode::kOff || ended_ || recording_) return (inner_.*operation)(args);
     return PassTimed(name, [&] { return (inner_.*operation)(args); });
   }
   template <typename Call>
@@ -102,7 +116,7 @@ class TimedOps final : public kernels::Ops {
     return inner_.PackLinear(weight);
   }
   Status DoLinear(const kernels::LinearArgs& args) override {
-    if (mode_ == Mode::kOff || ended_) return inner_.Linear(args);
+    if (mode_ == Mode::kOff || ended_ || recording_) return inner_.Linear(args);
     return PassTimed("Linear " + std::to_string(args.weight->out_features()) + "x" +
                          std::to_string(args.weight->in_features()),
                      [&] { return inner_.Linear(args); });
@@ -157,6 +171,7 @@ class TimedOps final : public kernels::Ops {
   DeviceClock& clock_;
   Mode mode_ = Mode::kOff;
   double hold_ms_ = 0;
+  bool recording_ = false;
   bool begun_ = false;
   bool ended_ = false;
   std::vector<std::string> names_;  // of the step's operations; operation i ends at mark i + 1

@@ -251,7 +251,8 @@ Status Ops::Sample(const SampleArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckLogits(args.logits));
   const int64_t num_seqs = args.logits.dim(0);
   LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_seqs}));
-  const int64_t num_rows = args.rows == nullptr ? num_staged_rows_ : static_cast<int64_t>(args.rows->size());
+  const int64_t num_rows =
+      args.rows == nullptr ? num_staged_rows_ : static_cast<int64_t>(args.rows->size());
   if (num_rows != num_seqs) {
     return InvalidArgument("rows has ", num_rows, " elements; logits needs ", num_seqs);
   }
@@ -265,6 +266,14 @@ Status Ops::StageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_si
   LONGHAND_RETURN_IF_ERROR(DoStageSampleRows(rows, vocab_size));
   num_staged_rows_ = static_cast<int64_t>(rows.size());
   return OkStatus();
+}
+
+Result<std::unique_ptr<Recording>> Ops::Record(const std::function<Status()>&) {
+  return Unimplemented(name(), " records no operations");
+}
+
+Status Ops::Replay(const Recording&) {
+  return Unimplemented(name(), " records no operations");
 }
 
 Status Ops::DoStageSampleRows(const std::vector<SampleRow>&, int64_t) {

@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -195,6 +196,12 @@ struct StepSizes {
   int64_t vocab_size = 0;
 };
 
+// Operations that were recorded, to be run again: the same calls on the same memory, whatever it then holds.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -208,13 +215,22 @@ class Ops {
   // Host memory that copies take at full speed and without the host waiting.
   virtual Result<std::unique_ptr<Buffer>> AllocateStaging(size_t bytes) = 0;
   // Takes all memory that calls within `sizes` need beyond their tensors: they allocate none. Without it the memory
-  // grows with the calls.
+  // grows with the calls. Recordings from before larger sizes are void.
   virtual Status Reserve(const StepSizes& sizes) = 0;
   virtual int64_t ReservedBytes(const StepSizes& sizes) const = 0;
   // Ordered with the operations. Host memory must stay until Synchronize().
   virtual Status CopyToDevice(void* device, const void* host, size_t bytes) = 0;
   virtual Status CopyToHost(void* host, const void* device, size_t bytes) = 0;
   virtual Status Synchronize() = 0;
+
+  // Whether operations can be recorded here, and rows to be sampled staged.
+  virtual bool CanRecord() const { return false; }
+  // Notes the operations that `enqueue` calls instead of running them. It may do nothing else here: no copies, no
+  // allocations, no Synchronize. An error leaves nothing behind. Workspaces that operations share do not grow any more
+  // (Reserve). kUnimplemented where nothing can be recorded.
+  virtual Result<std::unique_ptr<Recording>> Record(const std::function<Status()>& enqueue);
+  // Ordered: runs what was recorded by this Ops.
+  virtual Status Replay(const Recording& recording);
 
   // weight [out_features, in_features], f32 or bf16, in host memory; not needed afterwards. The elements are kept
   // exactly: f32 weights stay f32, bf16 stay bf16.

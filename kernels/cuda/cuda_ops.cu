@@ -1,4 +1,5 @@
 #include <string>
+#include <utility>
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
@@ -29,13 +30,17 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   }
 
   Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("an allocation"));
     return AllocateMemory(context_.stream, bytes);
   }
   Result<std::unique_ptr<Buffer>> AllocateStaging(size_t bytes) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("an allocation"));
     return LONGHAND_DEVICE::AllocateStaging(context_.stream, bytes);
   }
+  int64_t num_replays() const override { return num_replays_; }
   int64_t num_allocations() const override { return context_.stream.num_allocations; }
   Status Reserve(const StepSizes& sizes) override {
+    context_.stream.has_recordings = false;
     const auto take = [&](Workspace& workspace, int64_t bytes) {
       return workspace.Take(context_.stream, static_cast<size_t>(bytes)).status();
     };
@@ -51,17 +56,45 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
            SampleStatesBytes(sizes.max_num_seqs);
   }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a copy"));
     return LONGHAND_DEVICE::CopyToDevice(context_.stream, device, host, bytes);
   }
   Status CopyToHost(void* host, const void* device, size_t bytes) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a copy"));
     return LONGHAND_DEVICE::CopyToHost(context_.stream, host, device, bytes);
   }
   Status Synchronize() override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a Synchronize"));
     context_.staging_in_flight = false;
     return WaitFor(context_.stream);
   }
 
+  bool CanRecord() const override { return true; }
+  Result<std::unique_ptr<Recording>> Record(const std::function<Status()>& enqueue) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a recording"));
+    Stream& stream = context_.stream;
+    LONGHAND_RETURN_IF_ERROR(BeginRecording(stream));
+    // Workspaces must not move from here on.
+    const bool had_recordings = std::exchange(stream.has_recordings, true);
+    stream.recording = true;
+    const Status status = enqueue();
+    stream.recording = false;
+    auto recording = EndRecording(stream);
+    if (!status.ok() || !recording.ok()) stream.has_recordings = had_recordings;
+    LONGHAND_RETURN_IF_ERROR(status);
+    return recording;
+  }
+  Status Replay(const Recording& recording) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a replay"));
+    ++num_replays_;
+    return LONGHAND_DEVICE::Replay(context_.stream, recording);
+  }
+
  private:
+  Status CheckNotRecording(const char* what) const {
+    if (!context_.stream.recording) return OkStatus();
+    return Internal(what, " came up while operations were recorded");
+  }
   // Logits of rows with penalties, and lists of ids, each: of all rows, at most.
   static int64_t VocabularyBytes(const StepSizes& sizes) {
     return sizes.max_num_seqs * sizes.vocab_size * static_cast<int64_t>(sizeof(float));
@@ -112,6 +145,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     return LONGHAND_DEVICE::Sample(context_, args);
   }
   Status DoStageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("staging"));
     return LONGHAND_DEVICE::StageSampleRows(context_, rows, vocab_size);
   }
   Status DoLogprobs(const LogprobsArgs& args) override {
@@ -120,6 +154,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
 
   std::string name_;
   Context context_;
+  int64_t num_replays_ = 0;
   void (*close_)(Stream&);
 };
 
@@ -127,6 +162,11 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
 
 Result<void*> Workspace::Take(const Stream& stream, size_t bytes) {
   if (buffer_ == nullptr || buffer_->size_bytes() < bytes) {
+    if (stream.has_recordings) {
+      return Internal("a workspace that recorded operations use would grow from ",
+                      buffer_ == nullptr ? 0 : buffer_->size_bytes(), " to ", bytes,
+                      " bytes; Reserve must be told what is to come");
+    }
     LONGHAND_RETURN_IF_ERROR(WaitFor(stream));
     buffer_.reset();
     LONGHAND_ASSIGN_OR_RETURN(buffer_, AllocateMemory(stream, bytes));

@@ -19,6 +19,7 @@ class CudaOps : public Ops {
   virtual void* stream() const = 0;
   // So far, of device memory and of staging memory.
   virtual int64_t num_allocations() const = 0;
+  virtual int64_t num_replays() const = 0;
 };
 
 // In kernels_cuda, which is there where LONGHAND_WITH_CUDA is. kUnavailable without such a device.
@@ -29,6 +30,8 @@ struct EmulationOptions {
   uint64_t schedule_seed = 0;
   // What kernels see as the device's; some launch as many blocks as it can hold.
   int num_multiprocessors = 2;
+  // Recording fails, as it may on a device.
+  bool refuses_recordings = false;
 };
 // In kernels_emulated: the same kernels on the calling thread. kUnimplemented where the CPU lacks
 // FMA.

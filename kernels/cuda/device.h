@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <utility>
+#include <vector>
 
 #include "common/status.h"
 
@@ -28,8 +30,13 @@ struct Stream {
   cudaStream_t handle = nullptr;
 #else
   uint64_t schedule_seed = 0;
+  bool refuses_recordings = false;
+  // Where launches go instead of being run: with the arguments that they have now.
+  std::vector<std::function<Status()>>* recorder = nullptr;
 #endif
   int num_multiprocessors = 1;
+  bool recording = false;       // launches are noted: nothing else may happen
+  bool has_recordings = false;  // which know where the workspaces are
   mutable int64_t num_allocations = 0;  // so far
 };
 
@@ -78,9 +85,16 @@ Status Launch(const char* name,
               const LaunchShape& shape,
               void (*kernel)(Parameters...),
               Arguments&&... arguments) {
-  return emulation::Launch(name,
-                           {shape.grid, shape.block, shape.shared_bytes, stream.schedule_seed},
-                           kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...);
+  const emulation::LaunchConfig config{shape.grid, shape.block, shape.shared_bytes,
+                                       stream.schedule_seed};
+  if (stream.recorder != nullptr) {
+    stream.recorder->push_back([=] {
+      return emulation::Launch(name, config, kernel, static_cast<Parameters>(arguments)...);
+    });
+    return OkStatus();
+  }
+  return emulation::Launch(name, config, kernel,
+                           static_cast<Parameters>(std::forward<Arguments>(arguments))...);
 }
 
 template <typename T>

@@ -43,6 +43,20 @@ class StagingBuffer final : public Buffer {
   size_t bytes_;
 };
 
+// A CUDA graph.
+class GraphRecording final : public Recording {
+ public:
+  explicit GraphRecording(cudaGraphExec_t graph) : graph_(graph) {}
+  ~GraphRecording() override { cudaGraphExecDestroy(graph_); }
+  GraphRecording(const GraphRecording&) = delete;
+  GraphRecording& operator=(const GraphRecording&) = delete;
+
+  cudaGraphExec_t graph() const { return graph_; }
+
+ private:
+  cudaGraphExec_t graph_;
+};
+
 Result<Stream> OpenStream(int device_idx) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
@@ -109,6 +123,33 @@ Status CopyToHost(const Stream& stream, void* host, const void* device, size_t b
   if (bytes == 0) return OkStatus();
   return ToStatus("copy to the host",
                   cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream.handle));
+}
+
+// Of this thread's calls only: other threads may go on with theirs.
+Status BeginRecording(Stream& stream) {
+  return ToStatus("recording",
+                  cudaStreamBeginCapture(stream.handle, cudaStreamCaptureModeThreadLocal));
+}
+
+Result<std::unique_ptr<Recording>> EndRecording(Stream& stream) {
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  cudaError_t error = cudaStreamEndCapture(stream.handle, &graph);
+  if (error == cudaSuccess) error = cudaGraphInstantiate(&executable, graph, 0);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  if (error == cudaSuccess) {
+    auto recording = std::make_unique<GraphRecording>(executable);
+    error = cudaGraphUpload(executable, stream.handle);
+    if (error == cudaSuccess) return std::unique_ptr<Recording>(std::move(recording));
+  }
+  // What failed while recording must not show at the next launch.
+  cudaGetLastError();
+  return ToStatus("recording", error);
+}
+
+Status Replay(const Stream& stream, const Recording& recording) {
+  const auto& graph = dynamic_cast<const GraphRecording&>(recording);
+  return ToStatus("launch of a graph", cudaGraphLaunch(graph.graph(), stream.handle));
 }
 
 Status WaitFor(const Stream& stream) {

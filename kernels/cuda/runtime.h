@@ -19,6 +19,12 @@ Result<std::unique_ptr<Buffer>> AllocateStaging(const Stream& stream, size_t byt
 Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes);
 Status CopyToHost(const Stream& stream, void* host, const void* device, size_t bytes);
 
+// From here on launches are noted, until EndRecording.
+Status BeginRecording(Stream& stream);
+// Ends it in any case.
+Result<std::unique_ptr<Recording>> EndRecording(Stream& stream);
+Status Replay(const Stream& stream, const Recording& recording);
+
 // kInternal when something enqueued before has failed.
 Status WaitFor(const Stream& stream);
 

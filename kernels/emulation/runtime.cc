@@ -1,6 +1,9 @@
 #include "kernels/cuda/runtime.h"
 
 #include <cstring>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
@@ -8,6 +11,36 @@
 
 namespace longhand::kernels {
 namespace emulated {
+
+namespace {
+
+// Launches with their arguments.
+struct LaunchRecording final : Recording {
+  std::vector<std::function<Status()>> launches;
+};
+
+}  // namespace
+
+Status BeginRecording(Stream& stream) {
+  if (stream.refuses_recordings) return Internal("recording: refused, as the options say");
+  stream.recorder = new std::vector<std::function<Status()>>;
+  return OkStatus();
+}
+
+Result<std::unique_ptr<Recording>> EndRecording(Stream& stream) {
+  auto recording = std::make_unique<LaunchRecording>();
+  recording->launches = std::move(*stream.recorder);
+  delete stream.recorder;
+  stream.recorder = nullptr;
+  return std::unique_ptr<Recording>(std::move(recording));
+}
+
+Status Replay(const Stream&, const Recording& recording) {
+  for (const auto& launch : dynamic_cast<const LaunchRecording&>(recording).launches) {
+    LONGHAND_RETURN_IF_ERROR(launch());
+  }
+  return OkStatus();
+}
 
 Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t bytes) {
   ++stream.num_allocations;
@@ -38,6 +71,7 @@ Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& optio
     return Unimplemented("the emulated backend needs a CPU with AVX2 and FMA");
   }
   const emulated::Stream stream{.schedule_seed = options.schedule_seed,
+                                .refuses_recordings = options.refuses_recordings,
                                 .num_multiprocessors = options.num_multiprocessors};
   return emulated::MakeOps("emulated", stream, [](emulated::Stream&) {});
 }

@@ -33,6 +33,9 @@ class Communicator {
   // what was computed of them, known to be right.
   virtual Status Synchronize() = 0;
 
+  // Whether calls may be recorded with the operations between them (Ops::Record).
+  virtual bool CanBeRecorded() const { return false; }
+
   // Makes the pending call and all later ones fail with kAborted, on this rank. Any thread.
   virtual void Abort() = 0;
 };

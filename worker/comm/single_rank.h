@@ -36,6 +36,8 @@ class SingleRankCommunicator final : public Communicator {
   }
   Status Barrier() override { return CheckAlive(); }
   Status Synchronize() override { return CheckAlive(); }
+  // There is nothing to be recorded.
+  bool CanBeRecorded() const override { return true; }
   void Abort() override { aborted_ = true; }
 
  private:

@@ -218,6 +218,20 @@ Result<TensorView> Decoder::Logits(const std::vector<int32_t>& rows,
       {.x = Rows(space_.residual, config_.hidden_size), .rows = row_ids, .out = residual}));
   LONGHAND_RETURN_IF_ERROR(ops_.GatherRows(
       {.x = Rows(space_.delta, config_.hidden_size), .rows = row_ids, .out = delta}));
+  LONGHAND_RETURN_IF_ERROR(PrepareLogits(num_rows, communicator));
+  return FinishLogits(residual, delta, communicator);
+}
+
+Result<TensorView> Decoder::LogitsOfAll(comm::Communicator& communicator) {
+  LONGHAND_CHECK(num_tokens_ <= sizes_.max_logit_rows) << num_tokens_;
+  return FinishLogits(Rows(space_.residual, config_.hidden_size),
+                      Rows(space_.delta, config_.hidden_size), communicator);
+}
+
+Result<TensorView> Decoder::FinishLogits(TensorView residual,
+                                         TensorView delta,
+                                         comm::Communicator& communicator) {
+  const int64_t num_rows = delta.dim(0);
   LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = delta,
                                          .residual = residual,
                                          .weight = weights_.final_norm.view,
@@ -234,12 +248,27 @@ Result<TensorView> Decoder::Logits(const std::vector<int32_t>& rows,
   return logits;
 }
 
+Status Decoder::PrepareLogits(int64_t num_rows, comm::Communicator& communicator) {
+  const auto count = static_cast<size_t>(tp_size_ * num_rows);
+  if (tp_size_ == 1 || GathersByRow(num_rows) || gather_rows_.size() == count) return OkStatus();
+  // Those of the call before may still be on their way.
+  LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  gather_rows_.clear();
+  for (int64_t row = 0; row < num_rows; ++row) {
+    for (int64_t rank = 0; rank < tp_size_; ++rank) {
+      gather_rows_.push_back(static_cast<int32_t>(rank * num_rows + row));
+    }
+  }
+  return ops_.CopyToDevice(space_.gather_rows.view.data(), gather_rows_.data(),
+                           count * sizeof(int32_t));
+}
+
 // From [rows, V] on each rank to [rows, vocab_size] on all.
 Status Decoder::GatherLogits(int64_t num_rows, comm::Communicator& communicator) {
   const TensorView local = Reshape(space_.local_logits.view, {num_rows, padded_vocab_rows_});
-  const bool padded = tp_size_ * padded_vocab_rows_ != config_.vocab_size;
-  if (padded || num_rows == 1) {
-    // Row by row: the padding at the end of a row is overwritten by the next one.
+  if (GathersByRow(num_rows)) {
+    // The padding at the end of a row is overwritten by the next one.
     for (int64_t row = 0; row < num_rows; ++row) {
       auto* to = space_.logits.view.as<float>() + row * config_.vocab_size;
       LONGHAND_RETURN_IF_ERROR(communicator.AllGather(
@@ -250,23 +279,9 @@ Status Decoder::GatherLogits(int64_t num_rows, comm::Communicator& communicator)
   const TensorView gathered =
       Reshape(space_.gathered.view, {tp_size_ * num_rows, padded_vocab_rows_});
   LONGHAND_RETURN_IF_ERROR(communicator.AllGather(local, gathered));
-  const TensorView order = Reshape(space_.gather_rows.view, {tp_size_ * num_rows});
-  if (order.num_elements() != static_cast<int64_t>(gather_rows_.size())) {
-    // Those of the call before may still be on their way.
-    LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
-    LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
-    gather_rows_.clear();
-    for (int64_t row = 0; row < num_rows; ++row) {
-      for (int64_t rank = 0; rank < tp_size_; ++rank) {
-        gather_rows_.push_back(static_cast<int32_t>(rank * num_rows + row));
-      }
-    }
-    LONGHAND_RETURN_IF_ERROR(
-        ops_.CopyToDevice(order.data(), gather_rows_.data(), order.num_bytes()));
-  }
   return ops_.GatherRows(
       {.x = gathered,
-       .rows = order,
+       .rows = Reshape(space_.gather_rows.view, {tp_size_ * num_rows}),
        .out = Reshape(space_.logits.view, {tp_size_ * num_rows, padded_vocab_rows_})});
 }
 

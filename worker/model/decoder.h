@@ -60,6 +60,12 @@ class Decoder {
   // Logits after the tokens at `rows` (host, within the last batch, at most max_logit_rows), on
   // every rank: [rows, vocab_size] f32, valid until the next call.
   Result<TensorView> Logits(const std::vector<int32_t>& rows, comm::Communicator& communicator);
+  // The same after each token of the last batch, in place: Forward() must come before the next
+  // call. With Forward() before it these are operations alone, and can be recorded, once
+  // PrepareLogits() was called for that many rows.
+  Result<TensorView> LogitsOfAll(comm::Communicator& communicator);
+  // Must come before recorded calls are replayed, too.
+  Status PrepareLogits(int64_t num_rows, comm::Communicator& communicator);
 
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
   TensorView KvCache(int64_t layer_idx) const { return kv_cache_[layer_idx].view; }
@@ -99,6 +105,13 @@ class Decoder {
   Status RunLayer(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
   Status Attention(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
   Status Mlp(const LayerWeights& layer, comm::Communicator& communicator);
+  Result<TensorView> FinishLogits(TensorView residual,
+                                  TensorView delta,
+                                  comm::Communicator& communicator);
+  // Whether rows are gathered one by one, where padding or a single row spares sorting them.
+  bool GathersByRow(int64_t num_rows) const {
+    return num_rows == 1 || tp_size_ * padded_vocab_rows_ != config_.vocab_size;
+  }
   Status GatherLogits(int64_t num_rows, comm::Communicator& communicator);
   TensorView Rows(const DeviceTensor& tensor, int64_t width) const {
     return Reshape(tensor.view, {num_tokens_, width});

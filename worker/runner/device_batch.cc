@@ -10,126 +10,181 @@ int64_t MaxBlocks(const PlanLimits& limits) {
 }
 
 template <typename T>
-Status Copy(kernels::Ops& ops, const std::vector<T>& from, const model::DeviceTensor& to) {
-  if (from.empty()) return OkStatus();
-  return ops.CopyToDevice(to.view.data(), from.data(), from.size() * sizeof(T));
+T* At(kernels::Buffer& buffer, int64_t offset) {
+  return reinterpret_cast<T*>(static_cast<char*>(buffer.data()) + offset);
 }
 
 }  // namespace
 
-DeviceBatch::DeviceBatch(const PlanLimits& limits, kernels::Ops& ops) : limits_(limits), ops_(ops) {
-  const auto tokens = static_cast<size_t>(limits.max_num_batched_tokens);
-  const auto seqs = static_cast<size_t>(limits.max_num_seqs);
-  token_ids_.reserve(tokens);
-  positions_.reserve(tokens * 3);
-  slot_mapping_.reserve(tokens);
-  block_table_.reserve(seqs * static_cast<size_t>(MaxBlocks(limits)));
-  cu_query_lens_.reserve(seqs + 1);
-  context_len_.reserve(seqs);
-  image_rows_.reserve(tokens);
-  cache_rows_.reserve(tokens);
+DeviceBatch::Layout DeviceBatch::MakeLayout(int64_t num_tokens,
+                                            int64_t num_seqs,
+                                            int64_t max_blocks,
+                                            int64_t num_image_tokens) {
+  constexpr int64_t kAlignment = 64;
+  Layout layout{.num_tokens = num_tokens,
+                .num_seqs = num_seqs,
+                .max_blocks = max_blocks,
+                .num_image_tokens = num_image_tokens};
+  const auto add = [&](int64_t* offset, DType dtype, int64_t count) {
+    *offset = layout.bytes;
+    layout.bytes += count * static_cast<int64_t>(DTypeSize(dtype));
+    layout.bytes = (layout.bytes + kAlignment - 1) / kAlignment * kAlignment;
+  };
+  add(&layout.slot_mapping, DType::kI64, num_tokens);
+  add(&layout.token_ids, DType::kI32, num_tokens);
+  add(&layout.positions, DType::kI32, num_tokens * 3);
+  add(&layout.cu_query_lens, DType::kI32, num_seqs + 1);
+  add(&layout.context_len, DType::kI32, num_seqs);
+  add(&layout.image_rows, DType::kI32, num_image_tokens);
+  add(&layout.cache_rows, DType::kI32, num_image_tokens);
+  add(&layout.block_table, DType::kI32, num_seqs * max_blocks);
+  return layout;
+}
+
+DeviceBatch::Layout DeviceBatch::LargestLayout(const PlanLimits& limits) {
+  return MakeLayout(limits.max_num_batched_tokens, limits.max_num_seqs, MaxBlocks(limits),
+                    limits.max_num_batched_tokens);
 }
 
 Result<std::unique_ptr<DeviceBatch>> DeviceBatch::Create(const PlanLimits& limits,
                                                          kernels::Ops& ops) {
   std::unique_ptr<DeviceBatch> batch(new DeviceBatch(limits, ops));
-  const Status status = model::AllocateParts(ops, Parts(limits), &batch->space_);
-  LONGHAND_RETURN_IF_ERROR(status.WithContext("batch"));
+  const auto bytes = static_cast<size_t>(LargestLayout(limits).bytes);
+  LONGHAND_ASSIGN_OR_RETURN(batch->host_, ops.AllocateStaging(bytes));
+  LONGHAND_ASSIGN_OR_RETURN(batch->device_, ops.Allocate(bytes));
   return batch;
 }
 
-std::vector<model::WorkspacePart<DeviceBatch::Workspace>> DeviceBatch::Parts(
-    const PlanLimits& limits) {
-  const int64_t t = limits.max_num_batched_tokens;
-  const int64_t s = limits.max_num_seqs;
-  return {
-      {&Workspace::token_ids, DType::kI32, t, 1},
-      {&Workspace::positions, DType::kI32, t, 3},
-      {&Workspace::slot_mapping, DType::kI64, t, 1},
-      {&Workspace::block_table, DType::kI32, s, MaxBlocks(limits)},
-      {&Workspace::cu_query_lens, DType::kI32, s + 1, 1},
-      {&Workspace::context_len, DType::kI32, s, 1},
-      {&Workspace::image_rows, DType::kI32, t, 1},
-      {&Workspace::cache_rows, DType::kI32, t, 1},
-  };
+int64_t DeviceBatch::WorkspaceBytes(const PlanLimits& limits) {
+  return LargestLayout(limits).bytes;
 }
 
-int64_t DeviceBatch::WorkspaceBytes(const PlanLimits& limits) {
-  return model::SumParts(Parts(limits));
+int64_t DeviceBatch::NumBlocks(const StepPlan& plan) const {
+  int64_t blocks = 1;
+  for (const SequenceChunk& chunk : plan.chunks) {
+    const int64_t context =
+        chunk.num_computed_tokens + static_cast<int64_t>(chunk.token_ids.size());
+    blocks = std::max(blocks, (context + limits_.block_size - 1) / limits_.block_size);
+  }
+  return blocks;
 }
 
 Result<model::DecoderBatch> DeviceBatch::Build(const StepPlan& plan,
                                                const SequenceStates& states,
                                                TensorView encoder_cache) {
-  token_ids_.clear();
-  positions_.clear();
-  slot_mapping_.clear();
-  block_table_.clear();
-  cu_query_lens_.assign(1, 0);
-  context_len_.clear();
-  image_rows_.clear();
-  cache_rows_.clear();
-  int64_t width = 1;
+  int64_t num_image_tokens = 0;
   for (const SequenceChunk& chunk : plan.chunks) {
-    const int64_t context =
-        chunk.num_computed_tokens + static_cast<int64_t>(chunk.token_ids.size());
-    width = std::max(width, (context + limits_.block_size - 1) / limits_.block_size);
+    for (const ImageSpan& span : chunk.image_spans) num_image_tokens += span.num_tokens;
   }
+  const Layout layout = MakeLayout(plan.num_tokens(), static_cast<int64_t>(plan.chunks.size()),
+                                   NumBlocks(plan), num_image_tokens);
+  Cursor at = Begin(layout);
   for (const SequenceChunk& chunk : plan.chunks) {
-    AddChunk(chunk, states.at(chunk.sequence_id), width);
+    AddChunk(chunk, states.at(chunk.sequence_id), layout.max_blocks, &at);
   }
-
-  LONGHAND_RETURN_IF_ERROR(Copy(ops_, token_ids_, space_.token_ids));
-  LONGHAND_RETURN_IF_ERROR(Copy(ops_, positions_, space_.positions));
-  LONGHAND_RETURN_IF_ERROR(Copy(ops_, slot_mapping_, space_.slot_mapping));
-  LONGHAND_RETURN_IF_ERROR(Copy(ops_, block_table_, space_.block_table));
-  LONGHAND_RETURN_IF_ERROR(Copy(ops_, cu_query_lens_, space_.cu_query_lens));
-  LONGHAND_RETURN_IF_ERROR(Copy(ops_, context_len_, space_.context_len));
-  LONGHAND_RETURN_IF_ERROR(Copy(ops_, image_rows_, space_.image_rows));
-  LONGHAND_RETURN_IF_ERROR(Copy(ops_, cache_rows_, space_.cache_rows));
-  const auto tokens = static_cast<int64_t>(token_ids_.size());
-  const auto seqs = static_cast<int64_t>(context_len_.size());
-  const auto images = static_cast<int64_t>(image_rows_.size());
-  model::DecoderBatch batch{.token_ids = model::Reshape(space_.token_ids.view, {tokens}),
-                            .positions = model::Reshape(space_.positions.view, {tokens, 3}),
-                            .slot_mapping = model::Reshape(space_.slot_mapping.view, {tokens}),
-                            .block_table = model::Reshape(space_.block_table.view, {seqs, width}),
-                            .cu_query_lens = model::Reshape(space_.cu_query_lens.view, {seqs + 1}),
-                            .context_len = model::Reshape(space_.context_len.view, {seqs}),
-                            .encoder_cache = encoder_cache};
-  if (images > 0) {
-    batch.image_rows = model::Reshape(space_.image_rows.view, {images});
-    batch.cache_rows = model::Reshape(space_.cache_rows.view, {images});
-  }
+  LONGHAND_ASSIGN_OR_RETURN(model::DecoderBatch batch, Upload(layout));
+  batch.encoder_cache = encoder_cache;
   return batch;
+}
+
+DecodeShape DeviceBatch::ShapeOf(const StepPlan& plan) const {
+  // Few sequences cost their padding most.
+  constexpr int64_t kStep = 8;
+  // More blocks than are used cost next to nothing.
+  constexpr int64_t kFewBlocks = 16;
+  const auto num_seqs = static_cast<int64_t>(plan.chunks.size());
+  DecodeShape shape{.num_seqs = 1, .max_blocks = kFewBlocks};
+  while (shape.num_seqs < num_seqs && shape.num_seqs < kStep) shape.num_seqs *= 2;
+  if (shape.num_seqs < num_seqs) shape.num_seqs = (num_seqs + kStep - 1) / kStep * kStep;
+  const int64_t blocks = NumBlocks(plan);
+  while (shape.max_blocks < blocks) shape.max_blocks *= 2;
+  return {std::min(shape.num_seqs, limits_.max_num_seqs),
+          std::min(shape.max_blocks, MaxBlocks(limits_))};
+}
+
+Result<model::DecoderBatch> DeviceBatch::BuildDecode(const StepPlan& plan,
+                                                     const SequenceStates& states,
+                                                     const DecodeShape& shape) {
+  const Layout layout = MakeLayout(shape.num_seqs, shape.num_seqs, shape.max_blocks, 0);
+  Cursor at = Begin(layout);
+  for (const SequenceChunk& chunk : plan.chunks) {
+    AddChunk(chunk, states.at(chunk.sequence_id), layout.max_blocks, &at);
+  }
+  while (at.num_tokens < layout.num_tokens) AddPadding(layout.max_blocks, &at);
+  return Upload(layout);
+}
+
+DeviceBatch::Cursor DeviceBatch::Begin(const Layout& layout) const {
+  LONGHAND_CHECK(layout.bytes <= static_cast<int64_t>(host_->size_bytes())) << layout.bytes;
+  Cursor at{.slot = At<int64_t>(*host_, layout.slot_mapping),
+            .token_id = At<int32_t>(*host_, layout.token_ids),
+            .position = At<int32_t>(*host_, layout.positions),
+            .query_end = At<int32_t>(*host_, layout.cu_query_lens),
+            .context_len = At<int32_t>(*host_, layout.context_len),
+            .image_row = At<int32_t>(*host_, layout.image_rows),
+            .cache_row = At<int32_t>(*host_, layout.cache_rows),
+            .blocks = At<int32_t>(*host_, layout.block_table)};
+  *at.query_end++ = 0;
+  return at;
 }
 
 void DeviceBatch::AddChunk(const SequenceChunk& chunk,
                            const SequenceState& state,
-                           int64_t table_width) {
-  const auto first_row = static_cast<int32_t>(token_ids_.size());
+                           int64_t max_blocks,
+                           Cursor* at) const {
+  const int32_t first_row = at->num_tokens;
   const auto query_len = static_cast<int64_t>(chunk.token_ids.size());
   for (const int32_t id : chunk.token_ids) {
-    token_ids_.push_back(id == kTokenOnDevice ? *state.last_token : id);
+    *at->token_id++ = id == kTokenOnDevice ? *state.last_token : id;
   }
-  positions_.insert(positions_.end(), chunk.positions.begin(), chunk.positions.end());
+  at->position = std::copy(chunk.positions.begin(), chunk.positions.end(), at->position);
   for (int64_t i = 0; i < query_len; ++i) {
     const int64_t position = chunk.num_computed_tokens + i;
     const int64_t block = state.block_table[static_cast<size_t>(position / limits_.block_size)];
-    slot_mapping_.push_back(block * limits_.block_size + position % limits_.block_size);
+    *at->slot++ = block * limits_.block_size + position % limits_.block_size;
   }
-  const int64_t blocks = std::min(table_width, static_cast<int64_t>(state.block_table.size()));
-  block_table_.insert(block_table_.end(), state.block_table.begin(),
-                      state.block_table.begin() + blocks);
-  block_table_.insert(block_table_.end(), static_cast<size_t>(table_width - blocks), 0);
-  cu_query_lens_.push_back(static_cast<int32_t>(first_row + query_len));
-  context_len_.push_back(static_cast<int32_t>(chunk.num_computed_tokens + query_len));
+  const int64_t blocks = std::min(max_blocks, static_cast<int64_t>(state.block_table.size()));
+  at->blocks = std::copy_n(state.block_table.begin(), blocks, at->blocks);
+  at->blocks = std::fill_n(at->blocks, max_blocks - blocks, 0);
+  at->num_tokens += static_cast<int32_t>(query_len);
+  *at->query_end++ = at->num_tokens;
+  *at->context_len++ = static_cast<int32_t>(chunk.num_computed_tokens + query_len);
   for (const ImageSpan& span : chunk.image_spans) {
     for (int32_t i = 0; i < span.num_tokens; ++i) {
-      image_rows_.push_back(first_row + span.offset + i);
-      cache_rows_.push_back(static_cast<int32_t>(span.cache_row + i));
+      *at->image_row++ = first_row + span.offset + i;
+      *at->cache_row++ = static_cast<int32_t>(span.cache_row + i);
     }
   }
+}
+
+void DeviceBatch::AddPadding(int64_t max_blocks, Cursor* at) {
+  *at->token_id++ = 0;
+  at->position = std::fill_n(at->position, 3, 0);
+  *at->slot++ = -1;
+  at->blocks = std::fill_n(at->blocks, max_blocks, 0);
+  *at->query_end++ = ++at->num_tokens;
+  *at->context_len++ = 1;
+}
+
+Result<model::DecoderBatch> DeviceBatch::Upload(const Layout& layout) const {
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.CopyToDevice(device_->data(), host_->data(), static_cast<size_t>(layout.bytes)));
+  const auto view = [&](int64_t offset, DType dtype, std::initializer_list<int64_t> shape) {
+    return TensorView(At<char>(*device_, offset), dtype, shape);
+  };
+  const int64_t tokens = layout.num_tokens, seqs = layout.num_seqs;
+  model::DecoderBatch batch{
+      .token_ids = view(layout.token_ids, DType::kI32, {tokens}),
+      .positions = view(layout.positions, DType::kI32, {tokens, 3}),
+      .slot_mapping = view(layout.slot_mapping, DType::kI64, {tokens}),
+      .block_table = view(layout.block_table, DType::kI32, {seqs, layout.max_blocks}),
+      .cu_query_lens = view(layout.cu_query_lens, DType::kI32, {seqs + 1}),
+      .context_len = view(layout.context_len, DType::kI32, {seqs})};
+  if (layout.num_image_tokens > 0) {
+    batch.image_rows = view(layout.image_rows, DType::kI32, {layout.num_image_tokens});
+    batch.cache_rows = view(layout.cache_rows, DType::kI32, {layout.num_image_tokens});
+  }
+  return batch;
 }
 
 }  // namespace longhand::runner

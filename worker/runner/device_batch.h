@@ -1,20 +1,29 @@
 // DeviceBatch: a plan's chunks as the tensors that the decoder reads. Executor thread.
+//
+// All of them lie in one block of device memory and are put together in one block of page-locked
+// host memory: a step costs one copy.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "common/status.h"
 #include "common/step_plan.h"
 #include "kernels/ops.h"
 #include "worker/model/decoder.h"
-#include "worker/model/device_tensor.h"
-#include "worker/model/workspace.h"
 #include "worker/runner/plan_check.h"
 #include "worker/runner/sequence_state.h"
 
 namespace longhand::runner {
+
+// What decides where the tensors of a decode step lie, and their shapes: plans of one shape differ
+// only in what the tensors hold. Few shapes serve all plans.
+struct DecodeShape {
+  int64_t num_seqs = 0;    // with padding
+  int64_t max_blocks = 0;  // of a row of the block table
+  friend auto operator<=>(const DecodeShape&, const DecodeShape&) = default;
+};
 
 class DeviceBatch {
  public:
@@ -27,35 +36,55 @@ class DeviceBatch {
                                     const SequenceStates& states,
                                     TensorView encoder_cache);
 
+  // The shape that a plan of single tokens is padded to.
+  DecodeShape ShapeOf(const StepPlan& plan) const;
+  // The same for such a plan without images, padded: sequences that are nobody's see one key of
+  // block 0 and store none.
+  Result<model::DecoderBatch> BuildDecode(const StepPlan& plan,
+                                          const SequenceStates& states,
+                                          const DecodeShape& shape);
+
  private:
-  // T = max_num_batched_tokens, S = max_num_seqs, B = blocks of the longest sequence.
-  struct Workspace {
-    model::DeviceTensor token_ids;      // [T] i32
-    model::DeviceTensor positions;      // [T, 3] i32
-    model::DeviceTensor slot_mapping;   // [T] i64
-    model::DeviceTensor block_table;    // [S, B] i32
-    model::DeviceTensor cu_query_lens;  // [S + 1] i32
-    model::DeviceTensor context_len;    // [S] i32
-    model::DeviceTensor image_rows;     // [T] i32
-    model::DeviceTensor cache_rows;     // [T] i32
+  // Sizes of one step's tensors, and where they lie in the block.
+  struct Layout {
+    int64_t num_tokens = 0, num_seqs = 0, max_blocks = 0, num_image_tokens = 0;
+    int64_t slot_mapping = 0;   // [T] i64
+    int64_t token_ids = 0;      // [T] i32
+    int64_t positions = 0;      // [T, 3] i32
+    int64_t cu_query_lens = 0;  // [S + 1] i32
+    int64_t context_len = 0;    // [S] i32
+    int64_t image_rows = 0;     // [M] i32
+    int64_t cache_rows = 0;     // [M] i32
+    int64_t block_table = 0;    // [S, max_blocks] i32
+    int64_t bytes = 0;
+  };
+  // Where the next of each are written.
+  struct Cursor {
+    int64_t* slot;
+    int32_t *token_id, *position, *query_end, *context_len, *image_row, *cache_row, *blocks;
+    int32_t num_tokens = 0;
   };
 
-  DeviceBatch(const PlanLimits& limits, kernels::Ops& ops);
-  static std::vector<model::WorkspacePart<Workspace>> Parts(const PlanLimits& limits);
-  void AddChunk(const SequenceChunk& chunk, const SequenceState& state, int64_t table_width);
+  DeviceBatch(const PlanLimits& limits, kernels::Ops& ops) : limits_(limits), ops_(ops) {}
+  static Layout MakeLayout(int64_t num_tokens,
+                           int64_t num_seqs,
+                           int64_t max_blocks,
+                           int64_t num_image_tokens);
+  static Layout LargestLayout(const PlanLimits& limits);
+  // Blocks that the longest context of the plan takes.
+  int64_t NumBlocks(const StepPlan& plan) const;
+  Cursor Begin(const Layout& layout) const;
+  void AddChunk(const SequenceChunk& chunk,
+                const SequenceState& state,
+                int64_t max_blocks,
+                Cursor* at) const;
+  static void AddPadding(int64_t max_blocks, Cursor* at);
+  Result<model::DecoderBatch> Upload(const Layout& layout) const;
 
   const PlanLimits limits_;
   kernels::Ops& ops_;
-  Workspace space_;
-  // The same on the host, on their way to the device.
-  std::vector<int32_t> token_ids_;
-  std::vector<int32_t> positions_;
-  std::vector<int64_t> slot_mapping_;
-  std::vector<int32_t> block_table_;
-  std::vector<int32_t> cu_query_lens_;
-  std::vector<int32_t> context_len_;
-  std::vector<int32_t> image_rows_;
-  std::vector<int32_t> cache_rows_;
+  std::unique_ptr<kernels::Buffer> host_;
+  std::unique_ptr<kernels::Buffer> device_;
 };
 
 }  // namespace longhand::runner

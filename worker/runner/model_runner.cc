@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -102,6 +105,7 @@ class ModelRunnerImpl final : public ModelRunner {
         rank_(communicator.rank()),
         ops_(ops),
         communicator_(&communicator),
+        replay_steps_(ops.CanRecord()),
         images_(config.image_bytes),
         in_hand_(static_cast<size_t>(communicator.size())) {}
 
@@ -115,9 +119,19 @@ class ModelRunnerImpl final : public ModelRunner {
   Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) override;
   const model::MemoryBudget& memory() const override { return memory_; }
   void SetObserver(model::Observer observer) override;
+  void ReplaySteps(bool replay) override { replay_steps_ = replay && ops_.CanRecord(); }
+  TensorView LastLogits() const override { return last_logits_; }
   TensorView KvCache(int64_t layer_idx) const override { return decoder_->KvCache(layer_idx); }
 
  private:
+  // Decode steps of one shape. The first runs as it is, and so loads the kernels; the second is
+  // recorded, and from there on it is replayed.
+  struct DecodeStep {
+    bool has_run = false;
+    std::unique_ptr<kernels::Recording> recording;
+    TensorView logits;
+  };
+
   Status CheckNumber(const StepPlan& plan) const;
   Status Run(const StepPlan& plan,
              TimedCommunicator& communicator,
@@ -127,6 +141,16 @@ class ModelRunnerImpl final : public ModelRunner {
   Status EncodeImages(const StepPlan& plan, comm::Communicator& communicator);
   Status EncodeImage(const EncodeImageItem& item);
   TensorView CacheRows(const EncodeImageItem& item) const;
+  // Whether the step is nothing but decode, on operations that can be recorded.
+  bool CanReplay(const StepPlan& plan, const comm::Communicator& communicator) const;
+  Status Decode(const StepPlan& plan,
+                comm::Communicator& communicator,
+                std::vector<SequenceResult>* results);
+  // Forward, logits and sampling: operations alone.
+  Status EnqueueDecode(const model::DecoderBatch& batch,
+                       comm::Communicator& communicator,
+                       TensorView* logits);
+  void Record(const model::DecoderBatch& batch, comm::Communicator& communicator, DecodeStep* step);
   Status SampleChunks(const StepPlan& plan,
                       comm::Communicator& communicator,
                       std::vector<SequenceResult>* results);
@@ -147,6 +171,12 @@ class ModelRunnerImpl final : public ModelRunner {
   model::DeviceTensor encoder_cache_;              // [encoder_cache_tokens, hidden] A
   std::unique_ptr<DeviceBatch> batch_;
   std::unique_ptr<TokenSampler> sampler_;
+  std::map<DecodeShape, DecodeStep> decode_steps_;
+  bool replay_steps_;
+  bool can_record_ = true;  // as far as has been tried
+  std::vector<SampleRequest> requests_;
+  bool has_observer_ = false;
+  TensorView last_logits_;
   model::MemoryBudget memory_;
 
   int64_t epoch_ = 0;
@@ -233,12 +263,17 @@ StepResult ModelRunnerImpl::Execute(const StepPlan& plan) {
 Status ModelRunnerImpl::Run(const StepPlan& plan,
                             TimedCommunicator& communicator,
                             std::vector<SequenceResult>* results) {
+  last_logits_ = {};
   Forget(plan);
   LONGHAND_RETURN_IF_ERROR(EncodeImages(plan, communicator));
   if (plan.chunks.empty()) return Finish(communicator);
   for (const SequenceChunk& chunk : plan.chunks) {
     ApplyChunk(chunk, &sequences_);
     results->push_back({.sequence_id = chunk.sequence_id});
+  }
+  if (CanReplay(plan, communicator)) {
+    LONGHAND_RETURN_IF_ERROR(Decode(plan, communicator, results));
+    return Finish(communicator);
   }
   LONGHAND_ASSIGN_OR_RETURN(const model::DecoderBatch batch,
                             batch_->Build(plan, sequences_, encoder_cache_.view));
@@ -295,6 +330,77 @@ TensorView ModelRunnerImpl::CacheRows(const EncodeImageItem& item) const {
                                    encoder_->NumTokens(image->height, image->width));
 }
 
+bool ModelRunnerImpl::CanReplay(const StepPlan& plan,
+                                const comm::Communicator& communicator) const {
+  if (!replay_steps_ || has_observer_ || !communicator.CanBeRecorded()) return false;
+  return std::all_of(plan.chunks.begin(), plan.chunks.end(), [](const SequenceChunk& chunk) {
+    return chunk.token_ids.size() == 1 && chunk.sample && chunk.image_spans.empty() &&
+           chunk.score_token_ids.empty();
+  });
+}
+
+Status ModelRunnerImpl::Decode(const StepPlan& plan,
+                               comm::Communicator& communicator,
+                               std::vector<SequenceResult>* results) {
+  requests_.clear();
+  for (const SequenceChunk& chunk : plan.chunks) {
+    requests_.push_back({&chunk, &sequences_.at(chunk.sequence_id)});
+  }
+  const DecodeShape shape = batch_->ShapeOf(plan);
+  LONGHAND_ASSIGN_OR_RETURN(const model::DecoderBatch batch,
+                            batch_->BuildDecode(plan, sequences_, shape));
+  if (rank_ == 0) {
+    LONGHAND_RETURN_IF_ERROR(
+        sampler_->Stage(requests_, shape.num_seqs, config_.model.vocab_size));
+  }
+  LONGHAND_RETURN_IF_ERROR(decoder_->PrepareLogits(shape.num_seqs, communicator));
+  DecodeStep& step = decode_steps_[shape];
+  if (step.has_run && step.recording == nullptr) Record(batch, communicator, &step);
+  if (step.recording != nullptr) {
+    LONGHAND_RETURN_IF_ERROR(ops_.Replay(*step.recording));
+  } else {
+    LONGHAND_RETURN_IF_ERROR(EnqueueDecode(batch, communicator, &step.logits));
+  }
+  step.has_run = true;
+  last_logits_ = step.logits.Slice(0, static_cast<int64_t>(requests_.size()));
+  LONGHAND_ASSIGN_OR_RETURN(std::vector<SampledToken> tokens,
+                            sampler_->Fetch(step.logits, requests_, communicator));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    RecordSampledToken(tokens[i].token_id, &sequences_.at((*results)[i].sequence_id));
+    (*results)[i].tokens.push_back(std::move(tokens[i]));
+  }
+  return OkStatus();
+}
+
+Status ModelRunnerImpl::EnqueueDecode(const model::DecoderBatch& batch,
+                                      comm::Communicator& communicator,
+                                      TensorView* logits) {
+  LONGHAND_RETURN_IF_ERROR(decoder_->Forward(batch, communicator));
+  LONGHAND_ASSIGN_OR_RETURN(*logits, decoder_->LogitsOfAll(communicator));
+  return rank_ == 0 ? sampler_->DrawStaged(*logits) : OkStatus();
+}
+
+// A step that cannot be recorded runs as it is, and so do all from there on.
+void ModelRunnerImpl::Record(const model::DecoderBatch& batch,
+                             comm::Communicator& communicator,
+                             DecodeStep* step) {
+  if (!can_record_) return;
+  auto recording =
+      ops_.Record([&] { return EnqueueDecode(batch, communicator, &step->logits); });
+  if (recording.ok()) {
+    step->recording = std::move(recording).value();
+    return;
+  }
+  can_record_ = false;
+  std::string line = "decode steps run without graphs: recording failed: ";
+  line += recording.status().message();
+  if (config_.log) {
+    config_.log(line);
+  } else {
+    std::fprintf(stderr, "%s\n", line.c_str());
+  }
+}
+
 Status ModelRunnerImpl::SampleChunks(const StepPlan& plan,
                                      comm::Communicator& communicator,
                                      std::vector<SequenceResult>* results) {
@@ -313,6 +419,7 @@ Status ModelRunnerImpl::SampleChunks(const StepPlan& plan,
   if (rows.empty()) return OkStatus();
   // At most max_num_seqs rows: one call.
   LONGHAND_ASSIGN_OR_RETURN(const TensorView logits, decoder_->Logits(rows, communicator));
+  last_logits_ = logits;
   LONGHAND_ASSIGN_OR_RETURN(std::vector<SampledToken> tokens,
                             sampler_->Sample(logits, requests, communicator));
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -364,6 +471,7 @@ Status ModelRunnerImpl::ResetForEpoch(int64_t epoch, comm::Communicator& communi
                               communicator.size());
   }
   communicator_ = &communicator;
+  decode_steps_.clear();  // Recorded calls were of the old one.
   epoch_ = epoch;
   last_step_.reset();
   sequences_.clear();
@@ -373,6 +481,7 @@ Status ModelRunnerImpl::ResetForEpoch(int64_t epoch, comm::Communicator& communi
 }
 
 void ModelRunnerImpl::SetObserver(model::Observer observer) {
+  has_observer_ = static_cast<bool>(observer);
   decoder_->SetObserver(observer);
   if (encoder_ != nullptr) encoder_->SetObserver(std::move(observer));
 }

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "common/config/model_config.h"
 #include "common/config/shard_plan.h"
@@ -37,10 +38,12 @@ struct RunnerConfig {
   int64_t image_bytes = 0;            // of resized pixels held at once
   int64_t max_patches_per_image = 0;  // of 14 x 14 pixels; sizes the encoder's workspace
   int64_t memory_bytes = 0;           // what all of it may take; 0: no limit
+  // One line, where something works another way than it should; empty: standard error.
+  std::function<void(const std::string&)> log;
 };
 
-// What a runner of `config` takes on `ops`, by part: for the table printed at start. Weights are the parts whose names end in "weights"; the KV cache is the
-// part "KV cache".
+// What a runner of `config` takes on `ops`, by part: for the table printed at start. Weights are
+// the parts whose names end in "weights"; the KV cache is the part "KV cache".
 model::MemoryBudget PlanMemory(const RunnerConfig& config,
                                const ShardPlan& plan,
                                int32_t rank,
@@ -84,6 +87,12 @@ class ModelRunner {
   virtual const model::MemoryBudget& memory() const = 0;
   // Named intermediate values of each step, for parity tests; empty in production.
   virtual void SetObserver(model::Observer observer) = 0;
+  // Whether decode steps are recorded and replayed (CUDA graphs) where the Ops can; they are unless
+  // this says no. The results have the same bits.
+  virtual void ReplaySteps(bool replay) = 0;
+  // [sampled rows, vocab_size] f32 of the last step, in the plan's order, until the next; empty
+  // when it sampled nothing.
+  virtual TensorView LastLogits() const = 0;
   // A layer's KV cache [2, num_blocks, block_size, K, D], for benchmarks that fill it.
   virtual TensorView KvCache(int64_t layer_idx) const = 0;
 };

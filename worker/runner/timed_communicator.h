@@ -32,6 +32,7 @@ class TimedCommunicator final : public comm::Communicator {
   }
   // Not timed: what it waits for is the device's work, not the peers'.
   Status Synchronize() override { return inner_.Synchronize(); }
+  bool CanBeRecorded() const override { return inner_.CanBeRecorded(); }
   void Abort() override { inner_.Abort(); }
 
   int64_t elapsed_us() const {

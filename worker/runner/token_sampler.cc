@@ -10,6 +10,8 @@ Result<std::unique_ptr<TokenSampler>> TokenSampler::Create(int64_t max_rows, ker
   std::unique_ptr<TokenSampler> sampler(new TokenSampler(ops));
   const Status status = model::AllocateParts(ops, Parts(max_rows), &sampler->space_);
   LONGHAND_RETURN_IF_ERROR(status.WithContext("sampling workspace"));
+  LONGHAND_ASSIGN_OR_RETURN(
+      sampler->host_ids_, ops.AllocateStaging(static_cast<size_t>(max_rows) * sizeof(int32_t)));
   sampler->rows_.reserve(static_cast<size_t>(max_rows));
   return sampler;
 }
@@ -26,27 +28,49 @@ std::vector<model::WorkspacePart<TokenSampler::Workspace>> TokenSampler::Parts(i
 Result<std::vector<SampledToken>> TokenSampler::Sample(TensorView logits,
                                                        const std::vector<SampleRequest>& requests,
                                                        comm::Communicator& communicator) {
+  if (communicator.rank() == 0) {
+    CollectRows(requests);
+    const TensorView token_ids = Reshape(space_.token_ids.view, {logits.dim(0)});
+    LONGHAND_RETURN_IF_ERROR(
+        ops_.Sample({.logits = logits, .rows = &rows_, .token_ids = token_ids}));
+  }
+  return Fetch(logits, requests, communicator);
+}
+
+Status TokenSampler::Stage(const std::vector<SampleRequest>& requests,
+                           int64_t num_rows,
+                           int64_t vocab_size) {
+  static const SamplingParams kGreedy{.temperature = 0};
+  CollectRows(requests);
+  rows_.resize(static_cast<size_t>(num_rows), kernels::SampleRow{.params = &kGreedy});
+  return ops_.StageSampleRows(rows_, vocab_size);
+}
+
+Status TokenSampler::DrawStaged(TensorView logits) {
+  return ops_.Sample(
+      {.logits = logits, .token_ids = Reshape(space_.token_ids.view, {logits.dim(0)})});
+}
+
+Result<std::vector<SampledToken>> TokenSampler::Fetch(TensorView logits,
+                                                      const std::vector<SampleRequest>& requests,
+                                                      comm::Communicator& communicator) {
   const auto count = static_cast<int64_t>(requests.size());
   const TensorView token_ids = Reshape(space_.token_ids.view, {count});
-  if (communicator.rank() == 0) {
-    LONGHAND_RETURN_IF_ERROR(Draw(logits, requests, token_ids));
-  }
   LONGHAND_RETURN_IF_ERROR(communicator.Broadcast(token_ids, /*root=*/0));
   LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
-  std::vector<int32_t> ids(requests.size());
-  LONGHAND_RETURN_IF_ERROR(ops_.CopyToHost(ids.data(), token_ids.data(), token_ids.num_bytes()));
+  const auto* ids = static_cast<const int32_t*>(host_ids_->data());
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.CopyToHost(host_ids_->data(), token_ids.data(), token_ids.num_bytes()));
   LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
   std::vector<SampledToken> out(requests.size());
-  for (size_t i = 0; i < ids.size(); ++i) out[i].token_id = ids[i];
+  for (size_t i = 0; i < out.size(); ++i) out[i].token_id = ids[i];
   if (communicator.rank() == 0) {
-    LONGHAND_RETURN_IF_ERROR(AddLogprobs(logits, requests, token_ids, &out));
+    LONGHAND_RETURN_IF_ERROR(AddLogprobs(logits.Slice(0, count), requests, token_ids, &out));
   }
   return out;
 }
 
-Status TokenSampler::Draw(TensorView logits,
-                          const std::vector<SampleRequest>& requests,
-                          TensorView token_ids) {
+void TokenSampler::CollectRows(const std::vector<SampleRequest>& requests) {
   rows_.clear();
   for (const SampleRequest& request : requests) {
     const SamplingParams& params = request.state->sampling;
@@ -62,7 +86,6 @@ Status TokenSampler::Draw(TensorView logits,
     }
     rows_.push_back(row);
   }
-  return ops_.Sample({.logits = logits, .rows = &rows_, .token_ids = token_ids});
 }
 
 Status TokenSampler::AddLogprobs(TensorView logits,

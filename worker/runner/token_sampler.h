@@ -32,6 +32,14 @@ class TokenSampler {
   Result<std::vector<SampledToken>> Sample(TensorView logits,
                                            const std::vector<SampleRequest>& requests,
                                            comm::Communicator& communicator);
+  // Sample() in three steps, for those that are recorded. Stage: `requests` and rows of nobody up
+  // to `num_rows`; rank 0 only. DrawStaged: an operation alone, for as many rows of logits; rank 0
+  // only. Fetch: what was drawn for `requests`; `logits` has a row for each, and may have more.
+  Status Stage(const std::vector<SampleRequest>& requests, int64_t num_rows, int64_t vocab_size);
+  Status DrawStaged(TensorView logits);
+  Result<std::vector<SampledToken>> Fetch(TensorView logits,
+                                          const std::vector<SampleRequest>& requests,
+                                          comm::Communicator& communicator);
   // The log-probability of token_ids[i] in row i. For rank 0.
   Result<std::vector<float>> Score(TensorView logits, const std::vector<int32_t>& token_ids);
 
@@ -46,7 +54,7 @@ class TokenSampler {
 
   explicit TokenSampler(kernels::Ops& ops) : ops_(ops) {}
   static std::vector<model::WorkspacePart<Workspace>> Parts(int64_t max_rows);
-  Status Draw(TensorView logits, const std::vector<SampleRequest>& requests, TensorView token_ids);
+  void CollectRows(const std::vector<SampleRequest>& requests);
   Status AddLogprobs(TensorView logits,
                      const std::vector<SampleRequest>& requests,
                      TensorView token_ids,
@@ -54,6 +62,7 @@ class TokenSampler {
 
   kernels::Ops& ops_;
   Workspace space_;
+  std::unique_ptr<kernels::Buffer> host_ids_;  // [rows] i32, on their way from the device
   std::vector<kernels::SampleRow> rows_;
 };
 

@@ -54,6 +54,8 @@ class FakeRunner final : public runner::ModelRunner {
   }
   const model::MemoryBudget& memory() const override { return memory_; }
   void SetObserver(model::Observer) override {}
+  void ReplaySteps(bool) override {}
+  TensorView LastLogits() const override { return {}; }
   TensorView KvCache(int64_t) const override { return {}; }
 
  private:
