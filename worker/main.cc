@@ -12,6 +12,7 @@
 #include "common/options/command_line.h"
 #include "common/prometheus/prometheus_metrics.h"
 #include "common/version.h"
+#include "worker/comm/network_interface.h"
 #include "worker/service/executor.h"
 #include "worker/service/worker_metrics.h"
 #include "worker/service/worker_server.h"
@@ -28,6 +29,7 @@ struct WorkerOptions {
   std::string device = "cpu";
   int device_idx = 0;
   int threads = 1;
+  std::string interface_name;
 };
 
 // Blocked before any thread starts, so that all inherit it: WaitForSignal() alone takes them.
@@ -54,6 +56,12 @@ int Fail(const Status& status) {
 }
 
 int Serve(const WorkerOptions& options) {
+  if (!options.interface_name.empty()) {
+    const Status found = comm::CheckInterface(options.interface_name);
+    if (!found.ok()) return Fail(found);
+    // NCCL reads it when it is loaded; "=" asks for this name, not for all that begin so.
+    setenv("NCCL_SOCKET_IFNAME", ("=" + options.interface_name).c_str(), /*overwrite=*/1);
+  }
   PrometheusMetrics metrics;
   const Result<std::string> metrics_address = metrics.Serve(options.metrics_address);
   if (!metrics_address.ok()) return Fail(metrics_address.status());
@@ -67,7 +75,8 @@ int Serve(const WorkerOptions& options) {
   service::Executor executor({.device = std::move(device).value(),
                               .load_runner = service::LoadRunner,
                               .metrics = worker_metrics,
-                              .log = [](const std::string& line) { spdlog::info("{}", line); }});
+                              .log = [](const std::string& line) { spdlog::info("{}", line); },
+                              .interface_name = options.interface_name});
 
   auto server = service::WorkerServer::Start(options.listen, executor, *metrics_address);
   if (!server.ok()) return Fail(server.status());
@@ -109,6 +118,9 @@ int Main(const std::vector<std::string>& args) {
       ->take_last();
   app.add_option("--threads", options.threads, "Threads that compute")
       ->capture_default_str()
+      ->take_last();
+  app.add_option("--interface", options.interface_name,
+                 "Network interface through which ranks on other hosts are met; that of --listen by default")
       ->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   BlockSignals();

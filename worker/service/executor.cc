@@ -216,6 +216,10 @@ Status Executor::FormGroup(const RankSetup& setup, const std::stop_token& stop) 
   RendezvousClient store(setup.rendezvous_address);
   comm::CommunicatorConfig config = setup.communicator;
   config.device = options_.device.stream.get();
+  if (!options_.interface_name.empty()) {
+    config.host.clear();
+    config.interface_name = options_.interface_name;
+  }
   LONGHAND_ASSIGN_OR_RETURN(auto formed, comm::CreateCommunicator(config, store, stop));
   std::lock_guard lock(mutex_);
   if (stop.stop_requested()) return Aborted("epoch ", setup.epoch, " has ended");

@@ -52,6 +52,7 @@ class Executor {
     RunnerFactory load_runner;
     WorkerMetrics& metrics;
     std::function<void(const std::string&)> log;  // one line
+    std::string interface_name;  // where Gloo listens; empty: the address that the coordinator knows
   };
   // Called on the executor thread; must not wait. `on_done` is called once, last.
   struct SetupObserver {
