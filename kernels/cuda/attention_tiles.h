@@ -1,6 +1,5 @@
 // Brings tiles of keys and values into shared memory for the warps of a block, and runs each warp's
-// queries over them (attention_warp.h). Keys of the next tile arrive while the values of this one
-// are used, and the other way round.
+// queries over them (attention_warp.h). The next tile arrives while this one is used.
 #pragma once
 
 #include "kernels/cuda/attention_warp.h"
@@ -14,15 +13,85 @@ struct KeyRows {
   const Kv* values;
   const int32_t* block_table;  // null: key j is row j
   int block_size;
+  int block_shift;     // where block_size is a power of two; else -1
   int64_t row_stride;  // elements
   int num_keys;        // those after it are zeros
 
-  __device__ __forceinline__ int64_t Offset(int key) const {
+  // The block of a key, for SlotOf; -1 for a key that does not exist.
+  __device__ __forceinline__ int Block(int key) const {
     if (key >= num_keys) return -1;
-    if (block_table == nullptr) return key * row_stride;
-    const int64_t slot = int64_t{block_table[key / block_size]} * block_size + key % block_size;
-    return slot * row_stride;
+    if (block_table == nullptr) return 0;
+    return block_table[block_shift >= 0 ? key >> block_shift : key / block_size];
   }
+  // Which row of `keys` it is; -1 for a key that does not exist.
+  __device__ __forceinline__ int SlotOf(int block, int key) const {
+    if (block < 0) return -1;
+    if (block_table == nullptr) return key;
+    return block * block_size + (block_shift >= 0 ? key & (block_size - 1) : key % block_size);
+  }
+};
+
+// Brings kKeys rows into shared memory, by all threads of a block. With tensor cores a thread finds
+// a row's slot for all, in two steps so that no copy waits for the block table: Find reads it, Keep
+// puts the slot into shared memory. Two sets of slots, `parity` 0 and 1, take turns.
+template <typename Types, int kKeys, int kThreads>
+class RowCopies {
+ public:
+  using Kv = typename Types::Kv;
+  static constexpr int kSharedBytes =
+      Types::kTensorCores ? 2 * kKeys * static_cast<int>(sizeof(int32_t)) : 0;
+
+  __device__ explicit RowCopies(char* shared) : slots_(reinterpret_cast<int32_t*>(shared)) {}
+
+  __device__ __forceinline__ void Find(const KeyRows<Kv>& rows, int first_key) {
+    if constexpr (Types::kTensorCores) {
+      static_assert(kThreads >= kKeys);
+      const int i = threadIdx.x;
+      block_ = i < kKeys ? rows.Block(first_key + i) : -1;
+    }
+  }
+  __device__ __forceinline__ void Keep(const KeyRows<Kv>& rows, int first_key, int parity) {
+    if constexpr (Types::kTensorCores) {
+      const int i = threadIdx.x;
+      if (i < kKeys) slots_[parity * kKeys + i] = rows.SlotOf(block_, first_key + i);
+    }
+  }
+
+  // Starts the copies as one group.
+  __device__ __forceinline__ void Copy(const KeyRows<Kv>& rows,
+                                       const Kv* from,
+                                       int first_key,
+                                       int parity,
+                                       int head_dim,
+                                       char* to) const {
+    const int pitch = Types::Pitch(head_dim);
+    if constexpr (Types::kTensorCores) {
+      constexpr int kChunks = Types::kHeadDim * static_cast<int>(sizeof(Kv)) / 16;
+#pragma unroll 4
+      for (int j = 0; j < kKeys * kChunks; j += kThreads) {
+        const int i = j + static_cast<int>(threadIdx.x), row = i / kChunks, byte = i % kChunks * 16;
+        if ((kKeys * kChunks) % kThreads != 0 && row >= kKeys) break;
+        CopyRow(rows, from, slots_[parity * kKeys + row], byte, to + row * pitch + byte);
+      }
+    } else {
+      const int chunks = head_dim * static_cast<int>(sizeof(Kv)) / 16;
+      for (int i = threadIdx.x; i < kKeys * chunks; i += kThreads) {
+        const int row = i / chunks, byte = i % chunks * 16, key = first_key + row;
+        CopyRow(rows, from, rows.SlotOf(rows.Block(key), key), byte, to + row * pitch + byte);
+      }
+    }
+    CommitCopies();
+  }
+
+ private:
+  __device__ __forceinline__ static void CopyRow(
+      const KeyRows<Kv>& rows, const Kv* from, int slot, int byte, char* to) {
+    const int64_t offset = slot < 0 ? 0 : slot * rows.row_stride;
+    CopyAsync16(to, reinterpret_cast<const char*>(from + offset) + byte, slot < 0 ? 0 : 16);
+  }
+
+  int32_t* slots_;  // [2, kKeys]
+  int block_ = -1;
 };
 
 template <typename Types, int kWarps>
@@ -31,68 +100,82 @@ class TileLoop {
   using Kv = typename Types::Kv;
 
   static int SharedBytes(int head_dim) {
-    return kTileKeys * static_cast<int>(sizeof(int64_t)) + 2 * Types::TileBytes(head_dim) +
+    return kStages * 2 * Types::TileBytes(head_dim) + Copies::kSharedBytes +
            kWarps * Types::WarpBytes(head_dim);
   }
 
-  __device__ TileLoop(char* shared, int head_dim)
-      : offsets_(reinterpret_cast<int64_t*>(shared)),
-        keys_(shared + kTileKeys * sizeof(int64_t)),
-        values_(keys_ + Types::TileBytes(head_dim)),
-        head_dim_(head_dim) {}
+  __device__ TileLoop(char* shared, int head_dim) : stages_(shared), head_dim_(head_dim) {}
 
   // This warp's own memory, WarpBytes of it.
   __device__ float* WarpMemory() const {
-    return reinterpret_cast<float*>(values_ + Types::TileBytes(head_dim_) +
+    return reinterpret_cast<float*>(Slots() + Copies::kSharedBytes +
                                     threadIdx.x / kWarpSize * Types::WarpBytes(head_dim_));
   }
 
   // Tiles [begin, end), begin < end. visible[r]: the keys that row r of the lane's two may see,
   // from key 0. after_tile(tile) is called with each tile done. All warps of the block take part.
   template <typename AfterTile>
-  __device__ void Run(const KeyRows<Kv>& rows,
-                      int begin,
-                      int end,
-                      const int (&visible)[2],
-                      const WarpQueries<Types>& queries,
-                      RowStates<Types>& state,
-                      AfterTile&& after_tile) {
-    // The tiles may still be read by a warp that is not done with the call before.
+  __device__ __forceinline__ void Run(const KeyRows<Kv>& rows,
+                                      int begin,
+                                      int end,
+                                      const int (&visible)[2],
+                                      const WarpQueries<Types>& queries,
+                                      RowStates<Types>& state,
+                                      AfterTile&& after_tile) {
+    const int tile_bytes = Types::TileBytes(head_dim_);
+    Copies copies(Slots());
+    const auto bring = [&](int tile, char* stage) {
+      const int key = tile * kTileKeys, parity = tile % 2;
+      copies.Copy(rows, rows.keys, key, parity, head_dim_, stage);
+      copies.Copy(rows, rows.values, key, parity, head_dim_, stage + tile_bytes);
+    };
+    const auto find = [&](int tile) {
+      copies.Find(rows, tile * kTileKeys);
+      copies.Keep(rows, tile * kTileKeys, tile % 2);
+    };
+    // The stages may still be read by a warp that is not done with the call before.
     Meet();
-    FindRows(rows, begin);
-    CopyRows(rows.keys, keys_);
-    CopyRows(rows.values, values_);
-    int most = max(visible[0], visible[1]);
+    find(begin);
+    if (begin + 1 < end) find(begin + 1);
+    Meet();
+    bring(begin, stages_);
+    int most = max(visible[0], visible[1]), least = min(visible[0], visible[1]);
     for (int step = 4; step < kWarpSize; step *= 2) {
       most = max(most, __shfl_xor_sync(kAllLanes, most, step));
+      least = min(least, __shfl_xor_sync(kAllLanes, least, step));
     }
     for (int tile = begin; tile < end; ++tile) {
+      const char* stage = stages_ + (tile - begin) % kStages * 2 * tile_bytes;
       const int first_key = tile * kTileKeys;
-      const bool any = first_key < most;  // for a row of this warp
-      const int left[2] = {visible[0] - first_key, visible[1] - first_key};
-      float scores[kKeyTiles][4];
-      WaitForCopies<1>();
+      WaitForCopies<0>();
       Meet();
-      if (any) queries.Score(keys_, max(left[0], left[1]), scores);
-      Meet();
-      const bool more = tile + 1 < end;
-      if (more) FindRows(rows, tile + 1);
-      if (more) CopyRows(rows.keys, keys_);
-      if (!more) CommitCopies();
-      if (any) queries.Weigh(left, scores, state);
-      WaitForCopies<1>();
-      Meet();
-      if (any) queries.AddValues(values_, max(left[0], left[1]), scores, state);
-      Meet();
-      if (more) CopyRows(rows.values, values_);
-      if (!more) CommitCopies();
+      if (kStages > 1 && tile + 1 < end) {
+        bring(tile + 1, stages_ + (tile + 1 - begin) % kStages * 2 * tile_bytes);
+      }
+      copies.Find(rows, (tile + 2) * kTileKeys);
+      if (first_key < most) {  // for a row of this warp
+        const int left[2] = {visible[0] - first_key, visible[1] - first_key};
+        const int lane_most = max(left[0], left[1]);
+        float scores[kKeyTiles][4];
+        queries.Score(stage, lane_most, scores);
+        if (first_key + kTileKeys > least) Mask(left, scores);
+        queries.Weigh(scores, state);
+        queries.AddValues(stage + tile_bytes, lane_most, scores, state);
+      }
+      if (kStages == 1 && tile + 1 < end) {
+        Meet();
+        bring(tile + 1, stages_);
+      }
+      copies.Keep(rows, (tile + 2) * kTileKeys, tile % 2);
       after_tile(tile);
     }
-    WaitForCopies<0>();
   }
 
  private:
-  static constexpr int kThreads = kWarps * kWarpSize;
+  static constexpr int kStages = Types::kTensorCores ? 2 : 1;
+  using Copies = RowCopies<Types, kTileKeys, kWarps * kWarpSize>;
+
+  __device__ char* Slots() const { return stages_ + kStages * 2 * Types::TileBytes(head_dim_); }
 
   __device__ __forceinline__ static void Meet() {
     if constexpr (kWarps == 1) {
@@ -102,29 +185,7 @@ class TileLoop {
     }
   }
 
-  __device__ __forceinline__ void FindRows(const KeyRows<Kv>& rows, int tile) {
-    for (int i = threadIdx.x; i < kTileKeys; i += kThreads) {
-      offsets_[i] = rows.Offset(tile * kTileKeys + i);
-    }
-    Meet();
-  }
-
-  // Starts the copies of one tile's rows, as one group.
-  __device__ __forceinline__ void CopyRows(const Kv* from, char* to) {
-    const int row_bytes = head_dim_ * static_cast<int>(sizeof(Kv));
-    const int pitch = Types::Pitch(head_dim_), chunks = row_bytes / 16;
-    for (int i = threadIdx.x; i < kTileKeys * chunks; i += kThreads) {
-      const int row = i / chunks, byte = i % chunks * 16;
-      const int64_t offset = offsets_[row];
-      const char* source = reinterpret_cast<const char*>(from + max(offset, int64_t{0})) + byte;
-      CopyAsync16(to + row * pitch + byte, source, offset < 0 ? 0 : 16);
-    }
-    CommitCopies();
-  }
-
-  int64_t* offsets_;  // of the tile's rows; negative: zeros
-  char* keys_;
-  char* values_;
+  char* stages_;  // each a tile of keys and one of values
   int head_dim_;
 };
 

@@ -39,13 +39,13 @@ struct AttentionTypes {
   static constexpr int kValueTiles = kHeadDim / 8;
   static constexpr int kSteps = kHeadDim / 16;
 
-  __host__ __device__ static int Pitch(int head_dim) {
+  __host__ __device__ static constexpr int Pitch(int head_dim) {
     return (kTensorCores ? kHeadDim : head_dim) * static_cast<int>(sizeof(Kv)) + kPadBytes;
   }
   // Of one tile of keys, and of one of values.
-  __host__ __device__ static int TileBytes(int head_dim) { return kTileKeys * Pitch(head_dim); }
+  __host__ __device__ static constexpr int TileBytes(int head_dim) { return kTileKeys * Pitch(head_dim); }
   // Of a warp's queries and weights in f32; tensor cores have both in registers.
-  __host__ __device__ static int WarpBytes(int head_dim) {
+  __host__ __device__ static constexpr int WarpBytes(int head_dim) {
     return kTensorCores ? 0
                         : kWarpRows * (head_dim + kTileKeys + 2) * static_cast<int>(sizeof(float));
   }
@@ -54,30 +54,49 @@ struct AttentionTypes {
 // exp of logits. Tensor-core scores are in base 2, where the scale takes the factor in.
 template <typename Types>
 __device__ __forceinline__ float ExpOf(float x) {
-  return Types::kTensorCores ? exp2f(x) : expf(x);
+  return Types::kTensorCores ? Exp2(x) : expf(x);
 }
 template <typename Types>
 __host__ __device__ constexpr float LogitScale(float scale) {
   return Types::kTensorCores ? scale * 1.4426950408889634f : scale;
 }
 
-// What rows have seen so far. `max` of -infinity: nothing.
+// What rows have seen so far. `max` is of products, before the scale; -infinity: nothing.
 template <typename Types>
 struct RowStates {
   float max[2] = {-INFINITY, -INFINITY};
-  float sum[2] = {0, 0};  // Tile adds this lane's part; JoinLanes makes it whole
+  // Of the weights. Tensor cores add them up as they do the values; with f32 it is this lane's
+  // part, which JoinLanes makes whole.
+  float sum[2] = {0, 0};
   float values[Types::kValueTiles][4] = {};
 };
+
+// What sums are multiplied by when the largest product grows from `max`.
+template <typename Types>
+__device__ __forceinline__ float Decay(float max, float new_max, float logit_scale) {
+  return max == -INFINITY ? 0.0f
+                          : ExpOf<Types>(__fmul_rn(__fadd_rn(max, -new_max), logit_scale));
+}
+
+// The weight of a product: `base` is BaseOf the largest.
+__device__ __forceinline__ float BaseOf(float max, float logit_scale) {
+  // A row that has seen nothing keeps its zeros; -infinity minus itself would be NaN.
+  return max == -INFINITY ? 0.0f : __fmul_rn(max, logit_scale);
+}
+template <typename Types>
+__device__ __forceinline__ float Weight(float product, float base, float logit_scale) {
+  return ExpOf<Types>(__fmaf_rn(product, logit_scale, -base));
+}
 
 // total = total joined with split, element by element: splits are joined in order wherever they
 // were computed.
 template <typename Types>
 struct Join {
   float max, keep, add;
-  __device__ __forceinline__ Join(float total_max, float split_max)
+  __device__ __forceinline__ Join(float total_max, float split_max, float logit_scale)
       : max(fmaxf(total_max, split_max)),
-        keep(total_max == -INFINITY ? 0.0f : ExpOf<Types>(total_max - max)),
-        add(split_max == -INFINITY ? 0.0f : ExpOf<Types>(split_max - max)) {}
+        keep(Decay<Types>(total_max, max, logit_scale)),
+        add(Decay<Types>(split_max, max, logit_scale)) {}
   __device__ __forceinline__ float operator()(float total, float split) const {
     return __fmaf_rn(split, add, __fmul_rn(total, keep));
   }
@@ -85,16 +104,20 @@ struct Join {
 
 template <typename Types>
 __device__ __forceinline__ void JoinLanes(RowStates<Types>& state) {
-  for (int r = 0; r < 2; ++r) {
-    state.sum[r] = __fadd_rn(state.sum[r], __shfl_xor_sync(kAllLanes, state.sum[r], 1));
-    state.sum[r] = __fadd_rn(state.sum[r], __shfl_xor_sync(kAllLanes, state.sum[r], 2));
+  if constexpr (!Types::kTensorCores) {
+    for (int r = 0; r < 2; ++r) {
+      state.sum[r] = __fadd_rn(state.sum[r], __shfl_xor_sync(kAllLanes, state.sum[r], 1));
+      state.sum[r] = __fadd_rn(state.sum[r], __shfl_xor_sync(kAllLanes, state.sum[r], 2));
+    }
   }
 }
 
 template <typename Types>
-__device__ __forceinline__ void JoinSplit(const RowStates<Types>& split, RowStates<Types>& total) {
+__device__ __forceinline__ void JoinSplit(const RowStates<Types>& split,
+                                          float logit_scale,
+                                          RowStates<Types>& total) {
   for (int r = 0; r < 2; ++r) {
-    const Join<Types> join(total.max[r], split.max[r]);
+    const Join<Types> join(total.max[r], split.max[r], logit_scale);
     total.max[r] = join.max;
     total.sum[r] = join(total.sum[r], split.sum[r]);
 #pragma unroll
@@ -104,6 +127,52 @@ __device__ __forceinline__ void JoinSplit(const RowStates<Types>& split, RowStat
       }
     }
   }
+}
+
+// The lane's scores of keys 8 n + 2 q and the next, for kTiles n: -infinity where row r sees only
+// the first visible[r].
+template <int kTiles>
+__device__ __forceinline__ void Mask(const int (&visible)[2], float (&scores)[kTiles][4]) {
+  const int q = threadIdx.x % 4;
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+    for (int i = 0; i < 4; ++i) {
+      if (n * 8 + q * 2 + i % 2 >= visible[i / 2]) scores[n][i] = -INFINITY;
+    }
+  }
+}
+
+// The largest of each row, in all four lanes that hold it.
+template <int kTiles>
+__device__ __forceinline__ void LargestOf(const float (&scores)[kTiles][4], float (&max)[2]) {
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+    for (int i = 0; i < 4; ++i) max[i / 2] = fmaxf(max[i / 2], scores[n][i]);
+  }
+  for (int r = 0; r < 2; ++r) {
+    max[r] = fmaxf(max[r], __shfl_xor_sync(kAllLanes, max[r], 1));
+    max[r] = fmaxf(max[r], __shfl_xor_sync(kAllLanes, max[r], 2));
+  }
+}
+
+// Adds the weights of 16 keys, times the values at `row`: 16 elements, eight to each sum.
+__device__ __forceinline__ void AddProducts(const uint32_t (&weights)[4],
+                                            const char* row,
+                                            float (&low)[4],
+                                            float (&high)[4]) {
+  // Transposed, of 16 keys and 16 elements: (keys 0-7, elements 0-7), (8-15, 0-7), (0-7, 8-15) ...
+  uint32_t b[4];
+  LoadMatrixX4<true>(b, row);
+  MmaBf16(low, weights, {b[0], b[1]});
+  MmaBf16(high, weights, {b[2], b[3]});
+}
+// sum[r] += the weights of row r.
+__device__ __forceinline__ void AddWeights(const uint32_t (&weights)[4], float (&sum)[2]) {
+  constexpr uint32_t kOnes = 0x3f803f80;
+  float sums[4] = {sum[0], sum[0], sum[1], sum[1]};
+  MmaBf16(sums, weights, {kOnes, kOnes});
+  sum[0] = sums[0];
+  sum[1] = sums[2];
 }
 
 // A warp's 16 queries. Tensor cores keep them in registers, as A operands; f32 in shared memory.
@@ -147,13 +216,14 @@ class WarpQueries {
     }
   }
 
-  // Logits of the tile's keys. `most`: the keys that either row of the lane sees.
+  // Products with 8 kTiles keys. Only the first `most` are needed.
+  template <int kTiles>
   __device__ __forceinline__ void Score(const char* keys,
                                         int most,
-                                        float (&scores)[kKeyTiles][4]) const {
+                                        float (&scores)[kTiles][4]) const {
     const int lane = threadIdx.x % kWarpSize, pitch = Types::Pitch(head_dim_);
 #pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
+    for (int n = 0; n < kTiles; ++n) {
       for (int i = 0; i < 4; ++i) scores[n][i] = 0;
     }
     if constexpr (Types::kTensorCores) {
@@ -162,7 +232,7 @@ class WarpQueries {
 #pragma unroll
       for (int step = 0; step < Types::kSteps; ++step) {
 #pragma unroll
-        for (int n = 0; n < kKeyTiles; n += 2) {
+        for (int n = 0; n < kTiles; n += 2) {
           uint32_t b[4];
           LoadMatrixX4<false>(b, row + n * 8 * pitch + step * 32);
           MmaBf16(scores[n], fragments_[step], {b[0], b[1]});
@@ -173,7 +243,7 @@ class WarpQueries {
       const int g = lane / 4, q = lane % 4;
       const float* low = queries_ + g * head_dim_;
       const float* high = low + 8 * head_dim_;
-      for (int n = 0; n < kKeyTiles; ++n) {
+      for (int n = 0; n < kTiles; ++n) {
         for (int j = 0; j < 2; ++j) {
           if (n * 8 + q * 2 + j >= most) break;
           const Kv* key = reinterpret_cast<const Kv*>(keys + (n * 8 + q * 2 + j) * pitch);
@@ -190,40 +260,30 @@ class WarpQueries {
     }
   }
 
-  // Turns scores into weights: row r sees the tile's first visible[r] keys.
-  __device__ __forceinline__ void Weigh(const int (&visible)[2],
-                                        float (&scores)[kKeyTiles][4],
-                                        States& state) const {
-    const int q = threadIdx.x % 4;
-    float max[2] = {state.max[0], state.max[1]};
-#pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
-      for (int i = 0; i < 4; ++i) {
-        const bool sees = n * 8 + q * 2 + i % 2 < visible[i / 2];
-        scores[n][i] = sees ? __fmul_rn(scores[n][i], logit_scale_) : -INFINITY;
-        max[i / 2] = fmaxf(max[i / 2], scores[n][i]);
-      }
-    }
-    float decay[2], base[2];
+  // Turns the scores of a tile, masked, into weights.
+  __device__ __forceinline__ void Weigh(float (&scores)[kKeyTiles][4], States& state) const {
+    float max[2] = {state.max[0], state.max[1]}, base[2];
+    LargestOf(scores, max);
     for (int r = 0; r < 2; ++r) {
-      max[r] = fmaxf(max[r], __shfl_xor_sync(kAllLanes, max[r], 1));
-      max[r] = fmaxf(max[r], __shfl_xor_sync(kAllLanes, max[r], 2));
-      // A row that has seen nothing keeps its zeros; -infinity minus itself would be NaN.
-      base[r] = max[r] == -INFINITY ? 0.0f : max[r];
-      decay[r] = state.max[r] == -INFINITY ? 0.0f : ExpOf<Types>(state.max[r] - base[r]);
+      const float decay = Decay<Types>(state.max[r], max[r], logit_scale_);
+      base[r] = BaseOf(max[r], logit_scale_);
       state.max[r] = max[r];
-      state.sum[r] = __fmul_rn(state.sum[r], decay[r]);
+      state.sum[r] = __fmul_rn(state.sum[r], decay);
+#pragma unroll
+      for (int n = 0; n < Types::kValueTiles; ++n) {
+        for (int i = 2 * r; i < 2 * r + 2; ++i) {
+          state.values[n][i] = __fmul_rn(state.values[n][i], decay);
+        }
+      }
     }
 #pragma unroll
     for (int n = 0; n < kKeyTiles; ++n) {
       for (int i = 0; i < 4; ++i) {
-        scores[n][i] = AsWeight(ExpOf<Types>(scores[n][i] - base[i / 2]));
-        state.sum[i / 2] = __fadd_rn(state.sum[i / 2], scores[n][i]);
+        scores[n][i] = Weight<Types>(scores[n][i], base[i / 2], logit_scale_);
+        if constexpr (!Types::kTensorCores) {
+          state.sum[i / 2] = __fadd_rn(state.sum[i / 2], scores[n][i]);
+        }
       }
-    }
-#pragma unroll
-    for (int n = 0; n < Types::kValueTiles; ++n) {
-      for (int i = 0; i < 4; ++i) state.values[n][i] = __fmul_rn(state.values[n][i], decay[i / 2]);
     }
   }
 
@@ -234,8 +294,6 @@ class WarpQueries {
                                             States& state) const {
     const int lane = threadIdx.x % kWarpSize, pitch = Types::Pitch(head_dim_);
     if constexpr (Types::kTensorCores) {
-      // Transposed, of 16 keys and 16 elements: (keys 0-7, elements 0-7), (8-15, 0-7), (0-7, 8-15)
-      // ...
       const char* row = values + lane % 16 * pitch + lane / 16 * 16;
 #pragma unroll
       for (int step = 0; step < kTileKeys / 16; ++step) {
@@ -245,11 +303,9 @@ class WarpQueries {
                                PackBf16(high[0], high[1]), PackBf16(high[2], high[3])};
 #pragma unroll
         for (int n = 0; n < Types::kValueTiles; n += 2) {
-          uint32_t b[4];
-          LoadMatrixX4<true>(b, row + step * 16 * pitch + n * 16);
-          MmaBf16(state.values[n], a, {b[0], b[1]});
-          MmaBf16(state.values[n + 1], a, {b[2], b[3]});
+          AddProducts(a, row + step * 16 * pitch + n * 16, state.values[n], state.values[n + 1]);
         }
+        AddWeights(a, state.sum);
       }
     } else {
       constexpr int kWeightPitch = kTileKeys + 2;
@@ -279,11 +335,6 @@ class WarpQueries {
   }
 
  private:
-  // As the values are multiplied by it, so that the weights of a row sum to what it is divided by.
-  __device__ __forceinline__ static float AsWeight(float weight) {
-    return Types::kTensorCores ? LowBf16(PackBf16(weight, 0.0f)) : weight;
-  }
-
   uint32_t fragments_[Types::kSteps][4];
   float* queries_;
   float* weights_;

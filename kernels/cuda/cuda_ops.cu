@@ -45,6 +45,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
       return workspace.Take(context_.stream, static_cast<size_t>(bytes)).status();
     };
     LONGHAND_RETURN_IF_ERROR(take(context_.attention, AttentionWorkspaceBytes(sizes)));
+    LONGHAND_RETURN_IF_ERROR(take(context_.attention_arrived, ArrivedBytes(sizes)));
     LONGHAND_RETURN_IF_ERROR(take(context_.sample_rows, SampleRowsBytes(sizes)));
     LONGHAND_RETURN_IF_ERROR(take(context_.edited_logits, VocabularyBytes(sizes)));
     LONGHAND_RETURN_IF_ERROR(take(context_.sample_lists, VocabularyBytes(sizes)));
@@ -52,8 +53,8 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     return GrowStaging(context_, SampleRowsBytes(sizes));
   }
   int64_t ReservedBytes(const StepSizes& sizes) const override {
-    return AttentionWorkspaceBytes(sizes) + SampleRowsBytes(sizes) + 2 * VocabularyBytes(sizes) +
-           SampleStatesBytes(sizes.max_num_seqs);
+    return AttentionWorkspaceBytes(sizes) + ArrivedBytes(sizes) + SampleRowsBytes(sizes) +
+           2 * VocabularyBytes(sizes) + SampleStatesBytes(sizes.max_num_seqs);
   }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a copy"));
@@ -94,6 +95,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Status CheckNotRecording(const char* what) const {
     if (!context_.stream.recording) return OkStatus();
     return Internal(what, " came up while operations were recorded");
+  }
+  static int64_t ArrivedBytes(const StepSizes& sizes) {
+    return AttentionArrivedBytes(sizes.max_num_seqs, sizes.num_kv_heads);
   }
   // Logits of rows with penalties, and lists of ids, each: of all rows, at most.
   static int64_t VocabularyBytes(const StepSizes& sizes) {

@@ -21,10 +21,21 @@ class Workspace {
   std::unique_ptr<Buffer> buffer_;
 };
 
+// Of Linear.
+struct LinearState {
+  Workspace sums;  // how many blocks have come, zero between calls; then sums of parts of k
+  // Known from the first packed weight on: shared memory that a block may have, and whether wgmma
+  // writes mma.sync's bits.
+  int shared_bytes = 0;
+  bool has_wgmma = false;
+};
+
 // What operations share.
 struct Context {
   Stream stream;
+  LinearState linear;
   Workspace attention;      // decode's sums of splits
+  Workspace attention_arrived;  // how many of them are there: all zero between calls
   Workspace sample_rows;    // parameters and ids, as they are staged
   Workspace edited_logits;  // of rows with penalties or suppressed ids
   Workspace sample_states;  // what a row's blocks tell each other: all zero between calls
@@ -36,6 +47,7 @@ struct Context {
 
 // What calls within `sizes` need at most.
 int64_t AttentionWorkspaceBytes(const StepSizes& sizes);
+int64_t AttentionArrivedBytes(int64_t num_seqs, int64_t num_kv_heads);
 // Of sample_rows; vocab_size elements of 4 bytes a sequence are edited_logits and sample_lists.
 int64_t SampleRowsBytes(const StepSizes& sizes);
 int64_t SampleStatesBytes(int64_t num_rows);

@@ -54,6 +54,18 @@ __device__ __forceinline__ void MmaBf16(float (&d)[4],
 #endif
 }
 
+// 2^x within two units in the last place; 0 where it would be less than a normal number.
+__device__ __forceinline__ float Exp2(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0.0f : y;
+#endif
+}
+
 // Starts copying 16 bytes from global to shared memory; `bytes` of them are read, 16 or 0, and the
 // rest is zeros. Both addresses are multiples of 16.
 __device__ __forceinline__ void CopyAsync16(void* to_shared, const void* from, int bytes = 16) {

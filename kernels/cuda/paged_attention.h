@@ -1,15 +1,34 @@
 // What the kernels of PagedAttention share: a call's tensors, and which kernel takes a sequence.
 #pragma once
 
+#include <bit>
+
 #include "kernels/cuda/attention_tiles.h"
 #include "kernels/cuda/device_ops.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// Keys are split at multiples of this many, wherever a sequence ends and whatever the batch: each
-// split is summed by itself, and the splits are joined in order.
-constexpr int kSplitTiles = 4;
-constexpr int kSplitKeys = kSplitTiles * kTileKeys;
+// Keys are split at fixed positions, wherever a sequence ends and whatever the batch: each split is
+// summed by itself, and the splits are joined in order. Far from the beginning splits are longer,
+// so that a long context has fewer sums to join.
+constexpr int kShortSplitKeys = 256, kLongSplitKeys = 1024;
+constexpr int kNumShortSplits = 32;
+constexpr int kLongSplitsBegin = kNumShortSplits * kShortSplitKeys;
+
+__host__ __device__ constexpr int64_t NumSplits(int64_t num_keys) {
+  return num_keys <= kLongSplitsBegin
+             ? CeilDiv(num_keys, kShortSplitKeys)
+             : kNumShortSplits + CeilDiv(num_keys - kLongSplitsBegin, kLongSplitKeys);
+}
+__host__ __device__ constexpr int SplitBegin(int split) {
+  return split <= kNumShortSplits
+             ? split * kShortSplitKeys
+             : kLongSplitsBegin + (split - kNumShortSplits) * kLongSplitKeys;
+}
+// A split ends at this key, if the sequence goes so far.
+__host__ __device__ constexpr bool SplitEndsAt(int key) {
+  return key % (key <= kLongSplitsBegin ? kShortSplitKeys : kLongSplitKeys) == 0;
+}
 
 // Decode takes sequences with one new token or, when no others can be in the batch, all.
 enum class Share { kAll, kDecode, kPrefill };
@@ -23,7 +42,7 @@ struct PagedProblem {
   const int32_t* context_lens;
   typename Types::A* out;
   int num_tokens, num_seqs, num_heads, num_kv_heads, head_dim;
-  int max_blocks, block_size;
+  int max_blocks, block_size, block_shift;  // the shift is -1 where there is none
   int64_t num_slots;
   float logit_scale;
   Share share;
@@ -39,6 +58,7 @@ struct PagedProblem {
             keys + num_slots * stride,
             block_table + static_cast<int64_t>(seq) * max_blocks,
             block_size,
+            block_shift,
             stride,
             context_lens[seq]};
   }
@@ -104,13 +124,16 @@ Status PagedPrefill(Context& context, const PagedAttentionArgs& args);
 
 template <typename Types>
 PagedProblem<Types> MakeProblem(const PagedAttentionArgs& args, Share share) {
+  const auto block_size = static_cast<unsigned>(args.kv_cache.dim(2));
   return {Elements<typename Types::A>(args.query), Elements<typename Types::Kv>(args.kv_cache),
           Elements<int32_t>(args.block_table),     Elements<int32_t>(args.cu_query_lens),
           Elements<int32_t>(args.context_len),     Elements<typename Types::A>(args.out),
           static_cast<int>(args.query.dim(0)),     static_cast<int>(args.block_table.dim(0)),
           static_cast<int>(args.query.dim(1)),     static_cast<int>(args.kv_cache.dim(3)),
           static_cast<int>(args.query.dim(2)),     static_cast<int>(args.block_table.dim(1)),
-          static_cast<int>(args.kv_cache.dim(2)),  args.kv_cache.dim(1) * args.kv_cache.dim(2),
+          static_cast<int>(block_size),
+          std::has_single_bit(block_size) ? std::countr_zero(block_size) : -1,
+          args.kv_cache.dim(1) * args.kv_cache.dim(2),
           LogitScale<Types>(args.scale),           share};
 }
 

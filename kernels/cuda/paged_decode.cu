@@ -8,18 +8,21 @@
 //   context_len    [num_seqs]                                           i32
 //   out            [num_tokens, num_heads, head_dim]                    as query; summed in f32
 //
-// A warp takes one split (256 keys) of one KV head of one sequence, with all query heads of the
-// group as rows of one matrix product. Warps go through the splits of all sequences in one list, so
-// long and short contexts fill the machine alike. Each leaves its sums in the workspace; a second
-// kernel joins a row's splits in order.
+// A block takes one split of one KV head of one sequence, with all query heads of the group as rows
+// of one matrix product. It goes through the split in stages of 128 keys: each of its four warps
+// multiplies 32 keys, they meet to weigh them as paged_prefill.cu would, one tile of 64 after the
+// other, and then each warp has a quarter of the elements of the values. Blocks go through the
+// splits of all sequences in one list, so long and short contexts fill the machine alike. Each
+// leaves its sums in the workspace; who comes last for a sequence and KV head joins its splits, in
+// order.
 //
-// Launch     as many one-warp blocks as fit on the device (up to 6 a multiprocessor); the join: a
-//            warp for each row.
+// Launch     as many blocks of 128 threads as fit on the device, three a multiprocessor. With f32 a
+//            block is one warp.
 // Alignment  16-byte rows. Supported: attention_tiles.h; any block_size.
 // Cost       reads 2 * context_len * num_kv_heads * head_dim elements a sequence: memory. Writes
-// and
-//            reads head_dim + 2 floats for each row and split.
-// Workspace  num_seqs * max_blocks * block_size / 256 * num_heads * (head_dim + 2) floats.
+//            and reads head_dim + 2 floats for each row and split.
+// Workspace  num_seqs * splits of the block table * num_heads * (head_dim + 2) floats, and a counter
+//            for each sequence and KV head, zero between calls.
 // Errors     kUnimplemented for other sizes, kInternal when a launch fails; block ids are trusted.
 // Source     splits: Flash-Decoding, 2023. Written here.
 #include "kernels/cuda/paged_attention.h"
@@ -27,8 +30,12 @@
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-constexpr int kBlocksPerMultiprocessor = 6;  // of 35 KB of shared memory each at head_dim 128
-constexpr int kJoinThreads = 128;
+constexpr int kStageKeys = 2 * kTileKeys;
+constexpr int kWarps = 4;
+constexpr int kWarpKeys = kStageKeys / kWarps;  // of a stage: half of a tile
+
+template <typename Types>
+constexpr int kThreads = Types::kTensorCores ? kWarps * kWarpSize : kWarpSize;
 
 // Sums of one row and split, of head_dim values: [slot][num_heads][max_splits].
 struct Partials {
@@ -36,6 +43,7 @@ struct Partials {
   float* max;
   float* sum;
   int max_splits;
+  uint32_t* arrived;  // [num_seqs, num_kv_heads] splits that are done
 
   __device__ int64_t Index(int64_t slot_and_head, int split) const {
     return slot_and_head * max_splits + split;
@@ -51,15 +59,17 @@ SlotAndHead(const PagedProblem<Types>& problem, const HeadRows& rows, int seq, i
   return index + static_cast<int64_t>(seq - rows.first_token) * problem.num_heads;
 }
 
+// One split, by one warp.
 template <typename Types>
-__device__ void AttendSplit(
+__device__ void AttendSplitF32(
     const PagedProblem<Types>& problem, const Partials& partials, int seq, int kv_head, int split) {
   TileLoop<Types, 1> loop(DynamicShared<char>(), problem.head_dim);
   WarpQueries<Types> queries(loop.WarpMemory(), problem.head_dim, problem.logit_scale);
   const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
   const int lane = threadIdx.x % kWarpSize, g = lane / 4, q = lane % 4;
-  const int begin = split * kSplitTiles;
-  const int end = min(begin + kSplitTiles, static_cast<int>(CeilDiv(rows.context_len, kTileKeys)));
+  const int begin = SplitBegin(split) / kTileKeys;
+  const int end = min(SplitBegin(split + 1) / kTileKeys,
+                      static_cast<int>(CeilDiv(rows.context_len, kTileKeys)));
   for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
     LoadQueries(problem, rows, first_row, queries);
     const int mine[2] = {first_row + g, first_row + g + 8};
@@ -85,18 +95,193 @@ __device__ void AttendSplit(
   }
 }
 
+// Shared memory of a block with tensor cores.
+template <typename Types>
+struct StageMemory {
+  static constexpr int kRowBytes = kStageKeys * Types::Pitch(Types::kHeadDim);
+  static constexpr int kWeightPitch = kStageKeys * 2 + kPadBytes;
+  alignas(16) char keys[kRowBytes];
+  alignas(16) char values[kRowBytes];
+  alignas(16) char weights[kWarpRows * kWeightPitch];  // bf16
+  float max[kWarps][kWarpRows];  // of each warp's keys
+  alignas(16) char slots[RowCopies<Types, kStageKeys, kThreads<Types>>::kSharedBytes];
+};
+
+// One split, by four warps: to every element the same operations in the same order as TileLoop's.
+template <typename Types>
+__device__ __forceinline__ void AttendSplit(
+    const PagedProblem<Types>& problem, const Partials& partials, int seq, int kv_head, int split) {
+  // Pairs of value tiles: warp w has pairs w, w + 4, ...
+  constexpr int kAllPairs = Types::kValueTiles / 2;
+  constexpr int kPairs = (kAllPairs + kWarps - 1) / kWarps;
+  constexpr int kPitch = Types::Pitch(Types::kHeadDim);
+  using Memory = StageMemory<Types>;
+  Memory& memory = *DynamicShared<Memory>();
+  WarpQueries<Types> queries(nullptr, Types::kHeadDim, problem.logit_scale);
+  RowCopies<Types, kStageKeys, kThreads<Types>> copies(memory.slots);
+  const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
+  const KeyRows<typename Types::Kv> keys = problem.Rows(seq, kv_head);
+  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+  const int g = lane / 4, q = lane % 4;
+  const int begin = SplitBegin(split), end = min(SplitBegin(split + 1), rows.context_len);
+  const float scale = problem.logit_scale;
+  for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
+    __syncthreads();  // all are done with the rows or the split before
+    copies.Find(keys, begin);
+    copies.Keep(keys, begin, 0);
+    __syncthreads();
+    copies.Copy(keys, keys.keys, begin, 0, Types::kHeadDim, memory.keys);
+    copies.Copy(keys, keys.values, begin, 0, Types::kHeadDim, memory.values);
+    LoadQueries(problem, rows, first_row, queries);
+    const int mine[2] = {first_row + g, first_row + g + 8};
+    const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
+    float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+    float values[2 * kPairs][4] = {};
+    int parity = 0;
+    for (int stage = begin; stage < end; stage += kStageKeys) {
+      const int next = stage + kStageKeys;
+      const bool more = next < end;
+      parity ^= 1;  // the next stage's
+      copies.Find(keys, next);
+      WaitForCopies<1>();
+      __syncthreads();  // the keys are there
+      float scores[kWarpKeys / 8][4];
+      const int first_key = stage + warp * kWarpKeys;
+      queries.Score(memory.keys + warp * kWarpKeys * kPitch, kWarpKeys, scores);
+      const int left[2] = {visible[0] - first_key, visible[1] - first_key};
+      Mask(left, scores);
+      float warp_max[2] = {-INFINITY, -INFINITY};
+      LargestOf(scores, warp_max);
+      if (q == 0) {
+        memory.max[warp][g] = warp_max[0];
+        memory.max[warp][g + 8] = warp_max[1];
+      }
+      copies.Keep(keys, next, parity);
+      __syncthreads();  // all have scored: the next keys may come
+      if (more) copies.Copy(keys, keys.keys, next, parity, Types::kHeadDim, memory.keys);
+      if (!more) CommitCopies();
+      float decay[2][2];  // [tile of the stage][row]
+      for (int r = 0; r < 2; ++r) {
+        const int row = g + 8 * r;
+        float base = 0;
+        for (int tile = 0; tile < 2; ++tile) {
+          const float tile_max =
+              fmaxf(max[r], fmaxf(memory.max[2 * tile][row], memory.max[2 * tile + 1][row]));
+          decay[tile][r] = Decay<Types>(max[r], tile_max, scale);
+          max[r] = tile_max;
+          if (tile == warp / 2) base = BaseOf(tile_max, scale);
+        }
+        char* weights = memory.weights + row * Memory::kWeightPitch + warp * kWarpKeys * 2 + q * 4;
+#pragma unroll
+        for (int n = 0; n < kWarpKeys / 8; ++n) {
+          *reinterpret_cast<uint32_t*>(weights + n * 16) =
+              PackBf16(Weight<Types>(scores[n][2 * r], base, scale),
+                       Weight<Types>(scores[n][2 * r + 1], base, scale));
+        }
+      }
+      WaitForCopies<1>();
+      __syncthreads();  // the values and all weights are there
+#pragma unroll
+      for (int tile = 0; tile < 2; ++tile) {
+        if (stage + tile * kTileKeys >= end) break;
+        for (int r = 0; r < 2; ++r) {
+          sum[r] = __fmul_rn(sum[r], decay[tile][r]);
+#pragma unroll
+          for (int n = 0; n < 2 * kPairs; ++n) {
+            for (int i = 2 * r; i < 2 * r + 2; ++i) {
+              values[n][i] = __fmul_rn(values[n][i], decay[tile][r]);
+            }
+          }
+        }
+#pragma unroll
+        for (int step = 0; step < kTileKeys / 16; ++step) {
+          const int key = tile * kTileKeys + step * 16;
+          uint32_t weights[4];
+          LoadMatrixX4<false>(weights, memory.weights + lane % 16 * Memory::kWeightPitch +
+                                           key * 2 + lane / 16 * 16);
+          const char* row = memory.values + (key + lane % 16) * kPitch + lane / 16 * 16 + warp * 32;
+#pragma unroll
+          for (int pair = 0; pair < kPairs; ++pair) {
+            if (warp + pair * kWarps >= kAllPairs) break;
+            AddProducts(weights, row + pair * kWarps * 32, values[2 * pair], values[2 * pair + 1]);
+          }
+          if (warp == 0) AddWeights(weights, sum);
+        }
+      }
+      __syncthreads();  // all have added: the next values may come
+      if (more) copies.Copy(keys, keys.values, next, parity, Types::kHeadDim, memory.values);
+      if (!more) CommitCopies();
+    }
+    for (int r = 0; r < 2; ++r) {
+      if (mine[r] >= rows.count()) continue;
+      const int64_t index = partials.Index(SlotAndHead(problem, rows, seq, mine[r]), split);
+      if (warp == 0 && q == 0) {
+        partials.max[index] = max[r];
+        partials.sum[index] = sum[r];
+      }
+      float* out = partials.values + index * Types::kHeadDim + warp * 16 + q * 2;
+#pragma unroll
+      for (int pair = 0; pair < kPairs; ++pair) {
+        if (warp + pair * kWarps >= kAllPairs) break;
+        for (int n = 0; n < 2; ++n) {
+          *reinterpret_cast<float2*>(out + pair * kWarps * 16 + n * 8) =
+              make_float2(values[2 * pair + n][2 * r], values[2 * pair + n][2 * r + 1]);
+        }
+      }
+    }
+  }
+}
+
+// Joins the splits of a sequence's rows of one KV head, in order. Each thread has four neighbouring
+// elements of a row.
+template <typename Types>
+__device__ void JoinSplits(const PagedProblem<Types>& problem,
+                           const Partials& partials,
+                           int seq,
+                           int kv_head,
+                           int num_splits) {
+  const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
+  const int groups = problem.head_dim / 4;
+  for (int i = threadIdx.x; i < rows.count() * groups; i += kThreads<Types>) {
+    const int row = i / groups, d = i % groups * 4;
+    const int64_t first = partials.Index(SlotAndHead(problem, rows, seq, row), 0);
+    const auto* values = reinterpret_cast<const float4*>(
+        partials.values + first * problem.head_dim + d);
+    float max = -INFINITY, sum = 0;
+    float4 total{0, 0, 0, 0};
+#pragma unroll 4
+    for (int split = 0; split < num_splits; ++split) {
+      const float4 part = __ldcg(values + int64_t{split} * groups);
+      const Join<Types> join(max, __ldcg(partials.max + first + split), problem.logit_scale);
+      max = join.max;
+      sum = join(sum, __ldcg(partials.sum + first + split));
+      total.x = join(total.x, part.x);
+      total.y = join(total.y, part.y);
+      total.z = join(total.z, part.z);
+      total.w = join(total.w, part.w);
+    }
+    using A = typename Types::A;
+    A* out = problem.out + rows.Index(row, problem.num_heads) * problem.head_dim + d;
+    out[0] = FromFloat<A>(total.x / sum);
+    out[1] = FromFloat<A>(total.y / sum);
+    out[2] = FromFloat<A>(total.z / sum);
+    out[3] = FromFloat<A>(total.w / sum);
+  }
+}
+
 // The splits of all sequences and KV heads are one list; block b takes b, b + gridDim.x, ...
 template <typename Types>
-__global__ void __launch_bounds__(kWarpSize)
+__global__ void __launch_bounds__(kThreads<Types>)
     DecodeKernel(PagedProblem<Types> problem, Partials partials) {
-  const int lane = threadIdx.x;
+  const int lane = threadIdx.x % kWarpSize;
+  __shared__ bool last;
   int item = blockIdx.x;  // counted from the first sequence of the 32 at hand
   for (int first_seq = 0; first_seq < problem.num_seqs; first_seq += kWarpSize) {
     int splits = 0;
     if (first_seq + lane < problem.num_seqs) {
       const HeadRows rows = HeadRowsOf(problem, first_seq + lane, 0);
       if (problem.IsMine(rows.query_len, Share::kDecode)) {
-        splits = static_cast<int>(CeilDiv(rows.context_len, kSplitKeys));
+        splits = static_cast<int>(NumSplits(rows.context_len));
       }
     }
     int end = splits * problem.num_kv_heads;  // of this lane's sequence in the list
@@ -105,95 +290,64 @@ __global__ void __launch_bounds__(kWarpSize)
       if (lane >= step) end += before;
     }
     const int total = __shfl_sync(kAllLanes, end, kWarpSize - 1);
-    for (; item < total; item += gridDim.x) {
+    for (; item < total; item += static_cast<int>(gridDim.x)) {
       const int owner = __ffs(static_cast<int>(__ballot_sync(kAllLanes, item < end))) - 1;
-      const int owner_splits = __shfl_sync(kAllLanes, splits, owner);
-      const int within =
-          item - (__shfl_sync(kAllLanes, end, owner) - owner_splits * problem.num_kv_heads);
-      // KV heads of one split side by side: they lie so in the cache.
-      AttendSplit(problem, partials, first_seq + owner, within % problem.num_kv_heads,
-                  within / problem.num_kv_heads);
+      const int num_splits = __shfl_sync(kAllLanes, splits, owner);
+      const int inside = item - (__shfl_sync(kAllLanes, end, owner) - num_splits * problem.num_kv_heads);
+      const int seq = first_seq + owner, kv_head = inside / num_splits;
+      if constexpr (Types::kTensorCores) {
+        AttendSplit(problem, partials, seq, kv_head, inside % num_splits);
+      } else {
+        AttendSplitF32(problem, partials, seq, kv_head, inside % num_splits);
+      }
+      __threadfence();
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        uint32_t* arrived = partials.arrived + int64_t{seq} * problem.num_kv_heads + kv_head;
+        last = atomicAdd(arrived, 1u) == static_cast<uint32_t>(num_splits) - 1;
+        if (last) *arrived = 0;
+        __threadfence();
+      }
+      __syncthreads();
+      if (last) JoinSplits(problem, partials, seq, kv_head, num_splits);
     }
     item -= total;
-  }
-}
-
-// Finds a token's sequence: the last one that begins at or before it and is not empty.
-template <typename Types>
-__device__ int SequenceOf(const PagedProblem<Types>& problem, int token) {
-  int low = 0, high = problem.num_seqs;
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (problem.cu_query_lens[middle] <= token ? low : high) = middle;
-  }
-  return low;
-}
-
-template <typename Types>
-__global__ void __launch_bounds__(kJoinThreads)
-    JoinKernel(PagedProblem<Types> problem, Partials partials) {
-  const int64_t row =
-      static_cast<int64_t>(blockIdx.x) * (kJoinThreads / kWarpSize) + threadIdx.x / kWarpSize;
-  const int lane = threadIdx.x % kWarpSize, head = row % problem.num_heads;
-  int seq, token;
-  if (problem.share == Share::kAll) {
-    token = static_cast<int>(row / problem.num_heads);
-    if (token >= problem.num_tokens) return;
-    seq = SequenceOf(problem, token);
-  } else {
-    seq = static_cast<int>(row / problem.num_heads);
-    if (seq >= problem.num_seqs) return;
-    token = problem.cu_query_lens[seq];
-  }
-  const HeadRows rows = HeadRowsOf(problem, seq, 0);
-  if (!problem.IsMine(rows.query_len, Share::kDecode)) return;
-  const int visible = rows.Visible((token - rows.first_token) * rows.group);
-  const int num_splits = static_cast<int>(CeilDiv(visible, kSplitKeys));
-  float max = -INFINITY, sum = 0;
-  float values[kMaxHeadDim / kWarpSize] = {};
-  for (int split = 0; split < num_splits; ++split) {
-    const int64_t index = partials.Index(row, split);
-    const Join<Types> join(max, partials.max[index]);
-    max = join.max;
-    sum = join(sum, partials.sum[index]);
-#pragma unroll
-    for (int i = 0; i < kMaxHeadDim / kWarpSize; ++i) {
-      const int d = i * kWarpSize + lane;
-      if (d < problem.head_dim) {
-        values[i] = join(values[i], partials.values[index * problem.head_dim + d]);
-      }
-    }
-  }
-  auto* out =
-      problem.out + (static_cast<int64_t>(token) * problem.num_heads + head) * problem.head_dim;
-  for (int i = 0; i < kMaxHeadDim / kWarpSize; ++i) {
-    const int d = i * kWarpSize + lane;
-    if (d < problem.head_dim) out[d] = FromFloat<typename Types::A>(values[i] / sum);
   }
 }
 
 template <typename Types>
 Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
   const int64_t num_rows = int64_t{problem.num_seqs} * problem.num_heads;
-  const int64_t max_splits = CeilDiv(int64_t{problem.max_blocks} * problem.block_size, kSplitKeys);
+  const int64_t max_splits = NumSplits(int64_t{problem.max_blocks} * problem.block_size);
   const int64_t num_partials = num_rows * max_splits;
   const int64_t floats = num_partials * (problem.head_dim + 2);
   LONGHAND_ASSIGN_OR_RETURN(
       void* memory,
       context.attention.Take(context.stream, static_cast<size_t>(floats) * sizeof(float)));
+  LONGHAND_ASSIGN_OR_RETURN(
+      void* arrived, context.attention_arrived.Take(
+                         context.stream, static_cast<size_t>(AttentionArrivedBytes(
+                                             problem.num_seqs, problem.num_kv_heads))));
   auto* values = static_cast<float*>(memory);
   float* max = values + num_partials * problem.head_dim;
-  const Partials partials{values, max, max + num_partials, static_cast<int>(max_splits)};
+  const Partials partials{values, max, max + num_partials, static_cast<int>(max_splits),
+                          static_cast<uint32_t*>(arrived)};
 
+  int shared = 0;
+  if constexpr (Types::kTensorCores) {
+    shared = static_cast<int>(sizeof(StageMemory<Types>));
+  } else {
+    shared = TileLoop<Types, 1>::SharedBytes(problem.head_dim);
+  }
+  // Of a Hopper multiprocessor's memory; each block has 1 KB beside its own.
+  constexpr int kSharedPerMultiprocessor = 228 << 10, kMostBlocks = 8;
+  const int64_t fit = kSharedPerMultiprocessor / (shared + 1024);
+  const int64_t at_once =
+      int64_t{context.stream.num_multiprocessors} * (fit < kMostBlocks ? fit : kMostBlocks);
   const int64_t most_items = int64_t{problem.num_seqs} * problem.num_kv_heads * max_splits;
-  const int64_t at_once = int64_t{context.stream.num_multiprocessors} * kBlocksPerMultiprocessor;
   const auto blocks = static_cast<unsigned>(most_items < at_once ? most_items : at_once);
-  LONGHAND_RETURN_IF_ERROR(Launch(
-      "PagedDecode", context.stream,
-      {blocks, kWarpSize, static_cast<size_t>(TileLoop<Types, 1>::SharedBytes(problem.head_dim))},
-      &DecodeKernel<Types>, problem, partials));
-  const auto join_blocks = static_cast<unsigned>(CeilDiv(num_rows, kJoinThreads / kWarpSize));
-  return Launch("PagedDecodeJoin", context.stream, {join_blocks, kJoinThreads}, &JoinKernel<Types>,
+  return Launch("PagedDecode", context.stream,
+                {blocks, kThreads<Types>, static_cast<size_t>(shared)}, &DecodeKernel<Types>,
                 problem, partials);
 }
 
@@ -201,8 +355,12 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
 
 int64_t AttentionWorkspaceBytes(const StepSizes& sizes) {
   const int64_t keys = CeilDiv(sizes.max_model_len, sizes.block_size) * sizes.block_size;
-  return sizes.max_num_seqs * sizes.num_heads * CeilDiv(keys, kSplitKeys) * (sizes.head_dim + 2) *
+  return sizes.max_num_seqs * sizes.num_heads * NumSplits(keys) * (sizes.head_dim + 2) *
          static_cast<int64_t>(sizeof(float));
+}
+
+int64_t AttentionArrivedBytes(int64_t num_seqs, int64_t num_kv_heads) {
+  return num_seqs * num_kv_heads * static_cast<int64_t>(sizeof(uint32_t));
 }
 
 Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share) {

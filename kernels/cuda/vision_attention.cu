@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads) VisionKernel(Problem<typename Types:
   queries.Load(
       [&](int i) { return warp_row + i < num_tokens ? first + (warp_row + i) * stride : nullptr; });
   const int64_t to_keys = int64_t{problem.num_heads} * head_dim;
-  const KeyRows<A> keys{first + to_keys, first + 2 * to_keys, nullptr, 1, stride, num_tokens};
+  const KeyRows<A> keys{first + to_keys, first + 2 * to_keys, nullptr, 1, 0, stride, num_tokens};
   const int lane = threadIdx.x % kWarpSize;
   int visible[2];
   A* out[2];
