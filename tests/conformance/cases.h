@@ -58,6 +58,7 @@ void AddRopeCases(std::vector<Case>& cases);
 void AddPagedAttentionCases(std::vector<Case>& cases);
 void AddVisionCases(std::vector<Case>& cases);
 void AddSamplingCases(std::vector<Case>& cases);
+void AddReplayCases(std::vector<Case>& cases);
 void AddRefusedCases(std::vector<Case>& cases);
 void AddTimedCases(std::vector<Case>& cases);
 

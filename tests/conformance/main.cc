@@ -70,6 +70,7 @@ std::vector<Case> AllCases() {
   std::vector<Case> cases;
   AddLinearCases(cases);
   AddRowCases(cases);
+  AddReplayCases(cases);
   AddElementwiseCases(cases);
   AddRopeCases(cases);
   AddPagedAttentionCases(cases);
