@@ -379,8 +379,11 @@ class Bench {
       kernels::SampleArgs args;
       LONGHAND_ASSIGN_OR_RETURN(args.logits,
                                 tensors.Random(kF32, {num_rows, vocab_size}, deviation));
-      args.rows = &rows;
       LONGHAND_ASSIGN_OR_RETURN(args.token_ids, tensors.Zeros(kI32, {num_rows}));
+      // As in a step: rows are staged beside the device's work. Without stages (a CPU) they go along.
+      const Status staged = ops_.StageSampleRows(rows, vocab_size);
+      if (!staged.ok() && staged.code() != StatusCode::kUnimplemented) return staged;
+      if (!staged.ok()) args.rows = &rows;
       return Enqueue([this, args] { return ops_.Sample(args); });
     });
   }
