@@ -8,6 +8,10 @@
 // Errors     kResourceExhausted when the weight does not fit, kInvalidArgument for a weight that
 //            another backend packed, kInternal when a launch fails.
 #include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "common/split_mix.h"
 
 #include "kernels/cuda/linear_kernels.h"
 
@@ -17,25 +21,27 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int64_t kStagingBytes = int64_t{64} << 20;
 
-// A thread writes one lane's share of one half block. `rows` [num_rows, in_features] are those from
-// the first feature of a tile on; rows and k's that do not exist are zeros.
+// A thread writes one chunk. `rows` [num_rows, in_features] are those from the first feature of a
+// tile on; rows and k's that do not exist are zeros.
 __global__ void __launch_bounds__(kThreads) PackKernel(const DeviceBf16* rows,
                                                        int64_t num_rows,
                                                        int64_t in_features,
-                                                       int64_t num_shares,
+                                                       int64_t num_chunks,
                                                        DeviceBf16* packed) {
-  const int64_t share = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (share >= num_shares) return;
+  constexpr int kTileChunks = kTileBlock / kGroup;
+  const int64_t chunk = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (chunk >= num_chunks) return;
   const int64_t num_blocks = CeilDiv(in_features, kBlockK);
-  const int lane = share % kWarpSize, half = share / kWarpSize % 2;
-  const int64_t block = share / (2 * kWarpSize) % num_blocks;
-  const int64_t tile = share / (2 * kWarpSize) / num_blocks;
-  DeviceBf16* out = packed + share * kLaneElements;
-  for (int i = 0; i < kLaneElements; ++i) {
-    const int reg = i / 2;
-    const int64_t row = tile * kTileFeatures + lane / 4 + reg % 2 * 8;
-    const int64_t k = block * kBlockK + lane % 4 * 8 + half * 4 + reg / 2 * 2 + i % 2;
-    out[i] = row < num_rows && k < in_features ? rows[row * in_features + k] : DeviceBf16{0};
+  const int64_t block = chunk / kTileChunks % num_blocks;
+  const int64_t tile = chunk / kTileChunks / num_blocks;
+  const int place = chunk % kChunks, r = chunk / kChunks % kAtomRows;
+  const int atom = chunk / (kChunks * kAtomRows) % 2;
+  const int64_t row = tile * kTileFeatures + 2 * r + atom;
+  const int64_t first_k = block * kBlockK + (place ^ r) * kGroup;
+  for (int i = 0; i < kGroup; ++i) {
+    const int64_t k = first_k + i;
+    packed[chunk * kGroup + i] =
+        row < num_rows && k < in_features ? rows[row * in_features + k] : DeviceBf16{0};
   }
 }
 
@@ -54,14 +60,81 @@ Status PackBf16Weight(Context& context, const TensorView& weight, void* packed) 
     LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, staging->data(),
                                           Elements<char>(weight) + row * row_bytes,
                                           static_cast<size_t>(num_rows * row_bytes)));
-    const int64_t num_shares = CeilDiv(num_rows, kTileFeatures) * tile_elements / kLaneElements;
+    const int64_t num_chunks = CeilDiv(num_rows, kTileFeatures) * tile_elements / kGroup;
     LONGHAND_RETURN_IF_ERROR(
         Launch("PackLinear", context.stream,
-               {static_cast<unsigned>(CeilDiv(num_shares, kThreads)), kThreads}, &PackKernel,
-               static_cast<const DeviceBf16*>(staging->data()), num_rows, in_features, num_shares,
+               {static_cast<unsigned>(CeilDiv(num_chunks, kThreads)), kThreads}, &PackKernel,
+               static_cast<const DeviceBf16*>(staging->data()), num_rows, in_features, num_chunks,
                static_cast<DeviceBf16*>(packed) + row / kTileFeatures * tile_elements));
   }
   return WaitFor(context.stream);
+}
+
+// What LinearState says of the device.
+Status AskDevice(Context& context, bool* may_have_wgmma) {
+#if defined(__CUDACC__)
+  int device = 0, major = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&context.linear.shared_bytes,
+                                   cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  }
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  }
+  if (error != cudaSuccess) {
+    return Internal("asking for the device's sizes: ", cudaGetErrorString(error));
+  }
+  *may_have_wgmma = major == 9;
+#else
+  // Shuffled schedules are compared with the plain one, and so are the kernels of two devices.
+  const bool is_large = context.stream.schedule_seed != 0;
+  context.linear.shared_bytes = (is_large ? 227 : 99) << 10;
+  *may_have_wgmma = is_large;
+#endif
+  return OkStatus();
+}
+
+// Whether wgmma writes mma.sync's bits on this device, by trying. Where it does not, the tiled
+// kernel keeps to mma.sync: a row has the same bits in any number of rows.
+Result<bool> TryWgmma(Context& context) {
+  // Two parts of k, more than a round of stages each; values whose exponents differ.
+  constexpr int64_t kRows = 128, kIn = 1600, kOut = 128;
+  uint64_t random = 5;
+  const auto draw = [&](int64_t count) {
+    std::vector<DeviceBf16> values(static_cast<size_t>(count));
+    for (DeviceBf16& value : values) {
+      const uint64_t bits = SplitMix64(random);
+      const uint64_t exponent = 122 + (bits >> 8) % 10;
+      value.bits = static_cast<uint16_t>((bits & 0x807f) | exponent << 7);
+    }
+    return values;
+  };
+  std::vector<DeviceBf16> weight = draw(kOut * kIn), x = draw(kRows * kIn);
+  LONGHAND_ASSIGN_OR_RETURN(
+      const std::unique_ptr<PackedLinear> packed,
+      PackLinear(context, TensorView(weight.data(), DType::kBf16, {kOut, kIn})));
+  LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> x_memory,
+                            AllocateMemory(context.stream, x.size() * sizeof(DeviceBf16)));
+  LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, x_memory->data(), x.data(),
+                                        x.size() * sizeof(DeviceBf16)));
+  std::vector<float> results[2];
+  for (const Multiply multiply : {Multiply::kMmaSync, Multiply::kWgmma}) {
+    std::vector<float>& result = results[multiply == Multiply::kWgmma ? 1 : 0];
+    result.resize(kRows * kOut);
+    const size_t bytes = result.size() * sizeof(float);
+    LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> out,
+                              AllocateMemory(context.stream, bytes));
+    LinearArgs args;
+    args.x = TensorView(x_memory->data(), DType::kBf16, {kRows, kIn});
+    args.weight = packed.get();
+    args.out = TensorView(out->data(), DType::kF32, {kRows, kOut});
+    LONGHAND_RETURN_IF_ERROR(
+        LinearTiled(context, args, static_cast<const PackedWeight&>(*packed), multiply));
+    LONGHAND_RETURN_IF_ERROR(CopyToHost(context.stream, result.data(), out->data(), bytes));
+    LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
+  }
+  return std::memcmp(results[0].data(), results[1].data(), results[0].size() * sizeof(float)) == 0;
 }
 
 }  // namespace
@@ -69,6 +142,17 @@ Status PackBf16Weight(Context& context, const TensorView& weight, void* packed) 
 Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView weight) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const bool is_bf16 = weight.dtype() == DType::kBf16;
+  if (is_bf16) {
+    // Now, so that no call of Linear allocates.
+    LONGHAND_RETURN_IF_ERROR(ReserveMeetings(context, in_features));
+    if (context.linear.shared_bytes == 0) {
+      bool may_have_wgmma = false;
+      LONGHAND_RETURN_IF_ERROR(AskDevice(context, &may_have_wgmma));
+      if (may_have_wgmma) {
+        LONGHAND_ASSIGN_OR_RETURN(context.linear.has_wgmma, TryWgmma(context));
+      }
+    }
+  }
   const int64_t bytes = is_bf16
                             ? CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) *
                                   kTileBlock * static_cast<int64_t>(sizeof(DeviceBf16))
@@ -93,8 +177,9 @@ Status Linear(Context& context, const LinearArgs& args) {
   if (args.x.dtype() != DType::kBf16 || weight->dtype() != DType::kBf16) {
     return LinearFloat(context, args, *weight);
   }
-  return args.x.dim(0) <= kMaxSkinnyRows ? LinearSkinny(context, args, *weight)
-                                         : LinearTiled(context, args, *weight);
+  if (args.x.dim(0) <= kMaxSkinnyRows) return LinearSkinny(context, args, *weight);
+  return LinearTiled(context, args, *weight,
+                     context.linear.has_wgmma ? Multiply::kWgmma : Multiply::kMmaSync);
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,4 +1,4 @@
-// The three kernels of Linear; linear.cu chooses.
+// The kernels of Linear; linear.cu chooses.
 #pragma once
 
 #include "kernels/cuda/device_ops.h"
@@ -6,10 +6,15 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// bf16 x and weight, tensor cores. Both sum a row alike, so the choice never shows in its bits.
+// bf16 x and weight, tensor cores. All sum a row alike, so the choice never shows in its bits.
 constexpr int64_t kMaxSkinnyRows = 64;
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight);
-Status LinearTiled(Context& context, const LinearArgs& args, const PackedWeight& weight);
+// Which instruction multiplies, in LinearTiled.
+enum class Multiply { kMmaSync, kWgmma };
+Status LinearTiled(Context& context,
+                   const LinearArgs& args,
+                   const PackedWeight& weight,
+                   Multiply multiply);
 
 // The tensors of both.
 struct TensorCoreProblem {
@@ -18,13 +23,36 @@ struct TensorCoreProblem {
   const float* bias;
   int64_t num_tokens, in_features, out_features;
   KParts parts;
+  bool x_is_aligned;  // rows at 16 bytes are copied by 16 bytes, others by elements
 };
 
 inline TensorCoreProblem MakeProblem(const LinearArgs& args, const PackedWeight& weight) {
   return {Elements<DeviceBf16>(args.x), weight.data<DeviceBf16>(),
           Elements<float>(args.bias),   args.x.dim(0),
           weight.in_features(),         weight.out_features(),
-          PartsOf(weight.in_features())};
+          PartsOf(weight.in_features()), RowsAreAligned(args.x, weight.in_features())};
+}
+
+// Static shared memory of a kernel here, at most.
+constexpr int kSharedForKernels = 1024;
+
+// Where sums of parts meet that blocks made apart. kMaxSumsBytes is what a launch may use of it.
+constexpr size_t kMaxSumsBytes = size_t{32} << 20;
+constexpr int kMaxMeetings = 4096;
+struct Meetings {
+  unsigned* arrived;  // [kMaxMeetings] counts, zero between launches
+  float4* sums;
+};
+inline Result<Meetings> TakeMeetings(Context& context) {
+  constexpr size_t kCountBytes = kMaxMeetings * sizeof(unsigned);
+  LONGHAND_ASSIGN_OR_RETURN(void* const memory,
+                            context.linear.sums.Take(context.stream, kCountBytes + kMaxSumsBytes));
+  auto* arrived = static_cast<unsigned*>(memory);
+  return Meetings{arrived, reinterpret_cast<float4*>(arrived + kMaxMeetings)};
+}
+// For weights of so many in_features.
+inline Status ReserveMeetings(Context& context, int64_t in_features) {
+  return PartsOf(in_features).num_parts == 1 ? OkStatus() : TakeMeetings(context).status();
 }
 
 // f32 on either side: one chain of multiply-adds over k.

@@ -6,157 +6,264 @@
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
 // Features are the 16 rows of mma.m16n8k16, tokens its 8 columns, so that one token wastes no
-// tensor core time that matters. Each of eight warps takes one part of k (KParts); their sums are
-// added in order through shared memory.
+// tensor core time that matters. A block takes 64 or 128 features and either one part of k
+// (KParts), whose sums the last block of the features to end adds in order, or all of them one
+// after the other.
 //
-// Launch     grid (feature tiles), 256 threads. Weights go from global memory to registers, four
-//            blocks of 32 k ahead: 4 KiB in flight for each warp and feature tile.
-// Alignment  rows of x at 16 bytes are read by 16 bytes; others go by elements.
-// Cost       reads in_features * out_features * 2 bytes: memory. x comes from L2.
-// Errors     kInternal when the launch fails.
-#include "kernels/cuda/linear_kernels.h"
-#include "kernels/cuda/mma.h"
+// Launch     grid two blocks a multiprocessor, 128 or 256 threads, each going through several
+//            (features, part): while one ends, the weights of the next arrive. A ring of 90 KiB in
+//            shared memory is filled by cp.async, 64 k at a time.
+// Alignment  rows of x at 16 bytes are copied by 16 bytes; others go by elements.
+// Cost       reads in_features * out_features * 2 bytes: memory. x comes from L2, once for every 64
+//            or 128 features.
+// Errors     kResourceExhausted without room for sums, kInternal when the launch fails.
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/cuda/linear_tile.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-constexpr int kThreads = kMaxParts * kWarpSize;
-constexpr int kAhead = 4;  // blocks of k; more registers than that leave too few warps
+constexpr int kMaxStages = 10;
+// Two blocks fit a multiprocessor that has 227 KiB, one fits those that have 100.
+constexpr int kRingBytes = 96 << 10;
+constexpr int kLargeRingBytes = 2 * kRingBytes;
 
-// Eight neighbours of a row from k on, as the operands of both halves of a block.
-template <bool kAligned>
-__device__ __forceinline__ uint4 LoadX(const DeviceBf16* row, int64_t k, int64_t in_features) {
-  if constexpr (kAligned) {
-    if (k >= in_features) return make_uint4(0, 0, 0, 0);
-    return *reinterpret_cast<const uint4*>(row + k);
-  } else {
-    uint32_t pairs[4];
-    for (int i = 0; i < 4; ++i) {
-      const int64_t at = k + 2 * i;
-      const uint32_t low = at < in_features ? row[at].bits : 0;
-      const uint32_t high = at + 1 < in_features ? row[at + 1].bits : 0;
-      pairs[i] = low | high << 16;
-    }
-    return make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
-  }
-}
+// The sums of 64 tokens leave registers for one block of eight warps, which then has the large ring
+// where it fits.
+template <int kTokens, int kWarps>
+constexpr bool kIsAlone = kTokens == 64 && kWarps == 8;
+template <int kTokens, int kWarps>
+constexpr int kBlocksPerMultiprocessor = kIsAlone<kTokens, kWarps> ? 1 : 2;
 
-template <int kFeatureTiles>
-struct WeightBlock {
-  uint4 half[kFeatureTiles][2];
+template <int kTokens, int kWarps, int kRingBytes>
+struct Ring {
+  static constexpr int kWeights = kWarps * kTileBlock;  // elements of a stage
+  static constexpr int kStage = kWeights + kTokens * kBlockK;
+  static constexpr int kStageBytes = kStage * static_cast<int>(sizeof(DeviceBf16));
+  static constexpr int kStages =
+      kRingBytes / kStageBytes < kMaxStages ? kRingBytes / kStageBytes : kMaxStages;
+  static constexpr size_t kBytes = size_t{kStages} * kStageBytes;
 };
 
-template <typename Out, int kTokenTiles, int kFeatureTiles, bool kAligned>
-__global__ void __launch_bounds__(kThreads) SkinnyKernel(TensorCoreProblem problem, Out* out) {
-  constexpr int kFeatures = kFeatureTiles * kTileFeatures, kTokens = kTokenTiles * 8;
-  const KParts parts = problem.parts;
-  const int lane = threadIdx.x % kWarpSize, part = threadIdx.x / kWarpSize;
-  const int64_t first_tile = static_cast<int64_t>(blockIdx.x) * kFeatureTiles;
-  const int64_t num_tiles = CeilDiv(problem.out_features, kTileFeatures);
-  const int begin = part * parts.blocks_per_part;
-  const int end = min(begin + parts.blocks_per_part, parts.num_blocks);
+// How a launch is cut into units: (features, part), or (features, all parts).
+struct Units {
+  int num_units;
+  bool by_parts;
+  Meetings meetings;  // by_parts: [num_groups], [num_groups][num_parts][token tiles][threads]
+};
 
-  const auto load = [&](int block) {
-    WeightBlock<kFeatureTiles> loaded;
+struct Unit {
+  int group, first_part, end_part;
+};
+
+__device__ __forceinline__ Unit UnitAt(const Units& units, const KParts& parts, int idx) {
+  if (!units.by_parts) return {idx, 0, parts.num_parts};
+  const int part = idx % parts.num_parts;
+  return {idx / parts.num_parts, part, part + 1};
+}
+
+template <int kTiles>
+__device__ __forceinline__ void MultiplyStage(const DeviceBf16* weights,
+                                              const DeviceBf16* x,
+                                              int lane,
+                                              TileSums (&sum)[kTiles]) {
+  // As many products between two of one sum as hide what one takes.
+  constexpr int kTogether = kTiles < 4 ? kTiles : 4;
 #pragma unroll
-    for (int f = 0; f < kFeatureTiles; ++f) {
+  for (int pair = 0; pair < kBlockK / 32; ++pair) {
+    uint32_t a[2][4];
+    LoadWeights(weights, 2 * pair, lane, a[0]);
+    LoadWeights(weights, 2 * pair + 1, lane, a[1]);
+#pragma unroll
+    for (int first = 0; first < kTiles; first += kTogether) {
+      uint32_t b[kTogether][4];
+#pragma unroll
+      for (int t = 0; t < kTogether; ++t) LoadX(x + (first + t) * kAtom, pair, lane, b[t]);
+#pragma unroll
       for (int half = 0; half < 2; ++half) {
-        loaded.half[f][half] = make_uint4(0, 0, 0, 0);
-        if (first_tile + f >= num_tiles || block >= end) continue;
-        loaded.half[f][half] = *reinterpret_cast<const uint4*>(
-            problem.weight + ((first_tile + f) * parts.num_blocks + block) * kTileBlock +
-            half * kHalfBlock + lane * kLaneElements);
+#pragma unroll
+        for (int t = 0; t < kTogether; ++t) {
+          MmaBf16(sum[first + t], a[half], {b[t][2 * half], b[t][2 * half + 1]});
+        }
       }
     }
-    return loaded;
+  }
+}
+
+template <typename Out, int kTokens, int kWarps, int kRingBytes>
+__global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<kTokens, kWarps>))
+    SkinnyKernel(TensorCoreProblem problem, Units units, Out* out) {
+  using Ring = Ring<kTokens, kWarps, kRingBytes>;
+  constexpr int kThreads = kWarps * kWarpSize, kTiles = kTokens / 8;
+  const KParts parts = problem.parts;
+  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+  const int64_t num_tiles = CeilDiv(problem.out_features, kTileFeatures);
+  auto* ring = DynamicShared<DeviceBf16>();
+
+  const XCopies<kTokens, kThreads> x_copies(problem, 0);
+
+  // What is to be copied next, and where to.
+  int next_idx = blockIdx.x, next_stage = 0;
+  int next_group, next_block, end_block;
+  const auto begin_unit = [&] {
+    const Unit unit = UnitAt(units, parts, next_idx);
+    next_group = unit.group;
+    next_block = unit.first_part * parts.blocks_per_part;
+    end_block = min(unit.end_part * parts.blocks_per_part, parts.num_blocks);
   };
-
-  float sum[kFeatureTiles][kTokenTiles][4] = {};
-  WeightBlock<kFeatureTiles> ahead[kAhead];
+  begin_unit();
+  const auto copy_next = [&] {
+    if (next_idx < units.num_units) {
+      DeviceBf16* stage = ring + next_stage * Ring::kStage;
+      const int64_t tile = static_cast<int64_t>(next_group) * kWarps + warp;
+      const bool exists = tile < num_tiles;
+      const DeviceBf16* from =
+          problem.weight + ((exists ? tile : 0) * parts.num_blocks + next_block) * kTileBlock;
 #pragma unroll
-  for (int i = 0; i < kAhead; ++i) ahead[i] = load(begin + i);
-  for (int first = begin; first < end; first += kAhead) {
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int block = first + i;
-      if (block >= end) break;
-      const WeightBlock<kFeatureTiles> weight = ahead[i];
-      ahead[i] = load(block + kAhead);
-#pragma unroll
-      for (int t = 0; t < kTokenTiles; ++t) {
-        const int64_t token = t * 8 + lane / 4;
-        uint4 x = make_uint4(0, 0, 0, 0);
-        if (token < problem.num_tokens) {
-          x = LoadX<kAligned>(problem.x + token * problem.in_features,
-                              int64_t{block} * kBlockK + lane % 4 * kGroup, problem.in_features);
-        }
-#pragma unroll
-        for (int f = 0; f < kFeatureTiles; ++f) {
-          const uint4& low = weight.half[f][0];
-          const uint4& high = weight.half[f][1];
-          MmaBf16(sum[f][t], {low.x, low.y, low.z, low.w}, {x.x, x.y});
-          MmaBf16(sum[f][t], {high.x, high.y, high.z, high.w}, {x.z, x.w});
-        }
+      for (int i = 0; i < kTileBlock / kGroup / kWarpSize; ++i) {
+        const int at = (i * kWarpSize + lane) * kGroup;
+        CopyAsync16(stage + warp * kTileBlock + at, from + at, exists ? 16 : 0);
       }
-    }
-  }
-
-  // [part][token][feature]
-  float* sums = DynamicShared<float>();
-  if (part < parts.num_parts) {
-#pragma unroll
-    for (int f = 0; f < kFeatureTiles; ++f) {
-#pragma unroll
-      for (int t = 0; t < kTokenTiles; ++t) {
-        for (int i = 0; i < 4; ++i) {
-          const int feature = f * kTileFeatures + lane / 4 + i / 2 * 8;
-          const int token = t * 8 + lane % 4 * 2 + i % 2;
-          sums[(part * kTokens + token) * kFeatures + feature] = sum[f][t][i];
-        }
+      x_copies.Copy(next_block, stage + Ring::kWeights);
+      if (++next_block == end_block) {
+        next_idx += gridDim.x;
+        begin_unit();
       }
+      next_stage = next_stage + 1 == Ring::kStages ? 0 : next_stage + 1;
     }
+    CommitCopies();
+  };
+#pragma unroll 1
+  for (int i = 0; i < Ring::kStages - 1; ++i) copy_next();
+
+  int stage_idx = 0;
+  for (int idx = blockIdx.x; idx < units.num_units; idx += gridDim.x) {
+    const Unit unit = UnitAt(units, parts, idx);
+    TileSums total[kTiles] = {};
+    for (int part = unit.first_part; part < unit.end_part; ++part) {
+      TileSums sum[kTiles] = {};
+      const int begin = part * parts.blocks_per_part;
+      const int end = min(begin + parts.blocks_per_part, parts.num_blocks);
+#pragma unroll 1
+      for (int block = begin; block < end; ++block) {
+        WaitForCopies<Ring::kStages - 2>();
+        // This stage is there for all threads, and all are done with the one before, whose place
+        // the next copies take.
+        __syncthreads();
+        copy_next();
+        const DeviceBf16* stage = ring + stage_idx * Ring::kStage;
+        stage_idx = stage_idx + 1 == Ring::kStages ? 0 : stage_idx + 1;
+        MultiplyStage(stage + warp * kTileBlock, stage + Ring::kWeights, lane, sum);
+      }
+      AddPart(sum, part == unit.first_part, total);
+    }
+    if (units.by_parts &&
+        !JoinParts<kThreads>(units.meetings.arrived + unit.group,
+                   units.meetings.sums + int64_t{unit.group} * parts.num_parts * kTiles * kThreads,
+                   unit.first_part, parts.num_parts, total)) {
+      continue;
+    }
+    StoreSums(problem, (static_cast<int64_t>(unit.group) * kWarps + warp) * kTileFeatures, 0, lane,
+              total, out);
   }
-  __syncthreads();
-  for (int i = threadIdx.x; i < kTokens * kFeatures; i += kThreads) {
-    const int64_t token = i / kFeatures;
-    const int64_t feature = first_tile * kTileFeatures + i % kFeatures;
-    if (token >= problem.num_tokens || feature >= problem.out_features) continue;
-    float total = sums[i];
-    for (int p = 1; p < parts.num_parts; ++p) total += sums[p * kTokens * kFeatures + i];
-    if (problem.bias != nullptr) total += problem.bias[feature];
-    out[token * problem.out_features + feature] = FromFloat<Out>(total);
-  }
+  WaitForCopies<0>();
 }
 
-template <typename Out, int kTokenTiles, int kFeatureTiles>
-Status LaunchSkinny(Context& context, const TensorCoreProblem& problem, bool aligned, Out* out) {
-  constexpr int kFeatures = kFeatureTiles * kTileFeatures;
-  const size_t shared_bytes =
-      sizeof(float) * static_cast<size_t>(problem.parts.num_parts) * kTokenTiles * 8 * kFeatures;
-  return Launch(
-      "LinearSkinny", context.stream,
-      {static_cast<unsigned>(CeilDiv(problem.out_features, kFeatures)), kThreads, shared_bytes},
-      aligned ? &SkinnyKernel<Out, kTokenTiles, kFeatureTiles, true>
-              : &SkinnyKernel<Out, kTokenTiles, kFeatureTiles, false>,
-      problem, out);
+// What a choice costs, in bytes that memory brings to a multiprocessor meanwhile.
+struct Choice {
+  int num_warps;
+  bool by_parts;
+  int num_groups;
+  int64_t sums_bytes;
+  double cost;
+};
+
+template <int kTokens, int kWarps>
+Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool by_parts) {
+  // A multiprocessor alone takes more than its share of memory's rate, and from L2 all together do.
+  constexpr double kAlone = 2.5, kCache = 1.8, kJoin = 20e3;
+  const KParts& parts = problem.parts;
+  const double features = kWarps * kTileFeatures;
+  const auto groups = CeilDiv(problem.out_features, kWarps * kTileFeatures);
+  const int64_t units = by_parts ? groups * parts.num_parts : groups;
+  const double k = kBlockK * (by_parts ? parts.blocks_per_part : parts.num_blocks);
+  const double weights = 2 * features * k;
+  const double sums = by_parts ? 4 * features * kTokens : 0;
+  const double all = weights + 2 * kTokens * k + 2 * sums;
+  const int64_t places = int64_t{kBlocksPerMultiprocessor<kTokens, kWarps>} * num_multiprocessors;
+  const auto of_memory = [&](int64_t count) {
+    return static_cast<double>(count) * std::max(weights, all / kCache) / num_multiprocessors;
+  };
+  const int64_t rest = units % places;
+  double cost = of_memory(units - rest);
+  if (rest > 0) cost += std::max(of_memory(rest), all / kAlone);
+  if (by_parts) cost += kJoin + sums * parts.num_parts / kAlone;
+  return {kWarps, by_parts, static_cast<int>(groups),
+          static_cast<int64_t>(sums) * static_cast<int64_t>(units), cost};
 }
 
-template <typename Out>
-Status LaunchFor(Context& context, const TensorCoreProblem& problem, bool aligned, Out* out) {
-  // More features for each block where more tokens must be fetched for it.
-  if (problem.num_tokens <= 8) return LaunchSkinny<Out, 1, 1>(context, problem, aligned, out);
-  if (problem.num_tokens <= 16) return LaunchSkinny<Out, 2, 1>(context, problem, aligned, out);
-  if (problem.num_tokens <= 32) return LaunchSkinny<Out, 4, 2>(context, problem, aligned, out);
-  return LaunchSkinny<Out, 8, 2>(context, problem, aligned, out);
+template <int kTokens>
+Choice Choose(const TensorCoreProblem& problem, int num_multiprocessors) {
+  Choice best = Consider<kTokens, 8>(problem, num_multiprocessors, false);
+  for (const Choice& choice : {Consider<kTokens, 4>(problem, num_multiprocessors, false),
+                               Consider<kTokens, 4>(problem, num_multiprocessors, true),
+                               Consider<kTokens, 8>(problem, num_multiprocessors, true)}) {
+    if (choice.by_parts &&
+        (problem.parts.num_parts == 1 || choice.num_groups > kMaxMeetings ||
+         choice.sums_bytes > static_cast<int64_t>(kMaxSumsBytes))) {
+      continue;
+    }
+    if (choice.cost < best.cost) best = choice;
+  }
+  return best;
+}
+
+template <typename Out, int kTokens, int kWarps>
+Status LaunchChoice(Context& context,
+                    const TensorCoreProblem& problem,
+                    const Choice& choice,
+                    Out* out) {
+  Units units = {choice.num_groups * (choice.by_parts ? problem.parts.num_parts : 1),
+                 choice.by_parts, {}};
+  if (choice.by_parts) {
+    LONGHAND_ASSIGN_OR_RETURN(units.meetings, TakeMeetings(context));
+  }
+  const int places =
+      kBlocksPerMultiprocessor<kTokens, kWarps> * context.stream.num_multiprocessors;
+  const auto launch = [&](auto ring_bytes) {
+    constexpr int kBytes = decltype(ring_bytes)::value;
+    return Launch("LinearSkinny", context.stream,
+                  {static_cast<unsigned>(std::min(units.num_units, places)), kWarps * kWarpSize,
+                   Ring<kTokens, kWarps, kBytes>::kBytes},
+                  &SkinnyKernel<Out, kTokens, kWarps, kBytes>, problem, units, out);
+  };
+  if constexpr (kIsAlone<kTokens, kWarps>) {
+    if (context.linear.shared_bytes >= kLargeRingBytes + kSharedForKernels) {
+      return launch(std::integral_constant<int, kLargeRingBytes>());
+    }
+  }
+  return launch(std::integral_constant<int, kRingBytes>());
+}
+
+template <typename Out, int kTokens>
+Status LaunchFor(Context& context, const TensorCoreProblem& problem, Out* out) {
+  const Choice choice = Choose<kTokens>(problem, context.stream.num_multiprocessors);
+  return choice.num_warps == 4 ? LaunchChoice<Out, kTokens, 4>(context, problem, choice, out)
+                               : LaunchChoice<Out, kTokens, 8>(context, problem, choice, out);
 }
 
 }  // namespace
 
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight) {
   const TensorCoreProblem problem = MakeProblem(args, weight);
-  const bool aligned = RowsAreAligned(args.x, weight.in_features());
   return WithDeviceType(args.out.dtype(), [&](auto type) {
-    return LaunchFor(context, problem, aligned, Elements<decltype(type)>(args.out));
+    auto* out = Elements<decltype(type)>(args.out);
+    if (problem.num_tokens <= 8) return LaunchFor<decltype(type), 8>(context, problem, out);
+    if (problem.num_tokens <= 16) return LaunchFor<decltype(type), 16>(context, problem, out);
+    if (problem.num_tokens <= 32) return LaunchFor<decltype(type), 32>(context, problem, out);
+    return LaunchFor<decltype(type), 64>(context, problem, out);
   });
 }
 

@@ -5,173 +5,314 @@
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
-// A row's sum has the bits that linear_skinny.cu gives it: the same instruction with the same
-// operands in the same order, the sums of the parts of k added in order.
+// A row's sum has the bits that linear_skinny.cu gives it: products of 16 k, in order, the sums of
+// the parts of k added in order. Two kernels: mma.sync for any device; wgmma for sm_90a, where it
+// writes mma.sync's bits (linear.cu tries that).
 //
-// Launch     grid (token tiles, feature tiles), 256 threads: eight warps of 32 features and 64
-//            tokens. Four stages of 32 k in shared memory, filled by cp.async.
+// Launch     grid (tiles, or tiles x parts of k), 256 threads; stages of 64 k in shared memory,
+//            filled by cp.async. mma.sync: eight warps of 32 features and 64 tokens, 3 stages.
+//            wgmma: two warpgroups of 64 features and 128 tokens, 6 stages, 193 KiB. Where tiles
+//            are few, a block takes one part of k and the last of a tile adds the sums.
 // Alignment  rows of x at 16 bytes are copied by 16 bytes; others go by elements.
 // Cost       2 T * in_features * out_features operations: tensor cores.
-// Errors     kInternal when the launch fails.
-#include "kernels/cuda/linear_kernels.h"
-#include "kernels/cuda/mma.h"
+// Errors     kResourceExhausted without room for sums, kInternal when the launch fails.
+#include <algorithm>
+
+#include "kernels/cuda/linear_tile.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kTokens = 128, kFeatures = 128;  // of a block
-constexpr int kWarpTokens = 64, kWarpFeatures = 32;
-constexpr int kTokenTiles = kWarpTokens / 8, kFeatureTiles = kWarpFeatures / kTileFeatures;
-constexpr int kStages = 4;
 constexpr int kWeightStage = kFeatures / kTileFeatures * kTileBlock;  // elements
-constexpr int kXStage = kTokens * kBlockK;
-constexpr int kStage = kWeightStage + kXStage;
-constexpr int kOutPitch = kFeatures + 4;  // floats; spreads a column over the banks
-constexpr size_t kStagesBytes = sizeof(DeviceBf16) * kStages * kStage;
-constexpr size_t kOutBytes = sizeof(float) * kTokens * kOutPitch;
-constexpr size_t kSharedBytes = kStagesBytes > kOutBytes ? kStagesBytes : kOutBytes;
+constexpr int kStage = kWeightStage + kTokens * kBlockK;
+constexpr size_t kStageBytes = kStage * sizeof(DeviceBf16);
 
-// Starts the copies of one block of k.
-template <bool kAligned>
-__device__ __forceinline__ void LoadStage(const TensorCoreProblem& problem,
-                                          int64_t first_token,
-                                          int64_t first_tile,
-                                          int block,
-                                          DeviceBf16* stage) {
-  const int64_t num_tiles = CeilDiv(problem.out_features, kTileFeatures);
-  for (int i = threadIdx.x; i < kWeightStage / kLaneElements; i += kThreads) {
-    const int64_t tile = first_tile + i / (kTileBlock / kLaneElements);
-    const bool exists = tile < num_tiles;
-    const DeviceBf16* from = problem.weight +
-                             ((exists ? tile : 0) * problem.parts.num_blocks + block) * kTileBlock +
-                             i % (kTileBlock / kLaneElements) * kLaneElements;
-    CopyAsync16(stage + i * kLaneElements, from, exists ? 16 : 0);
+// Which tiles and blocks of k a launch takes, and where parts meet.
+struct Tiles {
+  int64_t token_tiles, feature_tiles;
+  bool by_parts;
+  Meetings meetings;  // by_parts: [tiles], [tiles][num_parts][sums of a thread][kThreads]
+};
+
+struct Place {
+  int64_t tile, first_token, first_feature;
+  int first_part, end_part;
+};
+
+// Blocks that run at one time share tokens and features, which then come from L2 once for many:
+// bands of so many token tiles, and in a band all token tiles of a feature tile first.
+constexpr int64_t kBand = 16;
+
+__device__ __forceinline__ Place PlaceOf(const Tiles& tiles, const KParts& parts) {
+  Place place;
+  const int num_parts = tiles.by_parts ? parts.num_parts : 1;
+  place.first_part = blockIdx.x % num_parts;
+  place.end_part = tiles.by_parts ? place.first_part + 1 : parts.num_parts;
+  place.tile = blockIdx.x / num_parts;
+  const int64_t in_band = kBand * tiles.feature_tiles, band = place.tile / in_band;
+  const int64_t width = min(kBand, tiles.token_tiles - band * kBand);
+  const int64_t within = place.tile % in_band;
+  place.first_token = (band * kBand + within % width) * kTokens;
+  place.first_feature = within / width * kFeatures;
+  return place;
+}
+
+// A thread's share of filling stages, of one block of k after the other.
+class Copies {
+ public:
+  __device__ Copies(const TensorCoreProblem& problem, const Place& place)
+      : x_(problem, place.first_token) {
+    block_ = place.first_part * problem.parts.blocks_per_part;
+    end_ = min(place.end_part * problem.parts.blocks_per_part, problem.parts.num_blocks);
+    const int64_t num_tiles = CeilDiv(problem.out_features, kTileFeatures);
+    const int64_t tile = place.first_feature / kTileFeatures + threadIdx.x / kTilePieces;
+    const int64_t tile_elements = int64_t{problem.parts.num_blocks} * kTileBlock;
+    stride_ = kTilesAtOnce * tile_elements;
+    num_ = tile >= num_tiles
+               ? 0
+               : static_cast<int>(min(CeilDiv(num_tiles - tile, kTilesAtOnce), int64_t{kPieces}));
+    weights_ = problem.weight + tile * tile_elements + int64_t{block_} * kTileBlock +
+               threadIdx.x % kTilePieces * kGroup;
   }
-  DeviceBf16* x_stage = stage + kWeightStage;
-  constexpr int kGroups = kBlockK / kGroup;
-  for (int i = threadIdx.x; i < kTokens * kGroups; i += kThreads) {
-    const int64_t token = first_token + i / kGroups;
-    const int64_t k = int64_t{block} * kBlockK + i % kGroups * kGroup;
-    const bool exists = token < problem.num_tokens && k < problem.in_features;
-    const DeviceBf16* from = problem.x + (exists ? token * problem.in_features + k : 0);
-    if constexpr (kAligned) {
-      CopyAsync16(x_stage + i * kGroup, from, exists ? 16 : 0);
-    } else {
-      for (int j = 0; j < kGroup; ++j) {
-        x_stage[i * kGroup + j] = exists && k + j < problem.in_features ? from[j] : DeviceBf16{0};
+
+  // Starts the next one's copies, if there is one, and closes their group.
+  __device__ __forceinline__ void Start(DeviceBf16* stage) {
+    if (block_ < end_) {
+#pragma unroll
+      for (int i = 0; i < kPieces; ++i) {
+        CopyAsync16(stage + (i * kThreads + threadIdx.x) * kGroup, weights_ + i * stride_,
+                    i < num_ ? 16 : 0);
       }
-    }
-  }
-}
-
-using Sums = float[kFeatureTiles][kTokenTiles][4];
-
-__device__ __forceinline__ void MultiplyStage(
-    const DeviceBf16* stage, int warp_feature, int warp_token, int lane, Sums& sum) {
-  const auto* weights = reinterpret_cast<const uint4*>(
-      stage + warp_feature / kTileFeatures * kTileBlock + lane * kLaneElements);
-  const auto* xs = reinterpret_cast<const uint4*>(
-      stage + kWeightStage + (warp_token + lane / 4) * kBlockK + lane % 4 * kGroup);
-  uint4 weight[kFeatureTiles][2];
-#pragma unroll
-  for (int f = 0; f < kFeatureTiles; ++f) {
-    weight[f][0] = weights[(f * kTileBlock) / kLaneElements];
-    weight[f][1] = weights[(f * kTileBlock + kHalfBlock) / kLaneElements];
-  }
-#pragma unroll
-  for (int t = 0; t < kTokenTiles; ++t) {
-    const uint4 x = xs[t * 8 * kBlockK / kGroup];
-#pragma unroll
-    for (int f = 0; f < kFeatureTiles; ++f) {
-      const uint4& low = weight[f][0];
-      const uint4& high = weight[f][1];
-      MmaBf16(sum[f][t], {low.x, low.y, low.z, low.w}, {x.x, x.y});
-      MmaBf16(sum[f][t], {high.x, high.y, high.z, high.w}, {x.z, x.w});
-    }
-  }
-}
-
-template <typename Out, bool kAligned>
-__global__ void __launch_bounds__(kThreads) TiledKernel(TensorCoreProblem problem, Out* out) {
-  auto* stages = DynamicShared<DeviceBf16>();
-  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
-  const int warp_feature = warp % (kFeatures / kWarpFeatures) * kWarpFeatures;
-  const int warp_token = warp / (kFeatures / kWarpFeatures) * kWarpTokens;
-  const int64_t first_token = static_cast<int64_t>(blockIdx.x) * kTokens;
-  const int64_t first_feature = static_cast<int64_t>(blockIdx.y) * kFeatures;
-  const int num_blocks = problem.parts.num_blocks;
-
-  const auto load = [&](int block) {
-    if (block < num_blocks) {
-      LoadStage<kAligned>(problem, first_token, first_feature / kTileFeatures, block,
-                          stages + block % kStages * kStage);
+      x_.Copy(block_, stage + kWeightStage);
+      weights_ += kTileBlock;
+      ++block_;
     }
     CommitCopies();
-  };
-  for (int block = 0; block < kStages - 1; ++block) load(block);
+  }
 
-  Sums total = {}, sum = {};
-  for (int block = 0; block < num_blocks; ++block) {
-    WaitForCopies<kStages - 2>();
-    // This block is there for all threads, and all are done with the one before, whose place the
-    // next copies take.
-    __syncthreads();
-    load(block + kStages - 1);
-    MultiplyStage(stages + block % kStages * kStage, warp_feature, warp_token, lane, sum);
-    const bool part_ends =
-        (block + 1) % problem.parts.blocks_per_part == 0 || block + 1 == num_blocks;
-    if (!part_ends) continue;
+ private:
+  static constexpr int kTilePieces = kTileBlock / kGroup;
+  static constexpr int kTilesAtOnce = kThreads / kTilePieces;
+  static constexpr int kPieces = kFeatures / kTileFeatures / kTilesAtOnce;
+
+  XCopies<kTokens, kThreads> x_;
+  const DeviceBf16* weights_;
+  int64_t stride_;
+  int num_, block_, end_;  // num_: pieces of tiles that exist
+};
+
+// With mma.sync. -----------------------------------------------------------------------------
+
+constexpr int kWarpTokens = 64, kWarpFeatures = 32;
+constexpr int kTokenTiles = kWarpTokens / 8, kFeatureTiles = kWarpFeatures / kTileFeatures;
+constexpr int kSums = kFeatureTiles * kTokenTiles;
+constexpr int kMmaStages = 3;
+
+__device__ __forceinline__ void MultiplyStage(
+    const DeviceBf16* weights,
+    const DeviceBf16* x,
+    int lane,
+    TileSums (&sum)[kSums]) {
+  constexpr int kTogether = kTokenTiles / 2;  // all would not fit the registers
+#pragma unroll
+  for (int pair = 0; pair < kBlockK / 32; ++pair) {
+    uint32_t a[kFeatureTiles][2][4];
 #pragma unroll
     for (int f = 0; f < kFeatureTiles; ++f) {
+      for (int half = 0; half < 2; ++half) {
+        LoadWeights(weights + f * kTileBlock, 2 * pair + half, lane, a[f][half]);
+      }
+    }
 #pragma unroll
-      for (int t = 0; t < kTokenTiles; ++t) {
-        for (int i = 0; i < 4; ++i) {
-          total[f][t][i] += sum[f][t][i];
-          sum[f][t][i] = 0;
+    for (int first = 0; first < kTokenTiles; first += kTogether) {
+      uint32_t b[kTogether][4];
+#pragma unroll
+      for (int t = 0; t < kTogether; ++t) LoadX(x + (first + t) * kAtom, pair, lane, b[t]);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int t = 0; t < kTogether; ++t) {
+#pragma unroll
+          for (int f = 0; f < kFeatureTiles; ++f) {
+            MmaBf16(sum[f * kTokenTiles + first + t], a[f][half],
+                    {b[t][2 * half], b[t][2 * half + 1]});
+          }
         }
       }
     }
   }
+}
 
+template <typename Out>
+__global__ void __launch_bounds__(kThreads, 1)
+    MmaSyncKernel(TensorCoreProblem problem, Tiles tiles, Out* out) {
+  auto* stages = DynamicShared<DeviceBf16>();
+  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+  const int warp_feature = warp % (kFeatures / kWarpFeatures) * kWarpFeatures;
+  const int warp_token = warp / (kFeatures / kWarpFeatures) * kWarpTokens;
+  const KParts parts = problem.parts;
+  const Place place = PlaceOf(tiles, parts);
+
+  Copies copies(problem, place);
+  int next_stage = 0;
+  const auto copy_next = [&] {
+    copies.Start(stages + next_stage * kStage);
+    next_stage = next_stage + 1 == kMmaStages ? 0 : next_stage + 1;
+  };
+#pragma unroll 1
+  for (int i = 0; i < kMmaStages - 1; ++i) copy_next();
+
+  int stage_idx = 0;
+  TileSums total[kSums] = {};
+  for (int part = place.first_part; part < place.end_part; ++part) {
+    TileSums sum[kSums] = {};
+    const int begin = part * parts.blocks_per_part;
+    const int end = min(begin + parts.blocks_per_part, parts.num_blocks);
+#pragma unroll 1
+    for (int block = begin; block < end; ++block) {
+      WaitForCopies<kMmaStages - 2>();
+      // This stage is there for all threads, and all are done with the one before, whose place the
+      // next copies take.
+      __syncthreads();
+      copy_next();
+      const DeviceBf16* stage = stages + stage_idx * kStage;
+      stage_idx = stage_idx + 1 == kMmaStages ? 0 : stage_idx + 1;
+      MultiplyStage(stage + warp_feature / kTileFeatures * kTileBlock,
+                    stage + kWeightStage + warp_token / kAtomRows * kAtom, lane, sum);
+    }
+    AddPart(sum, part == place.first_part, total);
+  }
   WaitForCopies<0>();
-  __syncthreads();
-  // Turned round through shared memory: [token][feature], so that stores are wide.
-  auto* turned = DynamicShared<float>();
+  if (tiles.by_parts &&
+      !JoinParts<kThreads>(
+          tiles.meetings.arrived + place.tile,
+          tiles.meetings.sums + place.tile * parts.num_parts * kSums * kThreads, place.first_part,
+          parts.num_parts, total)) {
+    return;
+  }
 #pragma unroll
   for (int f = 0; f < kFeatureTiles; ++f) {
+    TileSums of_tile[kTokenTiles];
 #pragma unroll
     for (int t = 0; t < kTokenTiles; ++t) {
-      for (int i = 0; i < 4; ++i) {
-        const int feature = warp_feature + f * kTileFeatures + lane / 4 + i / 2 * 8;
-        const int token = warp_token + t * 8 + lane % 4 * 2 + i % 2;
-        turned[token * kOutPitch + feature] = total[f][t][i];
-      }
+      for (int i = 0; i < 4; ++i) of_tile[t][i] = total[f * kTokenTiles + t][i];
     }
+    StoreSums(problem, place.first_feature + warp_feature + f * kTileFeatures,
+              place.first_token + warp_token, lane, of_tile, out);
   }
-  __syncthreads();
-  for (int i = threadIdx.x; i < kTokens * kFeatures; i += kThreads) {
-    const int64_t token = first_token + i / kFeatures, feature = first_feature + i % kFeatures;
-    if (token >= problem.num_tokens || feature >= problem.out_features) continue;
-    float value = turned[i / kFeatures * kOutPitch + i % kFeatures];
-    if (problem.bias != nullptr) value += problem.bias[feature];
-    out[token * problem.out_features + feature] = FromFloat<Out>(value);
+}
+
+// With wgmma. --------------------------------------------------------------------------------
+
+constexpr int kWgmmaStages = 6;
+constexpr size_t kAtomBytes = kAtom * sizeof(DeviceBf16);
+constexpr size_t kWgmmaBytes = kWgmmaStages * kStageBytes + kAtomBytes;  // to align the stages
+
+template <typename Out>
+__global__ void __launch_bounds__(kThreads, 1)
+    WgmmaKernel(TensorCoreProblem problem, Tiles tiles, Out* out) {
+#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  constexpr int kTileSums = kTokens / 8, kGroupFeatures = 64;  // of a warpgroup
+  auto* stages = AlignShared<kAtomBytes>(DynamicShared<DeviceBf16>());
+  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+  const int group_feature = warp / 4 * kGroupFeatures;
+  const KParts parts = problem.parts;
+  const Place place = PlaceOf(tiles, parts);
+
+  Copies copies(problem, place);
+  int next_stage = 0;
+  const auto copy_next = [&] {
+    copies.Start(stages + next_stage * kStage);
+    next_stage = next_stage + 1 == kWgmmaStages ? 0 : next_stage + 1;
+  };
+#pragma unroll 1
+  for (int i = 0; i < kWgmmaStages - 2; ++i) copy_next();
+
+  int stage_idx = 0;
+  TileSums total[kTileSums] = {}, sum[kTileSums] = {};
+  for (int part = place.first_part; part < place.end_part; ++part) {
+    const int begin = part * parts.blocks_per_part;
+    const int end = min(begin + parts.blocks_per_part, parts.num_blocks);
+#pragma unroll 1
+    for (int block = begin; block < end; ++block) {
+      WaitForCopies<kWgmmaStages - 3>();
+      FenceForWgmma();
+      // This stage is there for all threads, and the products of the one before the last are done,
+      // whose place the next copies take.
+      __syncthreads();
+      copy_next();
+      const DeviceBf16* stage = stages + stage_idx * kStage;
+      stage_idx = stage_idx + 1 == kWgmmaStages ? 0 : stage_idx + 1;
+      const SharedMatrix weights =
+          MatrixInShared(stage + group_feature / kTileFeatures * kTileBlock);
+      const SharedMatrix x = MatrixInShared(stage + kWeightStage);
+      BeginWgmma(sum);
+#pragma unroll
+      for (int step = 0; step < kBlockK / 16; ++step) {
+        WgmmaBf16(sum, AtStep(weights, step), AtStep(x, step), step > 0 || block > begin);
+      }
+      CommitWgmma();
+      WaitForWgmma<1>();
+    }
+    WaitForWgmma<0>();
+    PinSums(sum);
+    AddPart(sum, part == place.first_part, total);
   }
+  WaitForCopies<0>();
+  if (tiles.by_parts &&
+      !JoinParts<kThreads>(
+          tiles.meetings.arrived + place.tile,
+          tiles.meetings.sums + place.tile * parts.num_parts * kTileSums * kThreads,
+          place.first_part, parts.num_parts, total)) {
+    return;
+  }
+  StoreSums(problem, place.first_feature + warp * kTileFeatures, place.first_token, lane, total,
+            out);
+#endif
+}
+
+// By parts where that keeps more multiprocessors busy than the meeting costs, in blocks of k.
+bool GoesByParts(const TensorCoreProblem& problem, int64_t num_tiles, int num_multiprocessors) {
+  constexpr int64_t kMeetingCost = 10;
+  const KParts& parts = problem.parts;
+  const int64_t sums = num_tiles * parts.num_parts * kTokens * kFeatures;
+  if (parts.num_parts == 1 || num_tiles > kMaxMeetings ||
+      sums * sizeof(float) > kMaxSumsBytes) {
+    return false;
+  }
+  const int64_t together = CeilDiv(num_tiles, num_multiprocessors) * parts.num_blocks;
+  const int64_t apart =
+      CeilDiv(num_tiles * parts.num_parts, num_multiprocessors) * parts.blocks_per_part;
+  return apart + kMeetingCost < together;
 }
 
 }  // namespace
 
-Status LinearTiled(Context& context, const LinearArgs& args, const PackedWeight& weight) {
+Status LinearTiled(Context& context,
+                   const LinearArgs& args,
+                   const PackedWeight& weight,
+                   Multiply multiply) {
   const TensorCoreProblem problem = MakeProblem(args, weight);
-  const bool aligned = RowsAreAligned(args.x, weight.in_features());
-  // Blocks of one feature tile run one after the other, so that its weights stay in L2.
-  const dim3 grid(static_cast<unsigned>(CeilDiv(problem.num_tokens, kTokens)),
-                  static_cast<unsigned>(CeilDiv(problem.out_features, kFeatures)));
+  Tiles tiles = {CeilDiv(problem.num_tokens, kTokens), CeilDiv(problem.out_features, kFeatures),
+                 false, {}};
+  const int64_t num_tiles = tiles.token_tiles * tiles.feature_tiles;
+  tiles.by_parts = GoesByParts(problem, num_tiles, context.stream.num_multiprocessors);
+  if (tiles.by_parts) {
+    LONGHAND_ASSIGN_OR_RETURN(tiles.meetings, TakeMeetings(context));
+  }
+  const auto num_blocks =
+      static_cast<unsigned>(num_tiles * (tiles.by_parts ? problem.parts.num_parts : 1));
   return WithDeviceType(args.out.dtype(), [&](auto type) {
     using Out = decltype(type);
-    return Launch("LinearTiled", context.stream, {grid, kThreads, kSharedBytes},
-                  aligned ? &TiledKernel<Out, true> : &TiledKernel<Out, false>, problem,
-                  Elements<Out>(args.out));
+    auto* out = Elements<Out>(args.out);
+    if (multiply == Multiply::kWgmma) {
+      return Launch("LinearWgmma", context.stream, {num_blocks, kThreads, kWgmmaBytes},
+                    &WgmmaKernel<Out>, problem, tiles, out);
+    }
+    return Launch("LinearTiled", context.stream, {num_blocks, kThreads, kMmaStages * kStageBytes},
+                  &MmaSyncKernel<Out>, problem, tiles, out);
   });
 }
 

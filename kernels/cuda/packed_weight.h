@@ -1,10 +1,11 @@
 // The layout of weights, and the parts in which a row's dot product is summed.
 //
-// bf16: the fragments of mma.m16n8k16, so that a lane loads 16 bytes and a warp 512 in a row.
-//   [out_features / 16][in_features / 32][2][32 lanes][8], padded with zeros
-// Lane 4 g + q of the pair's half m holds, of features g and g + 8, k = 8 q + 4 m .. 8 q + 4 m + 3:
-// which k meets which of the instruction's is free, as long as x agrees, and this way eight
-// neighbours of x are one lane's operands of both halves.
+// bf16: blocks of 16 features and 64 k, two atoms of eight rows of 128 bytes each, as ldmatrix and
+// wgmma read them from shared memory: a copy needs no rearranging and no reader meets a bank twice.
+//   [out_features / 16][in_features / 64][2 atoms][8 rows][8 chunks][8], padded with zeros
+// Row r of atom h is feature 2 r + h of the 16, so that the two sums of a lane in rows r and r + 8
+// of a product are neighbours in memory. Eight neighbours of k are a chunk; chunk c of row r is at
+// place c ^ r.
 //
 // f32: [out_features][in_features], as it came.
 #pragma once
@@ -14,14 +15,20 @@
 namespace longhand::kernels::LONGHAND_DEVICE {
 
 constexpr int kTileFeatures = 16;
-constexpr int kBlockK = 32;
-constexpr int kLaneElements = 8;
-constexpr int kHalfBlock = kWarpSize * kLaneElements;  // elements
-constexpr int kTileBlock = 2 * kHalfBlock;             // of 16 features and 32 k
+constexpr int kBlockK = 64;
+constexpr int kAtomRows = 8;
+constexpr int kChunks = kBlockK / kGroup;  // of 16 bytes
+constexpr int kAtom = kAtomRows * kBlockK;  // elements
+constexpr int kTileBlock = 2 * kAtom;       // of 16 features and 64 k
 
-// A row's k's fall into up to eight parts, each summed by itself and the sums added in order: one
-// warp each where rows are few, one after the other where they are many, with the same bits. It
-// depends on in_features alone.
+// Where chunk c of row r lies in its atom, in elements.
+__host__ __device__ constexpr int SwizzledChunk(int r, int c) {
+  return r * kBlockK + (c ^ r) * kGroup;
+}
+
+// A row's k's fall into up to eight parts. Each is summed by itself, one chain over k from 0 up,
+// and the sums are added in order, whether blocks took a part each or one took all of them. The
+// parts depend on in_features alone, so the bits do not depend on the number of rows.
 struct KParts {
   int num_parts;
   int blocks_per_part;
@@ -29,13 +36,14 @@ struct KParts {
 };
 
 constexpr int kMaxParts = 8;
-constexpr int64_t kLeastPart = 512;  // k's that are worth a warp
+constexpr int64_t kLeastPart = 1024;  // k's whose weights are worth a sum of their own
 
 inline KParts PartsOf(int64_t in_features) {
   const int64_t blocks = CeilDiv(in_features, kBlockK);
   int64_t parts = CeilDiv(in_features, kLeastPart);
   if (parts > kMaxParts) parts = kMaxParts;
-  return {static_cast<int>(parts), static_cast<int>(CeilDiv(blocks, parts)),
+  const int64_t per_part = CeilDiv(blocks, parts);
+  return {static_cast<int>(CeilDiv(blocks, per_part)), static_cast<int>(per_part),
           static_cast<int>(blocks)};
 }
 
@@ -46,10 +54,9 @@ __device__ __forceinline__ float WeightAt(const DeviceBf16* packed,
                                           int64_t in_features) {
   const int64_t num_blocks = CeilDiv(in_features, kBlockK);
   const int row = feature % kTileFeatures, within = k % kBlockK;
-  const int lane = row % 8 * 4 + within / 8, half = within % 8 / 4;
-  const int element = (within % 4 / 2 * 2 + row / 8) * 2 + within % 2;
   return ToFloat(packed[(feature / kTileFeatures * num_blocks + k / kBlockK) * kTileBlock +
-                        half * kHalfBlock + lane * kLaneElements + element]);
+                        row % 2 * kAtom + SwizzledChunk(row / 2, within / kGroup) +
+                        within % kGroup]);
 }
 __device__ __forceinline__ float WeightAt(const float* packed,
                                           int64_t feature,

@@ -70,7 +70,71 @@ void MultiplyAll(void* const (&slots)[32], uint32_t) {
   }
 }
 
+// Element (row, k) of a swizzled matrix whose first k is at `begin`.
+float SharedAt(const void* begin, int row, int k) {
+  constexpr uintptr_t kAtomBytes = 1024, kRowBytes = 128, kChunkBytes = 16;
+  const uintptr_t straight = reinterpret_cast<uintptr_t>(begin) +
+                             static_cast<uintptr_t>(row) / 8 * kAtomBytes +
+                             static_cast<uintptr_t>(row) % 8 * kRowBytes +
+                             static_cast<uintptr_t>(k) * 2;
+  const uintptr_t address = straight ^ straight / kRowBytes % 8 * kChunkBytes;
+  const void* p = reinterpret_cast<const void*>(address);
+  CheckShared("wgmma", p, 2, 2);
+  uint16_t bits;
+  std::memcpy(&bits, p, 2);
+  return std::bit_cast<float>(uint32_t{bits} << 16);
+}
+
+struct SharedSlot {
+  float (*d)[4];
+  const void* a;
+  const void* b;
+  bool accumulate;
+  int warp;
+};
+
+void MultiplySharedAll(void* const (&slots)[32], uint32_t) {
+  constexpr int kRows = 16, kColumns = 128, kDepth = 16;
+  const auto& first = *static_cast<SharedSlot*>(slots[0]);
+  static thread_local float a[kRows][kDepth], b[kDepth][kColumns], d[kRows][kColumns];
+  for (int k = 0; k < kDepth; ++k) {
+    for (int row = 0; row < kRows; ++row) {
+      a[row][k] = SharedAt(first.a, first.warp % 4 * kRows + row, k);
+    }
+    for (int column = 0; column < kColumns; ++column) b[k][column] = SharedAt(first.b, column, k);
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto& slot = *static_cast<SharedSlot*>(slots[lane]);
+    if (slot.a != first.a || slot.b != first.b || slot.accumulate != first.accumulate) {
+      Fail("wgmma: lanes disagree on its operands");
+    }
+    for (int j = 0; j < kColumns / 8; ++j) {
+      for (int i = 0; i < 4; ++i) {
+        d[lane / 4 + i / 2 * 8][8 * j + lane % 4 * 2 + i % 2] = slot.accumulate ? slot.d[j][i] : 0;
+      }
+    }
+  }
+  for (int row = 0; row < kRows; ++row) {
+    for (int k = 0; k < kDepth; ++k) {
+      for (int n = 0; n < kColumns; ++n) d[row][n] = std::fma(a[row][k], b[k][n], d[row][n]);
+    }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto& slot = *static_cast<SharedSlot*>(slots[lane]);
+    for (int j = 0; j < kColumns / 8; ++j) {
+      for (int i = 0; i < 4; ++i) {
+        slot.d[j][i] = d[lane / 4 + i / 2 * 8][8 * j + lane % 4 * 2 + i % 2];
+      }
+    }
+  }
+}
+
 }  // namespace
+
+void MultiplyShared(float (&d)[16][4], const void* a, const void* b, bool accumulate) {
+  SharedSlot slot{d, a, b, accumulate, static_cast<int>(Position().thread.x) / 32};
+  WarpOperation("wgmma", kAllLanes, &MultiplySharedAll, &slot);
+}
 
 void LoadMatrixX4(uint32_t (&out)[4], const void* row, bool transposed) {
   LoadSlot slot{out, row};

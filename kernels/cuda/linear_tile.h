@@ -1,0 +1,184 @@
+// What linear_skinny.cu and linear_tiled.cu share: how a block of 64 k lies in shared memory, its
+// operands for mma.sync, what becomes of the sums.
+//
+// Weights lie as they are packed (packed_weight.h), x alike: atoms of eight tokens, chunk c of
+// token r at place c ^ r.
+#pragma once
+
+#include "kernels/cuda/linear_kernels.h"
+#include "kernels/cuda/mma.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+
+// Sums of 16 features and 8 tokens, as mma.sync and wgmma leave them in a warp's lanes: lane
+// 4 g + q holds features 2 g and 2 g + 1 of tokens 2 q and 2 q + 1, as (feature, token): (0, 0),
+// (0, 1), (1, 0), (1, 1).
+using TileSums = float[4];
+
+// A thread's share of copying blocks of kTokens rows of x, from first_token on: the same chunk of
+// every kThreads / 8th row.
+template <int kTokens, int kThreads>
+class XCopies {
+ public:
+  __device__ XCopies(const TensorCoreProblem& problem, int64_t first_token)
+      : in_features_(problem.in_features), is_aligned_(problem.x_is_aligned) {
+    const int row = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks;
+    first_k_ = chunk * kGroup;
+    from_ = problem.x + (first_token + row) * problem.in_features + first_k_;
+    to_ = row / kAtomRows * kAtom + SwizzledChunk(row % kAtomRows, chunk);
+    const int64_t rows = problem.num_tokens - first_token - row;
+    num_ = rows <= 0 ? 0 : static_cast<int>(min(CeilDiv(rows, kRows), int64_t{kPieces}));
+  }
+
+  __device__ __forceinline__ void Copy(int block, DeviceBf16* x) const {
+    if (kTokens < kRows && threadIdx.x >= kTokens * kChunks) return;
+    const int64_t k = int64_t{block} * kBlockK;
+    const bool k_exists = k + first_k_ < in_features_;
+    const DeviceBf16* from = from_ + k;
+    if (is_aligned_) {
+#pragma unroll
+      for (int i = 0; i < kPieces; ++i) {
+        CopyAsync16(x + to_ + i * kRows * kBlockK, from + i * kRows * in_features_,
+                    i < num_ && k_exists ? 16 : 0);
+      }
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < kPieces; ++i) {
+#pragma unroll 1
+        for (int j = 0; j < kGroup; ++j) {
+          const bool exists = i < num_ && k + first_k_ + j < in_features_;
+          x[to_ + i * kRows * kBlockK + j] =
+              exists ? from[i * kRows * in_features_ + j] : DeviceBf16{0};
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int kRows = kThreads / kChunks;  // of one piece of every thread
+  static constexpr int kPieces = kTokens < kRows ? 1 : kTokens / kRows;
+  static_assert(kRows % kAtomRows == 0);
+
+  const DeviceBf16* from_;
+  int64_t in_features_;
+  int first_k_, to_, num_;  // num_: rows that exist
+  bool is_aligned_;
+};
+
+// 16 features and k 16 step .. 16 step + 15 of a block: operand a.
+__device__ __forceinline__ void LoadWeights(const DeviceBf16* tile,
+                                            int step,
+                                            int lane,
+                                            uint32_t (&a)[4]) {
+  const int matrix = lane / 8;
+  LoadMatrixX4<false>(
+      a, tile + matrix % 2 * kAtom + SwizzledChunk(lane % 8, 2 * step + matrix / 2));
+}
+
+// Eight tokens and k 32 pair .. 32 pair + 31 of a block: operand b of two steps.
+__device__ __forceinline__ void LoadX(const DeviceBf16* atom,
+                                      int pair,
+                                      int lane,
+                                      uint32_t (&b)[4]) {
+  LoadMatrixX4<false>(b, atom + SwizzledChunk(lane % 8, 4 * pair + lane / 8));
+}
+
+// The first part's sum is the total, the others are added.
+__device__ __forceinline__ void AddPart(const TileSums& sum, bool is_first, TileSums& total) {
+  for (int i = 0; i < 4; ++i) total[i] = is_first ? sum[i] : total[i] + sum[i];
+}
+template <int kTiles>
+__device__ __forceinline__ void AddPart(const TileSums (&sum)[kTiles],
+                                        bool is_first,
+                                        TileSums (&total)[kTiles]) {
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) AddPart(sum[t], is_first, total[t]);
+}
+
+// Leaves this block's sums of one part. The last block of a tile to come (true) takes all parts'
+// sums, added in order; all threads of a block get the same answer.
+//   arrived  how many parts' sums of the tile are there: zero between launches
+//   sums     [num_parts][kTiles][kThreads] of the tile
+template <int kThreads, int kTiles>
+__device__ __forceinline__ bool JoinParts(
+    unsigned* arrived, float4* sums, int part, int num_parts, TileSums (&sum)[kTiles]) {
+  __shared__ bool is_last;
+  float4* mine = sums + int64_t{part} * kTiles * kThreads + threadIdx.x;
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+    mine[t * kThreads] = float4{sum[t][0], sum[t][1], sum[t][2], sum[t][3]};
+  }
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    is_last = atomicAdd(arrived, 1u) == static_cast<unsigned>(num_parts) - 1;
+    if (is_last) *arrived = 0;
+  }
+  __syncthreads();
+  if (!is_last) return false;
+  __threadfence();
+  constexpr int kAtOnce = kTiles < 8 ? kTiles : 8;  // loads in flight; more need too many registers
+#pragma unroll 1
+  for (int p = 0; p < num_parts; ++p) {
+    const float4* other = sums + int64_t{p} * kTiles * kThreads + threadIdx.x;
+#pragma unroll
+    for (int first = 0; first < kTiles; first += kAtOnce) {
+      float4 loaded[kAtOnce];
+#pragma unroll
+      for (int t = 0; t < kAtOnce; ++t) loaded[t] = __ldcg(other + (first + t) * kThreads);
+#pragma unroll
+      for (int t = 0; t < kAtOnce; ++t) {
+        const float4& v = loaded[t];
+        AddPart({v.x, v.y, v.z, v.w}, p == 0, sum[first + t]);
+      }
+    }
+  }
+  return true;
+}
+
+__device__ __forceinline__ void StorePair(float* out, float low, float high) {
+  *reinterpret_cast<float2*>(out) = make_float2(low, high);
+}
+__device__ __forceinline__ void StorePair(DeviceBf16* out, float low, float high) {
+  *reinterpret_cast<uint32_t*>(out) = PackBf16(low, high);
+}
+
+// Writes a warp's sums of 16 features, with the bias, to tokens first_token + 8 t + ...
+template <int kTiles, typename Out>
+__device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
+                                          int64_t first_feature,
+                                          int64_t first_token,
+                                          int lane,
+                                          const TileSums (&sum)[kTiles],
+                                          Out* out) {
+  const int64_t feature = first_feature + lane / 4 * 2;
+  if (feature >= problem.out_features) return;
+  const bool has_second = feature + 1 < problem.out_features;
+  float bias[2] = {};
+  if (problem.bias != nullptr) {
+    bias[0] = problem.bias[feature];
+    if (has_second) bias[1] = problem.bias[feature + 1];
+  }
+  // Tokens one after the other, so that their places need few registers.
+  const int64_t token = first_token + lane % 4 * 2;
+  const int left = static_cast<int>(min(problem.num_tokens - token, int64_t{8 * kTiles}));
+  Out* to = out + token * problem.out_features + feature;
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (8 * t + i >= left) return;
+      float low = sum[t][i], high = sum[t][2 + i];
+      if (problem.bias != nullptr) low += bias[0], high += bias[1];
+      if (has_second && reinterpret_cast<uintptr_t>(to) % (2 * sizeof(Out)) == 0) {
+        StorePair(to, low, high);
+      } else {
+        to[0] = FromFloat<Out>(low);
+        if (has_second) to[1] = FromFloat<Out>(high);
+      }
+      to += problem.out_features * (i == 0 ? 1 : 7);
+    }
+  }
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE
