@@ -111,8 +111,13 @@ __device__ __forceinline__ void StoreValues(const RowStates<Types>& state,
 #pragma unroll
     for (int n = 0; n < Types::kValueTiles; ++n) {
       if (n * 8 >= head_dim) break;
-      for (int i = 0; i < 2; ++i) {
-        rows[r][n * 8 + q * 2 + i] = FromFloat<A>(state.values[n][2 * r + i] / state.sum[r]);
+      A* two = rows[r] + n * 8 + q * 2;
+      const float low = state.values[n][2 * r] / state.sum[r];
+      const float high = state.values[n][2 * r + 1] / state.sum[r];
+      if constexpr (std::is_same_v<A, DeviceBf16>) {
+        *reinterpret_cast<uint32_t*>(two) = PackBf16(low, high);
+      } else {
+        *reinterpret_cast<float2*>(two) = make_float2(low, high);
       }
     }
   }

@@ -4,9 +4,9 @@
 //   cu_seqlens  [segments + 1]    i32
 //   out         [T, H, D]         as qkv; summed in f32
 //
-// Launch     grid (row tiles, num_heads), 128 threads; four warps of 16 tokens share the tiles of
-//            keys. Tiles are given to segments by cu_seqlens, at most one more than needed for
-//            each.
+// Launch     grid (row tiles, num_heads), four warps of 16 tokens that share the tiles of keys;
+//            eight where segments are long. Tiles are given to segments by cu_seqlens, at most one
+//            more than needed for each.
 // Alignment  16-byte rows. Supported: attention_tiles.h.
 // Cost       4 * head_dim operations for each pair of tokens of a segment: tensor cores.
 // Errors     kUnimplemented for other sizes, kInternal when the launch fails; segments are trusted.
@@ -14,10 +14,6 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
-
-constexpr int kWarps = 4;
-constexpr int kThreads = kWarps * kWarpSize;
-constexpr int kRows = kWarps * kWarpRows;
 
 template <typename A>
 struct Problem {
@@ -28,9 +24,16 @@ struct Problem {
   float logit_scale;
 };
 
-template <typename Types>
-__global__ void __launch_bounds__(kThreads) VisionKernel(Problem<typename Types::A> problem) {
+// Sixteen warps a multiprocessor, eight where their registers do not allow more.
+template <typename Types, int kWarps>
+constexpr int kBlocksPerMultiprocessor = (Types::kHeadDim <= 80 ? 16 : 8) / kWarps;
+
+template <typename Types, int kWarps>
+__global__ void
+    __launch_bounds__(kWarps* kWarpSize, kBlocksPerMultiprocessor<Types, kWarps>)
+    VisionKernel(Problem<typename Types::A> problem) {
   using A = typename Types::A;
+  constexpr int kRows = kWarps * kWarpRows;
   const int tile = blockIdx.x, head = blockIdx.y, head_dim = problem.head_dim;
   const auto first_tile = [&](int segment) {
     return problem.cu_seqlens[segment] / kRows + segment;
@@ -73,29 +76,43 @@ __global__ void __launch_bounds__(kThreads) VisionKernel(Problem<typename Types:
   StoreValues(state, head_dim, out);
 }
 
+template <typename Types, int kWarps>
+Status LaunchVision(Context& context, const VisionAttentionArgs& args) {
+  using A = typename Types::A;
+  const int64_t num_tokens = args.qkv.dim(0), num_heads = args.qkv.dim(2),
+                head_dim = args.qkv.dim(3), num_segments = args.cu_seqlens.dim(0) - 1;
+  const dim3 grid(static_cast<unsigned>(num_tokens / (kWarps * kWarpRows) + num_segments),
+                  static_cast<unsigned>(num_heads));
+  const int shared = TileLoop<Types, kWarps>::SharedBytes(static_cast<int>(head_dim));
+  return Launch("VisionAttention", context.stream,
+                {grid, kWarps * kWarpSize, static_cast<size_t>(shared)},
+                &VisionKernel<Types, kWarps>,
+                Problem<A>{Elements<A>(args.qkv), Elements<int32_t>(args.cu_seqlens),
+                           Elements<A>(args.out), static_cast<int>(num_segments),
+                           static_cast<int>(num_heads), static_cast<int>(head_dim),
+                           LogitScale<Types>(args.scale)});
+}
+
 }  // namespace
 
 Status VisionAttention(Context& context, const VisionAttentionArgs& args) {
-  const int64_t num_tokens = args.qkv.dim(0), num_heads = args.qkv.dim(2),
-                head_dim = args.qkv.dim(3), num_segments = args.cu_seqlens.dim(0) - 1;
   if (args.qkv.num_elements() == 0) return OkStatus();
   LONGHAND_RETURN_IF_ERROR(CheckAligned16("qkv", args.qkv));
+  LONGHAND_RETURN_IF_ERROR(CheckAligned16("out", args.out));
   const DType dtype = args.qkv.dtype();
-  return WithAttentionTypes(dtype, dtype, head_dim, [&](auto types) {
+  return WithAttentionTypes(dtype, dtype, args.qkv.dim(3), [&](auto types) {
     using Types = decltype(types);
-    using A = typename Types::A;
-    if constexpr (std::is_same_v<A, typename Types::Kv>) {
-      const dim3 grid(static_cast<unsigned>(num_tokens / kRows + num_segments),
-                      static_cast<unsigned>(num_heads));
-      const int shared = TileLoop<Types, kWarps>::SharedBytes(static_cast<int>(head_dim));
-      return Launch("VisionAttention", context.stream,
-                    {grid, kThreads, static_cast<size_t>(shared)}, &VisionKernel<Types>,
-                    Problem<A>{Elements<A>(args.qkv), Elements<int32_t>(args.cu_seqlens),
-                               Elements<A>(args.out), static_cast<int>(num_segments),
-                               static_cast<int>(num_heads), static_cast<int>(head_dim),
-                               LogitScale<Types>(args.scale)});
-    } else {
+    if constexpr (!std::is_same_v<typename Types::A, typename Types::Kv>) {
       return Internal("queries and keys of one tensor have one dtype");
+    } else if constexpr (!Types::kTensorCores) {
+      return LaunchVision<Types, 4>(context, args);
+    } else {
+      // A row has the same bits either way. A window is one tile of 64 rows; in a whole picture 128
+      // rows read the keys once.
+      constexpr int64_t kLong = 256;
+      const bool is_long = args.qkv.dim(0) >= kLong * (args.cu_seqlens.dim(0) - 1);
+      return is_long ? LaunchVision<Types, 8>(context, args)
+                     : LaunchVision<Types, 4>(context, args);
     }
   });
 }
