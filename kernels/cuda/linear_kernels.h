@@ -37,7 +37,7 @@ inline TensorCoreProblem MakeProblem(const LinearArgs& args, const PackedWeight&
 constexpr int kSharedForKernels = 1024;
 
 // Where sums of parts meet that blocks made apart. kMaxSumsBytes is what a launch may use of it.
-constexpr size_t kMaxSumsBytes = size_t{32} << 20;
+constexpr size_t kMaxSumsBytes = size_t{40} << 20;
 constexpr int kMaxMeetings = 4096;
 struct Meetings {
   unsigned* arrived;  // [kMaxMeetings] counts, zero between launches

@@ -182,8 +182,10 @@ struct Choice {
 
 template <int kTokens, int kWarps>
 Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool by_parts) {
-  // A multiprocessor alone takes more than its share of memory's rate, and from L2 all together do.
-  constexpr double kAlone = 2.5, kCache = 1.8, kJoin = 20e3;
+  // Guesses, to be measured: a block alone takes so many times a multiprocessor's share of memory's
+  // rate, all together take so much from L2, and a meeting costs as much as so many bytes.
+  constexpr double kAlone = kTokens < 64 ? 1.75 : kWarps == 8 ? 3.0 : 2.2;
+  constexpr double kCache = 1.8, kJoin = 20e3;
   const KParts& parts = problem.parts;
   const double features = kWarps * kTileFeatures;
   const auto groups = CeilDiv(problem.out_features, kWarps * kTileFeatures);
