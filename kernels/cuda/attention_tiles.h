@@ -67,7 +67,7 @@ class RowCopies {
     const int pitch = Types::Pitch(head_dim);
     if constexpr (Types::kTensorCores) {
       constexpr int kChunks = Types::kHeadDim * static_cast<int>(sizeof(Kv)) / 16;
-      constexpr int kUnroll = (kKeys * kChunks) % kThreads == 0 ? 4 : 1;
+      [[maybe_unused]] constexpr int kUnroll = (kKeys * kChunks) % kThreads == 0 ? 4 : 1;
 #pragma unroll kUnroll
       for (int j = 0; j < kKeys * kChunks; j += kThreads) {
         const int i = j + static_cast<int>(threadIdx.x), row = i / kChunks, byte = i % kChunks * 16;

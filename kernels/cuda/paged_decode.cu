@@ -271,7 +271,7 @@ __device__ void JoinSplits(const PagedProblem<Types>& problem,
 
 // The splits of all sequences and KV heads are one list; block b takes b, b + gridDim.x, ...
 template <typename Types>
-__global__ void __launch_bounds__(kThreads<Types>)
+__global__ void __launch_bounds__(kThreads<Types>, Types::kTensorCores ? 3 : 1)
     DecodeKernel(PagedProblem<Types> problem, Partials partials) {
   const int lane = threadIdx.x % kWarpSize;
   __shared__ bool last;
