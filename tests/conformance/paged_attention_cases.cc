@@ -92,6 +92,13 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
       AddShape(shape, "long chunks", cases);
       for (size_t s = 0; s < 4; ++s) AddAlone(shape, s, cases);
       for (int64_t skip : {1, 100, 299}) AddChunked(shape, skip, cases);
+      // A backend may split far keys otherwise than near ones.
+      BatchShape far{2, 1, 16, 16, activation, kv};
+      far.query_lens = {3, 1, 1};
+      far.context_lens = {10300, 8193, 8192};
+      AddShape(far, "far keys", cases);
+      for (size_t s = 0; s < 3; ++s) AddAlone(far, s, cases);
+      for (int64_t skip : {1, 2}) AddChunked(far, skip, cases);
     }
   }
 }
