@@ -342,6 +342,53 @@ __global__ void __launch_bounds__(kMaxThreads) BinsKernel(Problem problem) {
   if (IsLast(problem, state)) FindBin(params, state, scratch);
 }
 
+// The keys of a row's listed tokens: a few are computed once and kept in shared memory.
+struct ListedKeys {
+  const Scores& scores;
+  const uint32_t* ids;
+  int count;
+  TokenKey* cache;  // kCachedKeys
+
+  __device__ bool IsCached() const { return count <= kCachedKeys; }
+  __device__ void FillCache() const {
+    if (!IsCached()) return;
+    for (int i = threadIdx.x; i < count; i += blockDim.x) cache[i] = scores.Key(__ldcg(&ids[i]));
+    __syncthreads();
+  }
+  // Calls visit(key) for this thread's share of the keys from `lower_bound` up; no key is 0.
+  template <typename Visit>
+  __device__ __forceinline__ void ForEach(TokenKey lower_bound, Visit&& visit) const {
+    const int stride = static_cast<int>(blockDim.x);
+    if (lower_bound == 0) lower_bound = 1;
+    if (IsCached()) {
+      for (int i = threadIdx.x; i < count; i += stride) {
+        if (cache[i] >= lower_bound) visit(cache[i]);
+      }
+      return;
+    }
+    // Ids first, then their logits: two waits for memory for eight keys.
+    constexpr int kAtOnce = 8;
+    for (int first = threadIdx.x; first < count; first += stride * kAtOnce) {
+      uint32_t id[kAtOnce];
+      float logit[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        id[i] = first + i * stride < count ? __ldcg(&ids[first + i * stride]) : 0;
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        logit[i] = first + i * stride < count ? scores.logits[id[i]] : -INFINITY;
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const float score = scores(logit[i]);
+        const TokenKey key = scores.Has(score) ? KeyOf(score, id[i]) : 0;
+        if (key >= lower_bound) visit(key);
+      }
+    }
+  }
+};
+
 struct SearchMemory {
   SharedSums<kDigits> sums;
   uint32_t counts[kDigits];
@@ -350,11 +397,10 @@ struct SearchMemory {
 };
 
 // The largest threshold such that the weights of all keys from it up, and `before`, reach the goal:
-// the sum is enough(sum). `key_at(i)` gives key i of `num_keys`, those below `lower_bound` do not
-// count, and `weigh` gives a key's weight. Where all do not suffice it is the least key.
-template <typename KeyAt, typename Weigh, typename Enough>
-__device__ TokenKey Search(int num_keys,
-                           KeyAt&& key_at,
+// the sum is enough(sum). Keys below `lower_bound` do not count; `weigh` gives a key's weight. Where
+// all do not suffice it is the least key, or less.
+template <typename Weigh, typename Enough>
+__device__ TokenKey Search(const ListedKeys& keys,
                            TokenKey lower_bound,
                            TokenKey before_all,
                            Weigh&& weigh,
@@ -362,14 +408,11 @@ __device__ TokenKey Search(int num_keys,
                            SearchMemory& memory,
                            TokenKey* scratch) {
   const int lane = threadIdx.x % kWarpSize;
-  if (lower_bound == 0) lower_bound = 1;
   TokenKey least = ~TokenKey{0}, largest = 0;
-  for (int i = threadIdx.x; i < num_keys; i += blockDim.x) {
-    const TokenKey key = key_at(i);
-    if (key < lower_bound) continue;
+  keys.ForEach(lower_bound, [&](TokenKey key) {
     least = key < least ? key : least;
     largest = key > largest ? key : largest;
-  }
+  });
   least = ReduceBlock(least, scratch, [](TokenKey a, TokenKey b) { return a < b ? a : b; });
   largest = LargestKey(largest, scratch);
   if (largest <= least) return largest;
@@ -386,14 +429,13 @@ __device__ TokenKey Search(int num_keys,
     for (int i = threadIdx.x; i < kDigits; i += blockDim.x) memory.counts[i] = 0;
     __syncthreads();
     const TokenKey prefix = memory.threshold;
-    for (int i = threadIdx.x; i < num_keys; i += blockDim.x) {
-      const TokenKey key = key_at(i);
+    keys.ForEach(lower_bound, [&](TokenKey key) {
       // The digits above this one are those of the threshold so far.
-      if (key < lower_bound || (open < 64 && (key ^ prefix) >> open != 0)) continue;
+      if (open < 64 && (key ^ prefix) >> open != 0) return;
       const int digit = static_cast<int>(key >> shift) & ((1 << width) - 1);
       memory.sums.Add(digit, weigh(key));
       atomicAdd(&memory.counts[digit], 1u);
-    }
+    });
     __syncthreads();
     if (threadIdx.x < kWarpSize) {
       // Lane l has eight digits, lane 0 the largest ones.
@@ -484,41 +526,29 @@ __device__ void DrawFromList(const Problem& problem,
                              TokenKey* cache,
                              SearchMemory& memory,
                              TokenKey* scratch) {
-  const uint32_t* list = problem.lists + row * problem.vocab_size;
-  const int num_keys = static_cast<int>(__ldcg(&state.num_listed));
-  const auto load = [&](int i) { return scores.Key(__ldcg(&list[i])); };
-  const bool cached = num_keys <= kCachedKeys;
-  if (cached) {
-    for (int i = threadIdx.x; i < num_keys; i += blockDim.x) cache[i] = load(i);
-    __syncthreads();
-  }
-  const auto key_at = [&](int i) { return cached ? cache[i] : load(i); };
+  const ListedKeys keys{scores, problem.lists + row * problem.vocab_size,
+                        static_cast<int>(__ldcg(&state.num_listed)), cache};
+  keys.FillCache();
   TokenKey threshold = 0;
   if (params.top_k > 0) {
     const auto k = static_cast<TokenKey>(params.top_k);
     threshold = Search(
-        num_keys, key_at, 0, 0, [](TokenKey) { return TokenKey{1}; },
+        keys, threshold, 0, [](TokenKey) { return TokenKey{1}; },
         [=](TokenKey sum) { return sum >= k; }, memory, scratch);
   }
   if (params.top_p < 1) {
     TokenKey mass = state.total, above = state.above;
     if (params.top_k > 0) {
       mass = above = 0;
-      for (int i = threadIdx.x; i < num_keys; i += blockDim.x) {
-        const TokenKey key = key_at(i);
-        if (key != 0 && key >= threshold) mass += MassOf(ValueOf(key));
-      }
+      keys.ForEach(threshold, [&](TokenKey key) { mass += MassOf(ValueOf(key)); });
       mass = ReduceBlock(mass, scratch, [](TokenKey a, TokenKey b) { return a + b; });
     }
     const double goal = static_cast<double>(params.top_p) * static_cast<double>(mass);
     threshold = Search(
-        num_keys, key_at, threshold, above, [](TokenKey key) { return MassOf(ValueOf(key)); },
+        keys, threshold, above, [](TokenKey key) { return MassOf(ValueOf(key)); },
         [=](TokenKey sum) { return static_cast<double>(sum) >= goal; }, memory, scratch);
   }
-  for (int i = threadIdx.x; i < num_keys; i += blockDim.x) {
-    const TokenKey key = key_at(i);
-    if (key != 0 && key >= threshold) draw.Add(ValueOf(key), IdOf(key));
-  }
+  keys.ForEach(threshold, [&](TokenKey key) { draw.Add(ValueOf(key), IdOf(key)); });
 }
 
 __global__ void __launch_bounds__(kMaxThreads) DrawKernel(Problem problem) {
