@@ -18,20 +18,36 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
+// Calls visit(id, logit) for this thread's tokens, in order; four loads are in flight.
+template <typename Visit>
+__device__ __forceinline__ void ForEachLogit(const float* row, int64_t vocab_size, Visit&& visit) {
+  constexpr int kAtOnce = 4;
+  const int64_t stride = blockDim.x;
+  int64_t id = threadIdx.x;
+  for (; id + (kAtOnce - 1) * stride < vocab_size; id += kAtOnce * stride) {
+    float x[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) x[i] = row[id + i * stride];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) visit(id + i * stride, x[i]);
+  }
+  for (; id < vocab_size; id += stride) visit(id, row[id]);
+}
+
 // The largest key below `limit`.
 __device__ TokenKey BestBelow(const float* row,
                               int64_t vocab_size,
                               TokenKey limit,
                               TokenKey* scratch) {
   TokenKey best = 0;
-  for (int64_t id = threadIdx.x; id < vocab_size; id += blockDim.x) {
-    const TokenKey key = KeyOf(row[id], id);
+  ForEachLogit(row, vocab_size, [&](int64_t id, float logit) {
+    const TokenKey key = KeyOf(logit, id);
     if (key < limit && key > best) best = key;
-  }
+  });
   return LargestKey(best, scratch);
 }
 
-__global__ void __launch_bounds__(kMaxThreads) LogprobsKernel(const float* logits,
+__global__ void __launch_bounds__(kMaxThreads, 1) LogprobsKernel(const float* logits,
                                                               int64_t vocab_size,
                                                               const int32_t* token_ids,
                                                               int64_t k,
@@ -44,9 +60,9 @@ __global__ void __launch_bounds__(kMaxThreads) LogprobsKernel(const float* logit
   TokenKey best = BestBelow(row, vocab_size, ~TokenKey{0}, scratch);
   const double max = ValueOf(best);
   double sum = 0;
-  for (int64_t id = threadIdx.x; id < vocab_size; id += blockDim.x) {
-    sum += exp(static_cast<double>(row[id]) - max);
-  }
+  ForEachLogit(row, vocab_size, [&](int64_t, float logit) {
+    sum += exp(static_cast<double>(logit) - max);
+  });
   sum = ReduceBlock(sum, sums, [](double a, double b) { return a + b; });
   const double log_total = max + log(sum);
   if (threadIdx.x == 0) {
