@@ -27,7 +27,8 @@ std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint) {
   args.SetMaxSendMessageSize(-1);
   // A server that restarts is found again at once.
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  // What one attempt may take; the processors may be busy.
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   return grpc::CreateCustomChannel(endpoint.address, grpc::InsecureChannelCredentials(), args);
 }

@@ -68,7 +68,7 @@ bool ResumableStream::Read(v1::GenerateEvent* event) {
   while (!reader_->Read(event)) {
     status_ = FromGrpc(reader_->Finish());
     if (!MayRetry()) return false;
-    std::this_thread::sleep_for(pause_);
+    Pause();
     Open();
   }
   next_seq_ = event->seq() + 1;
@@ -89,6 +89,14 @@ void ResumableStream::Open() {
   attach.set_request_id(request_.request_id());
   attach.set_from(next_seq_);
   reader_ = stub_->Attach(context_.get(), attach);
+}
+
+// Until the server is there again, or for a while if it is there and said UNAVAILABLE. gRPC makes
+// no progress with a connection unless somebody waits for it.
+void ResumableStream::Pause() {
+  if (channel_->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY)
+    return std::this_thread::sleep_for(pause_);
+  channel_->WaitForConnected(std::chrono::system_clock::now() + kMaxPause);
 }
 
 bool ResumableStream::MayRetry() {

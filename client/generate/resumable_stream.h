@@ -39,6 +39,7 @@ class ResumableStream {
                   int64_t next_seq,
                   std::chrono::seconds retry_for);
   void Open();
+  void Pause();
   bool MayRetry();
 
   std::shared_ptr<grpc::Channel> channel_;

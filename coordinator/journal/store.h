@@ -2,10 +2,10 @@
 // what is whole after a crash.
 //
 // journal.db is SQLite in WAL mode: a batch is there as a whole or not at all when the process
-// dies, with Sync::kDisk also when the power fails. Within a request every record carries a
-// checksum of all before it: recovery takes the longest valid prefix and forgets the rest. A file
-// that SQLite cannot read to its end is put aside as journal.db.damaged; what could be read goes on
-// in a new one.
+// dies, with Sync::kDisk also when the power fails (without, nothing ever waits for the device).
+// Within a request every record carries a checksum of all before it: recovery takes the longest
+// valid prefix and forgets the rest. A file that SQLite cannot read to its end is put aside as
+// journal.db.damaged; what could be read goes on in a new one.
 //
 // Errors: SqliteStatus (database.h). After an error nothing of the batch is there, and Write may be
 // called again with the same one.

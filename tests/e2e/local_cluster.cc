@@ -60,7 +60,7 @@ std::string LonghandPath() { return std::string(LONGHAND_BINARIES) + "/longhand"
 std::string TestCheckpointPath() { return std::string(LONGHAND_TEST_DATA) + "/nano"; }
 
 LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std::string>& flags) {
-  std::vector<std::string> argv = {LonghandPath(),           "serve",
+  std::vector<std::string> argv = {LonghandPath(),      "serve",
                                    "--model",           checkpoint,
                                    "--ready-file",      (directory_ / "ready.json").string(),
                                    "--grpc-address",    "127.0.0.1:0",
@@ -79,6 +79,9 @@ LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std:
   grpc::ChannelArguments args;
   args.SetMaxSendMessageSize(-1);
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
   channel_ = grpc::CreateCustomChannel(grpc_address_, grpc::InsecureChannelCredentials(), args);
   generation_ = v1::Generation::NewStub(channel_);
   cluster_ = v1::Cluster::NewStub(channel_);
@@ -104,10 +107,16 @@ pid_t LocalCluster::FindWorker(size_t rank) {
   return worker_pids_.at(rank);
 }
 
+pid_t LocalCluster::FindCoordinator() {
+  ReadReadyFile();
+  return coordinator_pid_;
+}
+
+std::string LocalCluster::log() const { return ReadFile(directory_ / "log"); }
+
 LocalCluster::~LocalCluster() {
   if (pid_ > 0) StopWith(SIGTERM);
-  if (::testing::Test::HasFailure())
-    std::fprintf(stderr, "%s", ReadFile(directory_ / "log").c_str());
+  if (::testing::Test::HasFailure()) std::fprintf(stderr, "%s", log().c_str());
 }
 
 int LocalCluster::StopWith(int signal_number) {
@@ -120,15 +129,27 @@ int LocalCluster::StopWith(int signal_number) {
 Answer LocalCluster::Generate(const v1::GenerateRequest& request) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kPatience);
-  const auto reader = generation_->Generate(&context, request);
+  return ReadAll(*generation_->Generate(&context, request));
+}
+
+Answer LocalCluster::Attach(const std::string& request_id, int64_t from) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  v1::AttachRequest request;
+  request.set_request_id(request_id);
+  request.set_from(from);
+  return ReadAll(*generation_->Attach(&context, request));
+}
+
+Answer LocalCluster::ReadAll(grpc::ClientReader<v1::GenerateEvent>& reader) {
   Answer answer;
-  for (v1::GenerateEvent event; reader->Read(&event);) {
+  for (v1::GenerateEvent event; reader.Read(&event);) {
     answer.text += event.text();
     answer.token_ids.insert(answer.token_ids.end(), event.token_ids().begin(),
                             event.token_ids().end());
     answer.events.push_back(event);
   }
-  answer.status = reader->Finish();
+  answer.status = reader.Finish();
   return answer;
 }
 

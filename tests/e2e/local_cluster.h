@@ -39,19 +39,23 @@ class LocalCluster {
   const std::string& grpc_address() const { return grpc_address_; }
   pid_t coordinator_pid() const { return coordinator_pid_; }
   const std::vector<pid_t>& worker_pids() const { return worker_pids_; }
-  // The worker's process now: the ready file is read again, for it may have been restarted.
+  // The processes now: the ready file is read again, for they may have been restarted.
   pid_t FindWorker(size_t rank);
+  pid_t FindCoordinator();
   const std::vector<std::string>& metrics_addresses() const { return metrics_addresses_; }
 
   Answer Generate(const v1::GenerateRequest& request);
+  Answer Attach(const std::string& request_id, int64_t from);
   v1::GetStatusResponse GetStatus();
   // Asks until `done` holds. False when patience ends.
   bool WaitForStatus(const std::function<bool(const v1::GetStatusResponse&)>& done);
   // Sends a signal to `longhand serve` and returns its exit code.
   int StopWith(int signal_number);
+  std::string log() const;  // of all its processes
 
  private:
   void ReadReadyFile();
+  Answer ReadAll(grpc::ClientReader<v1::GenerateEvent>& reader);
 
   testing::TempDirectory directory_;
   pid_t pid_ = -1;

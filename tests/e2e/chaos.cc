@@ -1,0 +1,266 @@
+#include "tests/e2e/chaos.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <boost/json.hpp>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "client/generate/resumable_stream.h"
+#include "tests/e2e/requests.h"
+
+namespace longhand::e2e {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr int kNumRequests = 6;
+constexpr milliseconds kMaxDelay(400);
+constexpr double kHurry = 0.15;  // of kills that are followed by one before they are mended
+constexpr size_t kMaxFaults = 20;
+
+std::vector<v1::GenerateRequest> MakeRequests(const ChaosConfig& config) {
+  std::vector<v1::GenerateRequest> requests;
+  for (int i = 0; i < kNumRequests; ++i) {
+    const int64_t length = config.max_tokens * (kNumRequests + i) / (2 * kNumRequests);
+    v1::GenerateRequest& request = requests.emplace_back(
+        TextRequest("Chapter " + std::to_string(i) + std::string(80 * i, '.'), length));
+    request.mutable_sampling()->set_temperature(1);
+    request.mutable_sampling()->set_seed(config.seed + static_cast<uint64_t>(i));
+    request.set_on_disconnect(i % 2 == 0 ? v1::ON_DISCONNECT_CONTINUE : v1::ON_DISCONNECT_CANCEL);
+  }
+  return requests;
+}
+
+// Events as far as two runs of a request have them alike: all but the id.
+bool SameEvent(v1::GenerateEvent a, v1::GenerateEvent b) {
+  a.clear_request_id();
+  b.clear_request_id();
+  return a.SerializeAsString() == b.SerializeAsString();
+}
+
+class Chaos {
+ public:
+  Chaos(LocalCluster& cluster, const ChaosConfig& config)
+      : cluster_(cluster), random_(config.seed), requests_(MakeRequests(config)) {
+    report_.config = config;
+    pulses_.resize(static_cast<size_t>(config.num_streams));
+  }
+
+  ChaosReport Run();
+
+ private:
+  struct Pulse {
+    Clock::time_point last = Clock::now();  // token
+    Clock::duration gap{};                  // the longest since the latest kill
+    bool moved = false;
+  };
+
+  void KillThemAll();
+  bool Kill(bool worker);
+  bool WaitUntilMended(bool worker);
+  bool WaitUntilAllMove();
+  bool Poll(const std::function<bool()>& done);
+  std::optional<v1::GetStatusResponse> Status();
+  void TakeGaps(bool worker);
+  void Fault(const std::string& what);
+
+  // The threads of streams.
+  void Stream(size_t idx);
+  bool CheckAnswer(size_t idx, const v1::GenerateRequest& request, const Answer& expected);
+  void OnToken(size_t idx);
+
+  LocalCluster& cluster_;
+  std::mt19937_64 random_;
+  const std::vector<v1::GenerateRequest> requests_;
+  std::vector<Answer> expected_;
+  int64_t next_epoch_ = 0;  // after the latest kill
+  Clock::time_point killed_at_;
+  std::atomic<bool> stopping_ = false;
+
+  std::mutex mutex_;  // guards all below
+  ChaosReport report_;
+  std::vector<Pulse> pulses_;
+};
+
+ChaosReport Chaos::Run() {
+  for (const v1::GenerateRequest& request : requests_) {
+    expected_.push_back(cluster_.Generate(request));
+    const grpc::Status& status = expected_.back().status;
+    if (!status.ok()) Fault("an undisturbed answer: " + status.error_message());
+  }
+  std::vector<std::thread> streams;
+  for (size_t i = 0; i < pulses_.size(); ++i) streams.emplace_back([this, i] { Stream(i); });
+  KillThemAll();
+  stopping_ = true;
+  for (std::thread& stream : streams) stream.join();
+  return report_;
+}
+
+void Chaos::KillThemAll() {
+  std::vector<bool> workers(static_cast<size_t>(report_.config.num_worker_kills), true);
+  workers.resize(workers.size() + static_cast<size_t>(report_.config.num_coordinator_kills), false);
+  std::shuffle(workers.begin(), workers.end(), random_);
+  bool hurries = false;
+  for (const bool worker : workers) {
+    if (!hurries && !WaitUntilAllMove()) return;
+    // Never three in a hurry: a request that loses three groups without a token is given up.
+    hurries = !hurries && std::bernoulli_distribution(kHurry)(random_);
+    std::this_thread::sleep_for(
+        milliseconds(std::uniform_int_distribution<int64_t>(0, kMaxDelay.count())(random_)));
+    if (!Kill(worker)) continue;
+    if (hurries) continue;
+    if (!WaitUntilMended(worker) || !WaitUntilAllMove()) return;
+    TakeGaps(worker);
+  }
+}
+
+// False when the process is not there, after the kill before.
+bool Chaos::Kill(bool worker) {
+  // The epoch that a status shows while the group is not ready is the one that it will have.
+  if (const auto status = Status())
+    next_epoch_ = status->epoch() + (status->state() == v1::GROUP_STATE_READY ? 1 : 0);
+  const pid_t pid = worker ? cluster_.FindWorker(random_() % 2) : cluster_.FindCoordinator();
+  std::lock_guard lock(mutex_);
+  if (kill(pid, SIGKILL) != 0) return false;
+  ++(worker ? report_.num_worker_kills : report_.num_coordinator_kills);
+  killed_at_ = Clock::now();
+  for (Pulse& pulse : pulses_) pulse.last = killed_at_;
+  return true;
+}
+
+// A group of a new epoch is up, or one of a coordinator that did not live before the kill.
+bool Chaos::WaitUntilMended(bool worker) {
+  return Poll([&] {
+    const auto status = Status();
+    if (!status || status->state() != v1::GROUP_STATE_READY) return false;
+    const milliseconds since_kill = std::chrono::ceil<milliseconds>(Clock::now() - killed_at_);
+    return worker ? status->epoch() >= next_epoch_ : milliseconds(status->uptime_ms()) < since_kill;
+  });
+}
+
+bool Chaos::WaitUntilAllMove() {
+  {
+    std::lock_guard lock(mutex_);
+    for (Pulse& pulse : pulses_) pulse.moved = false;
+  }
+  return Poll([this] {
+    std::lock_guard lock(mutex_);
+    return std::all_of(pulses_.begin(), pulses_.end(), [](const Pulse& p) { return p.moved; });
+  });
+}
+
+bool Chaos::Poll(const std::function<bool()>& done) {
+  const auto deadline = Clock::now() + kPatience;
+  while (!stopping_) {
+    if (done()) return true;
+    if (Clock::now() > deadline) Fault("a stream stands still");
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  return false;
+}
+
+std::optional<v1::GetStatusResponse> Chaos::Status() {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  v1::GetStatusResponse response;
+  if (!cluster_.cluster().GetStatus(&context, v1::GetStatusRequest(), &response).ok())
+    return std::nullopt;
+  return response;
+}
+
+void Chaos::TakeGaps(bool worker) {
+  std::lock_guard lock(mutex_);
+  for (Pulse& pulse : pulses_) {
+    const std::chrono::duration<double> gap = std::exchange(pulse.gap, {});
+    (worker ? report_.worker_gaps_s : report_.coordinator_gaps_s).push_back(gap.count());
+  }
+}
+
+void Chaos::Fault(const std::string& what) {
+  std::lock_guard lock(mutex_);
+  if (report_.faults.size() < kMaxFaults) report_.faults.push_back(what);
+  stopping_ = true;
+}
+
+// One request after the other; each is brought to its end.
+void Chaos::Stream(size_t idx) {
+  std::mt19937_64 random(report_.config.seed * 1000 + idx);
+  bool whole = true;
+  for (int64_t n = 0; whole && !stopping_; ++n) {
+    const size_t which = random() % requests_.size();
+    v1::GenerateRequest request = requests_[which];
+    request.set_request_id("chaos-" + std::to_string(report_.config.seed) + "-" +
+                           std::to_string(idx) + "-" + std::to_string(n));
+    whole = CheckAnswer(idx, request, expected_[which]);
+  }
+}
+
+bool Chaos::CheckAnswer(size_t idx, const v1::GenerateRequest& request, const Answer& expected) {
+  auto stream = client::ResumableStream::Generate(cluster_.channel(), request, kPatience);
+  const std::string& id = request.request_id();
+  size_t num_events = 0;
+  for (v1::GenerateEvent event; stream.Read(&event); ++num_events) {
+    OnToken(idx);
+    if (num_events < expected.events.size() && SameEvent(event, expected.events[num_events]))
+      continue;
+    Fault(id + ": event " + std::to_string(num_events + 1) + " is another");
+    return false;
+  }
+  if (!stream.status().ok()) Fault(id + " ended with " + stream.status().ToString());
+  if (stream.status().ok() && num_events != expected.events.size())
+    Fault(id + " has " + std::to_string(num_events) + " events");
+  std::lock_guard lock(mutex_);
+  ++report_.num_answers;
+  report_.num_tokens += static_cast<int64_t>(num_events);
+  return report_.faults.empty();
+}
+
+void Chaos::OnToken(size_t idx) {
+  std::lock_guard lock(mutex_);
+  Pulse& pulse = pulses_[idx];
+  const auto now = Clock::now();
+  pulse.gap = std::max(pulse.gap, now - pulse.last);
+  pulse.last = now;
+  pulse.moved = true;
+}
+
+boost::json::object Summary(std::vector<double> gaps) {
+  std::sort(gaps.begin(), gaps.end());
+  const auto at = [&](double share) {
+    const auto idx = static_cast<size_t>(share * static_cast<double>(gaps.size() - 1) + 0.5);
+    return gaps.empty() ? boost::json::value() : boost::json::value(gaps[idx]);
+  };
+  return {{"count", gaps.size()}, {"p50", at(0.5)}, {"p99", at(0.99)}, {"max", at(1)}};
+}
+
+}  // namespace
+
+std::string ChaosReport::ToJson() const {
+  boost::json::array all_faults;
+  for (const std::string& fault : faults) all_faults.emplace_back(fault);
+  return boost::json::serialize(
+      boost::json::object{{"seed", config.seed},
+                          {"streams", config.num_streams},
+                          {"worker_kills", num_worker_kills},
+                          {"coordinator_kills", num_coordinator_kills},
+                          {"answers", num_answers},
+                          {"tokens", num_tokens},
+                          {"faults", all_faults},
+                          {"seconds_to_next_token",
+                           boost::json::object{{"worker", Summary(worker_gaps_s)},
+                                               {"coordinator", Summary(coordinator_gaps_s)}}}});
+}
+
+ChaosReport RunChaos(LocalCluster& cluster, const ChaosConfig& config) {
+  return Chaos(cluster, config).Run();
+}
+
+}  // namespace longhand::e2e

@@ -1,0 +1,38 @@
+// Chaos: streams run without a pause while workers and the coordinator are killed at random points.
+// Whatever is killed, each answer must be the one of an undisturbed run, event by event.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/e2e/local_cluster.h"
+
+namespace longhand::e2e {
+
+struct ChaosConfig {
+  int num_worker_kills = 0;
+  int num_coordinator_kills = 0;
+  int num_streams = 8;
+  int64_t max_tokens = 600;  // of an answer; half as many at least
+  uint64_t seed = 1;
+};
+
+struct ChaosReport {
+  ChaosConfig config;
+  int num_worker_kills = 0;  // that met a living process
+  int num_coordinator_kills = 0;
+  int64_t num_answers = 0;
+  int64_t num_tokens = 0;
+  // What went wrong, one sentence each; empty when no token was lost, doubled or changed.
+  std::vector<std::string> faults;
+  // Of each kill and stream: the longest time without a token, from the kill until all go on.
+  std::vector<double> worker_gaps_s;
+  std::vector<double> coordinator_gaps_s;
+
+  std::string ToJson() const;
+};
+
+ChaosReport RunChaos(LocalCluster& cluster, const ChaosConfig& config);
+
+}  // namespace longhand::e2e

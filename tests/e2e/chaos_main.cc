@@ -1,0 +1,42 @@
+// scripts/chaos: kills workers and the coordinator of a local cluster while streams run, and
+// reports.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+
+#include "common/options/command_line.h"
+#include "tests/e2e/chaos.h"
+
+namespace longhand::e2e {
+namespace {
+
+int Main(const std::vector<std::string>& args) {
+  CLI::App app{
+      "Kills workers and the coordinator of a cluster at random points while streams run; each "
+      "answer must be the undisturbed one, event by event.",
+      "chaos"};
+  ChaosConfig config;
+  std::string model = TestCheckpointPath();
+  std::string report_file;
+  app.add_option("--model", model, "Checkpoint directory")->capture_default_str();
+  app.add_option("--worker-kills", config.num_worker_kills, "Kills of random workers")
+      ->capture_default_str();
+  app.add_option("--coordinator-kills", config.num_coordinator_kills, "Kills of the coordinator")
+      ->capture_default_str();
+  app.add_option("--streams", config.num_streams, "Streams that run at once")
+      ->capture_default_str();
+  app.add_option("--max-tokens", config.max_tokens, "Longest answer")->capture_default_str();
+  app.add_option("--seed", config.seed, "Of requests, victims and moments")->capture_default_str();
+  app.add_option("--json", report_file, "Also writes the report to this file");
+  if (const auto exit = ParseCommandLine(app, args)) return *exit;
+  LocalCluster cluster(model, {"--tp", "2", "--threads", "1"});
+  const ChaosReport report = RunChaos(cluster, config);
+  std::printf("%s\n", report.ToJson().c_str());
+  if (!report_file.empty()) std::ofstream(report_file) << report.ToJson() << "\n";
+  return report.faults.empty() ? kExitOk : kExitFailed;
+}
+
+}  // namespace
+}  // namespace longhand::e2e
+
+int main(int argc, char** argv) { return longhand::e2e::Main({argv + 1, argv + argc}); }

@@ -1,0 +1,272 @@
+// Streams that outlive calls and the coordinator.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+
+#include <thread>
+
+#include "tests/e2e/chaos.h"
+#include "tests/e2e/local_cluster.h"
+#include "tests/e2e/requests.h"
+
+namespace longhand::e2e {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::vector<std::string> kTwoRanks = {"--tp", "2", "--threads", "1"};
+
+std::vector<std::string> WithJournal(const std::string& directory,
+                                     std::vector<std::string> more = {}) {
+  std::vector<std::string> flags = kTwoRanks;
+  flags.insert(flags.end(), {"--journal", directory});
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
+}
+
+v1::GenerateRequest NamedRequest(const std::string& id, int64_t max_tokens) {
+  v1::GenerateRequest request = TextRequest("Same text?", max_tokens);
+  request.set_request_id(id);
+  return request;
+}
+
+// The events from number `from` on, one string each, but for the name of the request.
+std::vector<std::string> EventsFrom(const Answer& answer, size_t from = 1) {
+  std::vector<std::string> events;
+  for (size_t i = from - 1; i < answer.events.size(); ++i) {
+    v1::GenerateEvent event = answer.events[i];
+    event.clear_request_id();
+    events.push_back(event.SerializeAsString());
+  }
+  return events;
+}
+
+// Reads the first `num_events` of a stream, and leaves.
+void ReadSome(LocalCluster& cluster, const v1::GenerateRequest& request, int num_events) {
+  grpc::ClientContext context;
+  const auto reader = cluster.generation().Generate(&context, request);
+  v1::GenerateEvent event;
+  for (int i = 0; i < num_events; ++i) ASSERT_TRUE(reader->Read(&event));
+  context.TryCancel();
+  (void)reader->Finish();
+}
+
+TEST(Streams, AttachShowsAnAnswerFromAnyOfItsEvents) {
+  LocalCluster cluster(TestCheckpointPath(), kTwoRanks);
+  const Answer answer = cluster.Generate(NamedRequest("whole", 60));
+  ASSERT_EQ(answer.events.size(), 60u);
+  for (const int64_t from : {0, 1, 2, 31, 60, 61}) {
+    const Answer attached = cluster.Attach("whole", from);
+    EXPECT_TRUE(attached.status.ok()) << attached.status.error_message();
+    EXPECT_EQ(EventsFrom(attached),
+              EventsFrom(answer, static_cast<size_t>(std::max<int64_t>(from, 1))));
+  }
+  const Answer beyond = cluster.Attach("whole", 62);
+  EXPECT_EQ(beyond.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(beyond.status.error_message(),
+            "from is 62; the stream has 60 events, so it must be from 1 to 61");
+  EXPECT_EQ(cluster.Attach("unknown", 1).status.error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST(Streams, TheSameRequestAgainIsNoNewOneAndAnotherIsRefused) {
+  LocalCluster cluster(TestCheckpointPath(), kTwoRanks);
+  v1::GenerateRequest request = NamedRequest("mine", 400);
+  request.mutable_sampling()->set_temperature(2);  // and no seed: two requests would differ
+  Answer first;
+  std::thread client([&] { first = cluster.Generate(request); });
+  ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.running_requests() == 1; }));
+  const Answer beside = cluster.Generate(request);
+  client.join();
+  ASSERT_TRUE(first.status.ok()) << first.status.error_message();
+  EXPECT_EQ(EventsFrom(beside), EventsFrom(first));
+  EXPECT_EQ(EventsFrom(cluster.Generate(request)), EventsFrom(first));
+  request.mutable_sampling()->set_temperature(1);
+  const Answer other = cluster.Generate(request);
+  EXPECT_EQ(other.status.error_code(), grpc::StatusCode::ALREADY_EXISTS);
+  EXPECT_THAT(other.status.error_message(), HasSubstr("another request has the id 'mine'"));
+}
+
+TEST(Streams, WhatBecomesOfAnAnswerWithoutAReaderIsForTheRequestToSay) {
+  LocalCluster cluster(TestCheckpointPath(), kTwoRanks);
+  v1::GenerateRequest request = NamedRequest("undisturbed", 500);
+  const Answer undisturbed = cluster.Generate(request);
+  request.set_request_id("continues");
+  request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+  ReadSome(cluster, request, 3);
+  EXPECT_EQ(EventsFrom(cluster.Attach("continues", 1)), EventsFrom(undisturbed));
+  request.set_request_id("cancelled");
+  request.set_on_disconnect(v1::ON_DISCONNECT_CANCEL);
+  ReadSome(cluster, request, 3);
+  const Answer cancelled = cluster.Attach("cancelled", 1);
+  EXPECT_EQ(cancelled.status.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_GE(cancelled.events.size(), 3u);
+  EXPECT_LT(cancelled.events.size(), 500u);
+}
+
+// Victims and moments differ from seed to seed; workers keep their weights when the coordinator
+// dies.
+TEST(Streams, NoTokenIsLostDoubledOrChangedWhoeverIsKilled) {
+  LocalCluster cluster(TestCheckpointPath(), kTwoRanks);
+  const ChaosReport report =
+      RunChaos(cluster, {.num_coordinator_kills = 6, .max_tokens = 400, .seed = 20261126});
+  std::printf("%s\n", report.ToJson().c_str());
+  EXPECT_THAT(report.faults, ::testing::IsEmpty());
+  EXPECT_GE(report.num_coordinator_kills, 5);
+  const std::string log = cluster.log();
+  size_t num_loads = 0;
+  for (size_t at = log.find("loaded in"); at != std::string::npos;
+       at = log.find("loaded in", at + 1))
+    ++num_loads;
+  EXPECT_EQ(num_loads, 2u);
+  const ChaosReport both = RunChaos(
+      cluster, {.num_worker_kills = 3, .num_coordinator_kills = 3, .max_tokens = 400, .seed = 7});
+  std::printf("%s\n", both.ToJson().c_str());
+  EXPECT_THAT(both.faults, ::testing::IsEmpty());
+}
+
+TEST(Streams, WithoutAJournalAStreamEndsWithItsCoordinator) {
+  std::vector<std::string> flags = kTwoRanks;
+  flags.insert(flags.end(), {"--journal", "none"});
+  LocalCluster cluster(TestCheckpointPath(), flags);
+  v1::GenerateRequest request = NamedRequest("mortal", 2000);
+  request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+  ReadSome(cluster, request, 3);
+  std::thread killer([&] { ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0); });
+  EXPECT_EQ(cluster.Attach("mortal", 1).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  killer.join();
+  cluster.GetStatus();  // It is back.
+  EXPECT_EQ(cluster.Attach("mortal", 1).status.error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+// What a drain does not finish goes on with the next cluster that has the journal.
+TEST(Streams, ADrainLeavesWhatItCannotFinishToTheNextCoordinator) {
+  const testing::TempDirectory directory;
+  const std::string journal = (directory / "journal").string();
+  v1::GenerateRequest request = NamedRequest("undisturbed", 2500);
+  Answer undisturbed;
+  Answer beginning;
+  {
+    LocalCluster cluster(TestCheckpointPath(), WithJournal(journal, {"--shutdown-timeout", "1"}));
+    undisturbed = cluster.Generate(request);
+    request.set_request_id("drained");
+    std::thread client([&] { beginning = cluster.Generate(request); });
+    ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.running_requests() == 1; }));
+    EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
+    client.join();
+  }
+  EXPECT_EQ(beginning.status.error_code(), grpc::StatusCode::UNAVAILABLE)
+      << beginning.status.error_message();
+  EXPECT_THAT(beginning.status.error_message(), HasSubstr("attach to the stream again"));
+  ASSERT_LT(beginning.events.size(), undisturbed.events.size());
+  LocalCluster next(TestCheckpointPath(), WithJournal(journal));
+  const Answer rest = next.Attach("drained", static_cast<int64_t>(beginning.events.size()) + 1);
+  EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
+  std::vector<std::string> events = EventsFrom(beginning);
+  for (const std::string& event : EventsFrom(rest)) events.push_back(event);
+  EXPECT_EQ(events, EventsFrom(undisturbed));
+  EXPECT_EQ(EventsFrom(next.Attach("undisturbed", 1)), EventsFrom(undisturbed));
+}
+
+TEST(Streams, TwoCoordinatorsDoNotShareAJournal) {
+  const testing::TempDirectory directory;
+  LocalCluster cluster(TestCheckpointPath(), WithJournal(directory.path().string()));
+  const CommandResult second =
+      RunLonghand({"serve", "--model", TestCheckpointPath(), "--journal", directory.path().string(),
+                   "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
+  EXPECT_NE(second.exit_code, 0);
+  EXPECT_THAT(second.err, HasSubstr("is the journal of another coordinator"));
+}
+
+// A file system of its own that is soon full; needs root.
+class FullDisk : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (mount("tmpfs", directory_.path().c_str(), "tmpfs", 0, "size=1m") != 0)
+      GTEST_SKIP() << "a tmpfs cannot be mounted here";
+    mounted_ = true;
+  }
+  void TearDown() override {
+    if (mounted_) umount2(directory_.path().c_str(), MNT_DETACH);
+  }
+  void MakeRoom() {
+    ASSERT_EQ(mount("tmpfs", directory_.path().c_str(), "tmpfs", MS_REMOUNT, "size=64m"), 0);
+  }
+
+  const testing::TempDirectory directory_;
+  bool mounted_ = false;
+};
+
+TEST_F(FullDisk, StreamsStallAndGoOnByThemselvesAndNothingUnkeptIsSeen) {
+  v1::GenerateRequest request = NamedRequest("stalls", 1500);
+  const Answer undisturbed = LocalCluster(TestCheckpointPath(), kTwoRanks).Generate(request);
+  ASSERT_TRUE(undisturbed.status.ok());
+  LocalCluster cluster(TestCheckpointPath(), WithJournal((directory_ / "journal").string()));
+  std::atomic<size_t> num_seen = 0;
+  Answer answer;
+  std::thread client([&] {
+    grpc::ClientContext context;
+    const auto reader = cluster.generation().Generate(&context, request);
+    for (v1::GenerateEvent event; reader->Read(&event); ++num_seen) answer.events.push_back(event);
+    answer.status = reader->Finish();
+  });
+  // The coordinator says so, and then not one event more comes.
+  v1::GenerateRequest refused = TextRequest("Any room?", 4);
+  grpc::Status status;
+  while (status.error_code() != grpc::StatusCode::UNAVAILABLE) {
+    refused.set_request_id("refused-" + std::to_string(num_seen));
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
+    const auto reader = cluster.generation().Generate(&context, refused);
+    v1::GenerateEvent event;
+    while (reader->Read(&event)) {
+    }
+    status = reader->Finish();
+    ASSERT_LT(num_seen, undisturbed.events.size());
+  }
+  EXPECT_THAT(status.error_message(), HasSubstr("requests cannot be kept now"));
+  const size_t num_stalled = num_seen;
+  ASSERT_TRUE(cluster.WaitForStatus([&, steps = int64_t{-1}](const auto& s) mutable {
+    return std::exchange(steps, s.steps()) == s.steps();  // The engine stands still, too.
+  }));
+  EXPECT_EQ(num_seen, num_stalled);
+  EXPECT_LT(num_stalled, undisturbed.events.size());
+  MakeRoom();
+  client.join();
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(EventsFrom(answer), EventsFrom(undisturbed));
+  EXPECT_TRUE(cluster.Generate(TextRequest("Room again?", 4)).status.ok());
+}
+
+TEST(Streams, TheCommandLineHealsALostServer) {
+  LocalCluster cluster(TestCheckpointPath(), kTwoRanks);
+  const std::vector<std::string> arguments = {
+      "generate", "--endpoint", cluster.grpc_address(), "--prompt",     "Same text?",
+      "--seed",   "5",          "--ignore-eos",         "--max-tokens", "1500"};
+  const CommandResult undisturbed = RunLonghand(arguments);
+  std::vector<std::string> named = arguments;
+  named.insert(named.end(), {"--request-id", "healed"});
+  RunningCommand command(named);
+  ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.running_requests() == 1; }));
+  ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
+  const CommandResult healed = command.Wait();
+  EXPECT_EQ(healed.exit_code, 0) << healed.err;
+  EXPECT_EQ(healed.out, undisturbed.out);
+  const CommandResult attached =
+      RunLonghand({"attach", "healed", "--endpoint", cluster.grpc_address()});
+  EXPECT_EQ(attached.exit_code, 0) << attached.err;
+  EXPECT_EQ(attached.out, undisturbed.out);
+}
+
+TEST(Streams, CtrlCEndsTheRequestOnTheServerToo) {
+  LocalCluster cluster(TestCheckpointPath(), kTwoRanks);
+  RunningCommand command({"generate", "--endpoint", cluster.grpc_address(), "--prompt", "Endless.",
+                          "--request-id", "ended", "--ignore-eos", "--max-tokens", "100000"});
+  ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.running_requests() == 1; }));
+  command.Signal(SIGINT);
+  EXPECT_EQ(command.Wait().exit_code, 128 + SIGINT);
+  EXPECT_EQ(cluster.Attach("ended", 1).status.error_code(), grpc::StatusCode::CANCELLED);
+}
+
+}  // namespace
+}  // namespace longhand::e2e
