@@ -108,15 +108,16 @@ __device__ __forceinline__ bool JoinParts(
   for (int t = 0; t < kTiles; ++t) {
     mine[t * kThreads] = float4{sum[t][0], sum[t][1], sum[t][2], sum[t][3]};
   }
-  __threadfence();
+  // Behind the barrier one thread's fence stands for all threads' stores and loads.
   __syncthreads();
   if (threadIdx.x == 0) {
+    __threadfence();
     is_last = atomicAdd(arrived, 1u) == static_cast<unsigned>(num_parts) - 1;
     if (is_last) *arrived = 0;
+    __threadfence();
   }
   __syncthreads();
   if (!is_last) return false;
-  __threadfence();
   constexpr int kAtOnce = kTiles < 8 ? kTiles : 8;  // loads in flight; more need too many registers
 #pragma unroll 1
   for (int p = 0; p < num_parts; ++p) {
