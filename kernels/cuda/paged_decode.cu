@@ -293,12 +293,15 @@ __global__ void __launch_bounds__(kThreads<Types>, Types::kTensorCores ? 3 : 1)
     for (; item < total; item += static_cast<int>(gridDim.x)) {
       const int owner = __ffs(static_cast<int>(__ballot_sync(kAllLanes, item < end))) - 1;
       const int num_splits = __shfl_sync(kAllLanes, splits, owner);
-      const int inside = item - (__shfl_sync(kAllLanes, end, owner) - num_splits * problem.num_kv_heads);
-      const int seq = first_seq + owner, kv_head = inside / num_splits;
+      const int inside =
+          item - (__shfl_sync(kAllLanes, end, owner) - num_splits * problem.num_kv_heads);
+      // Blocks beside each other read the heads of the same tokens, which lie beside each other.
+      const int seq = first_seq + owner, kv_head = inside % problem.num_kv_heads;
+      const int split = inside / problem.num_kv_heads;
       if constexpr (Types::kTensorCores) {
-        AttendSplit(problem, partials, seq, kv_head, inside % num_splits);
+        AttendSplit(problem, partials, seq, kv_head, split);
       } else {
-        AttendSplitF32(problem, partials, seq, kv_head, inside % num_splits);
+        AttendSplitF32(problem, partials, seq, kv_head, split);
       }
       __threadfence();
       __syncthreads();
