@@ -303,9 +303,9 @@ __global__ void __launch_bounds__(kThreads<Types>, Types::kTensorCores ? 3 : 1)
       } else {
         AttendSplitF32(problem, partials, seq, kv_head, split);
       }
-      __threadfence();
       __syncthreads();
       if (threadIdx.x == 0) {
+        __threadfence();  // for all of the block, as the barrier came before
         uint32_t* arrived = partials.arrived + int64_t{seq} * problem.num_kv_heads + kv_head;
         last = atomicAdd(arrived, 1u) == static_cast<uint32_t>(num_splits) - 1;
         if (last) *arrived = 0;

@@ -252,9 +252,9 @@ struct SharedSums {
 // True in the last block of a row to get here, where all that the others wrote can be read.
 __device__ bool IsLast(const Problem& problem, RowState& state) {
   __shared__ bool last;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
+    __threadfence();  // for all of the block, as the barrier came before
     last = atomicAdd(&state.arrived, 1u) == static_cast<uint32_t>(problem.blocks_a_row) - 1;
     if (last) state.arrived = 0;
     __threadfence();
