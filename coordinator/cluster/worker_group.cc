@@ -123,6 +123,7 @@ Status WorkerGroup::Form() {
     calls_.clear();
     down_ = OkStatus();
     warm_up_steps_ = 0;
+    a_rank_failed_ = false;
     ledger_ = std::make_unique<StepLedger>(static_cast<int32_t>(ranks_.size()), clock_);
   }
   LONGHAND_RETURN_IF_ERROR(Connect());
@@ -215,8 +216,10 @@ Status WorkerGroup::Configure(const Capacity& capacity) {
     calls.emplace_back([&, r] {
       results[r] = ConfigureRank(static_cast<int32_t>(r), capacity);
       if (results[r].ok()) return;
+      // The others would wait for this rank, those too whose call is still to come.
       std::lock_guard lock(mutex_);
-      for (const auto& call : calls_) call->TryCancel();  // The others would wait for this rank.
+      a_rank_failed_ = true;
+      for (const auto& call : calls_) call->TryCancel();
     });
   }
   for (std::thread& call : calls) call.join();
@@ -234,7 +237,7 @@ Status WorkerGroup::ConfigureRank(int32_t rank, const Capacity& capacity) {
   {
     std::lock_guard lock(mutex_);
     calls_.push_back(context);
-    if (stopping()) context->TryCancel();
+    if (stopping() || a_rank_failed_) context->TryCancel();
     request = MakeConfigureRequest(rank, capacity);
   }
   const auto reader = ranks_[static_cast<size_t>(rank)].stub->Configure(context.get(), request);

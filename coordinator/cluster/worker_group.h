@@ -137,9 +137,10 @@ class WorkerGroup final : public engine::StepExecutor {
       calls_;                   // Configure and PutImage: cancelled when the epoch ends
   int32_t open_callbacks_ = 0;  // streams and image calls whose last callback is still to come
   std::unique_ptr<StepLedger> ledger_;
-  bool up_ = false;            // the engine has been told of the epoch
-  Status down_;                // why the epoch is over; OK while it is not
-  int64_t warm_up_steps_ = 0;  // answered
+  bool up_ = false;             // the engine has been told of the epoch
+  Status down_;                 // why the epoch is over; OK while it is not
+  int64_t warm_up_steps_ = 0;   // answered
+  bool a_rank_failed_ = false;  // while this epoch was configured
 };
 
 }  // namespace longhand::cluster

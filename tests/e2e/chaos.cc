@@ -69,7 +69,7 @@ class Chaos {
   bool WaitUntilAllMove();
   bool Poll(const std::function<bool()>& done);
   std::optional<v1::GetStatusResponse> Status();
-  void TakeGaps(bool worker);
+  void TakeGaps(std::vector<double>* gaps);
   void Fault(const std::string& what);
 
   // The threads of streams.
@@ -110,7 +110,10 @@ void Chaos::KillThemAll() {
   std::shuffle(workers.begin(), workers.end(), random_);
   bool hurries = false;
   for (const bool worker : workers) {
-    if (!hurries && !WaitUntilAllMove()) return;
+    if (!hurries) {
+      if (!WaitUntilAllMove()) return;
+      TakeGaps(nullptr);
+    }
     // Never three in a hurry: a request that loses three groups without a token is given up.
     hurries = !hurries && std::bernoulli_distribution(kHurry)(random_);
     std::this_thread::sleep_for(
@@ -118,7 +121,7 @@ void Chaos::KillThemAll() {
     if (!Kill(worker)) continue;
     if (hurries) continue;
     if (!WaitUntilMended(worker) || !WaitUntilAllMove()) return;
-    TakeGaps(worker);
+    TakeGaps(worker ? &report_.worker_gaps_s : &report_.coordinator_gaps_s);
   }
 }
 
@@ -132,7 +135,6 @@ bool Chaos::Kill(bool worker) {
   if (kill(pid, SIGKILL) != 0) return false;
   ++(worker ? report_.num_worker_kills : report_.num_coordinator_kills);
   killed_at_ = Clock::now();
-  for (Pulse& pulse : pulses_) pulse.last = killed_at_;
   return true;
 }
 
@@ -176,11 +178,12 @@ std::optional<v1::GetStatusResponse> Chaos::Status() {
   return response;
 }
 
-void Chaos::TakeGaps(bool worker) {
+// Begins to measure anew; null: what was measured is of no kill.
+void Chaos::TakeGaps(std::vector<double>* gaps) {
   std::lock_guard lock(mutex_);
   for (Pulse& pulse : pulses_) {
     const std::chrono::duration<double> gap = std::exchange(pulse.gap, {});
-    (worker ? report_.worker_gaps_s : report_.coordinator_gaps_s).push_back(gap.count());
+    if (gaps != nullptr) gaps->push_back(gap.count());
   }
 }
 
