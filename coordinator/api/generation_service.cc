@@ -145,7 +145,7 @@ Status GenerationService::PrepareAndSubmit(const std::shared_ptr<EventStream>& s
   std::string record;
   if (parts_.journal != nullptr) {
     journal::v1::RequestRecord resolved;
-    *resolved.mutable_request() = Resolve(wire, request);
+    *resolved.mutable_request() = Resolve(wire, request, parts_.preparer.served_model_name());
     resolved.set_sent_digest(stream->identity().sent_digest);
     record = resolved.SerializeAsString();
   }

@@ -37,6 +37,7 @@ class RequestPreparer {
   Result<engine::Request> Prepare(const v1::GenerateRequest& wire) const;
   // kNotFound unless `name` is empty or the served model's.
   Status CheckModel(const std::string& name) const;
+  const std::string& served_model_name() const { return limits_.served_model_name; }
 
  private:
   Result<std::vector<input::PreparedImage>> PrepareImages(const v1::GenerateRequest& wire) const;

@@ -20,8 +20,11 @@ std::string DigestOf(const v1::GenerateRequest& request) {
   return digest;
 }
 
-v1::GenerateRequest Resolve(const v1::GenerateRequest& wire, const engine::Request& prepared) {
+v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
+                            const engine::Request& prepared,
+                            const std::string& model) {
   v1::GenerateRequest resolved = wire;
+  resolved.set_model(model);
   resolved.set_request_id(prepared.request_id);
   v1::Sampling& sampling = *resolved.mutable_sampling();
   const SamplingParams& params = prepared.sampling;

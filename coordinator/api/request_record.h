@@ -13,7 +13,9 @@ namespace longhand::api {
 std::string DigestOf(const v1::GenerateRequest& request);
 
 // `wire` with what `prepared` made of its open fields. Preparing it again gives the same request,
-// whatever the checkpoint's defaults are by then.
-v1::GenerateRequest Resolve(const v1::GenerateRequest& wire, const engine::Request& prepared);
+// whatever the checkpoint's defaults are by then; another model refuses it.
+v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
+                            const engine::Request& prepared,
+                            const std::string& model);
 
 }  // namespace longhand::api

@@ -168,6 +168,23 @@ TEST(Streams, ADrainLeavesWhatItCannotFinishToTheNextCoordinator) {
   EXPECT_EQ(EventsFrom(next.Attach("undisturbed", 1)), EventsFrom(undisturbed));
 }
 
+// Weights of another name would go on with another text.
+TEST(Streams, AnotherModelDoesNotGoOnWithARequest) {
+  const testing::TempDirectory directory;
+  const std::string journal = (directory / "journal").string();
+  v1::GenerateRequest request = NamedRequest("other", 100000);
+  request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+  {
+    LocalCluster cluster(TestCheckpointPath(), WithJournal(journal, {"--shutdown-timeout", "0"}));
+    ReadSome(cluster, request, 3);
+  }
+  LocalCluster next(TestCheckpointPath(), WithJournal(journal, {"--served-model-name", "larger"}));
+  const Answer answer = next.Attach("other", 1);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_THAT(answer.status.error_message(), HasSubstr("'nano' is not served here; 'larger' is"));
+  EXPECT_GE(answer.events.size(), 3u);
+}
+
 TEST(Streams, TwoCoordinatorsDoNotShareAJournal) {
   const testing::TempDirectory directory;
   LocalCluster cluster(TestCheckpointPath(), WithJournal(directory.path().string()));

@@ -108,6 +108,25 @@ TEST(RequestRecord, EqualRequestsHaveOneDigest) {
   EXPECT_NE(DigestOf(request), digest);
 }
 
+TEST(RequestRecord, LeavesNothingOpen) {
+  engine::Request prepared{.request_id = "a", .max_tokens = 8192, .num_choices = 2};
+  prepared.sampling = {.temperature = 0.6f, .top_p = 0.95f, .seed = 7};
+  v1::GenerateRequest wire;
+  wire.set_text("Write.");
+  wire.mutable_sampling()->add_stop("END");
+  const v1::GenerateRequest resolved = Resolve(wire, prepared, "longwriter");
+  EXPECT_EQ(resolved.request_id(), "a");
+  EXPECT_EQ(resolved.model(), "longwriter");
+  EXPECT_EQ(resolved.text(), "Write.");
+  const v1::Sampling& sampling = resolved.sampling();
+  EXPECT_EQ(sampling.stop(0), "END");
+  EXPECT_EQ(sampling.temperature(), 0.6f);
+  EXPECT_EQ(sampling.seed(), 7u);
+  EXPECT_EQ(sampling.max_tokens(), 8192);
+  EXPECT_EQ(sampling.n(), 2u);
+  EXPECT_TRUE(sampling.has_top_k() && sampling.has_min_p() && sampling.has_repetition_penalty());
+}
+
 class StreamSinkTest : public ::testing::Test {
  protected:
   std::unique_ptr<StreamSink> MakeSink(const std::string& record) {
