@@ -18,6 +18,7 @@
 //            or 128 features.
 // Errors     kResourceExhausted without room for sums, kInternal when the launch fails.
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 
 #include "kernels/cuda/linear_tile.h"
@@ -171,39 +172,36 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<k
   WaitForCopies<0>();
 }
 
-// What a choice costs, in bytes that memory brings to a multiprocessor meanwhile.
 struct Choice {
   int num_warps;
   bool by_parts;
   int num_groups;
   int64_t sums_bytes;
-  double cost;
+  double ns;  // that it is expected to take
 };
 
+// Fitted to an H100's times of all four choices, ten weights and 1 to 64 tokens (docs/kernels.md).
 template <int kTokens, int kWarps>
 Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool by_parts) {
-  // Guesses, to be measured: a block alone takes so many times a multiprocessor's share of memory's
-  // rate, all together take so much from L2, and a meeting costs as much as so many bytes.
-  constexpr double kAlone = kTokens < 64 ? 1.75 : kWarps == 8 ? 3.0 : 2.2;
-  constexpr double kCache = 1.8, kJoin = 20e3;
+  constexpr double kMemory = 22;  // bytes a nanosecond, a multiprocessor's share
+  constexpr double kStage = 40.0 * kWarps + 3.5 * kTokens;  // a block alone, for 64 k
+  // For a part's sums to be left and met, besides their bytes at so many a nanosecond.
+  constexpr double kMeeting = 4000, kSums = 6;
   const KParts& parts = problem.parts;
-  const double features = kWarps * kTileFeatures;
   const auto groups = CeilDiv(problem.out_features, kWarps * kTileFeatures);
   const int64_t units = by_parts ? groups * parts.num_parts : groups;
-  const double k = kBlockK * (by_parts ? parts.blocks_per_part : parts.num_blocks);
-  const double weights = 2 * features * k;
-  const double sums = by_parts ? 4 * features * kTokens : 0;
-  const double all = weights + 2 * kTokens * k + 2 * sums;
-  const int64_t places = int64_t{kBlocksPerMultiprocessor<kTokens, kWarps>} * num_multiprocessors;
-  const auto of_memory = [&](int64_t count) {
-    return static_cast<double>(count) * std::max(weights, all / kCache) / num_multiprocessors;
+  const int blocks = by_parts ? parts.blocks_per_part : parts.num_blocks;
+  const double weights = double{kWarps * kTileBlock} * sizeof(DeviceBf16) * blocks;
+  constexpr int64_t kUnitSums = int64_t{kWarps} * kTileFeatures * kTokens * sizeof(float);
+  // So many units at one time. What memory and a block take overlaps, but not wholly.
+  const auto at_once = [&](int64_t count) {
+    const double memory = static_cast<double>(count) * weights / (kMemory * num_multiprocessors);
+    return std::hypot(memory, kStage * blocks) + (by_parts ? kMeeting + kUnitSums / kSums : 0);
   };
-  const int64_t rest = units % places;
-  double cost = of_memory(units - rest);
-  if (rest > 0) cost += std::max(of_memory(rest), all / kAlone);
-  if (by_parts) cost += kJoin + sums * parts.num_parts / kAlone;
-  return {kWarps, by_parts, static_cast<int>(groups),
-          static_cast<int64_t>(sums) * static_cast<int64_t>(units), cost};
+  const int64_t places = int64_t{kBlocksPerMultiprocessor<kTokens, kWarps>} * num_multiprocessors;
+  double ns = static_cast<double>(units / places) * at_once(places);
+  if (units % places > 0) ns += at_once(units % places);
+  return {kWarps, by_parts, static_cast<int>(groups), by_parts ? kUnitSums * units : 0, ns};
 }
 
 template <int kTokens>
@@ -217,7 +215,7 @@ Choice Choose(const TensorCoreProblem& problem, int num_multiprocessors) {
          choice.sums_bytes > static_cast<int64_t>(kMaxSumsBytes))) {
       continue;
     }
-    if (choice.cost < best.cost) best = choice;
+    if (choice.ns < best.ns) best = choice;
   }
   return best;
 }

@@ -273,9 +273,13 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-// By parts where that keeps more multiprocessors busy than the meeting costs, in blocks of k.
-bool GoesByParts(const TensorCoreProblem& problem, int64_t num_tiles, int num_multiprocessors) {
-  constexpr int64_t kMeetingCost = 10;
+// By parts where that keeps more multiprocessors busy than meetings cost: some 8 us for each round
+// of blocks on an H100, in which wgmma multiplies 20 blocks of k and mma.sync 8.
+bool GoesByParts(const TensorCoreProblem& problem,
+                 Multiply multiply,
+                 int64_t num_tiles,
+                 int num_multiprocessors) {
+  const int64_t meeting_cost = multiply == Multiply::kWgmma ? 20 : 8;
   const KParts& parts = problem.parts;
   const int64_t sums = num_tiles * parts.num_parts * kTokens * kFeatures;
   if (parts.num_parts == 1 || num_tiles > kMaxMeetings ||
@@ -283,9 +287,9 @@ bool GoesByParts(const TensorCoreProblem& problem, int64_t num_tiles, int num_mu
     return false;
   }
   const int64_t together = CeilDiv(num_tiles, num_multiprocessors) * parts.num_blocks;
-  const int64_t apart =
-      CeilDiv(num_tiles * parts.num_parts, num_multiprocessors) * parts.blocks_per_part;
-  return apart + kMeetingCost < together;
+  const int64_t apart = CeilDiv(num_tiles * parts.num_parts, num_multiprocessors) *
+                        (parts.blocks_per_part + meeting_cost);
+  return apart < together;
 }
 
 }  // namespace
@@ -298,7 +302,7 @@ Status LinearTiled(Context& context,
   Tiles tiles = {CeilDiv(problem.num_tokens, kTokens), CeilDiv(problem.out_features, kFeatures),
                  false, {}};
   const int64_t num_tiles = tiles.token_tiles * tiles.feature_tiles;
-  tiles.by_parts = GoesByParts(problem, num_tiles, context.stream.num_multiprocessors);
+  tiles.by_parts = GoesByParts(problem, multiply, num_tiles, context.stream.num_multiprocessors);
   if (tiles.by_parts) {
     LONGHAND_ASSIGN_OR_RETURN(tiles.meetings, TakeMeetings(context));
   }
