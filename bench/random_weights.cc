@@ -29,15 +29,17 @@ std::vector<uint16_t> RandomBf16(size_t count, int scale_log2) {
 
 RandomWeights::RandomWeights(const ModelConfig& config, const ShardPlan& plan, kernels::Ops& ops)
     : ops_(ops) {
-  // The head, or gate and up, which are one matrix; likewise in the encoder.
+  // The head, or gate and up, which are one matrix, here and in the encoder, or its merger.
   const RankShard& shard = plan.ranks[0];
-  int64_t largest = std::max(plan.padded_vocab_rows, 2 * shard.ffn.size()) * config.hidden_size;
+  int64_t largest =
+      std::max(std::max(plan.padded_vocab_rows, 2 * shard.ffn.size()) * config.hidden_size,
+               2 * config.vision.padded_intermediate_size() * config.vision.hidden_size);
   for (const model::TensorSpec& spec : model::ExpectedTensors(config)) {
     Size size{spec.shape[0], 1};
     for (size_t i = 1; i < spec.shape.size(); ++i) size.columns *= spec.shape[i];
     sizes_[spec.name] = size;
     if (spec.name.starts_with("visual.")) {
-      largest = std::max(largest, 2 * size.rows * size.columns);
+      largest = std::max(largest, size.rows * size.columns);
     }
   }
   // 2^-6: between the inverse roots of 1280 and 29568. A sixteenth more, so that parts differ.
@@ -50,6 +52,8 @@ RandomWeights::Size RandomWeights::SizeOf(const TensorSlice& slice) const {
   Size size = it->second;
   if (slice.rows.size() > 0) size.rows = slice.rows.size();
   if (slice.columns.size() > 0) size.columns = slice.columns.size();
+  size.rows = std::max(size.rows, slice.padded_rows);
+  size.columns = std::max(size.columns, slice.padded_columns);
   return size;
 }
 
@@ -63,10 +67,10 @@ TensorView RandomWeights::Part(int64_t rows, int64_t columns) {
 }
 
 Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Linear(
-    const std::vector<TensorSlice>& slices, int64_t padded_rows) {
+    const std::vector<TensorSlice>& slices) {
   int64_t rows = 0;
   for (const TensorSlice& slice : slices) rows += SizeOf(slice).rows;
-  const TensorView part = Part(std::max(rows, padded_rows), SizeOf(slices.front()).columns);
+  const TensorView part = Part(rows, SizeOf(slices.front()).columns);
   done_bytes_ += static_cast<int64_t>(part.num_bytes());
   return ops_.PackLinear(part);
 }

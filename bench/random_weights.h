@@ -1,7 +1,8 @@
 // RandomWeights: the weights of a model that nobody has trained, in their real sizes.
 //
 // Every matrix is a part of one pool of random numbers in host memory, packed into memory of its
-// own: products have real sizes and real costs, and making them takes no time to speak of.
+// own: products have real sizes and real costs, and making them takes no time to speak of. Padding
+// is random too.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,7 @@ class RandomWeights final : public model::WeightSource {
   RandomWeights(const ModelConfig& config, const ShardPlan& plan, kernels::Ops& ops);
 
   Result<std::unique_ptr<kernels::PackedLinear>> Linear(
-      const std::vector<model::TensorSlice>& slices, int64_t padded_rows = 0) override;
+      const std::vector<model::TensorSlice>& slices) override;
   Result<model::DeviceTensor> Matrix(const model::TensorSlice& slice) override;
   Result<model::DeviceTensor> Vector(const std::vector<model::TensorSlice>& slices) override;
   int64_t done_bytes() const override { return done_bytes_; }

@@ -30,6 +30,9 @@ struct VisionConfig {
 
   int64_t head_dim() const { return hidden_size / num_heads; }
   int64_t patch_dim() const { return 3 * temporal_patch_size * patch_size * patch_size; }
+  // The MLP's width in memory, with zeros past intermediate_size: rows of 3420 elements are not
+  // aligned to 16 bytes, and products over them several times slower.
+  int64_t padded_intermediate_size() const { return (intermediate_size + 63) / 64 * 64; }
 };
 
 struct RopeConfig {

@@ -47,14 +47,15 @@ std::vector<WorkspacePart<VisionEncoder::Workspace>> VisionEncoder::Parts(
   const int64_t units = p / (vision.spatial_merge_size * vision.spatial_merge_size);
   const int64_t half = vision.head_dim() / 2;
   const int64_t mlp_rows = std::min(p, kMlpRows);
+  const int64_t ffn = vision.padded_intermediate_size();
   return {
       {&Workspace::pixels, DType::kU8, p, 3 * vision.patch_size * vision.patch_size},
       {&Workspace::wide, activation, p, WideElements(vision)},
       {&Workspace::residual, activation, p, h},
       {&Workspace::normed, activation, p, h},
       {&Workspace::delta, activation, p, h},
-      {&Workspace::gate_up, activation, mlp_rows, 2 * vision.intermediate_size},
-      {&Workspace::mid, activation, mlp_rows, vision.intermediate_size},
+      {&Workspace::gate_up, activation, mlp_rows, 2 * ffn},
+      {&Workspace::mid, activation, mlp_rows, ffn},
       {&Workspace::patch_rows, DType::kI32, p, 1},
       {&Workspace::unit_rows, DType::kI32, units, 1},
       {&Workspace::cos, DType::kF32, p, half},
@@ -201,7 +202,7 @@ Status VisionEncoder::Attention(const VisionBlockWeights& block, bool whole_imag
 }
 
 Status VisionEncoder::Mlp(const VisionBlockWeights& block) {
-  const int64_t ffn = vision_.intermediate_size;
+  const int64_t ffn = vision_.padded_intermediate_size();
   const TensorView normed = Rows(space_.normed, vision_.hidden_size);
   const TensorView delta = Rows(space_.delta, vision_.hidden_size);
   for (int64_t begin = 0; begin < num_patches_; begin += kMlpRows) {

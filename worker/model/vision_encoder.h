@@ -48,7 +48,7 @@ class VisionEncoder {
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
 
  private:
-  // P = max_patches, h = hidden, A = activation dtype.
+  // P = max_patches, h = hidden, ffn = the padded width of the MLP, A = activation dtype.
   struct Workspace {
     DeviceTensor pixels;      // [P * patch_size^2 * 3] u8
     DeviceTensor wide;        // [P * max(3 h, patch_dim, out_hidden / 4)] A

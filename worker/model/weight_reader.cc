@@ -62,12 +62,14 @@ struct SliceView {
   int64_t width = 0;  // elements of a row in the file
   IndexRange rows;
   IndexRange columns;
+  int64_t padded_rows = 0;  // at least those of `rows`, likewise the columns
+  int64_t padded_columns = 0;
 
   const char* Row(int64_t row) const {
     return tensor->data + (row * width + columns.begin) * DTypeSize(tensor->dtype);
   }
-  // Rows and columns follow each other in the file as they will in memory.
-  bool contiguous() const { return columns.size() == width; }
+  // Rows follow each other in the file as they will in memory.
+  bool contiguous() const { return columns.size() == width && padded_columns == width; }
 };
 
 SliceView ViewOf(const Checkpoint& checkpoint, const TensorSlice& slice) {
@@ -80,44 +82,47 @@ SliceView ViewOf(const Checkpoint& checkpoint, const TensorSlice& slice) {
   view.rows = OrAll(slice.rows, rows);
   view.columns = OrAll(slice.columns, view.width);
   LONGHAND_CHECK(view.rows.end <= rows && view.columns.end <= view.width) << slice.name;
+  view.padded_rows = std::max(view.rows.size(), slice.padded_rows);
+  view.padded_columns = std::max(view.columns.size(), slice.padded_columns);
   return view;
 }
 
 }  // namespace
 
-Result<TensorView> WeightReader::Stage(const std::vector<TensorSlice>& slices,
-                                       int64_t padded_rows,
-                                       DType dtype) {
+Result<TensorView> WeightReader::Stage(const std::vector<TensorSlice>& slices, DType dtype) {
   std::vector<SliceView> views;
   int64_t rows = 0;
   for (const TensorSlice& slice : slices) {
     views.push_back(ViewOf(checkpoint_, slice));
-    rows += views.back().rows.size();
-    LONGHAND_CHECK_EQ(views.back().columns.size(), views.front().columns.size());
+    rows += views.back().padded_rows;
+    LONGHAND_CHECK_EQ(views.back().padded_columns, views.front().padded_columns);
   }
   const SliceView& first = views.front();
-  const int64_t columns = first.columns.size();
-  const int64_t all_rows = std::max(rows, padded_rows);
+  const int64_t columns = first.padded_columns;
   const auto address = reinterpret_cast<uintptr_t>(first.Row(first.rows.begin));
-  if (views.size() == 1 && all_rows == rows && first.contiguous() && first.tensor->dtype == dtype &&
-      address % DTypeSize(dtype) == 0) {
+  if (views.size() == 1 && rows == first.rows.size() && first.contiguous() &&
+      first.tensor->dtype == dtype && address % DTypeSize(dtype) == 0) {
     // The view is only read from.
     return TensorView(const_cast<char*>(first.Row(first.rows.begin)), dtype, {rows, columns});
   }
 
   const size_t row_bytes = static_cast<size_t>(columns) * DTypeSize(dtype);
-  const size_t bytes = static_cast<size_t>(all_rows) * row_bytes;
+  const size_t bytes = static_cast<size_t>(rows) * row_bytes;
   if (staging_.size() < bytes) staging_.resize(bytes);
   char* to = staging_.data();
   for (const SliceView& view : views) {
+    char* const end = to + static_cast<size_t>(view.padded_rows) * row_bytes;
     const int64_t step = view.contiguous() ? view.rows.size() : 1;
+    const int64_t count = step * view.columns.size();
     for (int64_t row = view.rows.begin; row < view.rows.end; row += step) {
-      Convert(view.Row(row), view.tensor->dtype, to, dtype, step * columns);
-      to += static_cast<size_t>(step) * row_bytes;
+      Convert(view.Row(row), view.tensor->dtype, to, dtype, count);
+      char* const next = to + static_cast<size_t>(step) * row_bytes;
+      std::fill(to + static_cast<size_t>(count) * DTypeSize(dtype), next, 0);
+      to = next;
     }
+    to = std::fill_n(to, end - to, 0);
   }
-  std::fill(to, staging_.data() + bytes, 0);
-  return TensorView(staging_.data(), dtype, {all_rows, columns});
+  return TensorView(staging_.data(), dtype, {rows, columns});
 }
 
 void WeightReader::Finish(const std::vector<TensorSlice>& slices, int64_t bytes) {
@@ -127,8 +132,8 @@ void WeightReader::Finish(const std::vector<TensorSlice>& slices, int64_t bytes)
 }
 
 Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::Linear(
-    const std::vector<TensorSlice>& slices, int64_t padded_rows) {
-  LONGHAND_ASSIGN_OR_RETURN(const TensorView view, Stage(slices, padded_rows, weight_dtype_));
+    const std::vector<TensorSlice>& slices) {
+  LONGHAND_ASSIGN_OR_RETURN(const TensorView view, Stage(slices, weight_dtype_));
   auto packed = ops_.PackLinear(view);
   if (!packed.ok()) return packed.status().WithContext(slices.front().name);
   Finish(slices, static_cast<int64_t>(view.num_bytes()));
@@ -136,7 +141,7 @@ Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::Linear(
 }
 
 Result<DeviceTensor> WeightReader::Matrix(const TensorSlice& slice) {
-  LONGHAND_ASSIGN_OR_RETURN(const TensorView view, Stage({slice}, 0, weight_dtype_));
+  LONGHAND_ASSIGN_OR_RETURN(const TensorView view, Stage({slice}, weight_dtype_));
   LONGHAND_ASSIGN_OR_RETURN(DeviceTensor out,
                             AllocateTensor(ops_, weight_dtype_, {view.dim(0), view.dim(1)}));
   LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(out.view.data(), view.data(), view.num_bytes()));
@@ -146,7 +151,7 @@ Result<DeviceTensor> WeightReader::Matrix(const TensorSlice& slice) {
 }
 
 Result<DeviceTensor> WeightReader::Vector(const std::vector<TensorSlice>& slices) {
-  LONGHAND_ASSIGN_OR_RETURN(const TensorView view, Stage(slices, 0, DType::kF32));
+  LONGHAND_ASSIGN_OR_RETURN(const TensorView view, Stage(slices, DType::kF32));
   LONGHAND_ASSIGN_OR_RETURN(DeviceTensor out, AllocateTensor(ops_, DType::kF32, {view.dim(0)}));
   LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(out.view.data(), view.data(), view.num_bytes()));
   LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());

@@ -33,8 +33,8 @@ class WeightReader final : public WeightSource {
         ops_(ops),
         progress_(progress) {}
 
-  Result<std::unique_ptr<kernels::PackedLinear>> Linear(const std::vector<TensorSlice>& slices,
-                                                        int64_t padded_rows = 0) override;
+  Result<std::unique_ptr<kernels::PackedLinear>> Linear(
+      const std::vector<TensorSlice>& slices) override;
   Result<DeviceTensor> Matrix(const TensorSlice& slice) override;
   Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices) override;
   int64_t done_bytes() const override { return done_bytes_; }
@@ -42,9 +42,7 @@ class WeightReader final : public WeightSource {
  private:
   // [rows, columns] in `dtype`: the file's own memory where nothing needs to change, otherwise the
   // staging buffer.
-  Result<TensorView> Stage(const std::vector<TensorSlice>& slices,
-                           int64_t padded_rows,
-                           DType dtype);
+  Result<TensorView> Stage(const std::vector<TensorSlice>& slices, DType dtype);
   void Finish(const std::vector<TensorSlice>& slices, int64_t bytes);
 
   const Checkpoint& checkpoint_;

@@ -14,21 +14,23 @@
 
 namespace longhand::model {
 
-// Rows and columns of one tensor, seen as a matrix [first dimension, all others]. An empty range
-// means all.
+// Rows and columns of one tensor, seen as a matrix [first dimension, all others], with zeros below
+// and to the right of them up to `padded_rows` and `padded_columns`. An empty range means all.
 struct TensorSlice {
   std::string name;  // as published (tensor_specs.h)
   IndexRange rows = {};
   IndexRange columns = {};
+  int64_t padded_rows = 0;
+  int64_t padded_columns = 0;
 };
 
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
-  // The slices one below the other, with rows of zeros up to `padded_rows`.
+  // The slices one below the other.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> Linear(
-      const std::vector<TensorSlice>& slices, int64_t padded_rows = 0) = 0;
+      const std::vector<TensorSlice>& slices) = 0;
   // [rows, columns] in the weight dtype, not packed.
   virtual Result<DeviceTensor> Matrix(const TensorSlice& slice) = 0;
   // The slices one after the other, in f32.

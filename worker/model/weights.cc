@@ -32,13 +32,19 @@ Status LoadLayer(WeightSource& source,
   return OkStatus();
 }
 
-// One linear layer of the encoder, or several fused.
-Status LoadBiased(WeightSource& source, const std::vector<std::string>& names, BiasedLinear* out) {
+// One linear layer of the encoder, or several fused. Each has its output and input padded with
+// zeros to these widths.
+Status LoadBiased(WeightSource& source,
+                  const std::vector<std::string>& names,
+                  BiasedLinear* out,
+                  int64_t padded_out = 0,
+                  int64_t padded_in = 0) {
   std::vector<TensorSlice> weights;
   std::vector<TensorSlice> biases;
   for (const std::string& name : names) {
-    weights.push_back({name + ".weight"});
-    biases.push_back({name + ".bias"});
+    weights.push_back(
+        {.name = name + ".weight", .padded_rows = padded_out, .padded_columns = padded_in});
+    biases.push_back({.name = name + ".bias", .padded_rows = padded_out});
   }
   LONGHAND_ASSIGN_OR_RETURN(out->weight, source.Linear(weights));
   LONGHAND_ASSIGN_OR_RETURN(out->bias, source.Vector(biases));
@@ -47,6 +53,7 @@ Status LoadBiased(WeightSource& source, const std::vector<std::string>& names, B
 
 Status LoadVision(WeightSource& source, const VisionConfig& config, VisionWeights* out) {
   LONGHAND_ASSIGN_OR_RETURN(out->patch_embed, source.Linear({{"visual.patch_embed.proj.weight"}}));
+  const int64_t ffn = config.padded_intermediate_size();
   for (int64_t i = 0; i < config.depth; ++i) {
     const std::string prefix = "visual.blocks." + std::to_string(i) + ".";
     VisionBlockWeights block;
@@ -54,9 +61,10 @@ Status LoadVision(WeightSource& source, const VisionConfig& config, VisionWeight
     LONGHAND_ASSIGN_OR_RETURN(block.norm2, source.Vector({{prefix + "norm2.weight"}}));
     LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "attn.qkv"}, &block.qkv));
     LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "attn.proj"}, &block.proj));
-    LONGHAND_RETURN_IF_ERROR(
-        LoadBiased(source, {prefix + "mlp.gate_proj", prefix + "mlp.up_proj"}, &block.gate_up));
-    LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "mlp.down_proj"}, &block.down));
+    LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "mlp.gate_proj", prefix + "mlp.up_proj"},
+                                        &block.gate_up, /*padded_out=*/ffn));
+    LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "mlp.down_proj"}, &block.down,
+                                        /*padded_out=*/0, /*padded_in=*/ffn));
     out->blocks.push_back(std::move(block));
   }
   LONGHAND_ASSIGN_OR_RETURN(out->merger_norm, source.Vector({{"visual.merger.ln_q.weight"}}));
@@ -82,8 +90,10 @@ Result<ModelWeights> ReadWeights(WeightSource& source,
   }
   LONGHAND_ASSIGN_OR_RETURN(out.final_norm, source.Vector({{"model.norm.weight"}}));
   const std::string head = config.tie_word_embeddings ? embedding : "lm_head.weight";
-  LONGHAND_ASSIGN_OR_RETURN(out.head,
-                            source.Linear({{head, out.shard.vocab}}, plan.padded_vocab_rows));
+  LONGHAND_ASSIGN_OR_RETURN(
+      out.head,
+      source.Linear(
+          {{.name = head, .rows = out.shard.vocab, .padded_rows = plan.padded_vocab_rows}}));
   LONGHAND_RETURN_IF_ERROR(LoadVision(source, config.vision, &out.vision));
   out.bytes = source.done_bytes();
   return out;

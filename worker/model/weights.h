@@ -37,7 +37,7 @@ struct VisionBlockWeights {
   DeviceTensor norm2;    // [hidden] f32
   BiasedLinear qkv;      // [3 hidden, hidden]
   BiasedLinear proj;     // [hidden, hidden]
-  BiasedLinear gate_up;  // [2 ffn, hidden]
+  BiasedLinear gate_up;  // [2 ffn, hidden]; ffn is padded with zeros (padded_intermediate_size)
   BiasedLinear down;     // [hidden, ffn]
 };
 

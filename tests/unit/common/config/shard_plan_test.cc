@@ -54,8 +54,10 @@ TEST(ShardPlan, OneRankHoldsEveryParameter) {
   }
   const auto plan = PlanShards(Model7B(), 1, DType::kF32, DType::kF32);
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan->ranks[0].vision_weight_bytes, 4 * k7BVisionParams);
-  EXPECT_EQ(plan->ranks[0].weight_bytes, 4 * (k7BTextParams + k7BVisionParams));
+  // In each of 32 blocks the MLP's 3420 are padded to 3456: three matrices and two biases.
+  const int64_t padded_vision = k7BVisionParams + 32 * 36 * (3 * 1280 + 2);
+  EXPECT_EQ(plan->ranks[0].vision_weight_bytes, 4 * padded_vision);
+  EXPECT_EQ(plan->ranks[0].weight_bytes, 4 * (k7BTextParams + padded_vision));
 }
 
 TEST(ShardPlan, The72BSplitsOverEightRanks) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <vector>
 
 #include "tests/testing/temp_directory.h"
@@ -57,6 +58,42 @@ class Weights : public ::testing::Test {
       }
     }
     return rows;
+  }
+
+  std::unique_ptr<kernels::PackedLinear> Pack(std::vector<float>& rows, int64_t columns) {
+    const auto size = static_cast<int64_t>(rows.size());
+    auto packed = ops_->PackLinear(TensorView(rows.data(), DType::kF32, {size / columns, columns}));
+    LONGHAND_CHECK(packed.ok()) << packed.status();
+    return std::move(packed).value();
+  }
+
+  // Of a few rows that are always the same.
+  std::vector<float> Mlp(const kernels::PackedLinear& gate_up,
+                         std::vector<float> gate_up_bias,
+                         const kernels::PackedLinear& down,
+                         std::vector<float> down_bias) {
+    constexpr int64_t kRows = 3;
+    const int64_t ffn = down.in_features();
+    const auto make = [](int64_t columns) { return std::vector<float>(kRows * columns); };
+    const auto view = [](std::vector<float>& rows) {
+      const auto size = static_cast<int64_t>(rows.size());
+      return TensorView(rows.data(), DType::kF32, {kRows, size / kRows});
+    };
+    const auto vector_view = [](std::vector<float>& values) {
+      return TensorView(values.data(), DType::kF32, {static_cast<int64_t>(values.size())});
+    };
+    std::vector<float> x = make(gate_up.in_features());
+    for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
+    std::vector<float> both = make(2 * ffn), mid = make(ffn), out = make(down.out_features());
+    Status status = ops_->Linear(
+        {.x = view(x), .weight = &gate_up, .bias = vector_view(gate_up_bias), .out = view(both)});
+    LONGHAND_CHECK(status.ok()) << status;
+    status = ops_->SwiGlu({.gate_up = view(both), .out = view(mid)});
+    LONGHAND_CHECK(status.ok()) << status;
+    status = ops_->Linear(
+        {.x = view(mid), .weight = &down, .bias = vector_view(down_bias), .out = view(out)});
+    LONGHAND_CHECK(status.ok()) << status;
+    return out;
   }
 
   const std::unique_ptr<kernels::Ops> ops_ = kernels::CreateReferenceOps();
@@ -120,6 +157,45 @@ TEST_F(Weights, TheLastRankPadsItsHeadWithZeros) {
   EXPECT_EQ(weights.embedding.view.dim(0), 23);
   EXPECT_EQ(Unpack(*weights.head), Concat(Block(tensors.at("lm_head.weight"), {75, 98}, {0, 64}),
                                           std::vector<float>(2 * 64, 0.0f)));
+}
+
+// 36 become 64, so that zeros of gate times zeros of up meet zeros of down.
+TEST_F(Weights, TheMlpOfTheEncoderIsPaddedWithZeros) {
+  for (const DType on_disk : {DType::kBf16, DType::kF32}) {
+    const TestTensors tensors = RandomTensors(TinyConfig(), /*seed=*/9, on_disk);
+    const ModelWeights weights = Load(tensors, /*tp_size=*/2, /*rank=*/1, DType::kF32);
+    const auto at = [&](const char* name) {
+      return ToFloats(tensors.at("visual.blocks.1.mlp." + std::string(name)));
+    };
+    const auto zeros = [](size_t count) { return std::vector<float>(count, 0.0f); };
+    const VisionBlockWeights& block = weights.vision.blocks[1];
+    EXPECT_EQ(Unpack(*block.gate_up.weight), Concat(Concat(at("gate_proj.weight"), zeros(28 * 32)),
+                                                    Concat(at("up_proj.weight"), zeros(28 * 32))));
+    EXPECT_EQ(ViewToFloats(block.gate_up.bias.view), Concat(Concat(at("gate_proj.bias"), zeros(28)),
+                                                            Concat(at("up_proj.bias"), zeros(28))));
+    std::vector<float> down;
+    for (int64_t row = 0; row < 32; ++row) {
+      const testing::TestTensor& tensor = tensors.at("visual.blocks.1.mlp.down_proj.weight");
+      down = Concat(Concat(down, Block(tensor, {row, row + 1}, {0, 36})), zeros(28));
+    }
+    EXPECT_EQ(Unpack(*block.down.weight), down);
+    EXPECT_EQ(ViewToFloats(block.down.bias.view), at("down_proj.bias"));
+  }
+}
+
+TEST_F(Weights, ThePaddedMlpOfTheEncoderGivesTheSameOutputs) {
+  const TestTensors tensors = RandomTensors(TinyConfig(), /*seed=*/10);
+  const ModelWeights weights = Load(tensors, 1, 0, DType::kF32);
+  const auto at = [&](const char* name) {
+    return ToFloats(tensors.at("visual.blocks.0.mlp." + std::string(name)));
+  };
+  const VisionBlockWeights& block = weights.vision.blocks[0];
+  std::vector<float> gate_up = Concat(at("gate_proj.weight"), at("up_proj.weight"));
+  std::vector<float> down = at("down_proj.weight");
+  EXPECT_EQ(Mlp(*block.gate_up.weight, ViewToFloats(block.gate_up.bias.view), *block.down.weight,
+                ViewToFloats(block.down.bias.view)),
+            Mlp(*Pack(gate_up, /*columns=*/32), Concat(at("gate_proj.bias"), at("up_proj.bias")),
+                *Pack(down, /*columns=*/36), at("down_proj.bias")));
 }
 
 TEST_F(Weights, ATiedHeadIsTheEmbedding) {
