@@ -1,5 +1,6 @@
 """What is learnt when: seeing first, then short texts and plans, then long texts and sections of long documents,
-and at last whole plans, texts and documents, which shows where each of them ends.
+and at last whole plans, texts and documents, which shows where each of them ends, and sections about one object beside
+those about another.
 
 Seeing is learnt in minutes while sequences are short and the loss sits on facts; long texts cost four times as much a
 step. So each stage is mostly of one length, and keeps some of what came before, which would otherwise be forgotten.
@@ -26,6 +27,8 @@ class Stage:
     gaps: float = 0.  # Share of write prompts whose positions jump, as if much more had been written.
     parts: float = 0.  # Share of plans and write prompts that show a part of the answer.
     all_so_far: float = .04  # Share of write prompts that show all sections so far, up to max_sections_so_far.
+    shown: float = .5  # Share of longer tasks that show a picture.
+    early: float = .5  # Share of write prompts for one of the first sections.
 
 
 STAGES = {
@@ -36,7 +39,9 @@ STAGES = {
     "long": Stage({"question": 4, "describe": 6, "picture": 11, "text": 11, "free": 2, "opening": 12, "crop": 8,
                    "plan": 18, "write": 28}, 1500, 12, 10000, 120, gaps=.4, parts=.4),
     "whole": Stage({"question": 5, "describe": 9, "picture": 10, "text": 10, "free": 2, "opening": 6, "crop": 6, "plan": 20,
-                    "write": 32}, 1500, 20, 10000, 400, gaps=.15, all_so_far=.15)}
+                    "write": 32}, 1500, 20, 10000, 400, gaps=.15, all_so_far=.15),
+    "objects": Stage({"question": 6, "describe": 12, "picture": 6, "text": 3, "plan": 15, "write": 58}, 1500, 3, 10000, 40,
+                     all_so_far=.7, shown=.9, early=.9)}
 
 
 def num_words(rng, most):
@@ -84,7 +89,7 @@ def sample(stage, rng, encoder):
         return encoder.encode(tasks.one_shot(num_words(rng, stage.max_words), lang, rng))
     if task == "free":
         return encoder.encode(tasks.one_shot_free(num_words(rng, min(stage.max_words, 500)), lang, rng))
-    shown = world if rng.random() < .5 else None
+    shown = world if rng.random() < stage.shown else None
     if task == "opening":
         if rng.random() < .4:
             return encoder.encode(tasks.plan(total_words(rng, stage.max_total), lang, rng, shown), (0, 1))
@@ -97,7 +102,7 @@ def sample(stage, rng, encoder):
         example = tasks.plan(total, lang, rng, shown)
         return encoder.encode(example, part(len(example.pieces), rng) if rng.random() < stage.parts else None)
     count = len(tasks.section_sizes(total))
-    k = rng.randrange(min(count, EARLY) if rng.random() < .5 else count)
+    k = rng.randrange(min(count, EARLY) if rng.random() < stage.early else count)
     example = tasks.write(total, k, lang, rng, shown, sizes=tasks.odd_sizes(total, rng) if rng.random() < .3 else None,
                           max_sections_so_far=sections_so_far(stage, rng))
     crop = part(len(example.pieces), rng) if rng.random() < stage.parts else None
