@@ -1,9 +1,8 @@
 // The clock of a CUDA stream: events, a kernel that waits, and a kernel that reads.
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <vector>
 
+#include "bench/cuda_kernels.cuh"
 #include "bench/device_clock.h"
 
 namespace longhand::bench {
@@ -12,55 +11,12 @@ namespace {
 // More than any L2 by far.
 constexpr size_t kReadBytes = size_t{4} << 30;
 constexpr int kReads = 15;
-constexpr int kThreads = 512;
-constexpr int kLoadsAhead = 8;
-
-Status ToStatus(const char* what, cudaError_t error) {
-  if (error == cudaSuccess) return OkStatus();
-  return Internal(what, ": ", cudaGetErrorString(error));
-}
-
 __global__ void HoldKernel(uint64_t ns) {
   uint64_t begin, now;
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(begin));
   do {
     asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
   } while (now - begin < ns);
-}
-
-// Something that does not compress and is not all zeros.
-__global__ void FillKernel(uint4* out, int64_t count) {
-  const int64_t stride = int64_t{gridDim.x} * kThreads;
-  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += stride) {
-    uint32_t x = static_cast<uint32_t>(i) * 2654435761u + 12345u;
-    uint32_t words[4];
-    for (uint32_t& word : words) {
-      x ^= x << 13, x ^= x >> 17, x ^= x << 5;
-      word = x;
-    }
-    out[i] = make_uint4(words[0], words[1], words[2], words[3]);
-  }
-}
-
-__global__ void __launch_bounds__(kThreads) ReadKernel(const uint4* from, int64_t count,
-                                                       uint32_t* out) {
-  uint32_t sum = 0;
-  const int64_t step = int64_t{kThreads} * kLoadsAhead;
-  const int64_t stride = int64_t{gridDim.x} * step;
-  for (int64_t base = int64_t{blockIdx.x} * step; base < count; base += stride) {
-    uint4 ahead[kLoadsAhead];
-#pragma unroll
-    for (int j = 0; j < kLoadsAhead; ++j) {
-      const int64_t i = base + int64_t{j} * kThreads + threadIdx.x;
-      ahead[j] = i < count ? __ldcs(from + i) : make_uint4(0, 0, 0, 0);
-    }
-#pragma unroll
-    for (int j = 0; j < kLoadsAhead; ++j) {
-      sum ^= ahead[j].x ^ ahead[j].y ^ ahead[j].z ^ ahead[j].w;
-    }
-  }
-  // Never so for what FillKernel writes, which the compiler does not know.
-  if (sum == 0x12345678u && blockIdx.x == gridDim.x) *out = sum;
 }
 
 class CudaClock final : public DeviceClock {
@@ -105,16 +61,16 @@ class CudaClock final : public DeviceClock {
     LONGHAND_RETURN_IF_ERROR(
         ToStatus("memory to read from", cudaMalloc(&memory, kReadBytes + sizeof(uint4))));
     auto* from = static_cast<uint4*>(memory);
-    const auto count = static_cast<int64_t>(kReadBytes / sizeof(uint4));
-    auto* out = reinterpret_cast<uint32_t*>(from + count);
-    FillKernel<<<properties_.multiProcessorCount * 4, kThreads, 0, stream_>>>(from, count);
+    auto* out = reinterpret_cast<uint32_t*>(from + kReadBytes / sizeof(uint4));
+    FillKernel<false><<<properties_.multiProcessorCount * 4, 512, 0, stream_>>>(
+        from, kReadBytes / sizeof(float), /*deviation=*/1.0f, /*seed=*/3);
     std::vector<double> rates;
     // How many blocks read best is the device's own: several are tried.
     for (const int blocks_each : {2, 4, 16}) {
       for (int i = 0; i < kReads; ++i) {
         Mark(0);
-        ReadKernel<<<properties_.multiProcessorCount * blocks_each, kThreads, 0, stream_>>>(
-            from, count, out);
+        ReadKernel<<<properties_.multiProcessorCount * blocks_each, kReadThreads, 0, stream_>>>(
+            from, kReadBytes / kReadChunk, out);
         Mark(1);
         const Status status = ToStatus("reading", cudaStreamSynchronize(stream_));
         if (!status.ok()) return status;

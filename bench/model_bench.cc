@@ -21,7 +21,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -33,6 +32,9 @@
 #include <vector>
 
 #include "bench/device_clock.h"
+#include "bench/json_lines.h"
+#include "bench/lonely_communicator.h"
+#include "bench/model_shapes.h"
 #include "bench/random_weights.h"
 #include "bench/timed_ops.h"
 #include "common/config/model_config.h"
@@ -53,70 +55,6 @@ constexpr int kWarmUpSteps = 3;
 constexpr int kDeviceSteps = 7;     // that are timed on the device
 constexpr int kProfiledSteps = 3;   // with an event behind each operation
 constexpr double kHoldMs = 30;      // longer than the host takes to enqueue a step
-constexpr int64_t kImageHeight = 1008, kImageWidth = 1036;  // 1,044,288 pixels
-
-struct Shape {
-  ModelConfig model;
-  int32_t tp_size = 1;
-  struct Cell {
-    int64_t batch = 1;
-    int64_t context = 0;
-  };
-  std::vector<Cell> cells;
-  std::vector<int64_t> prefills;
-  int64_t image_height = kImageHeight, image_width = kImageWidth;
-};
-
-ModelConfig Qwen(int64_t hidden, int64_t layers, int64_t heads, int64_t kv_heads, int64_t ffn) {
-  ModelConfig model;
-  model.hidden_size = hidden;
-  model.intermediate_size = ffn;
-  model.num_layers = layers;
-  model.num_heads = heads;
-  model.num_kv_heads = kv_heads;
-  model.head_dim = hidden / heads;
-  model.vocab_size = 152064;
-  model.max_position_embeddings = 128000;
-  model.rope.mrope_section = {16, 24, 24};
-  model.vision.hidden_size = 1280;
-  model.vision.out_hidden_size = hidden;
-  return model;
-}
-
-Result<Shape> MakeShape(const std::string& name) {
-  const std::vector<Shape::Cell> cells = {{1, 1024},  {1, 8192},  {1, 32768},
-                                          {16, 4096}, {64, 2048}, {64, 8192}};
-  if (name == "7b") {
-    return Shape{.model = Qwen(3584, 28, 28, 4, 18944), .cells = cells, .prefills = {2048, 8192}};
-  }
-  if (name == "72b-tp8") {
-    Shape shape{.model = Qwen(8192, 80, 64, 8, 29568),
-                .tp_size = 8,
-                .cells = cells,
-                .prefills = {2048, 8192}};
-    shape.model.vision.intermediate_size = 3456;
-    return shape;
-  }
-  if (name == "tiny" || name == "tiny-tp2") {
-    Shape shape{.model = Qwen(128, 2, 4, 2, 192),
-                .tp_size = name == "tiny" ? 1 : 2,
-                .cells = {{1, 40}, {3, 300}},
-                .prefills = {70}};
-    shape.model.head_dim = 32;
-    shape.model.vocab_size = 509;
-    shape.model.max_position_embeddings = 4096;
-    shape.model.rope.mrope_section = {4, 6, 6};
-    shape.model.vision.depth = 2;
-    shape.model.vision.hidden_size = 160;
-    shape.model.vision.num_heads = 2;
-    shape.model.vision.intermediate_size = 84;
-    shape.model.vision.fullatt_block_indexes = {1};
-    shape.image_height = 56;
-    shape.image_width = 84;
-    return shape;
-  }
-  return InvalidArgument("--shape is '", name, "'; it must be 7b, 72b-tp8, tiny or tiny-tp2");
-}
 
 struct Options {
   std::string device = "emulated";
@@ -134,83 +72,6 @@ struct Options {
   bool profile = true;
   bool graphs = true;
   bool compare_graphs = false;
-};
-
-// A rank of a group whose others are not there: sums are its own part, and what it gathers is its
-// own part again and again.
-class LonelyCommunicator final : public comm::Communicator {
- public:
-  LonelyCommunicator(int size, kernels::Ops& ops) : size_(size), ops_(ops) {}
-
-  int rank() const override { return 0; }
-  int size() const override { return size_; }
-  Status AllReduceSum(TensorView) override { return OkStatus(); }
-  Status AllGather(TensorView local, TensorView all) override {
-    // Logits are gathered: [rows, padded vocabulary] of this rank. The other ranks' stay what they
-    // were.
-    const TensorView from = model::Reshape(local, {1, local.num_elements()});
-    if (zero_.view.empty()) {
-      LONGHAND_ASSIGN_OR_RETURN(zero_, model::AllocateTensor(ops_, DType::kI32, {1}));
-    }
-    return ops_.GatherRows(
-        {.x = from, .rows = zero_.view, .out = model::Reshape(all, {1, local.num_elements()})});
-  }
-  Status Broadcast(TensorView, int) override { return OkStatus(); }
-  Status Barrier() override { return OkStatus(); }
-  Status Synchronize() override { return OkStatus(); }
-  bool CanBeRecorded() const override { return true; }
-  void Abort() override {}
-
- private:
-  const int size_;
-  kernels::Ops& ops_;
-  model::DeviceTensor zero_;
-};
-
-// Lines of JSON, to the terminal and to a file.
-class Report {
- public:
-  ~Report() {
-    if (file_ != nullptr) std::fclose(file_);
-  }
-  Status Open(const std::string& path) {
-    if (path.empty()) return OkStatus();
-    file_ = std::fopen(path.c_str(), "a");
-    return file_ != nullptr ? OkStatus() : InvalidArgument("cannot write to ", path);
-  }
-  void Write(const std::string& line) {
-    for (std::FILE* to : {stdout, file_}) {
-      if (to == nullptr) continue;
-      std::fprintf(to, "%s\n", line.c_str());
-      std::fflush(to);
-    }
-  }
-
- private:
-  std::FILE* file_ = nullptr;
-};
-
-// One object, field after field.
-class Object {
- public:
-  explicit Object(const std::string& kind) { text_ = "{\"kind\":\"" + kind + "\""; }
-  Object& Add(const char* name, const std::string& value) {
-    return Raw(name, "\"" + value + "\"");
-  }
-  Object& Add(const char* name, int64_t value) { return Raw(name, std::to_string(value)); }
-  Object& Add(const char* name, double value) {
-    char number[40];
-    std::snprintf(number, sizeof(number), "%.6g", value);
-    return Raw(name, number);
-  }
-  Object& Raw(const char* name, const std::string& json) {
-    text_ += std::string(",\"") + name + "\":" + json;
-    return *this;
-  }
-  std::string Text() const { return text_ + "}"; }
-
- private:
-  std::string text_;
 };
 
 double Quantile(std::vector<double> values, double q) {
@@ -750,22 +611,6 @@ Status Bench::Run() {
     LONGHAND_RETURN_IF_ERROR(EncodeImages(count));
   }
   return OkStatus();
-}
-
-// "1x1024,16x4096"
-Result<std::vector<Shape::Cell>> ParseCells(const std::string& text) {
-  std::vector<Shape::Cell> cells;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    long long batch = 0, context = 0;
-    if (std::sscanf(text.substr(at, end - at).c_str(), "%lldx%lld", &batch, &context) != 2 ||
-        batch < 1 || context < 1) {
-      return InvalidArgument("--cells is '", text, "'; cells are batch x context: 1x1024,16x4096");
-    }
-    cells.push_back({batch, context});
-    at = end + 1;
-  }
-  return cells;
 }
 
 Status Run(const Options& options) {

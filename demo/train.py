@@ -291,6 +291,8 @@ def main():
     args.compile = on_cpu if args.compile is None else args.compile
     if args.ranks > 1 and (args.minutes or not on_cpu):
         parser.error(f"--ranks must be 1 with --minutes and on a GPU, not {args.ranks}")
+    if args.producers < args.ranks:
+        parser.error(f"--producers must be at least --ranks, {args.ranks}, not {args.producers}")
     os.makedirs(args.out, exist_ok=True)
     if not os.path.exists(os.path.join(args.out, "tokenizer.json")):
         tokenizer.write(args.out)
