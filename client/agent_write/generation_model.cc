@@ -2,6 +2,7 @@
 
 #include "client/generate/chat_file.h"
 #include "client/generate/resumable_stream.h"
+#include "common/request_id.h"
 
 namespace longhand::client {
 
@@ -18,7 +19,7 @@ Result<GenerationModel> GenerationModel::Create(const std::shared_ptr<grpc::Chan
 
 Result<Reply> GenerationModel::Ask(const std::string& prompt, const OnPiece& on_piece) {
   request_.mutable_messages()->mutable_messages(0)->mutable_content(0)->set_text(prompt);
-  request_.set_request_id(DrawRequestId());
+  request_.set_request_id(DrawRequestId("cli"));
   ResumableStream stream = ResumableStream::Generate(channel_, request_, retry_for_);
   Reply reply;
   for (v1::GenerateEvent event; stream.Read(&event);) {

@@ -1,7 +1,7 @@
 #include "client/generate/generate_options.h"
 
 #include "client/generate/chat_file.h"
-#include "client/generate/resumable_stream.h"
+#include "common/request_id.h"
 
 namespace longhand::client {
 namespace {
@@ -66,7 +66,7 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   } else {
     LONGHAND_RETURN_IF_ERROR(SetPrompt(options.prompt, options.images, &request));
   }
-  request.set_request_id(options.request_id.empty() ? DrawRequestId() : options.request_id);
+  request.set_request_id(options.request_id.empty() ? DrawRequestId("cli") : options.request_id);
   request.set_on_disconnect(options.on_disconnect == "continue" ? v1::ON_DISCONNECT_CONTINUE
                                                                 : v1::ON_DISCONNECT_CANCEL);
   SetSampling(options.sampling, request.mutable_sampling());

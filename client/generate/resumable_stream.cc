@@ -1,8 +1,6 @@
 #include "client/generate/resumable_stream.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <random>
 #include <thread>
 #include <utility>
 
@@ -106,13 +104,6 @@ bool ResumableStream::MayRetry() {
   if (lasted || pause_ == milliseconds(0)) trouble_at_ = now;
   pause_ = lasted ? kFirstPause : std::min(kMaxPause, std::max(kFirstPause, pause_ * 2));
   return now + pause_ <= trouble_at_ + retry_for_;
-}
-
-std::string DrawRequestId() {
-  std::random_device device;
-  char text[40];
-  std::snprintf(text, sizeof(text), "cli-%08x%08x%08x", device(), device(), device());
-  return text;
 }
 
 }  // namespace longhand::client

@@ -57,7 +57,4 @@ class ResumableStream {
   Status status_;
 };
 
-// An id for a request that nobody else has.
-std::string DrawRequestId();
-
 }  // namespace longhand::client

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdio>
-#include <random>
 #include <utility>
 
+#include "common/request_id.h"
 #include "coordinator/api/call_deadline.h"
 #include "coordinator/api/request_record.h"
 #include "coordinator/api/stored_stream.h"
@@ -23,13 +22,6 @@ constexpr size_t kMaxRequestIdBytes = 128;
 bool IsIdCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == ':' ||
          c == '-';
-}
-
-std::string DrawRequestId() {
-  std::random_device device;
-  char text[40];
-  std::snprintf(text, sizeof(text), "gen-%08x%08x%08x", device(), device(), device());
-  return text;
 }
 
 Status NotKept(const std::string& request_id) {
@@ -78,7 +70,7 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
 }
 
 Result<std::string> GenerationService::ChooseRequestId(const std::string& asked) {
-  if (asked.empty()) return DrawRequestId();
+  if (asked.empty()) return DrawRequestId("gen");
   if (asked.size() > kMaxRequestIdBytes ||
       !std::all_of(asked.begin(), asked.end(), IsIdCharacter)) {
     return InvalidArgument("request_id has ", asked.size(), " bytes; it must be 1 to ",
