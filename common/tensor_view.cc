@@ -12,7 +12,8 @@ size_t DTypeSize(DType dtype) {
     case DType::kF16: return 2;
     case DType::kI8:
     case DType::kU8:
-    case DType::kBool: return 1;
+    case DType::kBool:
+    case DType::kF8E4M3: return 1;
     case DType::kI64: return 8;
   }
   return 0;
@@ -28,6 +29,7 @@ std::string_view DTypeName(DType dtype) {
     case DType::kI32: return "int32";
     case DType::kI64: return "int64";
     case DType::kBool: return "bool";
+    case DType::kF8E4M3: return "float8_e4m3fn";
   }
   return "unknown";
 }

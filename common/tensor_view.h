@@ -10,10 +10,11 @@
 
 #include "common/bf16.h"
 #include "common/check.h"
+#include "common/fp8.h"
 
 namespace longhand {
 
-enum class DType : uint8_t { kF32, kBf16, kF16, kI8, kU8, kI32, kI64, kBool };
+enum class DType : uint8_t { kF32, kBf16, kF16, kI8, kU8, kI32, kI64, kBool, kF8E4M3 };
 
 size_t DTypeSize(DType dtype);            // bytes of one element
 std::string_view DTypeName(DType dtype);  // "float32", "bfloat16", "int64", ...
@@ -22,6 +23,7 @@ template <typename T>
 struct DTypeOf;
 template <> struct DTypeOf<float> { static constexpr DType value = DType::kF32; };
 template <> struct DTypeOf<Bf16> { static constexpr DType value = DType::kBf16; };
+template <> struct DTypeOf<Fp8E4M3> { static constexpr DType value = DType::kF8E4M3; };
 template <> struct DTypeOf<int8_t> { static constexpr DType value = DType::kI8; };
 template <> struct DTypeOf<uint8_t> { static constexpr DType value = DType::kU8; };
 template <> struct DTypeOf<int32_t> { static constexpr DType value = DType::kI32; };

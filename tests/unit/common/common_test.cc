@@ -6,6 +6,7 @@
 
 #include "common/bf16.h"
 #include "common/bounded_queue.h"
+#include "common/fp8.h"
 #include "common/philox.h"
 #include "common/status.h"
 #include "common/tensor_view.h"
@@ -39,6 +40,29 @@ TEST(Status, ContextStandsInFrontOfTheMessage) {
 
 TEST(StatusDeathTest, ReadingTheValueOfAFailedResultEndsTheProcess) {
   EXPECT_DEATH((void)Half(1).value(), "value is 1; it must be even");
+}
+
+// Every number of the format comes back, and so does each next to the middle between two of them.
+TEST(Fp8E4M3, RoundsToNearestEvenAndSaturates) {
+  const auto at = [](uint32_t bits) {
+    Fp8E4M3 x;
+    x.bits = static_cast<uint8_t>(bits);
+    return x;
+  };
+  for (uint32_t bits = 0; bits < 0x7e; ++bits) {
+    const float low = static_cast<float>(at(bits)), high = static_cast<float>(at(bits + 1));
+    const float middle = (low + high) / 2;
+    EXPECT_EQ(Fp8E4M3(low), at(bits)) << bits;
+    EXPECT_EQ(Fp8E4M3(std::nextafter(middle, low)), at(bits)) << bits;
+    EXPECT_EQ(Fp8E4M3(middle), at(bits + bits % 2)) << bits;
+    EXPECT_EQ(Fp8E4M3(std::nextafter(middle, high)), at(bits + 1)) << bits;
+    EXPECT_EQ(Fp8E4M3(-low), at(0x80 | bits)) << bits;
+  }
+  EXPECT_EQ(static_cast<float>(at(0x7e)), Fp8E4M3::kMax);
+  EXPECT_EQ(static_cast<float>(at(1)), 0x1p-9f);
+  EXPECT_EQ(Fp8E4M3(1e9f), at(0x7e));
+  EXPECT_EQ(Fp8E4M3(-std::numeric_limits<float>::infinity()), at(0xfe));
+  EXPECT_TRUE(std::isnan(static_cast<float>(Fp8E4M3(std::numeric_limits<float>::quiet_NaN()))));
 }
 
 TEST(Bf16, RoundsToNearestEven) {
