@@ -31,7 +31,13 @@ std::string Status::ToString() const {
 
 Status Status::WithContext(std::string_view context) const {
   if (ok()) return *this;
-  return Status(code_, std::string(context) + ": " + message_);
+  return Status(code_, std::string(context) + ": " + message_).WithRetryAfter(retry_after_seconds_);
+}
+
+Status Status::WithRetryAfter(int64_t seconds) const {
+  Status status = *this;
+  status.retry_after_seconds_ = seconds;
+  return status;
 }
 
 std::ostream& operator<<(std::ostream& out, const Status& status) {

@@ -4,6 +4,7 @@
 // what is allowed, in one sentence fit for a user. kernels/ builds with this alone, hence no library behind it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <ostream>
 #include <sstream>
@@ -49,12 +50,17 @@ class [[nodiscard]] Status {
   std::string ToString() const;
   // The same code with "context: " in front of the message; OK stays OK.
   Status WithContext(std::string_view context) const;
+  // When it is worth trying again; 0: the error does not say. Edges pass it on (gRPC's trailing metadata and HTTP's
+  // header `retry-after`).
+  int64_t retry_after_seconds() const { return retry_after_seconds_; }
+  Status WithRetryAfter(int64_t seconds) const;
 
   friend bool operator==(const Status&, const Status&) = default;
 
  private:
   StatusCode code_ = StatusCode::kOk;
   std::string message_;
+  int64_t retry_after_seconds_ = 0;
 };
 
 std::ostream& operator<<(std::ostream& out, const Status& status);

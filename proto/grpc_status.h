@@ -3,6 +3,8 @@
 
 #include <grpcpp/support/status.h>
 
+#include <string>
+
 #include "common/status.h"
 
 namespace longhand {
@@ -29,6 +31,16 @@ LONGHAND_SAME_CODE(kUnauthenticated, UNAUTHENTICATED);
 
 inline grpc::Status ToGrpc(const Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), status.message());
+}
+
+// Trailing metadata: whole seconds.
+inline constexpr char kRetryAfterKey[] = "retry-after";
+
+// Before a call of the server is finished with `status`.
+template <typename ServerContext>
+void AddRetryAfter(const Status& status, ServerContext& context) {
+  if (status.retry_after_seconds() > 0)
+    context.AddTrailingMetadata(kRetryAfterKey, std::to_string(status.retry_after_seconds()));
 }
 
 inline Status FromGrpc(const grpc::Status& status) {

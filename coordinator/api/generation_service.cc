@@ -41,7 +41,7 @@ void FollowFrom(StreamCall& call, std::shared_ptr<EventStream> stream, int64_t f
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  const std::shared_ptr<StreamCall> call = StreamCall::Create();
+  const std::shared_ptr<StreamCall> call = StreamCall::Create(*context);
   const Result<std::string> id = ChooseRequestId(request->request_id());
   if (!id.ok()) {
     call->Refuse(id.status());
@@ -148,8 +148,8 @@ Status GenerationService::PrepareAndSubmit(const std::shared_ptr<EventStream>& s
 }
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Attach(
-    grpc::CallbackServerContext*, const v1::AttachRequest* request) {
-  const std::shared_ptr<StreamCall> call = StreamCall::Create();
+    grpc::CallbackServerContext* context, const v1::AttachRequest* request) {
+  const std::shared_ptr<StreamCall> call = StreamCall::Create(*context);
   if (std::shared_ptr<EventStream> stream = parts_.streams.Find(request->request_id())) {
     FollowFrom(*call, std::move(stream), request->from());
     return call->reactor();

@@ -6,16 +6,15 @@
 
 namespace longhand::api {
 
-std::shared_ptr<StreamCall> StreamCall::Create() {
-  std::shared_ptr<StreamCall> call(new StreamCall());
+std::shared_ptr<StreamCall> StreamCall::Create(grpc::CallbackServerContext& context) {
+  std::shared_ptr<StreamCall> call(new StreamCall(context));
   call->self_ = call;
   return call;
 }
 
 void StreamCall::Refuse(const Status& status) {
   std::lock_guard lock(mutex_);
-  finished_ = true;
-  Finish(ToGrpc(status));
+  FinishWith(status);
 }
 
 void StreamCall::Follow(std::shared_ptr<EventStream> stream, int64_t from) {
@@ -53,9 +52,14 @@ void StreamCall::Advance() {
     writing_ = true;
     StartWrite(next.event);
   } else if (next.end.has_value()) {
-    finished_ = true;
-    Finish(ToGrpc(*next.end));
+    FinishWith(*next.end);
   }
+}
+
+void StreamCall::FinishWith(const Status& status) {
+  finished_ = true;
+  AddRetryAfter(status, context_);
+  Finish(ToGrpc(status));
 }
 
 void StreamCall::OnWriteDone(bool ok) {

@@ -20,7 +20,8 @@ namespace longhand::api {
 class StreamCall final : private grpc::ServerWriteReactor<v1::GenerateEvent>,
                          private EventStream::Reader {
  public:
-  static std::shared_ptr<StreamCall> Create();
+  // `context` is the call's.
+  static std::shared_ptr<StreamCall> Create(grpc::CallbackServerContext& context);
   // What the service hands to gRPC; valid until gRPC's OnDone.
   grpc::ServerWriteReactor<v1::GenerateEvent>* reactor() { return this; }
 
@@ -32,15 +33,17 @@ class StreamCall final : private grpc::ServerWriteReactor<v1::GenerateEvent>,
   bool gone() const;
 
  private:
-  StreamCall() = default;
+  explicit StreamCall(grpc::CallbackServerContext& context) : context_(context) {}
 
   void OnMore() override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
-  void Advance();  // with the mutex held
+  void Advance();                         // with the mutex held
+  void FinishWith(const Status& status);  // the same
 
-  std::shared_ptr<StreamCall> self_;  // gRPC's reference
+  grpc::CallbackServerContext& context_;  // valid until gRPC's OnDone
+  std::shared_ptr<StreamCall> self_;      // gRPC's reference
   mutable std::mutex mutex_;
   std::shared_ptr<EventStream> stream_;  // null before Follow
   int64_t next_seq_ = 1;

@@ -38,6 +38,13 @@ TEST(Status, ContextStandsInFrontOfTheMessage) {
   EXPECT_TRUE(OkStatus().WithContext("a.json").message().empty());
 }
 
+TEST(Status, TheTimeToTryAgainStaysWithTheError) {
+  EXPECT_EQ(ResourceExhausted("full").retry_after_seconds(), 0);
+  const Status status = ResourceExhausted("full").WithRetryAfter(7).WithContext("queue");
+  EXPECT_EQ(status.ToString(), "RESOURCE_EXHAUSTED: queue: full");
+  EXPECT_EQ(status.retry_after_seconds(), 7);
+}
+
 TEST(StatusDeathTest, ReadingTheValueOfAFailedResultEndsTheProcess) {
   EXPECT_DEATH((void)Half(1).value(), "value is 1; it must be even");
 }
