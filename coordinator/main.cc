@@ -22,6 +22,7 @@
 #include "coordinator/api/generation_service.h"
 #include "coordinator/api/grpc_server.h"
 #include "coordinator/api/input_pool.h"
+#include "coordinator/api/request_intake.h"
 #include "coordinator/api/request_preparer.h"
 #include "coordinator/api/request_restorer.h"
 #include "coordinator/api/stream_sink.h"
@@ -248,16 +249,16 @@ class Coordinator {
                                   .journal = journal_.get(),
                                   .clock = clock_,
                                   .metrics = metrics_}};
-  api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
-  api::GenerationService generation_{
+  api::RequestIntake intake_{
       {.preparer = preparer_,
        .tokenizer = model_.tokenizer,
        .engine = engine_,
-       .pool = pool_,
        .streams = streams_,
        .journal = journal_.get(),
        .journal_directory = JournalDirectory(options_),
        .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes}};
+  api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
+  api::GenerationService generation_{intake_, pool_};
   api::ClusterService cluster_service_{{.get_status = [this](auto answer) { GetStatus(answer); },
                                         .drain =
                                             [this](std::function<void()> on_idle) {

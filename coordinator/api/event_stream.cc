@@ -7,6 +7,14 @@
 
 namespace longhand::api {
 
+void EventStream::Accept() {
+  {
+    std::lock_guard lock(mutex_);
+    accepted_ = true;
+  }
+  WakeReaders();
+}
+
 void EventStream::Publish(v1::GenerateEvent event) {
   {
     std::lock_guard lock(mutex_);
@@ -58,8 +66,8 @@ void EventStream::AbandonIfUnread(TimePoint now) {
 EventStream::Next EventStream::Look(int64_t seq) const {
   std::lock_guard lock(mutex_);
   if (seq <= static_cast<int64_t>(events_.size()))
-    return {.event = &events_[static_cast<size_t>(seq - 1)]};
-  return {.end = end_};
+    return {.event = &events_[static_cast<size_t>(seq - 1)], .accepted = accepted_};
+  return {.end = end_, .accepted = accepted_};
 }
 
 int64_t EventStream::num_events() const {

@@ -16,6 +16,7 @@
 
 #include "common/clock.h"
 #include "common/status.h"
+#include "longhand/journal/v1/record.pb.h"
 #include "longhand/v1/generation.pb.h"
 
 namespace longhand::api {
@@ -32,6 +33,7 @@ class EventStream {
   struct Identity {
     std::string request_id;
     std::string sent_digest;  // of the request as its client sent it
+    journal::v1::AnswerForm form;
   };
 
   explicit EventStream(Identity identity) : identity_(std::move(identity)) {}
@@ -39,6 +41,8 @@ class EventStream {
   const Identity& identity() const { return identity_; }
 
   // --- the producer's side
+  // The request was taken: what follows is its answer, no refusal.
+  void Accept();
   void Publish(v1::GenerateEvent event);  // numbered one more than the last
   void End(const Status& status);         // the first word counts
   // What to do when the last reader has left before the end; nothing: the request goes on.
@@ -52,6 +56,7 @@ class EventStream {
   struct Next {
     const v1::GenerateEvent* event = nullptr;
     std::optional<Status> end;  // with no event: nothing comes any more
+    bool accepted = false;
   };
   Next Look(int64_t seq) const;
   int64_t num_events() const;
@@ -65,6 +70,7 @@ class EventStream {
   const Identity identity_;
   mutable std::mutex mutex_;
   std::deque<v1::GenerateEvent> events_;  // a deque, so that none ever moves
+  bool accepted_ = false;
   std::optional<Status> end_;
   std::vector<std::shared_ptr<Reader>> readers_;
   std::function<void()> abandon_;

@@ -6,13 +6,15 @@
 
 namespace longhand::api {
 
-std::string DigestOf(const v1::GenerateRequest& request) {
+std::string DigestOf(const v1::GenerateRequest& request, journal::v1::AnswerForm form) {
+  form.clear_created();
   std::string bytes;
   {
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream out(&stream);
     out.SetSerializationDeterministic(true);
     request.SerializeToCodedStream(&out);
+    form.SerializeToCodedStream(&out);
   }
   std::string digest(SHA256_DIGEST_LENGTH, '\0');
   SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),

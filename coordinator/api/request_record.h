@@ -5,12 +5,14 @@
 
 #include "common/status.h"
 #include "coordinator/engine/request.h"
+#include "longhand/journal/v1/record.pb.h"
 #include "longhand/v1/generation.pb.h"
 
 namespace longhand::api {
 
-// SHA-256: equal for equal requests.
-std::string DigestOf(const v1::GenerateRequest& request);
+// SHA-256: equal for equal requests of clients that see the answer in the same form, whenever they
+// came.
+std::string DigestOf(const v1::GenerateRequest& request, journal::v1::AnswerForm form);
 
 // `wire` with what `prepared` made of its open fields. Preparing it again gives the same request,
 // whatever the checkpoint's defaults are by then; another model refuses it.

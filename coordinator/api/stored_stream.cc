@@ -30,6 +30,7 @@ Result<StoredStream> StoredStream::Parse(const journal::StoredRequest& stored) {
 }
 
 void StoredStream::Fill(EventStream* stream) const {
+  stream->Accept();
   for (const v1::GenerateEvent& event : events)
     stream->Publish(VisibleOf(event, record.request().return_()));
   if (end.has_value()) stream->End(*end);

@@ -31,8 +31,8 @@ StreamSink::StreamSink(Parts parts,
 
 void StreamSink::OnAccepted() {
   is_recorded_ = true;
-  if (parts_.journal == nullptr) return;
-  Write(journal::RequestEntry{context_.request_id, std::exchange(record_, {})}, nullptr);
+  Write(journal::RequestEntry{context_.request_id, std::exchange(record_, {})},
+        [stream = stream_] { stream->Accept(); });
 }
 
 void StreamSink::OnEvent(engine::TokenEvent event) {

@@ -101,11 +101,15 @@ TEST(StreamTable, AnIdIsOneRequests) {
 TEST(RequestRecord, EqualRequestsHaveOneDigest) {
   v1::GenerateRequest request;
   request.set_text("Write.");
-  const std::string digest = DigestOf(request);
+  journal::v1::AnswerForm form;
+  const std::string digest = DigestOf(request, form);
   EXPECT_EQ(digest.size(), 32u);
-  EXPECT_EQ(DigestOf(request), digest);
+  form.set_created(1764190000);
+  EXPECT_EQ(DigestOf(request, form), digest);
+  form.set_include_usage(true);
+  EXPECT_NE(DigestOf(request, form), digest);
   request.mutable_sampling()->set_seed(1);
-  EXPECT_NE(DigestOf(request), digest);
+  EXPECT_NE(DigestOf(request, {}), digest);
 }
 
 TEST(RequestRecord, LeavesNothingOpen) {
@@ -153,12 +157,14 @@ class StreamSinkTest : public ::testing::Test {
 
 TEST_F(StreamSinkTest, WhatIsSeenIsKeptAndTokenIdsAreKeptUnseen) {
   const auto sink = MakeSink(Record());
+  EXPECT_FALSE(stream_->Look(1).accepted);
   sink->OnAccepted();
   sink->OnEvent({.seq = 1, .text = "one", .token_ids = {11}});
   sink->OnEvent({.seq = 2, .text = "two", .token_ids = {12}});
   sink->OnEnd(OkStatus());
   journal_.Stop();
   EXPECT_EQ(table_.Find("a"), nullptr);
+  EXPECT_TRUE(stream_->Look(1).accepted);
   EXPECT_EQ(stream_->Look(2).event->text(), "two");
   EXPECT_EQ(stream_->Look(2).event->token_ids_size(), 0);
   EXPECT_EQ(stream_->Look(3).end, OkStatus());
@@ -175,6 +181,7 @@ TEST_F(StreamSinkTest, WhatIsSeenIsKeptAndTokenIdsAreKeptUnseen) {
 TEST_F(StreamSinkTest, ARefusalIsToldAndNotKept) {
   MakeSink(Record())->OnEnd(ResourceExhausted("8 wait"));
   EXPECT_EQ(stream_->Look(1).end, ResourceExhausted("8 wait"));
+  EXPECT_FALSE(stream_->Look(1).accepted);
   EXPECT_EQ(table_.Find("a"), nullptr);
   journal_.Stop();
   EXPECT_FALSE(journal::ReadRequest(directory_.path(), "a")->has_value());

@@ -1,0 +1,152 @@
+#include "coordinator/api/request_intake.h"
+
+#include <algorithm>
+#include <cctype>
+#include <ctime>
+#include <utility>
+
+#include "common/request_id.h"
+#include "coordinator/api/request_record.h"
+#include "coordinator/api/stored_stream.h"
+#include "coordinator/api/stream_sink.h"
+#include "coordinator/input/detokenizer.h"
+#include "coordinator/journal/reader.h"
+
+namespace longhand::api {
+namespace {
+
+constexpr size_t kMaxRequestIdBytes = 128;
+
+bool IsIdCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == ':' ||
+         c == '-';
+}
+
+}  // namespace
+
+Result<RequestIntake::Call> RequestIntake::NewCall(const std::string& asked,
+                                                   const std::string& prefix,
+                                                   TimePoint deadline) {
+  if (asked.size() > kMaxRequestIdBytes ||
+      !std::all_of(asked.begin(), asked.end(), IsIdCharacter)) {
+    return InvalidArgument("request_id has ", asked.size(), " bytes; it must be 1 to ",
+                           kMaxRequestIdBytes, " of [A-Za-z0-9._:-]");
+  }
+  return Call{.request_id = asked.empty() ? DrawRequestId(prefix) : asked,
+              .number = ++num_calls_,
+              .deadline = deadline};
+}
+
+Status RequestIntake::Reserve(int64_t bytes) {
+  if (bytes_in_preparation_.fetch_add(bytes) + bytes <= parts_.max_bytes_in_preparation)
+    return OkStatus();
+  Release(bytes);
+  return ResourceExhausted("requests of more than ", parts_.max_bytes_in_preparation,
+                           " bytes are being prepared already; try again");
+}
+
+Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
+    const v1::GenerateRequest& wire, const journal::v1::AnswerForm& form, const Call& call) {
+  EventStream::Identity identity{call.request_id, DigestOf(wire, form), form};
+  identity.form.set_created(std::time(nullptr));
+  LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
+  if (begun.is_new) {
+    if (const Status status = Begin(begun.stream, wire, call); !status.ok()) {
+      parts_.streams.Remove(*begun.stream);
+      begun.stream->End(status);
+    }
+  }
+  return std::move(begun.stream);
+}
+
+Status RequestIntake::Begin(const std::shared_ptr<EventStream>& stream,
+                            const v1::GenerateRequest& wire,
+                            const Call& call) {
+  const bool may_be_kept = !wire.request_id().empty();
+  if (may_be_kept) {
+    LONGHAND_ASSIGN_OR_RETURN(const bool is_kept, FillFromJournal(*stream));
+    if (is_kept) {
+      parts_.streams.Remove(*stream);
+      return OkStatus();
+    }
+  }
+  return PrepareAndSubmit(stream, wire, call);
+}
+
+Result<bool> RequestIntake::FillFromJournal(EventStream& stream) const {
+  if (parts_.journal == nullptr) return false;
+  const EventStream::Identity& identity = stream.identity();
+  LONGHAND_ASSIGN_OR_RETURN(const std::optional<journal::StoredRequest> stored,
+                            journal::ReadRequest(parts_.journal_directory, identity.request_id));
+  if (!stored.has_value()) return false;
+  LONGHAND_ASSIGN_OR_RETURN(const StoredStream kept, StoredStream::Parse(*stored));
+  LONGHAND_RETURN_IF_ERROR(CheckSameRequest(identity, kept.identity()));
+  kept.Fill(&stream);
+  return true;
+}
+
+Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,
+                                       const v1::GenerateRequest& wire,
+                                       const Call& call) {
+  LONGHAND_ASSIGN_OR_RETURN(engine::Request request, parts_.preparer.Prepare(wire));
+  request.request_id = call.request_id;
+  request.call = call.number;
+  if (wire.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
+    request.deadline = call.deadline;
+    stream->SetAbandon([&engine = parts_.engine, id = call.request_id, number = call.number] {
+      (void)engine.CancelCall(id, number);
+    });
+  }
+  EventContext events{.request_id = call.request_id, .wanted = wire.return_()};
+  if (wire.return_().prompt_token_ids()) events.prompt_token_ids = request.token_ids;
+  std::string record;
+  if (parts_.journal != nullptr) {
+    journal::v1::RequestRecord resolved;
+    *resolved.mutable_request() = Resolve(wire, request, parts_.preparer.served_model_name());
+    resolved.set_sent_digest(stream->identity().sent_digest);
+    *resolved.mutable_form() = stream->identity().form;
+    record = resolved.SerializeAsString();
+  }
+  return parts_.engine.Submit(
+      std::move(request),
+      std::make_unique<StreamSink>(StreamSink::Parts{parts_.streams, parts_.journal}, stream,
+                                   std::move(events), std::move(record)));
+}
+
+// It may have been begun, or kept, since the caller looked.
+Result<std::shared_ptr<EventStream>> RequestIntake::Find(const std::string& request_id) const {
+  if (std::shared_ptr<EventStream> running = FindRunning(request_id)) return running;
+  std::optional<journal::StoredRequest> stored;
+  if (parts_.journal != nullptr) {
+    LONGHAND_ASSIGN_OR_RETURN(stored, journal::ReadRequest(parts_.journal_directory, request_id));
+  }
+  if (!stored.has_value()) return NotFound("no request '", request_id, "' runs, and none is kept");
+  LONGHAND_ASSIGN_OR_RETURN(const StoredStream kept, StoredStream::Parse(*stored));
+  auto stream = std::make_shared<EventStream>(kept.identity());
+  kept.Fill(stream.get());
+  return stream;
+}
+
+Result<std::vector<int32_t>> RequestIntake::Tokenize(const v1::TokenizeRequest& request) const {
+  LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(request.model()));
+  return parts_.tokenizer.Encode(request.text(), request.parse_control()
+                                                     ? shim::ControlTokens::kParse
+                                                     : shim::ControlTokens::kPlainText);
+}
+
+Result<std::string> RequestIntake::Detokenize(const v1::DetokenizeRequest& request) const {
+  LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(request.model()));
+  const std::vector<int32_t> ids(request.ids().begin(), request.ids().end());
+  return input::Detokenize(
+      parts_.tokenizer, ids,
+      request.skip_special_tokens() ? input::SpecialTokens::kSkip : input::SpecialTokens::kKeep);
+}
+
+Result<int64_t> PlaceIn(const EventStream& stream, int64_t from) {
+  const int64_t num_events = stream.num_events();
+  if (from >= 0 && from <= num_events + 1) return std::max<int64_t>(from, 1);
+  return InvalidArgument("from is ", from, "; the stream has ", num_events,
+                         " events, so it must be from 1 to ", num_events + 1);
+}
+
+}  // namespace longhand::api

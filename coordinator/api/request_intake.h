@@ -1,0 +1,91 @@
+// RequestIntake: where requests begin and streams are found, whoever asks: the gRPC service and the
+// HTTP gateway.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "common/clock.h"
+#include "coordinator/api/event_stream.h"
+#include "coordinator/api/request_preparer.h"
+#include "coordinator/api/stream_table.h"
+#include "coordinator/engine/engine.h"
+#include "coordinator/journal/journal.h"
+#include "shim/tokenizer.h"
+
+namespace longhand::api {
+
+// Any number of threads; what is said to be for an input thread takes its time.
+class RequestIntake {
+ public:
+  struct Parts {
+    const RequestPreparer& preparer;
+    const shim::Tokenizer& tokenizer;
+    engine::Engine& engine;
+    StreamTable& streams;
+    journal::Journal* journal = nullptr;  // none: nothing is kept
+    std::filesystem::path journal_directory;
+    // Bytes of requests that may be held while their pictures are decoded.
+    int64_t max_bytes_in_preparation = 0;
+  };
+  // One client's call for an answer.
+  struct Call {
+    std::string request_id;  // which two clients may choose alike
+    int64_t number = 0;      // which is this call's alone
+    TimePoint deadline = TimePoint::max();
+  };
+
+  explicit RequestIntake(Parts parts) : parts_(parts) {}
+
+  // `asked` may be empty: then an id is drawn, "gen-..." for the prefix "gen". kInvalidArgument for
+  // what is no id.
+  Result<Call> NewCall(const std::string& asked, const std::string& prefix, TimePoint deadline);
+
+  // Counts a request's bytes until they are released. kResourceExhausted over what may be held.
+  Status Reserve(int64_t bytes);
+  void Release(int64_t bytes) { bytes_in_preparation_ -= bytes; }
+
+  // Input thread. The stream of the request: of the one that runs already, of the one that is kept,
+  // or of a new one. What is wrong with a new one is its stream's end, before it is accepted.
+  // kAlreadyExists when the id is another request's.
+  Result<std::shared_ptr<EventStream>> FollowOrBegin(const v1::GenerateRequest& wire,
+                                                     const journal::v1::AnswerForm& form,
+                                                     const Call& call);
+
+  // Null when no such request runs.
+  std::shared_ptr<EventStream> FindRunning(const std::string& request_id) const {
+    return parts_.streams.Find(request_id);
+  }
+  bool keeps_streams() const { return parts_.journal != nullptr; }
+  // Input thread. The stream of a request that runs or is kept, or kNotFound.
+  Result<std::shared_ptr<EventStream>> Find(const std::string& request_id) const;
+
+  // Input thread.
+  Result<std::vector<int32_t>> Tokenize(const v1::TokenizeRequest& request) const;
+  Result<std::string> Detokenize(const v1::DetokenizeRequest& request) const;
+
+  const RequestPreparer& preparer() const { return parts_.preparer; }
+  const shim::Tokenizer& tokenizer() const { return parts_.tokenizer; }
+  engine::Engine& engine() { return parts_.engine; }
+
+ private:
+  Status Begin(const std::shared_ptr<EventStream>& stream,
+               const v1::GenerateRequest& wire,
+               const Call& call);
+  Status PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,
+                          const v1::GenerateRequest& wire,
+                          const Call& call);
+  // Whether the journal has the request, ended; then the stream is filled with it.
+  Result<bool> FillFromJournal(EventStream& stream) const;
+
+  const Parts parts_;
+  std::atomic<int64_t> bytes_in_preparation_ = 0;
+  std::atomic<int64_t> num_calls_ = 0;
+};
+
+// `from` as a place in the stream: 0 is 1. kInvalidArgument beyond the event that comes next.
+Result<int64_t> PlaceIn(const EventStream& stream, int64_t from);
+
+}  // namespace longhand::api
