@@ -1,0 +1,69 @@
+{{- define "longhand.name" -}}
+{{ .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* 40 characters leave room for -coordinator and a pod's number in a host name. */}}
+{{- define "longhand.fullname" -}}
+{{- $name := include "longhand.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "longhand.selector" -}}
+app.kubernetes.io/name: {{ include "longhand.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "longhand.labels" -}}
+{{ include "longhand.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- /* Name, namespace and labels of an object; a component gets its name and its label. */}}
+{{- define "longhand.metadata" -}}
+{{- $component := .component | default "" -}}
+name: {{ include "longhand.fullname" .root }}{{ with $component }}-{{ . }}{{ end }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "longhand.labels" .root | nindent 2 }}
+  {{- with $component }}
+  app.kubernetes.io/component: {{ . }}
+  {{- end }}
+{{- end }}
+
+{{- define "longhand.image" -}}
+{{- $image := .Values.image }}
+{{- $tag := $image.tag | default (ternary (printf "%s-cuda" .Chart.AppVersion) .Chart.AppVersion (eq .Values.device "cuda")) }}
+{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}{{ else }}{{ $image.repository }}:{{ $tag }}{{ end }}
+{{- end }}
+
+{{- define "longhand.modelPath" -}}
+{{- if eq .Values.model.source "bundled" -}}
+/opt/longhand/share/longhand/model
+{{- else if .Values.model.download.enabled -}}
+{{ .Values.model.download.id }}
+{{- else -}}
+/models{{ with .Values.model.path }}/{{ . }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- /* The ranks' addresses in rank order: a rank's pod has its number. The domain is the pod's own, so that no cluster
+       domain needs to be known. */}}
+{{- define "longhand.workers" -}}
+{{- $name := printf "%s-worker" (include "longhand.fullname" .) }}
+{{- range $rank := until (int .Values.tensorParallelSize) }}
+- {{ $name }}-{{ $rank }}.{{ $name }}:7001
+{{- end }}
+{{- end }}
+
+{{- /* Seconds from the stop of a pod to its end: until traffic is elsewhere, the drain, and the end itself. */}}
+{{- define "longhand.gracePeriod" -}}
+{{ add 5 .Values.shutdownTimeout 10 }}
+{{- end }}
