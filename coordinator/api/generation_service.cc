@@ -19,7 +19,7 @@ void FollowFrom(StreamCall& call, Result<std::shared_ptr<EventStream>> stream, i
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  const std::shared_ptr<StreamCall> call = StreamCall::Create();
+  const std::shared_ptr<StreamCall> call = StreamCall::Create(*context);
   Result<RequestIntake::Call> identity =
       intake_.NewCall(request->request_id(), "gen", SteadyDeadline(context->raw_deadline()));
   if (!identity.ok()) {
@@ -49,8 +49,8 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
 }
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Attach(
-    grpc::CallbackServerContext*, const v1::AttachRequest* request) {
-  const std::shared_ptr<StreamCall> call = StreamCall::Create();
+    grpc::CallbackServerContext* context, const v1::AttachRequest* request) {
+  const std::shared_ptr<StreamCall> call = StreamCall::Create(*context);
   if (std::shared_ptr<EventStream> stream = intake_.FindRunning(request->request_id())) {
     FollowFrom(*call, std::move(stream), request->from());
     return call->reactor();
