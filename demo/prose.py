@@ -13,6 +13,7 @@ import world as world_lib
 
 BEAT_WORDS = 50
 NUM_BEATS = 30
+NUM_STYLES = 3
 _GRAMMAR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "grammar")
 _FIELDS = ("key", "noun", "where", "a", "b", "c", "s", "sm", "who", "act", "o")
 
@@ -51,7 +52,7 @@ class Theme:
     @property
     def style(self):
         """The style in which this theme is usually told."""
-        return _KEYS.index(self.key) % 3
+        return _KEYS.index(self.key) % NUM_STYLES
 
 
 def place_theme(key, lang):
@@ -91,12 +92,12 @@ def fill(template, values, rng):
 
 
 def _style(theme, rng):
-    return theme.style if rng.random() < .6 else rng.randrange(3)
+    return theme.style if rng.random() < .6 else rng.randrange(NUM_STYLES)
 
 
-def beat(number, theme, lang, rng):
-    """Beat `number` (from 0) of a text about the theme."""
-    return fill(BEATS[lang][number][_style(theme, rng)], slots(theme, lang), rng)
+def beat(number, theme, lang, rng, style=None):
+    """Beat `number` (from 0) of a text about the theme, in a style given or drawn."""
+    return fill(BEATS[lang][number][_style(theme, rng) if style is None else style], slots(theme, lang), rng)
 
 
 def _picture_lines(lang, heading):
@@ -121,12 +122,12 @@ def mood_beat(world, lang):
                     (f"weather {world.weather}", f"time {world.time}"))
 
 
-def object_beat(group, lang, rng):
+def object_beat(group, lang, rng, style):
     """The first beat of a section about one group of a picture."""
     theme = group_theme(group, lang)
     named = world_lib.definite(group, lang)
     fact = f"再看{named}。" if lang == "zh" else f"Now look at {named}."
-    return fill(_picture_lines(lang, "object")[0][_style(theme, rng)], {**slots(theme, lang), "fact": fact}, rng)
+    return fill(_picture_lines(lang, "object")[0][style], {**slots(theme, lang), "fact": fact}, rng)
 
 
 def num_beats(num_words):
@@ -141,12 +142,16 @@ def pieces(beats):
 def text(theme, num_words, lang, rng, world=None, group=None):
     """The pieces of a text of about `num_words` words. With `world`, it opens on the picture; with `group`, on that group.
 
+    A section about a group keeps the style of the group's place in the picture: a document has at most three of them, and
+    none could go on like another that stands in the text so far.
+
     Beyond thirty beats the walk goes on to the next place and begins its beats anew.
     """
     total = num_beats(num_words)
-    beats = []
+    beats, style = [], None
     if group is not None:
-        beats = [object_beat(group, lang, rng)]
+        style = world_lib.PLACES.index(group.place)
+        beats = [object_beat(group, lang, rng, style)]
     elif world is not None:
         beats = [picture_beat(world, lang, rng), mood_beat(world, lang)]
     lap = 0
@@ -155,6 +160,6 @@ def text(theme, num_words, lang, rng, world=None, group=None):
         if number == NUM_BEATS:
             lap, number = lap + 1, 0
             key = next_place(theme.key) if theme.key in WALK else (world.ground if world else WALK[0])
-            theme = place_theme(key, lang)
-        beats.append(beat(number, theme, lang, rng))
+            theme, style = place_theme(key, lang), None
+        beats.append(beat(number, theme, lang, rng, style))
     return pieces(beats[:total])

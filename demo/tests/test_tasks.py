@@ -71,6 +71,18 @@ def test_a_document_of_ten_thousand_words_repeats_no_sentence():
         assert abs(sum(map(count_words, texts)) - 10000) <= 1000
 
 
+def test_sections_about_the_groups_of_a_picture_never_go_on_alike():
+    for i in range(60):
+        lang, world = ("en", "zh")[i % 2], world_lib.make_world(i)
+        seen = set()
+        for section in (s for s in tasks.plan_sections(2500, lang, world) if s.group):
+            for paragraph in section.pieces(lang, random.Random(i))[1:]:
+                for value in sorted(prose.slots(section.theme, lang).values(), key=len, reverse=True):
+                    paragraph = re.sub(value, "*", paragraph, flags=re.IGNORECASE)
+                assert paragraph not in seen
+                seen.add(paragraph)
+
+
 def test_write_prompts_hold_instruction_plan_text_and_step_in_this_order():
     prompt = tasks.write_prompt("WISH", ["STEP 1", "STEP 2"], ["first section"], "STEP 2 alone")
     places = [prompt.index(part) for part in ("WISH", "STEP 1", "first section", "STEP 2 alone")]
