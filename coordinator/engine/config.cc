@@ -18,6 +18,24 @@ Status CheckConfig(const EngineConfig& config) {
     return InvalidArgument("the waiting queue holds ", config.max_waiting_seqs,
                            " sequences; it must hold at least 1");
   }
+  if (config.max_waiting_seqs_per_tenant < 1) {
+    return InvalidArgument("the waiting queue holds ", config.max_waiting_seqs_per_tenant,
+                           " sequences of a tenant; it must hold at least 1");
+  }
+  if (!(config.length_quantile > 0 && config.length_quantile <= 1)) {
+    return InvalidArgument("the quantile of lengths is ", config.length_quantile,
+                           "; it must be above 0 and at most 1");
+  }
+  if (config.max_num_prefill_tokens < 1) {
+    return InvalidArgument("max-num-prefill-tokens is ", config.max_num_prefill_tokens,
+                           "; it must be at least 1");
+  }
+  for (const auto& [tenant, weight] : config.tenant_weights) {
+    if (weight < 1) {
+      return InvalidArgument("the weight of tenant '", tenant, "' is ", weight,
+                             "; it must be at least 1");
+    }
+  }
   if (config.max_encode_patch_layers < 1) {
     return InvalidArgument("the encoding budget is ", config.max_encode_patch_layers,
                            " patch layers a step; it must be at least 1");

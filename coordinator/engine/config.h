@@ -2,18 +2,31 @@
 // (GroupShape).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/status.h"
 
 namespace longhand::engine {
 
 struct EngineConfig {
   int64_t max_num_batched_tokens = 2048;  // of one step
+  int64_t max_num_prefill_tokens = 512;   // of these, prompt tokens while streams decode
   int64_t max_num_seqs = 64;              // admitted at once; at most max_num_batched_tokens
   int64_t max_model_len = 32768;          // tokens of prompt and answer
   int64_t max_waiting_seqs = 1024;        // beyond: kResourceExhausted
+  int64_t max_waiting_seqs_per_tenant = 1024;
+  Duration max_queue_time = Duration::max();  // without being admitted; then kResourceExhausted
+  // An answer of unknown length is promised the blocks of what this share of answers took.
+  double length_quantile = 0.8;
+  // A tenant's share of tokens while others wait too, against 1.
+  std::map<std::string, int64_t> tenant_weights;
+  // A level of priority is worth so much waiting: nothing starves.
+  Duration priority_step = std::chrono::seconds(30);
   // ViT work of one step on one rank, in patches times blocks, so that pictures never stall running
   // streams. The default takes 2,048 patches through 32 blocks: about 200 tokens' worth of a 7B
   // decoder.

@@ -46,8 +46,10 @@ void Engine::TakeMessages(Duration max_wait) {
 void Engine::EndExpired() {
   const TimePoint now = clock_.Now();
   while (ActiveRequest* active = requests_.FindExpired(now)) {
-    EndRequest(*active,
-               DeadlineExceeded("the deadline passed after ", active->last_event_seq, " events"));
+    EndRequest(*active, active->request->deadline <= now
+                            ? DeadlineExceeded("the deadline passed after ", active->last_event_seq,
+                                               " events")
+                            : WaitedTooLong(*active));
   }
 }
 
@@ -55,16 +57,31 @@ void Engine::EndExpired() {
 void Engine::SendPlans() {
   while (scheduler_ != nullptr && scheduler_->num_steps_in_flight() <= config_.pipeline_depth &&
          !gate_.IsFull()) {
+    const int64_t num_preemptions = scheduler_->num_preemptions();
+    const int64_t num_preempted_tokens = scheduler_->num_preempted_tokens();
     Scheduler::Planned planned = scheduler_->Plan();
-    for (const Sequence* sequence : planned.admitted) {
-      if (sequence->owner->is_resumed) continue;
-      metrics_.request_queue_seconds.Observe(Seconds(clock_.Now() - sequence->owner->submitted_at));
-    }
+    num_preemptions_ += scheduler_->num_preemptions() - num_preemptions;
+    metrics_.preemptions.Increment(
+        static_cast<double>(scheduler_->num_preemptions() - num_preemptions));
+    metrics_.preempted_tokens.Increment(
+        static_cast<double>(scheduler_->num_preempted_tokens() - num_preempted_tokens));
+    for (const Sequence* sequence : planned.admitted) OnAdmitted(*sequence);
     for (const ImageInput* image : planned.images_to_send) executor_.PutImage(epoch_, *image);
     if (!planned.plan.has_value()) return;
     metrics_.step_tokens.Observe(static_cast<double>(planned.plan->num_tokens()));
     executor_.Execute(std::move(*planned.plan));
   }
+}
+
+void Engine::OnAdmitted(const Sequence& sequence) {
+  ActiveRequest& active = *sequence.owner;
+  // What was computed before it was preempted is computed again.
+  if (sequence.sampling.choice == 0) active.prompt_logprobs.clear();
+  if (!active.is_admitted) requests_.SetExpiry(active, active.request->deadline);
+  active.is_admitted = true;
+  if (active.is_resumed || sequence.standing.was_preempted) return;
+  retry_advice_.OnPlaceFree();
+  metrics_.request_queue_seconds.Observe(Seconds(clock_.Now() - active.submitted_at));
 }
 
 // Last in the turn, so that the workers already have their next plan.
@@ -82,14 +99,17 @@ void Engine::Report() {
   const TimePoint now = clock_.Now();
   if (scheduler_ == nullptr ? requests_.empty() : scheduler_->num_running() == 0)
     last_token_at_ = now;
-  if (scheduler_ == nullptr || scheduler_->num_steps_in_flight() == 0) last_step_at_ = now;
+  if (scheduler_ == nullptr || scheduler_->num_steps_in_flight() == 0) {
+    last_step_at_ = now;
+    retry_advice_.OnIdle(now);
+  }
   metrics_.SetGauges(Stats());
 }
 
 Duration Engine::WaitTime() const {
   const Duration patience = gate_.IsFull() ? kGatePoll : kHeartbeat;
-  if (requests_.next_deadline() == TimePoint::max()) return patience;
-  return std::clamp(requests_.next_deadline() - clock_.Now(), Duration::zero(), patience);
+  if (requests_.next_expiry() == TimePoint::max()) return patience;
+  return std::clamp(requests_.next_expiry() - clock_.Now(), Duration::zero(), patience);
 }
 
 }  // namespace longhand::engine

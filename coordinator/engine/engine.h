@@ -23,8 +23,10 @@
 #include "coordinator/engine/delivery_gate.h"
 #include "coordinator/engine/engine_metrics.h"
 #include "coordinator/engine/engine_stats.h"
+#include "coordinator/engine/length_estimate.h"
 #include "coordinator/engine/request.h"
 #include "coordinator/engine/request_table.h"
+#include "coordinator/engine/retry_advice.h"
 #include "coordinator/engine/scheduler.h"
 #include "coordinator/engine/step_executor.h"
 #include "coordinator/engine/text_state.h"
@@ -151,7 +153,11 @@ class Engine final : public GroupListener {
   void Handle(ImageReady& message);
   void Handle(StepResult& result);
 
-  Status CheckAdmission(const Request& request) const;
+  void OnAdmitted(const Sequence& sequence);
+  Status CheckAdmission(const Request& request);
+  // With the time at which to try again.
+  Status Exhausted(const Request& request, const std::string& why);
+  Status WaitedTooLong(const ActiveRequest& active);
   ActiveRequest& Open(std::shared_ptr<const Request> request, std::unique_ptr<TokenSink> sink);
   void QueueOpenChoices(ActiveRequest& active);
   std::unique_ptr<Sequence> MakeSequence(ActiveRequest& active, Choice& choice);
@@ -173,6 +179,8 @@ class Engine final : public GroupListener {
   ThreadChecker thread_;
 
   RequestTable requests_;
+  LengthEstimate lengths_{config_.length_quantile};
+  RetryAdvice retry_advice_;
   std::unique_ptr<Scheduler> scheduler_;  // null while no worker group is up
   int64_t epoch_ = 0;                     // of the latest group
   Status group_status_;                   // why none is up
@@ -193,6 +201,7 @@ class Engine final : public GroupListener {
   TimePoint last_step_at_;
   int64_t num_prompt_tokens_ = 0;
   int64_t num_generated_tokens_ = 0;
+  int64_t num_preemptions_ = 0;  // with groups that are lost
 };
 
 }  // namespace longhand::engine

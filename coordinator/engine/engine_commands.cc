@@ -70,7 +70,8 @@ Status Engine::GetStats(std::function<void(const EngineStats&)> done) {
 Status Engine::PostCommand(Message command, size_t max_queued) {
   if (mailbox_.size() >= max_queued) {
     return ResourceExhausted(mailbox_.size(), " commands wait for the engine; at most ", max_queued,
-                             " may");
+                             " may")
+        .WithRetryAfter(1);
   }
   return mailbox_.Push(std::move(command));
 }
@@ -89,6 +90,10 @@ void Engine::Handle(SubmitCommand& command) {
   command.sink->OnAccepted();
   ActiveRequest& active = Open(std::move(command.request), std::move(command.sink));
   active.submitted_at = command.submitted_at;
+  if (config_.max_queue_time < Duration::max()) {
+    requests_.SetExpiry(
+        active, std::min(active.request->deadline, active.submitted_at + config_.max_queue_time));
+  }
   QueueOpenChoices(active);
 }
 
@@ -99,6 +104,7 @@ ActiveRequest& Engine::Open(std::shared_ptr<const Request> request,
   active->request = std::move(request);
   active->sink = std::move(sink);
   active->submitted_at = clock_.Now();
+  active->expires_at = active->request->deadline;
   active->num_open_choices = active->request->num_choices;
   for (uint32_t i = 0; i < active->request->num_choices; ++i) {
     active->choices.emplace_back(
@@ -138,7 +144,7 @@ void Engine::QueueOpenChoices(ActiveRequest& active) {
   }
 }
 
-Status Engine::CheckAdmission(const Request& request) const {
+Status Engine::CheckAdmission(const Request& request) {
   if (draining_) return Unavailable("the coordinator is draining: it takes no new requests");
   if (scheduler_ == nullptr) return group_status_;
   LONGHAND_RETURN_IF_ERROR(gate_.CheckAdmission());
@@ -148,7 +154,24 @@ Status Engine::CheckAdmission(const Request& request) const {
   }
   if (request.deadline <= clock_.Now())
     return DeadlineExceeded("the deadline passed before the request was taken");
-  return scheduler_->CheckAdmissible(request);
+  const Status status = scheduler_->CheckAdmissible(request);
+  if (status.code() == StatusCode::kResourceExhausted) return Exhausted(request, status.message());
+  return status;
+}
+
+Status Engine::Exhausted(const Request& request, const std::string& why) {
+  const int64_t seconds =
+      retry_advice_.Refuse(request.num_choices, lengths_.Expect(request), clock_.Now());
+  return ResourceExhausted(why, "; try again in ", seconds, " s").WithRetryAfter(seconds);
+}
+
+Status Engine::WaitedTooLong(const ActiveRequest& active) {
+  return Exhausted(
+      *active.request,
+      internal::MakeStatus(StatusCode::kResourceExhausted, "no place came free in ",
+                           Seconds(clock_.Now() - active.submitted_at),
+                           " s; requests wait at most ", Seconds(config_.max_queue_time), " s")
+          .message());
 }
 
 // Goes on from the tokens that the choice has.
@@ -159,6 +182,9 @@ std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, Choice& ch
   sequence->owner = &active;
   const auto choice_idx = static_cast<uint32_t>(&choice - active.choices.data());
   sequence->sampling = SamplingOf(*active.request, choice_idx, config_);
+  sequence->queued_at = active.submitted_at;
+  sequence->expected_tokens = lengths_.Expect(*active.request);
+  sequence->standing = choice.standing;
   sequence->on_probation = active.num_losses > 0;
   sequence->output_token_ids = std::exchange(choice.output_token_ids, {});
   sequence->num_planned_samples = static_cast<int64_t>(sequence->output_token_ids.size());
@@ -189,6 +215,7 @@ EngineStats Engine::Stats() const {
   stats.epoch = epoch_;
   stats.num_prompt_tokens = num_prompt_tokens_;
   stats.num_generated_tokens = num_generated_tokens_;
+  stats.num_preemptions = num_preemptions_;
   const TimePoint now = clock_.Now();
   if (scheduler_ == nullptr) {
     for (const ActiveRequest* active : requests_.All())
@@ -200,6 +227,9 @@ EngineStats Engine::Stats() const {
   stats.shape = scheduler_->shape();
   stats.num_running = scheduler_->num_running();
   stats.num_waiting = scheduler_->num_waiting();
+  stats.num_preempted = scheduler_->num_preempted();
+  stats.num_tenants = scheduler_->num_tenants();
+  stats.num_reserved_blocks = scheduler_->block_pool().num_reserved();
   stats.num_free_blocks = scheduler_->block_pool().num_free();
   stats.num_steps = scheduler_->num_committed_steps();
   stats.num_steps_in_flight = scheduler_->num_steps_in_flight();

@@ -94,11 +94,13 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   }
   choice.last_token_at = last_token_at_ = now;
   ++num_generated_tokens_;
+  retry_advice_.OnTokens(1, now);
   metrics_.generation_tokens.Increment();
 
   TokenEvent event = choice.answer.Append(std::move(token));
   if (!event.finish_reason.has_value()) return Emit(active, std::move(event));
   metrics_.CountFinish(*event.finish_reason);
+  lengths_.Observe(choice.answer.num_tokens());
   scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
   choice.is_over = true;
   const bool is_last = --active.num_open_choices == 0;
@@ -131,6 +133,7 @@ void Engine::LoseGroup(const Status& why) {
       was_running |=
           sequence->last_step > 0 && sequence->last_step >= scheduler_->num_committed_steps();
       choice.output_token_ids = std::move(sequence->output_token_ids);
+      choice.standing = sequence->standing;
     }
     active->prompt_logprobs.clear();
     if (was_running && ++active->num_losses == kMaxLosses) culprits.push_back(active);

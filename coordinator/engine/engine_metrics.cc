@@ -33,9 +33,15 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
     : requests_running(
           metrics.GetGauge("longhand_requests_running", "Answers admitted and not finished")),
       requests_waiting(metrics.GetGauge("longhand_requests_waiting", "Answers in the queue")),
+      requests_preempted(metrics.GetGauge("longhand_requests_preempted",
+                                          "Answers that ran and wait for their place again")),
+      queue_tenants(
+          metrics.GetGauge("longhand_queue_tenants", "Tenants with answers that wait or run")),
       kv_blocks(metrics.GetGauge("longhand_kv_blocks", "KV blocks of the group that is up")),
       kv_blocks_free(
           metrics.GetGauge("longhand_kv_blocks_free", "KV blocks that no sequence holds")),
+      kv_blocks_promised(metrics.GetGauge("longhand_kv_blocks_promised",
+                                          "KV blocks promised to answers and not yet taken")),
       kv_cache_usage_ratio(
           metrics.GetGauge("longhand_kv_cache_usage_ratio", "Share of KV blocks held, 0 to 1")),
       group_up(
@@ -52,6 +58,11 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
                              "Tokens sampled ahead after an answer had ended, and dropped")),
       images_encoded(
           metrics.GetCounter("longhand_images_encoded_total", "Images that the ViT has encoded")),
+      preemptions(metrics.GetCounter("longhand_preemptions_total",
+                                     "Answers that lost their KV blocks to older ones")),
+      preempted_tokens(
+          metrics.GetCounter("longhand_preempted_tokens_total",
+                             "Tokens in KV blocks of preempted answers: computed again")),
       group_losses(metrics.GetCounter("longhand_worker_group_losses_total",
                                       "Worker groups that were up and were lost")),
       streams_resumed(metrics.GetCounter("longhand_streams_resumed_total",
@@ -104,8 +115,11 @@ void EngineMetrics::SetGauges(const EngineStats& stats) {
   const double num_free_blocks = static_cast<double>(stats.num_free_blocks);
   requests_running.Set(static_cast<double>(stats.num_running));
   requests_waiting.Set(static_cast<double>(stats.num_waiting));
+  requests_preempted.Set(static_cast<double>(stats.num_preempted));
+  queue_tenants.Set(static_cast<double>(stats.num_tenants));
   kv_blocks.Set(num_blocks);
   kv_blocks_free.Set(num_free_blocks);
+  kv_blocks_promised.Set(static_cast<double>(stats.num_reserved_blocks));
   kv_cache_usage_ratio.Set(num_blocks > 0 ? 1 - num_free_blocks / num_blocks : 0);
   group_up.Set(stats.group_up ? 1 : 0);
   group_epoch.Set(static_cast<double>(stats.epoch));

@@ -23,8 +23,11 @@ struct EngineMetrics {
 
   Gauge& requests_running;
   Gauge& requests_waiting;
+  Gauge& requests_preempted;
+  Gauge& queue_tenants;
   Gauge& kv_blocks;
   Gauge& kv_blocks_free;
+  Gauge& kv_blocks_promised;
   Gauge& kv_cache_usage_ratio;
   Gauge& group_up;
   Gauge& group_epoch;
@@ -34,6 +37,8 @@ struct EngineMetrics {
   Counter& generation_tokens;
   Counter& surplus_tokens;
   Counter& images_encoded;
+  Counter& preemptions;
+  Counter& preempted_tokens;
   Counter& group_losses;
   Counter& streams_resumed;
   Counter& finished_stop;

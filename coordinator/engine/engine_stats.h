@@ -11,15 +11,19 @@ namespace longhand::engine {
 struct EngineStats {
   bool group_up = false;
   bool draining = false;
-  int64_t epoch = 0;            // of the latest group; 0: none yet
-  GroupShape shape;             // of the group that is up
-  int64_t num_running = 0;      // answers admitted
-  int64_t num_waiting = 0;      // answers in the queue
-  int64_t num_free_blocks = 0;  // promised ones included
-  int64_t num_steps = 0;        // of this epoch, that came back
+  int64_t epoch = 0;                // of the latest group; 0: none yet
+  GroupShape shape;                 // of the group that is up
+  int64_t num_running = 0;          // answers admitted
+  int64_t num_waiting = 0;          // answers in the queue, preempted ones included
+  int64_t num_preempted = 0;        // answers that ran, and wait for their place again
+  int64_t num_tenants = 0;          // with answers that wait or run
+  int64_t num_free_blocks = 0;      // promised ones included
+  int64_t num_reserved_blocks = 0;  // promised and not yet taken
+  int64_t num_steps = 0;            // of this epoch, that came back
   int64_t num_steps_in_flight = 0;
   int64_t num_prompt_tokens = 0;     // computed, since start
   int64_t num_generated_tokens = 0;  // delivered, since start
+  int64_t num_preemptions = 0;       // since start
   // Zero while nothing is due. While answers run: since the latest token. While steps are in
   // flight: since the latest one came back; this is what health looks at.
   Duration last_token_age{};

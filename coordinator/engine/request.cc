@@ -47,6 +47,10 @@ Status CheckRequest(const Request& request) {
     return InvalidArgument("min_tokens is ", request.sampling.min_tokens,
                            "; it must be from 0 to max_tokens, which is ", request.max_tokens);
   }
+  if (request.priority < kMinPriority || request.priority > kMaxPriority) {
+    return InvalidArgument("priority is ", request.priority, "; it must be from ", kMinPriority,
+                           " to ", kMaxPriority);
+  }
   return CheckImages(request);
 }
 

@@ -14,6 +14,9 @@
 
 namespace longhand::engine {
 
+inline constexpr int32_t kMinPriority = -100;
+inline constexpr int32_t kMaxPriority = 100;
+
 struct ImageInput {
   ContentHash hash{};
   int32_t offset = 0;       // its first token in the prompt
@@ -40,6 +43,9 @@ struct Request {
   uint32_t num_choices = 1;  // answers to the prompt
   std::vector<std::string> stop_strings;
   TimePoint deadline = TimePoint::max();
+  // Who shares with others by tokens, and the request's place among those of its tenant.
+  std::string tenant;
+  int32_t priority = 0;  // kMinPriority (earliest) to kMaxPriority
   bool prompt_logprobs = false;
 
   int64_t num_prompt_tokens() const { return static_cast<int64_t>(token_ids.size()); }

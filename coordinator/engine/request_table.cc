@@ -14,21 +14,27 @@ ActiveRequest& RequestTable::Add(std::unique_ptr<ActiveRequest> active) {
   const Request& request = *added.request;
   LONGHAND_CHECK(by_id_.emplace(request.request_id, &added).second)
       << request.request_id << " exists";
-  if (request.deadline != TimePoint::max()) deadlines_[{request.deadline, added.arrival}] = &added;
+  if (added.expires_at != TimePoint::max()) expiries_[{added.expires_at, added.arrival}] = &added;
   requests_.emplace(added.arrival, std::move(active));
   return added;
 }
 
 std::unique_ptr<ActiveRequest> RequestTable::Take(ActiveRequest& active) {
   by_id_.erase(active.request->request_id);
-  deadlines_.erase({active.request->deadline, active.arrival});
+  expiries_.erase({active.expires_at, active.arrival});
   auto node = requests_.extract(active.arrival);
   LONGHAND_CHECK(!node.empty()) << "request " << active.request->request_id << " is not there";
   return std::move(node.mapped());
 }
 
 ActiveRequest* RequestTable::FindExpired(TimePoint now) const {
-  return deadlines_.empty() || next_deadline() > now ? nullptr : deadlines_.begin()->second;
+  return expiries_.empty() || next_expiry() > now ? nullptr : expiries_.begin()->second;
+}
+
+void RequestTable::SetExpiry(ActiveRequest& active, TimePoint expires_at) {
+  expiries_.erase({active.expires_at, active.arrival});
+  active.expires_at = expires_at;
+  if (expires_at != TimePoint::max()) expiries_[{expires_at, active.arrival}] = &active;
 }
 
 std::vector<ActiveRequest*> RequestTable::All() const {

@@ -1,5 +1,5 @@
-// RequestTable: the requests that are not over, by id and by deadline. Engine thread (owned by
-// Engine).
+// RequestTable: the requests that are not over, by id and by when they expire. Engine thread (owned
+// by Engine).
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,9 @@ struct Choice {
   Answer answer;
   Sequence* sequence = nullptr;  // the scheduler's; null once the answer is over or the group lost
   bool is_over = false;
-  std::vector<int32_t> output_token_ids;  // while the group is lost: what goes on from here
+  // While the group is lost: what goes on from here, and its place among the others.
+  std::vector<int32_t> output_token_ids;
+  Standing standing;
   TimePoint last_token_at{};
 };
 
@@ -42,6 +44,8 @@ struct ActiveRequest {
   bool prompt_logprobs_told = false;
   std::vector<TokenEvent> events;  // of this turn, not yet delivered
   int64_t last_event_seq = 0;
+  bool is_admitted = false;  // one of its answers ran
+  TimePoint expires_at = TimePoint::max();
   TimePoint submitted_at{};
   std::optional<TimePoint> first_token_at;
 };
@@ -53,20 +57,21 @@ class RequestTable {
   ActiveRequest* Find(const std::string& request_id);
   ActiveRequest& Add(std::unique_ptr<ActiveRequest> active);
   std::unique_ptr<ActiveRequest> Take(ActiveRequest& active);
-  // One whose deadline is not after `now`, or null.
+  // One that expires not after `now`, or null.
   ActiveRequest* FindExpired(TimePoint now) const;
+  void SetExpiry(ActiveRequest& active, TimePoint expires_at);
   // Oldest first.
   std::vector<ActiveRequest*> All() const;
-  TimePoint next_deadline() const {
-    return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first.first;
+  TimePoint next_expiry() const {
+    return expiries_.empty() ? TimePoint::max() : expiries_.begin()->first.first;
   }
   bool empty() const { return requests_.empty(); }
 
  private:
   std::map<int64_t, std::unique_ptr<ActiveRequest>> requests_;  // by arrival
   std::unordered_map<std::string, ActiveRequest*> by_id_;
-  // Of those that have one. Ties go by arrival, so that a simulated run can be replayed.
-  std::map<std::pair<TimePoint, int64_t>, ActiveRequest*> deadlines_;
+  // Of those that can expire. Ties go by arrival, so that a simulated run can be replayed.
+  std::map<std::pair<TimePoint, int64_t>, ActiveRequest*> expiries_;
 };
 
 }  // namespace longhand::engine

@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "coordinator/engine/chunk_builder.h"
+#include "coordinator/engine/prefill_share.h"
 
 namespace longhand::engine {
 
@@ -13,7 +14,8 @@ Scheduler::Scheduler(const EngineConfig& config, const GroupShape& shape, int64_
       shape_(shape),
       epoch_(epoch),
       block_pool_(shape.num_blocks),
-      encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks) {}
+      encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks),
+      waiting_(config_) {}
 
 Status Scheduler::CheckFits(const Request& request) const {
   const int64_t num_tokens = request.num_prompt_tokens() + request.max_tokens;
@@ -37,14 +39,21 @@ Status Scheduler::CheckFits(const Request& request) const {
 
 Status Scheduler::CheckAdmissible(const Request& request) const {
   LONGHAND_RETURN_IF_ERROR(CheckFits(request));
-  if (request.num_choices > config_.max_waiting_seqs) {
-    return InvalidArgument("n is ", request.num_choices, "; at most ", config_.max_waiting_seqs,
+  const int64_t most = std::min(config_.max_waiting_seqs, config_.max_waiting_seqs_per_tenant);
+  if (request.num_choices > most) {
+    return InvalidArgument("n is ", request.num_choices, "; at most ", most,
                            " answers may wait for a place");
   }
   if (num_waiting() + request.num_choices > config_.max_waiting_seqs) {
     return ResourceExhausted(num_waiting(), " answers wait for a place, and the request is for ",
                              request.num_choices, "; at most ", config_.max_waiting_seqs,
                              " may wait");
+  }
+  const int64_t num_of_tenant = waiting_.num_waiting_of(request.tenant);
+  if (num_of_tenant + request.num_choices > config_.max_waiting_seqs_per_tenant) {
+    return ResourceExhausted(num_of_tenant, " answers of this client wait for a place, and the ",
+                             "request is for ", request.num_choices, "; at most ",
+                             config_.max_waiting_seqs_per_tenant, " of one client may wait");
   }
   return OkStatus();
 }
@@ -55,7 +64,12 @@ Sequence& Scheduler::Add(std::unique_ptr<Sequence> sequence) {
   added.image_entries.resize(added.request->images.size());
   const bool is_new = sequences_.emplace(added.id, std::move(sequence)).second;
   LONGHAND_CHECK(is_new) << "sequence " << added.id << " exists";
-  waiting_.emplace(added.id, &added);
+  // It ran with an earlier coordinator.
+  if (added.standing.admission == 0 && !added.output_token_ids.empty())
+    added.standing.admission = next_admission_;
+  next_admission_ = std::max(next_admission_, added.standing.admission + 1);
+  num_preempted_ += added.standing.was_preempted ? 1 : 0;
+  waiting_.Add(added);
   return added;
 }
 
@@ -64,18 +78,21 @@ void Scheduler::Finish(Sequence& sequence) {
   LONGHAND_CHECK(sequence.phase != SequencePhase::kFinished)
       << "sequence " << sequence.id << " finishes twice";
   if (sequence.phase == SequencePhase::kWaiting) {
-    waiting_.erase(sequence.id);
+    waiting_.Remove(sequence);
   } else {
+    waiting_.Settle(sequence);
+  }
+  if (sequence.phase == SequencePhase::kRunning) {
     std::erase(running_, &sequence);
-    // What was promised but not taken is in no plan.
-    const auto num_blocks = static_cast<int64_t>(sequence.block_table.size());
-    block_pool_.CancelReservation(sequence.num_reserved_blocks - num_blocks);
-    sequence.num_reserved_blocks = num_blocks;
+    CancelUntaken(sequence);
+    // Plans run in order, so the next one may already say it: the worker's tables never outnumber
+    // max_num_seqs.
+    if (sequence.last_step > 0) released_sequences_.push_back(sequence.id);
+  } else {
+    std::erase(leaving_, &sequence);
+    num_preempted_ -= sequence.standing.was_preempted ? 1 : 0;
   }
   sequence.phase = SequencePhase::kFinished;
-  // Plans run in order, so the next one may already say it: the worker's tables never outnumber
-  // max_num_seqs.
-  if (sequence.last_step > 0) released_sequences_.push_back(sequence.id);
   if (sequence.last_step > committed_step_) {
     retiring_.push_back(&sequence);
   } else {
@@ -91,6 +108,8 @@ Scheduler::Planned Scheduler::Plan() {
   plan.step = next_step_;
   StepInFlight in_flight{next_step_, {}};
 
+  RequeuePreempted();
+  ExtendPromises();
   AdmitWaiting(&planned);
   encoder_cache_.GiveUpUnwanted();
   AcquireImages(&planned);
@@ -110,19 +129,27 @@ Scheduler::Planned Scheduler::Plan() {
   return planned;
 }
 
-// First come, first served: nobody overtakes a large request that waits for blocks, so it cannot
+// Nobody overtakes the one whose turn it is, so a large request that waits for blocks cannot
 // starve.
 void Scheduler::AdmitWaiting(Planned* planned) {
-  while (!waiting_.empty() && num_running() < config_.max_num_seqs) {
-    Sequence& sequence = *waiting_.begin()->second;
-    if (sequence.on_probation && AnotherIsOnProbation(sequence)) return;
-    const int64_t num_blocks = NumBlocksFor(sequence.max_num_tokens());
-    if (!block_pool_.Reserve(num_blocks)) return;
-    waiting_.erase(waiting_.begin());
-    sequence.num_reserved_blocks = num_blocks;
-    sequence.phase = SequencePhase::kRunning;
-    running_.push_back(&sequence);
-    planned->admitted.push_back(&sequence);
+  while (!is_tight_ && num_running() < config_.max_num_seqs) {
+    Sequence* const sequence = waiting_.Next();
+    if (sequence == nullptr) return;
+    if (sequence->on_probation && AnotherIsOnProbation(*sequence)) return;
+    const int64_t num_blocks =
+        running_.empty() ? NumWholeBlocks(*sequence) : NumPromisedBlocks(*sequence);
+    if (!Extend(*sequence, num_blocks)) return;
+    waiting_.Admit(*sequence);
+    Standing& standing = sequence->standing;
+    if (standing.admission == 0) standing.admission = next_admission_++;
+    num_preempted_ -= standing.was_preempted ? 1 : 0;
+    sequence->phase = SequencePhase::kRunning;
+    const auto place = std::upper_bound(running_.begin(), running_.end(), sequence,
+                                        [](const Sequence* a, const Sequence* b) {
+                                          return a->standing.admission < b->standing.admission;
+                                        });
+    running_.insert(place, sequence);
+    planned->admitted.push_back(sequence);
   }
 }
 
@@ -132,9 +159,8 @@ bool Scheduler::AnotherIsOnProbation(const Sequence& sequence) const {
   });
 }
 
-// Images are acquired in the order of prefill, and nobody overtakes one that waits for room. So a
-// sequence that holds a later image holds the next one it needs too: every holder gets on, and room
-// comes back.
+// Images are acquired by admission, and nobody overtakes one that waits for room. A sequence that
+// holds a later image holds the next one it needs too: every holder gets on, and room comes back.
 void Scheduler::AcquireImages(Planned* planned) {
   for (Sequence* sequence : running_) {
     const std::vector<ImageInput>& images = sequence->request->images;
@@ -150,21 +176,31 @@ void Scheduler::AcquireImages(Planned* planned) {
 void Scheduler::PlanChunks(StepPlan* plan, StepInFlight* in_flight) {
   int64_t budget = config_.max_num_batched_tokens;
   for (Sequence* sequence : running_) {
-    if (!sequence->CanAdvance() || !sequence->IsDecoding()) continue;
+    if (!sequence->CanAdvance() || !sequence->IsDecoding() || IsShort(*sequence)) continue;
     AddChunk(*sequence, 1, plan, in_flight);
     --budget;
   }
   LONGHAND_CHECK_GE(budget, 0);
   const size_t num_decoding = plan->chunks.size();
   if (num_decoding == running_.size()) return;
+  // Streams wait for the whole step, so what else is in it is bounded.
+  if (num_decoding > 0) budget = std::min(budget, config_.max_num_prefill_tokens);
+  PlanPrefill(budget, plan, in_flight);
+}
+
+void Scheduler::PlanPrefill(int64_t budget, StepPlan* plan, StepInFlight* in_flight) {
+  std::vector<Sequence*> sequences;
+  std::vector<int64_t> wanted;
   for (Sequence* sequence : running_) {
-    if (budget == 0) return;
     // A stream that was just given its token looks decoding still: it may not get a second one.
-    if (!sequence->CanAdvance() || sequence->last_step == plan->step) continue;
-    const int64_t num_tokens = std::min(budget, NumPrefillTokens(*sequence));
-    if (num_tokens == 0) continue;
-    AddChunk(*sequence, num_tokens, plan, in_flight);
-    budget -= num_tokens;
+    if (!sequence->CanAdvance() || IsShort(*sequence) || sequence->last_step == plan->step)
+      continue;
+    sequences.push_back(sequence);
+    wanted.push_back(NumPrefillTokens(*sequence));
+  }
+  const std::vector<int64_t> shares = SharePrefill(budget, wanted);
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    if (shares[i] > 0) AddChunk(*sequences[i], shares[i], plan, in_flight);
   }
 }
 
@@ -250,11 +286,15 @@ void Scheduler::RetireFinished() {
 }
 
 void Scheduler::Retire(Sequence& sequence) {
+  GiveBack(sequence);
+  sequences_.erase(sequence.id);
+}
+
+void Scheduler::GiveBack(Sequence& sequence) {
   block_pool_.Free(sequence.block_table);
   for (size_t i = sequence.num_prefilled_images; i < sequence.num_acquired_images; ++i) {
     encoder_cache_.Release(*sequence.image_entries[i]);
   }
-  sequences_.erase(sequence.id);
 }
 
 }  // namespace longhand::engine

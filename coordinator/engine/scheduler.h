@@ -1,16 +1,16 @@
 // Scheduler: what runs in the next step.
 //
 // Continuous batching: every running stream gets its token in every step, and what is left of the
-// token budget goes to prefill, in chunks, the oldest sequence first. Admission is first come,
-// first served, and promises a sequence all the blocks it can ever need (the first form of D10): an
-// admitted answer never waits for memory, so nothing is preempted. Planning runs ahead of results:
-// Plan() may be called while earlier steps are in flight, and what those name is kept until they
-// are committed. One scheduler serves one epoch of a worker group. Engine thread.
+// token budget, up to a bound, goes to prefill in chunks (prefill_share.h). WaitingQueue says who
+// is admitted next; an admitted sequence is promised the blocks of its expected length, the oldest
+// ones of their whole length. Who outgrows its promise gets more, if need be from the youngest,
+// which is preempted, once in its life, and computed again. Planning runs ahead of results: Plan()
+// may be called while earlier steps are in flight, and what those name is kept until they are
+// committed. One scheduler serves one epoch of a worker group. Engine thread.
 #pragma once
 
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -23,6 +23,7 @@
 #include "coordinator/engine/config.h"
 #include "coordinator/engine/encoder_cache.h"
 #include "coordinator/engine/sequence.h"
+#include "coordinator/engine/waiting_queue.h"
 
 namespace longhand::engine {
 
@@ -32,7 +33,7 @@ class Scheduler {
 
   // kInvalidArgument with both numbers when the request could never run here.
   Status CheckFits(const Request& request) const;
-  // The same, and kResourceExhausted when too many wait.
+  // The same, and kResourceExhausted when too many wait, of all or of its tenant.
   Status CheckAdmissible(const Request& request) const;
   // Queues a sequence whose request fits.
   Sequence& Add(std::unique_ptr<Sequence> sequence);
@@ -44,7 +45,7 @@ class Scheduler {
     std::optional<StepPlan>
         plan;  // nothing when there is nothing to do before a result or a request comes
     std::vector<const ImageInput*> images_to_send;
-    std::vector<const Sequence*> admitted;
+    std::vector<const Sequence*> admitted;  // again, too
   };
   // The next step. Pointers are valid until the next call.
   Planned Plan();
@@ -63,8 +64,13 @@ class Scheduler {
   const GroupShape& shape() const { return shape_; }
   int64_t num_committed_steps() const { return committed_step_; }
   int64_t num_steps_in_flight() const { return static_cast<int64_t>(in_flight_.size()); }
-  int64_t num_waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  int64_t num_waiting() const { return waiting_.size() + static_cast<int64_t>(leaving_.size()); }
   int64_t num_running() const { return static_cast<int64_t>(running_.size()); }
+  // Of those that wait, the ones that ran until they were preempted, or still leave.
+  int64_t num_preempted() const { return num_preempted_; }
+  int64_t num_preemptions() const { return num_preemptions_; }
+  int64_t num_preempted_tokens() const { return num_preempted_tokens_; }  // to be computed again
+  int64_t num_tenants() const { return waiting_.num_tenants(); }
   int64_t num_surplus_tokens() const { return num_surplus_tokens_; }
   const BlockPool& block_pool() const { return block_pool_; }
   const EncoderCache& encoder_cache() const { return encoder_cache_; }
@@ -87,16 +93,38 @@ class Scheduler {
   int64_t NumBlocksFor(int64_t num_tokens) const {
     return (num_tokens + shape_.block_size - 1) / shape_.block_size;
   }
+  // The promise that the sequence is admitted with, or that it gets when it outgrows another.
+  int64_t NumPromisedBlocks(const Sequence& sequence) const;
+  int64_t NumWholeBlocks(const Sequence& sequence) const {
+    return NumBlocksFor(sequence.max_num_tokens());
+  }
+  bool IsShort(const Sequence& sequence) const {
+    return NumBlocksFor(sequence.num_tokens()) > sequence.num_reserved_blocks;
+  }
+
+  // Promises and preemption (scheduler_promises.cc).
+  void ExtendPromises();
+  bool Extend(Sequence& sequence, int64_t num_blocks);
+  bool MakeRoom(size_t running_idx, int64_t* num_coming_blocks);
+  bool IsSafe(const Sequence& changed, int64_t num_blocks) const;
+  Sequence* FindVictim(size_t running_idx) const;
+  void Preempt(Sequence& sequence);
+  void RequeuePreempted();
+  void CancelUntaken(Sequence& sequence);
+
   void AdmitWaiting(Planned* planned);
   bool AnotherIsOnProbation(const Sequence& sequence) const;
   void AcquireImages(Planned* planned);
   void PlanChunks(StepPlan* plan, StepInFlight* in_flight);
+  void PlanPrefill(int64_t budget, StepPlan* plan, StepInFlight* in_flight);
   void AddChunk(Sequence& sequence, int64_t num_tokens, StepPlan* plan, StepInFlight* in_flight);
   int64_t NumPrefillTokens(Sequence& sequence) const;
   void CommitChunk(const PlannedChunk& chunk);
   void RetireFinished();
   void Retire(Sequence& sequence);
+  void GiveBack(Sequence& sequence);
   void CheckSequence(const Sequence& sequence) const;
+  void CheckPromises() const;
 
   const EngineConfig config_;
   const GroupShape shape_;
@@ -106,14 +134,22 @@ class Scheduler {
   BlockPool block_pool_;
   EncoderCache encoder_cache_;
   std::unordered_map<int64_t, std::unique_ptr<Sequence>> sequences_;  // every phase
-  std::map<int64_t, Sequence*> waiting_;                              // by arrival
-  std::vector<Sequence*> running_;                                    // by admission
+  WaitingQueue waiting_;
+  std::vector<Sequence*> running_;           // by admission
+  std::vector<Sequence*> leaving_;           // preempted, named by a step in flight
   std::vector<Sequence*> retiring_;          // finished, named by a step in flight
   std::deque<StepInFlight> in_flight_;       // oldest first
   std::vector<int64_t> released_sequences_;  // for the next plan
   int64_t next_step_ = 1;
   int64_t committed_step_ = 0;
+  int64_t next_admission_ = 1;
+  // The latest plan found somebody without a block for its next token, or the oldest without its
+  // whole promise: nobody is admitted before them.
+  bool is_tight_ = false;
   int64_t num_surplus_tokens_ = 0;
+  int64_t num_preempted_ = 0;
+  int64_t num_preemptions_ = 0;
+  int64_t num_preempted_tokens_ = 0;
 };
 
 }  // namespace longhand::engine

@@ -17,18 +17,44 @@ void Scheduler::CheckSequence(const Sequence& sequence) const {
   LONGHAND_CHECK_LE(num_blocks, sequence.num_reserved_blocks);
   LONGHAND_CHECK_LE(sequence.num_prefilled_images, sequence.num_ready_images);
   LONGHAND_CHECK_LE(sequence.num_ready_images, sequence.num_acquired_images);
+  LONGHAND_CHECK_LE(sequence.num_reserved_blocks, NumWholeBlocks(sequence));
   switch (sequence.phase) {
     case SequencePhase::kWaiting:
       LONGHAND_CHECK(sequence.num_reserved_blocks == 0 && sequence.last_step == 0);
       break;
     case SequencePhase::kRunning:
-      LONGHAND_CHECK_EQ(sequence.num_reserved_blocks, NumBlocksFor(sequence.max_num_tokens()));
+      // Only the next token of a stream may lack a block.
+      LONGHAND_CHECK_LE(NumBlocksFor(sequence.num_tokens()), sequence.num_reserved_blocks + 1);
+      LONGHAND_CHECK(!IsShort(sequence) || sequence.IsDecoding());
+      break;
+    case SequencePhase::kPreempted:
+      LONGHAND_CHECK_EQ(sequence.num_reserved_blocks, num_blocks);
       break;
     case SequencePhase::kFinished:
       LONGHAND_CHECK(sequence.last_step > committed_step_)
           << "sequence " << sequence.id << " was not retired";
       break;
   }
+}
+
+// Everybody who runs can come to his end, the oldest first.
+void Scheduler::CheckPromises() const {
+  int64_t num_held_blocks = 0;
+  int64_t younger = next_admission_;
+  for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
+    const Sequence& sequence = **it;
+    LONGHAND_CHECK_LT(sequence.standing.admission, younger);
+    younger = sequence.standing.admission;
+    LONGHAND_CHECK_LE(NumWholeBlocks(sequence) + num_held_blocks, shape_.num_blocks);
+    if (sequence.standing.was_preempted) num_held_blocks += sequence.num_reserved_blocks;
+  }
+  int64_t num_preempted = 0;
+  for (const auto& [id, sequence] : sequences_) {
+    const bool waits =
+        sequence->phase == SequencePhase::kWaiting || sequence->phase == SequencePhase::kPreempted;
+    num_preempted += waits && sequence->standing.was_preempted ? 1 : 0;
+  }
+  LONGHAND_CHECK_EQ(num_preempted, num_preempted_);
 }
 
 void Scheduler::CheckInvariants() const {
@@ -61,12 +87,11 @@ void Scheduler::CheckInvariants() const {
     LONGHAND_CHECK(!sequence->on_probation || !AnotherIsOnProbation(*sequence))
         << "two requests are on probation at once";
   }
-  LONGHAND_CHECK_EQ(waiting_.size() + running_.size() + retiring_.size(), sequences_.size());
-  // Who is in the queue came after everyone who was admitted.
-  for (const Sequence* sequence : running_) {
-    LONGHAND_CHECK(waiting_.empty() || sequence->id < waiting_.begin()->first)
-        << "sequence " << sequence->id << " overtook " << waiting_.begin()->first;
-  }
+  const int64_t num_open = num_waiting() + num_running();
+  LONGHAND_CHECK_EQ(num_open + static_cast<int64_t>(retiring_.size()),
+                    static_cast<int64_t>(sequences_.size()));
+  waiting_.CheckInvariants(num_open);
+  CheckPromises();
 
   LONGHAND_CHECK_LE(num_steps_in_flight(), config_.pipeline_depth + 1);
   int64_t due_step = committed_step_ + 1;

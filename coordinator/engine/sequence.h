@@ -14,9 +14,15 @@ namespace longhand::engine {
 
 struct ActiveRequest;
 
-// kWaiting: holds nothing. kRunning: holds its reservation. kFinished: holds its blocks until no
-// step in flight names them.
-enum class SequencePhase { kWaiting, kRunning, kFinished };
+// kWaiting: holds nothing. kRunning: holds its promise. kPreempted, kFinished: hold their blocks
+// until no step in flight names them; then the former waits again.
+enum class SequencePhase { kWaiting, kRunning, kPreempted, kFinished };
+
+// An answer's place among the others: stays with it when it is preempted or its group is lost.
+struct Standing {
+  int64_t admission = 0;       // rises with first admission; 0: never admitted
+  bool was_preempted = false;  // which happens once
+};
 
 struct Sequence {
   int64_t id = 0;  // rises with arrival; never used twice
@@ -26,6 +32,9 @@ struct Sequence {
   ActiveRequest* owner =
       nullptr;              // the engine's, which looks at it only while the phase is not kFinished
   SamplingParams sampling;  // the request's, with end-of-sequence ids and choice
+  TimePoint queued_at{};
+  int64_t expected_tokens = 0;  // of the answer; at most max_tokens
+  Standing standing;
 
   SequencePhase phase = SequencePhase::kWaiting;
   // A group was lost while it ran this request, and no token came since: runs beside no other such.
@@ -35,7 +44,8 @@ struct Sequence {
   int64_t num_computed_tokens = 0;  // in KV now
   int64_t num_planned_samples = 0;  // of the answer
   int64_t last_step = 0;            // latest that names it; 0: none
-  int64_t num_reserved_blocks = 0;  // whole, block_table included
+  int64_t num_reserved_blocks = 0;  // the promise, block_table included
+  int64_t num_charged_tokens = 0;   // to its tenant, in this epoch
   std::vector<int32_t> block_table;
 
   // Per image of the request, in order: [0, num_acquired_images) were asked for, of these

@@ -27,8 +27,8 @@ EngineConfig AtDepth(int32_t depth) {
   return config;
 }
 
-// 16 tokens a step: streams take theirs first, prefill gets the rest, the older prompt before the
-// younger.
+// 16 tokens a step: streams take theirs first; of the rest the older prompt gets half, and the
+// shorter one what is left.
 TEST(SchedulerTest, StreamsGoOnWhileLongPromptsArePrefilled) {
   EngineHarness harness(AtDepth(0));
   harness.FormGroup();
@@ -37,15 +37,30 @@ TEST(SchedulerTest, StreamsGoOnWhileLongPromptsArePrefilled) {
   harness.Submit(Endless("long", 37));
   harness.Submit(Endless("younger", 20));
   harness.RunStep();
-  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 15}));
+  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 8, 7}));
   harness.RunStep();
-  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 15}));
+  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 8, 7}));
   EXPECT_FALSE(harness.plans_.front().chunks[1].sample);
   harness.RunStep();
-  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 7, 8}));
-  EXPECT_TRUE(harness.plans_.front().chunks[1].sample);
+  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 9, 6}));
+  EXPECT_TRUE(harness.plans_.front().chunks[2].sample);
   harness.RunStep();
   EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 1, 12}));
+}
+
+// What a stream waits for between two tokens is bounded by what else its steps may hold.
+TEST(SchedulerTest, StepsWithStreamsHoldABoundedNumberOfPromptTokens) {
+  EngineConfig config = AtDepth(0);
+  config.max_num_prefill_tokens = 5;
+  EngineHarness harness(config);
+  harness.FormGroup();
+  harness.Submit(Endless("stream", 20));
+  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{16}));  // nobody waits
+  harness.RunStep();
+  harness.RunStep();
+  harness.Submit(Endless("long", 37));
+  harness.RunStep();
+  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 5}));
 }
 
 TEST(SchedulerTest, APlanIsSentAheadWithTheTokenThatIsStillOnTheDevice) {
@@ -147,9 +162,10 @@ TEST(SchedulerTest, AFullQueueRefusesWithItsLength) {
     EXPECT_FALSE(harness.Submit(Endless(std::to_string(i), 4))->end.has_value());
     harness.RunStep();
   }
-  EXPECT_EQ(harness.Submit(Endless("13th", 4))->end->ToString(),
-            "RESOURCE_EXHAUSTED: 8 answers wait for a place, and the request is for 1; at most 8 may "
-            "wait");
+  EXPECT_EQ(
+      harness.Submit(Endless("13th", 4))->end->ToString(),
+      "RESOURCE_EXHAUSTED: 8 answers wait for a place, and the request is for 1; at most 8 may "
+      "wait; try again in 2 s");
 }
 
 // Waiting would not help: it could never be admitted.

@@ -9,22 +9,28 @@
 namespace longhand::engine {
 
 Simulation::Simulation(uint64_t seed, int32_t pipeline_depth) : random_(seed) {
-  submit_chance_ = 0.02 + 0.01 * static_cast<double>(Random(8));
+  submit_chance_ = 0.02 + 0.02 * static_cast<double>(Random(16));
   cancel_chance_ = 0.005 * static_cast<double>(Random(8));
   break_chance_ = 0.001 * static_cast<double>(Random(8));
   restart_chance_ = 0.001 * static_cast<double>(Random(8));
   max_deliveries_ = 1 + Random(40);
-  config_.max_num_seqs = 1 + static_cast<int64_t>(Random(12));
+  config_.max_num_seqs = 1 + static_cast<int64_t>(Random(24));
   config_.max_num_batched_tokens = config_.max_num_seqs + static_cast<int64_t>(Random(40));
   config_.max_model_len = 100;
+  config_.max_num_prefill_tokens = 1 + static_cast<int64_t>(Random(40));
   config_.max_waiting_seqs = 16;
+  config_.max_waiting_seqs_per_tenant = 8 + static_cast<int64_t>(Random(9));
+  config_.length_quantile = 0.1 + 0.1 * static_cast<double>(Random(8));
+  config_.tenant_weights = {{"b", 3}};
+  config_.priority_step = std::chrono::milliseconds(5);
+  if (Chance(0.3)) config_.max_queue_time = std::chrono::milliseconds(100 + Random(400));
   config_.max_encode_patch_layers = 1 + static_cast<int64_t>(Random(200));
   config_.pipeline_depth = pipeline_depth;
   config_.eos_token_ids = {kFakeEos, 2};
   shape_.num_ranks = 1 + static_cast<int32_t>(Random(4));
   shape_.num_encoder_layers = 1 + static_cast<int32_t>(Random(5));
   shape_.block_size = 1 << Random(4);
-  shape_.num_blocks = 160 / shape_.block_size + static_cast<int64_t>(Random(40));
+  shape_.num_blocks = (100 + static_cast<int64_t>(Random(150))) / shape_.block_size + 1;
   shape_.encoder_cache_tokens = 30 + static_cast<int64_t>(Random(60));
   MakeEngine();
   FormGroup();
@@ -53,6 +59,7 @@ void Simulation::Run(int64_t num_turns) {
     clock_.Advance(std::chrono::milliseconds(Random(3)));
     engine_->Turn(Duration::zero());
     engine_->CheckInvariants();
+    num_preemptions_ = num_preemptions_before_ + engine_->Stats().num_preemptions;
     CheckEnded();
     if (testing::Test::HasFailure()) return;
   }
@@ -72,6 +79,7 @@ void Simulation::Traffic() {
 // is given what they have.
 void Simulation::Restart() {
   ++num_restarts_;
+  num_preemptions_before_ = num_preemptions_;
   if (workers_ != nullptr) BreakGroup();
   engine_.reset();
   deliveries_.clear();
@@ -104,10 +112,15 @@ void Simulation::AdvanceDeliveries() {
 
 Request Simulation::RandomRequest() {
   const std::string id = "request-" + std::to_string(num_submitted_++);
-  Request request = MakeRequest(id, 1 + static_cast<int64_t>(Random(60)),
-                                1 + static_cast<int64_t>(Random(45)), Random(1 << 30));
+  // Most answers are short, so that the long ones outgrow what is expected of them.
+  const uint64_t num_tokens = 1 + Random(Chance(0.5) ? 60 : 8);
+  const uint64_t max_tokens = 1 + Random(Chance(0.85) ? 4 : 60);
+  Request request = MakeRequest(id, static_cast<int64_t>(num_tokens),
+                                static_cast<int64_t>(max_tokens), Random(1 << 30));
   request.num_choices = Chance(0.1) ? 3 : 1;
-  request.ignore_eos = Chance(0.6);
+  request.tenant = std::string(1, static_cast<char>('a' + Random(3)));
+  request.priority = static_cast<int32_t>(Random(5)) - 2;
+  request.ignore_eos = Chance(0.3);
   request.prompt_logprobs = Chance(0.1);
   request.sampling.num_logprobs = Chance(0.1) ? 0 : -1;
   request.sampling.min_tokens = Chance(0.2) ? request.max_tokens / 2 : 0;
@@ -249,6 +262,7 @@ void Simulation::CheckAnswer(Submitted& submitted) {
       break;
     case StatusCode::kResourceExhausted:
       EXPECT_TRUE(recording.answers.empty());
+      EXPECT_GE(recording.end->retry_after_seconds(), 1);
       break;
     case StatusCode::kInvalidArgument:
       EXPECT_TRUE(CanNeverFit(request));
