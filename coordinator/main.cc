@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -116,11 +117,23 @@ int DryRun(const ServeOptions& options) {
 }
 
 engine::EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelConfig& model) {
+  const int64_t of_tenant = options.max_waiting_requests_per_tenant;
+  std::map<std::string, int64_t> tenant_weights;
+  for (const std::string& given : options.tenant_weights) {
+    const size_t equals = given.rfind('=');
+    tenant_weights[given.substr(0, equals)] = std::stoll(given.substr(equals + 1));
+  }
   return {.max_num_batched_tokens = options.max_num_batched_tokens,
+          .max_num_prefill_tokens = options.max_num_prefill_tokens,
           .max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens),
           .max_model_len =
               options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings,
           .max_waiting_seqs = options.max_waiting_requests,
+          .max_waiting_seqs_per_tenant = of_tenant > 0 ? of_tenant : options.max_waiting_requests,
+          .max_queue_time = options.max_queue_time > 0
+                                ? Duration(std::chrono::seconds(options.max_queue_time))
+                                : Duration::max(),
+          .tenant_weights = std::move(tenant_weights),
           .pipeline_depth = options.pipeline_depth,
           .eos_token_ids = model.generation.eos_token_ids};
 }

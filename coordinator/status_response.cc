@@ -47,7 +47,10 @@ v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
   out.set_running_requests(engine.num_running);
   out.set_waiting_requests(engine.num_waiting);
   out.set_kv_blocks_total(engine.shape.num_blocks);
+  out.set_preempted_requests(engine.num_preempted);
+  out.set_preemptions(engine.num_preemptions);
   out.set_kv_blocks_free(engine.num_free_blocks);
+  out.set_kv_blocks_promised(engine.num_reserved_blocks);
   out.set_block_size(engine.shape.block_size);
   out.set_steps(engine.num_steps);
   out.set_generated_tokens(engine.num_generated_tokens);

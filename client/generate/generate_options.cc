@@ -34,6 +34,13 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   app.add_option("--logprobs", o.logprobs,
                  "Log-probabilities, with the k best at each token (--json)")
       ->take_last();
+  app.add_option("--priority", o.priority,
+                 "Place in the queue, -100 (earliest) to 100: a level is worth 30 s of waiting")
+      ->capture_default_str()
+      ->take_last();
+  app.add_option("--cache-salt", o.cache_salt,
+                 "Names the tenant that the request is counted for, where API keys do not")
+      ->take_last();
   app.add_option("--request-id", o.request_id,
                  "Names the request for `longhand attach`; the same again is no new request")
       ->take_last();
@@ -69,6 +76,8 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   request.set_request_id(options.request_id.empty() ? DrawRequestId("cli") : options.request_id);
   request.set_on_disconnect(options.on_disconnect == "continue" ? v1::ON_DISCONNECT_CONTINUE
                                                                 : v1::ON_DISCONNECT_CANCEL);
+  request.set_priority(options.priority);
+  request.set_cache_salt(options.cache_salt);
   SetSampling(options.sampling, request.mutable_sampling());
   SetExtraSampling(options, request.mutable_sampling());
   v1::Return* wanted = request.mutable_return_();

@@ -34,10 +34,14 @@ std::string Table(const v1::GetStatusResponse& s) {
                   s.detail().empty() ? "" : " (" + s.detail() + ")");
   out += fmt::format("  {} {}, TP {}, context {}, epoch {}, up {} s\n", s.version(), s.dtype(),
                      s.tensor_parallel_size(), s.max_model_len(), s.epoch(), s.uptime_ms() / 1000);
-  out += fmt::format("  requests: {} running, {} waiting; {} tokens made in {} steps\n",
-                     s.running_requests(), s.waiting_requests(), s.generated_tokens(), s.steps());
-  out += fmt::format("  KV blocks: {} of {} free, {} tokens each\n", s.kv_blocks_free(),
-                     s.kv_blocks_total(), s.block_size());
+  out += fmt::format(
+      "  requests: {} running, {} waiting, {} of them preempted; {} tokens made in {} steps\n",
+      s.running_requests(), s.waiting_requests(), s.preempted_requests(), s.generated_tokens(),
+      s.steps());
+  out += fmt::format(
+      "  KV blocks: {} of {} free, {} of these promised, {} tokens each; {} preemptions\n",
+      s.kv_blocks_free(), s.kv_blocks_total(), s.kv_blocks_promised(), s.block_size(),
+      s.preemptions());
   out +=
       fmt::format("{:>4}  {:<10}  {:>5}  {:>9}  {:>9}  {:>9}  {:>11}  {:>9}  {}\n", "rank", "state",
                   "load", "step", "step ms", "wait ms", "weights MiB", "KV MiB", "device, address");

@@ -46,6 +46,30 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
       ->check(CLI::Range(0, 1024));
 }
 
+std::string CheckTenantWeight(const std::string& given) {
+  const size_t equals = given.rfind('=');
+  const std::string weight = equals == std::string::npos ? "" : given.substr(equals + 1);
+  const bool is_number = !weight.empty() && weight.size() <= 6 &&
+                         weight.find_first_not_of("0123456789") == std::string::npos;
+  if (is_number && std::stoi(weight) >= 1) return "";
+  return "'" + given + "' is not a weight; it must be NAME=N with N from 1 to 999999";
+}
+
+void AddQueueOptions(CLI::App& app, ServeOptions& o) {
+  Scalar(app, "--max-waiting-requests", o.max_waiting_requests, "Requests that may queue")
+      ->check(CLI::Range(1, 1 << 20));
+  Scalar(app, "--max-waiting-requests-per-tenant", o.max_waiting_requests_per_tenant,
+         "Of these, requests of one tenant; 0 sets no bound of its own")
+      ->check(CLI::Range(0, 1 << 20));
+  Scalar(app, "--max-queue-time", o.max_queue_time,
+         "Seconds that a request may queue before it is refused; 0: as long as it takes")
+      ->check(CLI::Range(int64_t{0}, int64_t{7} * 24 * 3600));
+  app.add_option("--tenant-weights", o.tenant_weights,
+                 "NAME=N,...: shares of tokens while several tenants wait; 1 each otherwise")
+      ->delimiter(',')
+      ->check(CheckTenantWeight);
+}
+
 void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
   const int64_t tera = int64_t{1} << 40;
   Scalar(app, "--max-model-len", o.max_model_len,
@@ -62,8 +86,10 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens,
          "Tokens of a step; bounds a prefill chunk")
       ->check(CLI::Range(16, 1 << 20));
-  Scalar(app, "--max-waiting-requests", o.max_waiting_requests, "Requests that may queue")
+  Scalar(app, "--max-num-prefill-tokens", o.max_num_prefill_tokens,
+         "Of these, prompt tokens of a step in which streams decode; bounds the time between tokens")
       ->check(CLI::Range(1, 1 << 20));
+  AddQueueOptions(app, o);
 }
 
 void AddInputOptions(CLI::App& app, ServeOptions& o) {

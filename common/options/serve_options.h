@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/status.h"
 
@@ -24,7 +25,11 @@ struct ServeOptions {
   int block_size = 16;  // tokens
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 2048;
+  int64_t max_num_prefill_tokens = 512;  // of these, while streams decode
   int64_t max_waiting_requests = 1024;
+  int64_t max_waiting_requests_per_tenant = 0;  // 0: as many as of all
+  int64_t max_queue_time = 0;                   // seconds; 0: as long as it takes
+  std::vector<std::string> tenant_weights;      // NAME=N
   int pipeline_depth = 1;
   int threads = 0;  // of each worker; 0: the processors divided among the ranks
   int64_t limit_mm_per_prompt = 32;

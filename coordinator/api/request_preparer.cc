@@ -1,6 +1,8 @@
 #include "coordinator/api/request_preparer.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -40,6 +42,17 @@ Result<input::PromptInput> ReadPrompt(const v1::GenerateRequest& wire) {
   return input::PromptInput(std::move(chat));
 }
 
+Status CheckCacheSalt(const std::string& salt) {
+  constexpr size_t kMaxBytes = 128;
+  const auto is_allowed = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("._:-", c) != nullptr;
+  };
+  if (salt.size() <= kMaxBytes && std::all_of(salt.begin(), salt.end(), is_allowed))
+    return OkStatus();
+  return InvalidArgument("cache_salt has ", salt.size(), " bytes; it must be at most ", kMaxBytes,
+                         " of [A-Za-z0-9._:-]");
+}
+
 }  // namespace
 
 Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire) const {
@@ -59,6 +72,13 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   LONGHAND_RETURN_IF_ERROR(SetPrompt(std::move(token_ids), std::move(images), &request));
   LONGHAND_RETURN_IF_ERROR(SetSampling(std::move(sampling), &request));
   request.prompt_logprobs = wire.return_().prompt_logprobs();
+  if (wire.priority() < engine::kMinPriority || wire.priority() > engine::kMaxPriority) {
+    return InvalidArgument("priority is ", wire.priority(), "; it must be from ",
+                           engine::kMinPriority, " to ", engine::kMaxPriority);
+  }
+  request.priority = wire.priority();
+  LONGHAND_RETURN_IF_ERROR(CheckCacheSalt(wire.cache_salt()));
+  request.tenant = wire.cache_salt();
   return request;
 }
 
