@@ -30,10 +30,13 @@ struct DemoOptions {
   bool json = false;
 };
 
-// The repository's demo/, seen from build/PRESET/bin/longhand.
+// Where packages install it, or the repository's demo/, seen from build/PRESET/bin/longhand.
 std::string Bundled(const char* name) {
-  const std::filesystem::path demo = ExecutablePath().parent_path() / "../../../demo";
-  return (demo / name).lexically_normal().string();
+  const std::filesystem::path programs = ExecutablePath().parent_path();
+  const std::filesystem::path installed = programs / "../share/longhand" / name;
+  std::error_code ignored;
+  const bool is_installed = std::filesystem::exists(installed, ignored);
+  return (is_installed ? installed : programs / "../../../demo" / name).lexically_normal().string();
 }
 
 void AddDemoOptions(CLI::App& app, DemoOptions& o) {
