@@ -14,6 +14,7 @@ EVERYTHING = {
     "gateway": {"parentRefs": [{"name": "public", "namespace": "gateways"}], "hostnames": ["longhand.example"]},
     "monitoring": {"monitors": True, "rules": True, "dashboards": True, "labels": {"release": "prometheus"}},
     "tls": {"secretName": "certificate"}, "apiKeys": {"secretName": "keys"},
+    "config": {"allow-image-urls": True, "allowed-origins": ["https://longhand.example"]},
     "networkPolicy": {"clients": [{"namespaceSelector": {}}], "metrics": [{"podSelector": {}}], "extraEgress": [{"ports": [{"port": 443}]}]},
     "image": {"pullSecrets": ["registry"], "digest": "sha256:" + "0" * 64},
     "worker": {"topologySpreadConstraints": [
@@ -72,13 +73,20 @@ def test_ranks_are_found_in_order_by_the_names_of_their_pods():
     assert config_of(rendered)["workers"] == [f"cell-longhand-worker-{rank}.cell-longhand-worker:7001" for rank in range(3)]
 
 
+def test_spares_come_after_the_ranks():
+    rendered = objects({"tensorParallelSize": 2, "spareWorkers": 1})
+    assert rendered["StatefulSet", "cell-longhand-worker"]["spec"]["replicas"] == 3
+    config = config_of(rendered)
+    assert (config["tensor-parallel-size"], config["spare-workers"], len(config["workers"])) == (2, 1, 3)
+
+
 def test_gpus_follow_from_device_and_topology():
     def gpus(values):
         return {name: spec["containers"][0]["resources"].get("limits", {}).get("nvidia.com/gpu") for name, spec in pod_specs(objects(values))
                 if not name.endswith("-test")}
     assert gpus({}) == {"cell-longhand-coordinator": None, "cell-longhand-worker": None}
     assert gpus({"device": "cuda"}) == {"cell-longhand-coordinator": None, "cell-longhand-worker": "1"}
-    assert gpus({"device": "cuda", "topology": "node", "tensorParallelSize": 8}) == {"cell-longhand-coordinator": "8"}
+    assert gpus({"device": "cuda", "topology": "node", "tensorParallelSize": 8, "spareWorkers": 1}) == {"cell-longhand-coordinator": "9"}
 
 
 def test_a_change_of_configuration_restarts_the_coordinator_and_no_worker():
@@ -115,7 +123,7 @@ def test_every_setting_of_the_schema_is_a_flag():
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_the_programs_take_their_configuration(values, tmp_path):
     rendered = objects(values)
-    config = config_of(rendered) | {"model": str(ROOT / "tests/data/nano"), "tensor-parallel-size": 2}
+    config = config_of(rendered) | {"model": str(ROOT / "tests/data/nano"), "tensor-parallel-size": 2, "spare-workers": 0}
     file = tmp_path / "longhand.yaml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     container = rendered["StatefulSet", "cell-longhand-coordinator"]["spec"]["template"]["spec"]["containers"][0]

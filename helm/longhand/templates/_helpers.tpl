@@ -54,11 +54,15 @@ labels:
 {{- end }}
 {{- end }}
 
-{{- /* The ranks' addresses in rank order: a rank's pod has its number. The domain is the pod's own, so that no cluster
-       domain needs to be known. */}}
+{{- define "longhand.numWorkers" -}}
+{{ add .Values.tensorParallelSize .Values.spareWorkers }}
+{{- end }}
+
+{{- /* The ranks' addresses in rank order, then those of spares: a rank's pod has its number. The domain is the pods' own, so
+       that no cluster domain needs to be known. */}}
 {{- define "longhand.workers" -}}
 {{- $name := printf "%s-worker" (include "longhand.fullname" .) }}
-{{- range $rank := until (int .Values.tensorParallelSize) }}
+{{- range $rank := until (int (include "longhand.numWorkers" .)) }}
 - {{ $name }}-{{ $rank }}.{{ $name }}:7001
 {{- end }}
 {{- end }}
