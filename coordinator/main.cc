@@ -19,6 +19,7 @@
 #include "common/options/serve_options.h"
 #include "common/prometheus/prometheus_metrics.h"
 #include "common/version.h"
+#include "coordinator/api/checkpoint_digest.h"
 #include "coordinator/api/cluster_service.h"
 #include "coordinator/api/generation_service.h"
 #include "coordinator/api/grpc_server.h"
@@ -32,6 +33,7 @@
 #include "coordinator/cluster/rendezvous_service.h"
 #include "coordinator/cluster/worker_group.h"
 #include "coordinator/engine/engine.h"
+#include "coordinator/health.h"
 #include "coordinator/input/image_processor.h"
 #include "coordinator/input/pixel_policy.h"
 #include "coordinator/input/prompt_encoder.h"
@@ -46,7 +48,7 @@ namespace longhand {
 namespace {
 
 constexpr int kInputThreads = 2;
-constexpr std::chrono::seconds kLookAroundEvery(1);
+constexpr std::chrono::milliseconds kLookAroundEvery(100);
 // Requests that are being read into prompts may hold this many of the largest ones.
 constexpr int64_t kRequestsInPreparation = 4;
 
@@ -62,6 +64,7 @@ struct Model {
   input::PixelPolicy pixels;
   shim::Tokenizer tokenizer;
   shim::ChatTemplate chat_template;
+  std::string digest;  // of the checkpoint
 
   static Result<Model> Load(const ServeOptions& options);
 };
@@ -81,7 +84,9 @@ Result<Model> Model::Load(const ServeOptions& options) {
   LONGHAND_ASSIGN_OR_RETURN(shim::Tokenizer tokenizer, shim::Tokenizer::Load(options.model));
   LONGHAND_ASSIGN_OR_RETURN(shim::ChatTemplate chat_template,
                             shim::ChatTemplate::Load(options.model));
-  return Model{std::move(config), pixels, std::move(tokenizer), std::move(chat_template)};
+  LONGHAND_ASSIGN_OR_RETURN(std::string digest, api::CheckpointDigest(options.model));
+  return Model{std::move(config), pixels, std::move(tokenizer), std::move(chat_template),
+               std::move(digest)};
 }
 
 // The supervisor reads these lines.
@@ -107,7 +112,8 @@ int DryRun(const ServeOptions& options) {
   // A plan for other machines is printed all the same; then no tokens fit here.
   const Result<cluster::Capacity> fitting =
       cluster::PlanCapacity(options, *model, LargestPicture(*pixels, model->vision),
-                            cluster::AvailableMemoryBytes() / options.tensor_parallel_size);
+                            cluster::AvailableMemoryBytes() /
+                                (options.tensor_parallel_size + options.spare_workers));
   if (fitting.ok()) capacity = fitting;
   std::fputs(cluster::CapacityTable(*capacity, *model).c_str(), options.json ? stderr : stdout);
   if (!fitting.ok())
@@ -150,11 +156,12 @@ std::string ServedName(const ServeOptions& options) {
 }
 
 // Blocks until SIGTERM or SIGINT, or for as long as `patience`. Whether a signal came.
-bool WaitForSignal(std::chrono::seconds patience) {
+bool WaitForSignal(std::chrono::milliseconds patience) {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGTERM, SIGINT}) sigaddset(&signals, number);
-  const timespec timeout{.tv_sec = patience.count()};
+  const timespec timeout{.tv_sec = patience.count() / 1000,
+                         .tv_nsec = patience.count() % 1000 * 1'000'000};
   return sigtimedwait(&signals, nullptr, &timeout) > 0;
 }
 
@@ -254,12 +261,20 @@ class Coordinator {
       engine_config_,
       {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_, .gate = gate_}};
 
+  Health health_{{.group = [this] { return group_.status(); },
+                  .ask_engine = [this](auto done) { return engine_.GetStats(done).ok(); },
+                  .gate = gate_,
+                  .clock = clock_,
+                  .metrics = metrics_,
+                  .num_ranks = options_.tensor_parallel_size}};
+
   // Edges.
   const api::RequestPreparer preparer_{model_.config, encoder_, images_, PrepareLimits()};
   api::RequestRestorer restorer_{{.preparer = preparer_,
                                   .engine = engine_,
                                   .streams = streams_,
                                   .journal = journal_.get(),
+                                  .checkpoint_digest = model_.digest,
                                   .clock = clock_,
                                   .metrics = metrics_}};
   api::RequestIntake intake_{
@@ -269,6 +284,7 @@ class Coordinator {
        .streams = streams_,
        .journal = journal_.get(),
        .journal_directory = JournalDirectory(options_),
+       .checkpoint_digest = model_.digest,
        .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes}};
   api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
   api::GenerationService generation_{intake_, pool_};
@@ -298,7 +314,7 @@ cluster::GroupObserver Coordinator::MakeObserver() {
                 failed_ = true;
                 kill(getpid(), SIGTERM);
               },
-          .on_silent = [](int32_t rank) { Tell({{"silent_worker", rank}}); }};
+          .on_silent = [](int32_t worker) { Tell({{"silent_worker", worker}}); }};
 }
 
 api::RequestPreparer::Limits Coordinator::PrepareLimits() {
@@ -316,14 +332,14 @@ void Coordinator::OnGroupChange(const cluster::GroupStatus& status) {
   const bool now = status.state == cluster::GroupState::kReady;
   spdlog::info("worker group: epoch {}, {}", status.epoch, now ? "ready" : status.detail);
   if (now) spdlog::info("\n{}", cluster::CapacityTable(status.capacity, model_.config));
-  server_->SetServing(now && gate_.CheckAdmission().ok());
-  if (ready_.exchange(now) != now) Tell({{"ready", now}});
+  const boost::json::array workers(status.workers.begin(), status.workers.end());
+  if (ready_.exchange(now) != now) Tell({{"ready", now}, {"workers", workers}});
 }
 
 void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer) {
   const auto done = [this, answer](const engine::EngineStats& stats) {
     using std::chrono::duration_cast;
-    v1::GetStatusResponse response = MakeStatusResponse(stats, group_.status());
+    v1::GetStatusResponse response = MakeStatusResponse(stats, group_.status(), health_.Check());
     response.set_model(ServedName(options_));
     response.set_uptime_ms(
         duration_cast<std::chrono::milliseconds>(clock_.Now() - started_).count());
@@ -360,9 +376,11 @@ Status Coordinator::Run() {
   do LookAround();
   while (!WaitForSignal(kLookAroundEvery));
   if (!failed_) Drain();
+  restorer_.Stop();
   engine_.Stop();
   engine_thread.join();
   group_.Stop();
+  restorer_.Acquit();
   if (journal_) journal_->Stop();  // What waits is written and seen first, unless the disk refuses.
   streams_.EndAll(Unavailable("the coordinator is stopping; attach to the stream again"));
   server_.reset();
@@ -370,7 +388,7 @@ Status Coordinator::Run() {
 }
 
 void Coordinator::LookAround() {
-  server_->SetServing(ready_ && gate_.CheckAdmission().ok());
+  server_->SetServing(health_.Look().ready);
   streams_.AbandonUnread(clock_.Now());
 }
 
@@ -379,7 +397,9 @@ void Coordinator::LookAround() {
 void Coordinator::Drain() {
   spdlog::info("draining");
   if (!engine_.Drain([] { kill(getpid(), SIGTERM); }).ok()) return;
-  WaitForSignal(std::chrono::seconds(options_.shutdown_timeout));
+  const TimePoint deadline = clock_.Now() + std::chrono::seconds(options_.shutdown_timeout);
+  do LookAround();
+  while (!WaitForSignal(kLookAroundEvery) && clock_.Now() < deadline);
 }
 
 int Serve(const CoordinatorOptions& options) {
@@ -419,10 +439,12 @@ int Main(const std::vector<std::string>& args) {
   if (options.serve.model.empty())
     return Fail(InvalidArgument("--model is required: a checkpoint directory"));
   if (options.serve.dry_run) return DryRun(options.serve);
-  if (static_cast<int>(options.workers.size()) != options.serve.tensor_parallel_size) {
-    return Fail(InvalidArgument("--workers names ", options.workers.size(),
-                                " workers; --tensor-parallel-size is ",
-                                options.serve.tensor_parallel_size));
+  const int num_workers = options.serve.tensor_parallel_size + options.serve.spare_workers;
+  if (static_cast<int>(options.workers.size()) != num_workers) {
+    return Fail(InvalidArgument("--workers names ", options.workers.size(), " workers; it must be ",
+                                num_workers, ": --tensor-parallel-size is ",
+                                options.serve.tensor_parallel_size, ", --spare-workers is ",
+                                options.serve.spare_workers));
   }
   BlockSignals();
   return Serve(options);

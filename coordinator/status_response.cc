@@ -1,5 +1,7 @@
 #include "coordinator/status_response.h"
 
+#include <chrono>
+
 #include "common/version.h"
 
 namespace longhand {
@@ -10,6 +12,7 @@ v1::GroupState ToWire(cluster::GroupState state) {
     case cluster::GroupState::kConnecting:
       return v1::GROUP_STATE_CONNECTING;
     case cluster::GroupState::kLoading:
+    case cluster::GroupState::kWarmingUp:
       return v1::GROUP_STATE_LOADING;
     case cluster::GroupState::kReady:
       return v1::GROUP_STATE_READY;
@@ -17,6 +20,10 @@ v1::GroupState ToWire(cluster::GroupState state) {
       return v1::GROUP_STATE_FAILED;
   }
   return v1::GROUP_STATE_UNSPECIFIED;
+}
+
+int64_t Ms(Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
 void SetRank(const cluster::RankStatus& from, int32_t rank, v1::RankStatus* to) {
@@ -30,12 +37,15 @@ void SetRank(const cluster::RankStatus& from, int32_t rank, v1::RankStatus* to) 
   to->set_weight_bytes(from.weight_bytes);
   to->set_kv_cache_bytes(from.kv_cache_bytes);
   to->set_device(from.device);
+  to->set_heartbeat_age_ms(Ms(from.silent_for));
+  to->set_progress_age_ms(Ms(from.still_for));
 }
 
 }  // namespace
 
 v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
-                                         const cluster::GroupStatus& group) {
+                                         const cluster::GroupStatus& group,
+                                         const cluster::Readiness& readiness) {
   v1::GetStatusResponse out;
   out.set_version(kVersion);
   out.set_state(ToWire(group.state));
@@ -55,6 +65,13 @@ v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
   out.set_steps(engine.num_steps);
   out.set_generated_tokens(engine.num_generated_tokens);
   out.set_draining(engine.draining);
+  out.set_ready(readiness.ready);
+  out.set_phase(readiness.phase);
+  out.set_percent(static_cast<float>(readiness.percent));
+  if (out.detail().empty()) out.set_detail(readiness.detail);
+  out.set_last_token_age_ms(Ms(engine.last_token_age));
+  out.set_spare_workers(group.num_spares);
+  out.set_spare_workers_ready(group.num_spares_ready);
   int32_t rank = 0;
   for (const cluster::RankStatus& status : group.ranks) SetRank(status, rank++, out.add_ranks());
   return out;

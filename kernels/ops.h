@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -222,6 +223,10 @@ class Ops {
   virtual Status CopyToDevice(void* device, const void* host, size_t bytes) = 0;
   virtual Status CopyToHost(void* host, const void* device, size_t bytes) = 0;
   virtual Status Synchronize() = 0;
+
+  // Changes with each piece of work that is done, within long operations too; nothing where that cannot be told. Any
+  // thread.
+  virtual std::optional<uint64_t> WorkMark() const { return std::nullopt; }
 
   // Whether operations can be recorded here, and rows to be sampled staged.
   virtual bool CanRecord() const { return false; }

@@ -21,6 +21,7 @@ Result<Reply> GenerationModel::Ask(const std::string& prompt, const OnPiece& on_
   request_.mutable_messages()->mutable_messages(0)->mutable_content(0)->set_text(prompt);
   request_.set_request_id(DrawRequestId("cli"));
   ResumableStream stream = ResumableStream::Generate(channel_, request_, retry_for_);
+  if (was_answered_) stream.ExpectServer();
   Reply reply;
   for (v1::GenerateEvent event; stream.Read(&event);) {
     reply.text += event.text();
@@ -31,6 +32,7 @@ Result<Reply> GenerationModel::Ask(const std::string& prompt, const OnPiece& on_
   v1::Sampling* sampling = request_.mutable_sampling();
   if (sampling->has_seed()) sampling->set_seed(sampling->seed() + 1);
   if (!stream.status().ok()) return stream.status();
+  was_answered_ = true;
   return reply;
 }
 

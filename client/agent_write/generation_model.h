@@ -35,6 +35,7 @@ class GenerationModel final : public Model {
   std::shared_ptr<grpc::Channel> channel_;
   v1::GenerateRequest request_;  // of the next call, but for its text and id
   std::chrono::seconds retry_for_;
+  bool was_answered_ = false;
 };
 
 }  // namespace longhand::client

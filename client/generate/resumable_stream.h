@@ -12,9 +12,9 @@
 
 namespace longhand::client {
 
-// One thread at a time. A server that cannot be reached at all is an error at once; later, and when
-// a server says UNAVAILABLE, the stream is attached to again, until no call has lasted for
-// `retry_for`. Each event comes once.
+// One thread at a time. A server that cannot be reached at all is an error at once, unless it was
+// there before (ExpectServer); later, and when a server says UNAVAILABLE, the stream is attached to
+// again, until no call has lasted for `retry_for`. Each event comes once.
 class ResumableStream {
  public:
   // A new request, or the one that runs under its request_id, which must be set.
@@ -27,6 +27,8 @@ class ResumableStream {
                                 int64_t from,
                                 std::chrono::seconds retry_for);
 
+  // Before the first Read: the server has answered others, so its absence is trouble that passes.
+  void ExpectServer() { expects_server_ = true; }
   // False at the end, which status() tells.
   bool Read(v1::GenerateEvent* event);
   const Status& status() const { return status_; }
@@ -46,6 +48,7 @@ class ResumableStream {
   std::unique_ptr<v1::Generation::Stub> stub_;
   v1::GenerateRequest request_;  // of Attach: its id alone
   bool may_generate_ = false;    // no event has come: the request may be unknown
+  bool expects_server_ = false;
   int64_t next_seq_ = 1;
   std::chrono::seconds retry_for_;
   std::chrono::milliseconds pause_{0};

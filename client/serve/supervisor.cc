@@ -26,7 +26,7 @@ constexpr std::chrono::seconds kKillAfter(3);  // past the drain: what still liv
 int ThreadsPerWorker(const ServeOptions& options) {
   if (options.threads > 0) return options.threads;
   const int processors = static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, processors / options.tensor_parallel_size);
+  return std::max(1, processors / options.tensor_parallel_size);  // Spares only wait.
 }
 
 // SIGCHLD, SIGTERM and SIGINT as readable events instead of handlers.
@@ -66,14 +66,15 @@ Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory,
     : config_(std::move(config)), directory_(std::move(directory)), grpc_port_(std::move(grpc)) {
   const ServeOptions& options = config_.options;
   std::string workers;
-  for (int rank = 0; rank < options.tensor_parallel_size; ++rank) {
-    const std::string socket = "unix:" + (directory_ / ("worker-" + std::to_string(rank))).string();
-    workers += (rank == 0 ? "" : ",") + socket;
+  for (int i = 0; i < options.tensor_parallel_size + options.spare_workers; ++i) {
+    const std::string socket = "unix:" + (directory_ / ("worker-" + std::to_string(i))).string();
+    workers += (i == 0 ? "" : ",") + socket;
+    if (i < options.tensor_parallel_size) ranks_.push_back(static_cast<size_t>(i));
     children_.push_back(
-        {.name = "worker " + std::to_string(rank),
+        {.name = "worker " + std::to_string(i),
          .argv = {(config_.binaries / "longhand-worker").string(), "--listen", socket,
                   "--metrics-address", "127.0.0.1:0", "--device", options.device, "--device-index",
-                  std::to_string(rank), "--threads", std::to_string(ThreadsPerWorker(options))}});
+                  std::to_string(i), "--threads", std::to_string(ThreadsPerWorker(options))}});
   }
   std::vector<std::string> argv = {(config_.binaries / "longhand-coordinator").string()};
   argv.insert(argv.end(), config_.coordinator_args.begin(), config_.coordinator_args.end());
@@ -149,8 +150,13 @@ void Supervisor::TakeReport(Child& child, const std::string& line) {
     child.metrics_address = std::string(address->as_string());
   }
   if (report.contains("listen")) child.listens = true;
+  if (const auto* workers = report.if_contains("workers")) {
+    ranks_.clear();
+    for (const auto& worker : workers->as_array())
+      ranks_.push_back(static_cast<size_t>(worker.as_int64()));
+  }
   if (const auto* ready = report.if_contains("ready")) OnReady(ready->as_bool());
-  if (const auto* rank = report.if_contains("silent_worker")) EndSilentWorker(rank->as_int64());
+  if (const auto* worker = report.if_contains("silent_worker")) EndSilentWorker(worker->as_int64());
 }
 
 void Supervisor::OnReady(bool ready) {
@@ -159,8 +165,8 @@ void Supervisor::OnReady(bool ready) {
 }
 
 // A hung process does not end by itself; one that does not listen yet is only starting.
-void Supervisor::EndSilentWorker(int64_t rank) {
-  const Child& worker = children_[static_cast<size_t>(rank)];
+void Supervisor::EndSilentWorker(int64_t idx) {
+  const Child& worker = children_[static_cast<size_t>(idx)];
   if (!worker.process || !worker.listens) return;
   std::fprintf(stderr, "longhand serve: the %s does not answer and is killed\n",
                worker.name.c_str());
@@ -250,19 +256,22 @@ void Supervisor::UpdateReadyFile() {
     std::filesystem::remove(config_.ready_file, ignored);
     return;
   }
-  if (!ready_ || !std::all_of(children_.begin(), children_.end(),
-                              [](const Child& c) { return c.process.has_value(); })) {
-    return;
-  }
+  if (!ready_ || !coordinator().process) return;
   boost::json::array worker_metrics;
   boost::json::array worker_pids;
-  for (const Child& child : children_) {
-    if (&child == &coordinator()) continue;
-    worker_metrics.push_back(boost::json::string(child.metrics_address));
-    worker_pids.push_back(child.process->pid());
+  for (const size_t idx : ranks_) {
+    if (!children_[idx].process) return;
+    worker_metrics.push_back(boost::json::string(children_[idx].metrics_address));
+    worker_pids.push_back(children_[idx].process->pid());
   }
-  const boost::json::object pids = {{"coordinator", coordinator().process->pid()},
-                                    {"workers", worker_pids}};
+  boost::json::array spare_pids;
+  for (size_t idx = 0; idx + 1 < children_.size(); ++idx) {
+    const bool is_rank = std::find(ranks_.begin(), ranks_.end(), idx) != ranks_.end();
+    if (!is_rank && children_[idx].process) spare_pids.push_back(children_[idx].process->pid());
+  }
+  boost::json::object pids = {{"coordinator", coordinator().process->pid()},
+                              {"workers", worker_pids}};
+  if (config_.options.spare_workers > 0) pids["spares"] = spare_pids;
   const std::string text =
       boost::json::serialize(boost::json::object{{"grpc", grpc_port_.address()},
                                                  {"metrics", coordinator().metrics_address},

@@ -3,7 +3,8 @@
 //
 // Main thread only. It takes no part in serving: children tell it where they listen and whether
 // tokens can be made, as JSON lines on their standard output ({"grpc":..,"metrics":..},
-// {"ready":true}, {"silent_worker":1}, {"listen":..,"metrics":..}).
+// {"ready":true,"workers":[0,2]}, {"silent_worker":1}, {"listen":..,"metrics":..}). Workers are counted
+// as they were started, spares last; `workers` says which of them each rank is.
 #pragma once
 
 #include <chrono>
@@ -55,7 +56,7 @@ class Supervisor {
   void TakeReports();
   void TakeReport(Child& child, const std::string& line);
   void OnReady(bool ready);
-  void EndSilentWorker(int64_t rank);
+  void EndSilentWorker(int64_t idx);
   void Reap();
   void OnExit(Child& child, int wait_status);
   void RestartDue();
@@ -69,7 +70,8 @@ class Supervisor {
   SupervisorConfig config_;
   std::filesystem::path directory_;  // the workers' sockets; removed at the end
   ReservedPort grpc_port_;
-  std::vector<Child> children_;  // workers in rank order, then the coordinator
+  std::vector<Child> children_;  // workers, spares last, then the coordinator
+  std::vector<size_t> ranks_;    // which of children_ each rank is
   bool ready_ = false;
   bool announced_ = false;
   std::string written_ready_file_;

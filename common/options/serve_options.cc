@@ -114,6 +114,12 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--step-timeout-ms", o.step_timeout_ms,
          "A step that takes longer than its work plus this is a hang")
       ->check(CLI::Range(100, 3600 * 1000));
+  Scalar(app, "--heartbeat-timeout-ms", o.heartbeat_timeout_ms,
+         "A worker that is not heard for so long is lost; it is heard every 200 ms")
+      ->check(CLI::Range(500, 3600 * 1000));
+  Scalar(app, "--spare-workers", o.spare_workers,
+         "Workers beyond the ranks, that have loaded weights and take a lost one's place")
+      ->check(CLI::Range(0, 64));
   Scalar(app, "--transport", o.transport,
          "How ranks exchange activations; auto: NCCL between GPUs, shared memory on one host, else "
          "gloo")

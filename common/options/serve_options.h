@@ -38,6 +38,8 @@ struct ServeOptions {
   int64_t max_pixels = 0;
   int64_t max_request_bytes = int64_t{256} << 20;
   int64_t step_timeout_ms = 30000;  // on top of the planned work
+  int64_t heartbeat_timeout_ms = 1500;  // a worker that is not heard for so long is lost
+  int spare_workers = 0;                // beyond the ranks
   std::string transport = "auto";   // auto, shared_memory, gloo
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";

@@ -105,6 +105,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
     *resolved.mutable_request() = Resolve(wire, request, parts_.preparer.served_model_name());
     resolved.set_sent_digest(stream->identity().sent_digest);
     *resolved.mutable_form() = stream->identity().form;
+    resolved.set_checkpoint_digest(parts_.checkpoint_digest);
     record = resolved.SerializeAsString();
   }
   return parts_.engine.Submit(

@@ -27,6 +27,7 @@ class RequestIntake {
     StreamTable& streams;
     journal::Journal* journal = nullptr;  // none: nothing is kept
     std::filesystem::path journal_directory;
+    std::string checkpoint_digest;  // kept with each request
     // Bytes of requests that may be held while their pictures are decoded.
     int64_t max_bytes_in_preparation = 0;
   };

@@ -1,5 +1,7 @@
 #include "coordinator/api/request_restorer.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "coordinator/api/event_wire.h"
@@ -10,12 +12,21 @@ namespace {
 
 // How long the clients of an earlier coordinator have to come back to streams that they hold.
 constexpr Duration kReaderPatience = std::chrono::seconds(60);
+// Attempts without an event: the first with company, the second alone.
+constexpr int32_t kMaxAttempts = 2;
+constexpr std::chrono::milliseconds kLookEvery(5);
 
 }  // namespace
 
+RequestRestorer::RequestRestorer(Parts parts)
+    : parts_(std::move(parts)),
+      restored_(parts_.metrics.GetCounter(
+          "longhand_journal_requests_restored_total",
+          "Requests of an earlier coordinator that went on from the journal")) {}
+
 void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& unfinished) {
   for (const journal::StoredRequest& stored : unfinished) {
-    Unfinished request;
+    Unfinished request{.attempts = stored.attempts};
     Result<StoredStream> parsed = StoredStream::Parse(stored);
     if (parsed.ok()) {
       request.stored = std::move(parsed).value();
@@ -38,22 +49,71 @@ void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& un
 }
 
 void RequestRestorer::Restore() {
-  Counter& restored =
-      parts_.metrics.GetCounter("longhand_journal_requests_restored_total",
-                                "Requests of an earlier coordinator that went on from the journal");
-  for (const Unfinished& request : std::exchange(requests_, {})) {
-    const Status status = Restore(request);
-    if (status.ok()) {
-      restored.Increment();
-    } else if (status.code() != StatusCode::kUnavailable) {  // Then this coordinator ends, too.
-      MakeSink(request, {})->OnEnd(status);
+  std::vector<Unfinished*> trusted, suspects;
+  for (Unfinished& request : requests_)
+    (request.attempts == 0 ? trusted : suspects).push_back(&request);
+  NoteAttempts(trusted);
+  for (Unfinished* request : trusted) RestoreOrEnd(*request);
+  for (Unfinished* request : suspects) {
+    if (request->attempts >= kMaxAttempts) {
+      request->damage = Internal("the coordinator ended ", request->attempts,
+                                 " times in a row while it took this request up again; it is not "
+                                 "tried any more");
+      RestoreOrEnd(*request);
+      continue;
     }
+    NoteAttempts({request});
+    if (stopping_) return;
+    RestoreOrEnd(*request);
+    WaitForProgress(*request->stream);
   }
+}
+
+void RequestRestorer::NoteAttempts(std::vector<Unfinished*> requests) {
+  if (requests.empty() || parts_.journal == nullptr) return;
+  const auto noted = std::make_shared<std::atomic<bool>>(false);  // with the journal's thread
+  for (Unfinished* request : requests) {
+    const bool is_last = request == requests.back();
+    parts_.journal->Append(
+        journal::AttemptEntry{request->stream->identity().request_id, ++request->attempts},
+        is_last ? journal::Journal::Done([noted] { *noted = true; }) : nullptr);
+  }
+  while (!*noted && !stopping_) std::this_thread::sleep_for(kLookEvery);
+}
+
+void RequestRestorer::RestoreOrEnd(Unfinished& request) {
+  const Status status = Restore(request);
+  if (status.ok()) {
+    restored_.Increment();
+  } else if (status.code() != StatusCode::kUnavailable) {  // Then this coordinator ends, too.
+    MakeSink(request, {})->OnEnd(status);
+  }
+  request.stored = {};  // The engine and the stream have it.
+}
+
+void RequestRestorer::WaitForProgress(const EventStream& stream) const {
+  const int64_t num_events = stream.num_events();
+  while (!stopping_ && stream.num_events() == num_events &&
+         !stream.Look(num_events + 1).end.has_value())
+    std::this_thread::sleep_for(kLookEvery);
+}
+
+void RequestRestorer::Acquit() {
+  if (parts_.journal == nullptr) return;
+  for (const Unfinished& request : requests_)
+    parts_.journal->Append(journal::AttemptEntry{request.stream->identity().request_id, 0},
+                           nullptr);
 }
 
 Status RequestRestorer::Restore(const Unfinished& request) {
   LONGHAND_RETURN_IF_ERROR(request.damage);
   const v1::GenerateRequest& wire = request.stored.record.request();
+  LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(wire.model()));
+  const std::string& digest = request.stored.record.checkpoint_digest();
+  if (!digest.empty() && digest != parts_.checkpoint_digest) {
+    return FailedPrecondition("the request was begun by another checkpoint that was served as '",
+                              wire.model(), "'; it cannot go on with this one");
+  }
   LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared, parts_.preparer.Prepare(wire));
   prepared.request_id = wire.request_id();
   LONGHAND_ASSIGN_OR_RETURN(engine::Delivered delivered,

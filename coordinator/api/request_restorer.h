@@ -1,7 +1,13 @@
 // RequestRestorer: requests that an earlier coordinator did not bring to their end go on.
+//
+// Those that were tried before and got not one event further may be what ended the coordinator:
+// they are tried one at a time, each noted in the journal before it begins, until it gets its next
+// event. One that was tried alone and in vain is given up.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "common/clock.h"
@@ -20,10 +26,11 @@ class RequestRestorer {
     engine::Engine& engine;
     StreamTable& streams;
     journal::Journal* journal = nullptr;
+    std::string checkpoint_digest;  // what is loaded here; another one's requests cannot go on
     const Clock& clock;
     Metrics& metrics;
   };
-  explicit RequestRestorer(Parts parts) : parts_(parts) {}
+  explicit RequestRestorer(Parts parts);
 
   // Begins their streams with what is stored, so that a client can follow them. Before the server
   // listens.
@@ -31,20 +38,31 @@ class RequestRestorer {
   // Prepares each and gives it to the engine, oldest first. What cannot go on ends, with the
   // reason. Input thread.
   void Restore();
+  // Any thread: Restore takes up nothing more.
+  void Stop() { stopping_ = true; }
+  // After Restore and the engine: this coordinator ends in order, so no request is under suspicion.
+  void Acquit();
 
  private:
   struct Unfinished {
     std::shared_ptr<EventStream> stream;
     StoredStream stored;
-    Status damage;  // why it cannot go on
+    Status damage;         // why it cannot go on
+    int32_t attempts = 0;  // in vain, since its latest event
   };
 
+  // Notes the attempts in the journal, in one go, and waits until they are on disk.
+  void NoteAttempts(std::vector<Unfinished*> requests);
+  void RestoreOrEnd(Unfinished& request);
+  void WaitForProgress(const EventStream& stream) const;
   Status Restore(const Unfinished& request);
   std::unique_ptr<engine::TokenSink> MakeSink(const Unfinished& request,
                                               std::vector<int32_t> prompt_token_ids) const;
 
   const Parts parts_;
+  Counter& restored_;
   std::vector<Unfinished> requests_;
+  std::atomic<bool> stopping_ = false;
 };
 
 }  // namespace longhand::api

@@ -8,8 +8,8 @@ namespace longhand::cluster {
 
 struct Readiness {
   bool ready = false;
-  // "connecting", "loading", "warming_up", "ready", "stalled" (a group is up and makes no progress),
-  // "journal" (requests cannot be kept), "draining", "failed".
+  // "connecting", "loading", "warming_up", "ready", "stalled" (a group is up and makes no
+  // progress), "journal" (requests cannot be kept), "draining", "failed".
   std::string phase = "connecting";
   double percent = 0;  // of the weights that must be loaded, 0 to 100
   std::string detail;  // what is waited for, or what failed; empty when ready

@@ -6,9 +6,15 @@
 
 namespace longhand::cluster {
 
-void StepLedger::Sent(int64_t step, Duration allowance) {
+void StepLedger::Sent(int64_t step, Duration allowance, int64_t num_tokens) {
   if (steps_.empty()) oldest_since_ = clock_.Now();
-  steps_.push_back({.step = step, .allowance = allowance});
+  steps_.push_back({.step = step, .allowance = allowance, .num_tokens = num_tokens});
+}
+
+int64_t StepLedger::num_tokens() const {
+  int64_t sum = 0;
+  for (const PendingStep& step : steps_) sum += step.num_tokens;
+  return sum;
 }
 
 Result<std::optional<StepResult>> StepLedger::Answered(StepResult result) {

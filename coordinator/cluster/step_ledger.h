@@ -17,18 +17,20 @@ class StepLedger {
   StepLedger(int32_t num_ranks, const Clock& clock) : num_ranks_(num_ranks), clock_(clock) {}
 
   // A step was sent; it may take `allowance` from the moment at which the step before it is done.
-  void Sent(int64_t step, Duration allowance);
+  void Sent(int64_t step, Duration allowance, int64_t num_tokens);
   // One rank's answer. The joined result - rank 0's, with the first error - once all ranks have
   // answered the oldest step. kInternal for an answer that nobody waits for.
   Result<std::optional<StepResult>> Answered(StepResult result);
   // kDeadlineExceeded naming step and missing ranks when the oldest step is overdue.
   Status CheckDeadline() const;
   bool empty() const { return steps_.empty(); }
+  int64_t num_tokens() const;  // of the steps that are out
 
  private:
   struct PendingStep {
     int64_t step = 0;
     Duration allowance{};
+    int64_t num_tokens = 0;
     int32_t answers = 0;
     uint64_t answered_ranks = 0;  // bit per rank
     StepResult joined;

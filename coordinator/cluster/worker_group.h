@@ -1,5 +1,5 @@
 // WorkerGroup: forms the ranks into a group, sends them plans, notices when one is lost, and forms
-// the group again.
+// the group again, with a spare worker in the place of the lost one if there is one.
 //
 // Every formation has a new epoch. Weights stay where a worker lives: Configure finds them there.
 #pragma once
@@ -19,12 +19,13 @@
 #include "coordinator/cluster/capacity.h"
 #include "coordinator/cluster/step_ledger.h"
 #include "coordinator/cluster/step_stream.h"
+#include "coordinator/cluster/worker_link.h"
 #include "coordinator/engine/step_executor.h"
 #include "longhand/worker/v1/worker.grpc.pb.h"
 
 namespace longhand::cluster {
 
-enum class GroupState { kConnecting, kLoading, kReady, kFailed };
+enum class GroupState { kConnecting, kLoading, kWarmingUp, kReady, kFailed };
 
 struct RankStatus {
   std::string address;
@@ -36,18 +37,25 @@ struct RankStatus {
   int64_t weight_bytes = 0;
   int64_t kv_cache_bytes = 0;
   std::string device;
+  Duration silent_for{};  // since the worker was heard
+  Duration still_for{};   // since its computing thread turned
 };
 
 struct GroupStatus {
   GroupState state = GroupState::kConnecting;
   std::string detail;
+  std::string stalled;  // why a group that is ready makes no tokens; empty while it does
   int64_t epoch = 0;
   Capacity capacity;
   std::vector<RankStatus> ranks;
+  std::vector<int32_t> workers;  // which of the addresses each rank is
+  int32_t num_spares = 0;
+  int32_t num_spares_ready = 0;  // that have loaded what they would need
 };
 
 struct WorkerGroupConfig {
-  std::vector<std::string> addresses;  // in rank order
+  // One for each rank, in rank order, then the spares: workers alike that wait to take a place.
+  std::vector<std::string> addresses;
   ServeOptions options;
   ModelConfig model;
   int64_t max_pixels = 0;  // of a resized picture
@@ -59,7 +67,8 @@ struct GroupObserver {
   std::function<void()> on_forming;                   // a new epoch begins
   std::function<void(const GroupStatus&)> on_change;  // state or detail
   std::function<void(const Status&)> on_fatal;        // forming again cannot mend it
-  std::function<void(int32_t rank)> on_silent;        // hangs, or is not there; again at each try
+  // Which of the addresses hangs, or is not there; again at each try. Any thread.
+  std::function<void(int32_t worker)> on_silent;
 };
 
 class WorkerGroup final : public engine::StepExecutor {
@@ -82,13 +91,14 @@ class WorkerGroup final : public engine::StepExecutor {
   void AbandonGroup(int64_t epoch, const Status& why) override;
 
  private:
-  using Stub = worker::v1::Worker::Stub;
   struct Rank {
-    std::shared_ptr<grpc::Channel> channel;
-    std::shared_ptr<Stub> stub;
+    WorkerLink* worker = nullptr;  // one of workers_
     std::shared_ptr<StepStream> stream;
-    worker::v1::DescribeResponse description;
-    int silent_tries = 0;  // in a row
+  };
+  struct Spare {
+    WorkerLink* worker = nullptr;  // one of workers_
+    // Of the process that is alive: whether it was told to prepare, and has.
+    enum class Prepared { kNo, kAsked, kYes } prepared = Prepared::kNo;
   };
 
   struct PutImageCall {
@@ -100,25 +110,47 @@ class WorkerGroup final : public engine::StepExecutor {
     worker::v1::PutImageRequest request;
     size_t missing = 0;  // ranks that have not answered yet; guarded by mutex_
   };
+  struct PrepareCall {
+    grpc::ClientContext context;
+    worker::v1::ConfigureRequest request;
+    worker::v1::PrepareResponse response;
+  };
 
+  // The membership thread (worker_group_formation.cc).
   void Run();
   Status Form();
-  int64_t MemoryOfARank() const;
   Status Connect();
+  bool FillPlaces();
+  void SetRanks();
   Status CheckAlike() const;
+  int64_t MemoryOfARank() const;
   Status Configure(const Capacity& capacity);
   Status ConfigureRank(int32_t rank, const Capacity& capacity);
   worker::v1::ConfigureRequest MakeConfigureRequest(int32_t rank, const Capacity& capacity) const;
   worker::v1::Transport ChooseTransport() const;
   void OpenStreams();
   Status WarmUp();
-  void WatchUntilDown();
+  void WaitUntilDown();
   void CloseStreams();
   void SetState(GroupState state, std::string detail);
+
+  // The watching thread (worker_group_watch.cc).
+  void Watch();
+  void WatchRanks();
+  void WatchSpares();
+  void PrepareSpare(size_t idx);
+  void OnPrepared(size_t idx, const WorkerLink& worker, const Status& status);
+  Duration OperationLimit() const;
+  void Lose(int64_t epoch, int32_t rank, const Status& why);
+
   void OnResult(int64_t epoch, StepResult result);
   void OnImagePut(ImageUpload& upload, const grpc::ClientContext& context, const Status& status);
   void GoDown(int64_t epoch, const Status& why);
+  void GoDownLocked(int64_t epoch, const Status& why);
   Duration Allowance(const StepPlan& plan) const;
+  int64_t WeightBytesOfARank() const;
+  std::vector<Heartbeat> Heartbeats() const;
+  int32_t WorkerIdx(const WorkerLink* worker) const;
   bool stopping() const { return stopping_; }
 
   const WorkerGroupConfig config_;
@@ -126,21 +158,28 @@ class WorkerGroup final : public engine::StepExecutor {
   std::string rendezvous_address_;
   const Clock& clock_;
   const GroupObserver observer_;
+  std::vector<std::unique_ptr<WorkerLink>> workers_;  // as the addresses
   std::thread membership_thread_;
+  std::thread watching_thread_;
   std::atomic<bool> stopping_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   GroupStatus status_;
-  std::vector<Rank> ranks_;
+  std::vector<Rank> ranks_;        // places change on the membership thread
+  std::vector<Spare> spares_;      // those that have no rank
+  std::vector<int> silent_tries_;  // of each worker, in a row; membership thread
   std::vector<std::shared_ptr<grpc::ClientContext>>
       calls_;                   // Configure and PutImage: cancelled when the epoch ends
   int32_t open_callbacks_ = 0;  // streams and image calls whose last callback is still to come
   std::unique_ptr<StepLedger> ledger_;
+  bool has_ranks_ = false;      // all places of the epoch are filled: they are watched
   bool up_ = false;             // the engine has been told of the epoch
   Status down_;                 // why the epoch is over; OK while it is not
   int64_t warm_up_steps_ = 0;   // answered
   bool a_rank_failed_ = false;  // while this epoch was configured
+  std::vector<std::shared_ptr<PrepareCall>> prepare_calls_;  // outlive epochs; cancelled by Stop
+  TimePoint looked_for_spares_at_{};                         // watching thread
 };
 
 }  // namespace longhand::cluster

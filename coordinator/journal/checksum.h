@@ -25,4 +25,9 @@ inline uint32_t EndChecksum(uint32_t previous, std::string_view payload) {
   return Checksum(previous, /*number=*/-1, payload);
 }
 
+// Of attempts that were made when the chain stood at `previous`.
+inline uint32_t AttemptChecksum(uint32_t previous, int32_t attempts) {
+  return Checksum(previous, /*number=*/-2 - int64_t{attempts}, {});
+}
+
 }  // namespace longhand::journal

@@ -26,7 +26,15 @@ struct EndEntry {
   std::string payload;
 };
 
-using Entry = std::variant<RequestEntry, EventEntry, EndEntry>;
+// A coordinator is about to run an unfinished request again: for the `attempts`-th time since the
+// request's latest event. 0: it was not the request that ended the coordinator. Of a request that
+// is not there it says nothing.
+struct AttemptEntry {
+  std::string request_id;
+  int32_t attempts = 0;
+};
+
+using Entry = std::variant<RequestEntry, EventEntry, EndEntry, AttemptEntry>;
 
 struct StoredEvent {
   int64_t seq = 0;
@@ -40,6 +48,7 @@ struct StoredRequest {
   std::string payload;
   std::vector<StoredEvent> events;  // 1, 2, ...
   std::optional<std::string> end;   // the payload; none: it has not ended
+  int32_t attempts = 0;             // to go on after the latest event, all in vain
 
   friend bool operator==(const StoredRequest&, const StoredRequest&) = default;
 };

@@ -53,7 +53,15 @@ size_t Journal::backlog() const {
 }
 
 Status Journal::health() const {
+  using std::chrono::milliseconds;
   std::lock_guard lock(mutex_);
+  if (touched_at_.has_value()) {
+    const auto taken = std::chrono::steady_clock::now() - *touched_at_;
+    if (taken > config_.hangs_after) {
+      return Unavailable("the disk has not answered for ",
+                         std::chrono::duration_cast<milliseconds>(taken).count(), " ms");
+    }
+  }
   return health_;
 }
 
@@ -84,8 +92,7 @@ void Journal::WriteBatch(std::vector<Queued> batch) {
   backlog_gauge_.Set(static_cast<double>(entries.size()));
   while (true) {
     const auto begin = std::chrono::steady_clock::now();
-    const Status status = store_->Write(entries, Now());
-    SetHealth(status);
+    const Status status = Touch([&] { return store_->Write(entries, Now()); });
     if (status.ok()) {
       const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
       write_seconds_.Observe(taken.count());
@@ -107,15 +114,22 @@ void Journal::WriteBatch(std::vector<Queued> batch) {
 }
 
 void Journal::Prune() {
-  SetHealth(store_->Prune(config_.retention, Now()));
+  (void)Touch([&] { return store_->Prune(config_.retention, Now()); });
   const Result<int64_t> bytes = store_->SizeBytes();
   if (bytes.ok()) bytes_.Set(static_cast<double>(*bytes));
 }
 
-void Journal::SetHealth(Status status) {
+Status Journal::Touch(const std::function<Status()>& access) {
+  {
+    std::lock_guard lock(mutex_);
+    touched_at_ = std::chrono::steady_clock::now();
+  }
+  Status status = access();
   healthy_.Set(status.ok() ? 1 : 0);
   std::lock_guard lock(mutex_);
-  health_ = std::move(status);
+  touched_at_.reset();
+  health_ = status;
+  return status;
 }
 
 bool Journal::WaitForRetry() {

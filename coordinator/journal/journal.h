@@ -4,7 +4,7 @@
 // transaction. What an entry lets out (`done`) runs on that thread once the entry is on disk, in
 // the order of the queue. While the disk refuses, nothing is let out and nothing forgotten: the
 // same batch is tried again until it can be written; health() says why, and whoever feeds the
-// journal holds back.
+// journal holds back. A disk that does not answer at all refuses too, until it does.
 #pragma once
 
 #include <chrono>
@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -28,6 +29,8 @@ struct JournalConfig {
   Retention retention;
   std::chrono::milliseconds retry_interval = std::chrono::milliseconds(200);
   std::chrono::milliseconds prune_interval = std::chrono::seconds(10);
+  // A write that takes longer is a disk that hangs.
+  std::chrono::milliseconds hangs_after = std::chrono::milliseconds(1000);
 };
 
 class Journal {
@@ -44,7 +47,7 @@ class Journal {
 
   // Any thread: entries that are not on disk yet. The engine stops planning when they are many.
   size_t backlog() const;
-  // Any thread: OK, or why the latest attempt to write failed.
+  // Any thread: OK, or why the latest attempt to write failed or does not come back.
   Status health() const;
 
  private:
@@ -56,7 +59,8 @@ class Journal {
   void Run();
   void WriteBatch(std::vector<Queued> batch);
   void Prune();
-  void SetHealth(Status status);
+  // Calls `access` and notes how it went, and meanwhile since when it runs.
+  Status Touch(const std::function<Status()>& access);
   // Whether the journal was told to stop meanwhile.
   bool WaitForRetry();
 
@@ -76,6 +80,8 @@ class Journal {
   size_t num_writing_ = 0;
   bool stopping_ = false;
   Status health_;
+  std::optional<std::chrono::steady_clock::time_point>
+      touched_at_;  // the disk, which has not answered
   std::thread thread_;
 };
 

@@ -14,6 +14,8 @@ constexpr const char* kTables = R"(
   CREATE TABLE IF NOT EXISTS events (
     request INTEGER NOT NULL, seq INTEGER NOT NULL, payload BLOB NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (request, seq)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS attempts (
+    request INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, checksum INTEGER NOT NULL);
 )";
 
 // kInternal: the damage makes another, valid schema.
@@ -67,6 +69,7 @@ Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::string& path, Sync s
     entries.emplace_back(RequestEntry{request.request_id, request.payload});
     for (const StoredEvent& event : request.events)
       entries.emplace_back(EventEntry{request.request_id, event.seq, event.payload});
+    entries.emplace_back(AttemptEntry{request.request_id, request.attempts});
   }
   LONGHAND_RETURN_IF_ERROR(store->Write(entries, WallTime()));
   store->unfinished_ = std::move(saved);
@@ -102,6 +105,10 @@ Status Store::Prepare(Sync sync) {
   LONGHAND_ASSIGN_OR_RETURN(end_request_,
                             database_.Prepare("UPDATE requests SET ended_at = ?, end = ?, "
                                               "end_checksum = ? WHERE key = ?"));
+  LONGHAND_ASSIGN_OR_RETURN(set_attempts_,
+                            database_.Prepare("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?)"));
+  LONGHAND_ASSIGN_OR_RETURN(delete_attempts_,
+                            database_.Prepare("DELETE FROM attempts WHERE request = ?"));
   return OkStatus();
 }
 
@@ -121,7 +128,8 @@ Status Store::ReadUnfinished() {
       broken.push_back(chain);
       continue;
     }
-    const Status status = ReadEvents(&chain, &request);
+    Status status = ReadEvents(&chain, &request);
+    if (status.ok()) status = ReadAttempts(chain, &request);
     if (!status.ok() && !IsDamage(status)) return status;
     if (!status.ok()) damage = status;
     chains_.emplace(request.request_id, chain);
@@ -167,6 +175,19 @@ Status Store::ReadEvents(Chain* chain, StoredRequest* request) {
     chain->last_seq = event.seq;
     request->events.push_back(std::move(event));
   }
+}
+
+// Those since the latest event; the checksum of others does not match any more.
+Status Store::ReadAttempts(const Chain& chain, StoredRequest* request) {
+  LONGHAND_ASSIGN_OR_RETURN(
+      Statement row,
+      database_.Prepare("SELECT attempts, checksum FROM attempts WHERE request = ?"));
+  LONGHAND_ASSIGN_OR_RETURN(const bool has_row, row.Bind(1, chain.key).Step());
+  if (!has_row) return OkStatus();
+  const auto attempts = static_cast<int32_t>(row.Int(0));
+  if (int64_t{AttemptChecksum(chain.checksum, attempts)} == row.Int(1))
+    request->attempts = attempts;
+  return OkStatus();
 }
 
 // The request's events from `from_seq` on; the request too, from 0.
@@ -237,8 +258,19 @@ Status Store::Apply(const EndEntry& entry, WallTime now, Chains* changed) {
                                .Bind(3, int64_t{checksum})
                                .Bind(4, chain.key)
                                .Run());
-  chain.key = 0;
-  return OkStatus();
+  return delete_attempts_.Bind(1, std::exchange(chain.key, 0)).Run();
+}
+
+Status Store::Apply(const AttemptEntry& entry, WallTime, Chains* changed) {
+  const auto found = changed->find(entry.request_id);
+  const auto open = chains_.find(entry.request_id);
+  if (found == changed->end() && open == chains_.end()) return OkStatus();
+  const Chain& chain = found == changed->end() ? open->second : found->second;
+  if (chain.key == 0) return OkStatus();
+  return set_attempts_.Bind(1, chain.key)
+      .Bind(2, int64_t{entry.attempts})
+      .Bind(3, int64_t{AttemptChecksum(chain.checksum, entry.attempts)})
+      .Run();
 }
 
 Store::Chain& Store::Open(const std::string& request_id, Chains* changed) {

@@ -82,10 +82,12 @@ class Store {
   Status ReadUnfinished();
   Status CheckPages();
   Status ReadEvents(Chain* chain, StoredRequest* request);
+  Status ReadAttempts(const Chain& chain, StoredRequest* request);
   Status Forget(const Chain& chain, int64_t from_seq);
   Status Apply(const RequestEntry& entry, WallTime now, Chains* changed);
   Status Apply(const EventEntry& entry, WallTime now, Chains* changed);
   Status Apply(const EndEntry& entry, WallTime now, Chains* changed);
+  Status Apply(const AttemptEntry& entry, WallTime now, Chains* changed);
   Chain& Open(const std::string& request_id, Chains* changed);
   Status InTransaction(const std::function<Status()>& body);
 
@@ -95,6 +97,7 @@ class Store {
   int64_t num_lost_records_ = 0;
   Chains chains_;
   Statement insert_request_, insert_event_, end_request_, delete_ended_events_, delete_ended_;
+  Statement set_attempts_, delete_attempts_;
 };
 
 }  // namespace longhand::journal

@@ -16,6 +16,7 @@ class CpuOps final : public HostOps {
 
   std::string_view name() const override { return "cpu"; }
   DType ActivationDType(DType) const override { return DType::kF32; }
+  std::optional<uint64_t> WorkMark() const override { return cpu_.pool.work_mark(); }
 
  private:
   Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {

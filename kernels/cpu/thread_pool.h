@@ -22,13 +22,20 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
+  // Changes whenever a task begins. Any thread.
+  uint64_t work_mark() const {
+    return num_alone_.load(std::memory_order_relaxed) + unclaimed_.load(std::memory_order_relaxed);
+  }
 
   // Calls fn(task, thread) for each task in [0, num_tasks), lower ones first, with thread in [0,
   // num_threads); returns when all are done. One caller at a time.
   template <typename Fn>
   void Run(int64_t num_tasks, Fn&& fn) {
     if (num_tasks <= 1 || workers_.empty()) {
-      for (int64_t task = 0; task < num_tasks; ++task) fn(task, 0);
+      for (int64_t task = 0; task < num_tasks; ++task) {
+        num_alone_.store(num_alone_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        fn(task, 0);
+      }
       return;
     }
     RunJob(
@@ -53,6 +60,7 @@ class ThreadPool {
   void* context_ = nullptr;
   int64_t num_tasks_ = 0;
 
+  std::atomic<uint64_t> num_alone_{0};  // tasks that needed no other thread; the caller writes
   // Job number in the upper half, tasks not yet claimed in the lower one: a claim cannot mix up two
   // jobs.
   alignas(64) std::atomic<uint64_t> unclaimed_{0};

@@ -24,6 +24,11 @@ using std::chrono::milliseconds;
 constexpr int kNumRequests = 6;
 constexpr milliseconds kMaxDelay(400);
 constexpr double kHurry = 0.15;  // of kills that are followed by one before they are mended
+// Stops are as often shorter as longer than a second, whatever the longest is.
+constexpr milliseconds kMinStop(100);
+constexpr milliseconds kMiddleStop(1000);
+// Who stands still for longer is replaced meanwhile, and streams go on without it.
+constexpr milliseconds kSurelyTooLong(5000);
 constexpr size_t kMaxFaults = 20;
 
 std::vector<v1::GenerateRequest> MakeRequests(const ChaosConfig& config) {
@@ -65,6 +70,8 @@ class Chaos {
 
   void KillThemAll();
   bool Kill(bool worker);
+  void StopThemAll();
+  bool StopAWorker();
   bool WaitUntilMended(bool worker);
   bool WaitUntilAllMove();
   bool Poll(const std::function<bool()>& done);
@@ -99,6 +106,7 @@ ChaosReport Chaos::Run() {
   std::vector<std::thread> streams;
   for (size_t i = 0; i < pulses_.size(); ++i) streams.emplace_back([this, i] { Stream(i); });
   KillThemAll();
+  StopThemAll();
   stopping_ = true;
   for (std::thread& stream : streams) stream.join();
   return report_;
@@ -136,6 +144,40 @@ bool Chaos::Kill(bool worker) {
   ++(worker ? report_.num_worker_kills : report_.num_coordinator_kills);
   killed_at_ = Clock::now();
   return true;
+}
+
+void Chaos::StopThemAll() {
+  for (int i = 0; i < report_.config.num_worker_stops; ++i) {
+    if (!WaitUntilAllMove()) return;
+    TakeGaps(nullptr);
+    std::this_thread::sleep_for(
+        milliseconds(std::uniform_int_distribution<int64_t>(0, kMaxDelay.count())(random_)));
+    if (!StopAWorker() || !WaitUntilAllMove()) return;
+    TakeGaps(&report_.stop_gaps_s);
+  }
+}
+
+// The worker wakes as what it was, or has been replaced.
+bool Chaos::StopAWorker() {
+  const auto span = [&](milliseconds from, milliseconds to) {
+    return milliseconds(std::uniform_int_distribution<int64_t>(
+        std::min(from, to).count(), std::max(from, to).count())(random_));
+  };
+  const milliseconds longest = report_.config.max_stop;
+  const milliseconds length = std::bernoulli_distribution(0.5)(random_)
+                                  ? span(kMinStop, std::min(kMiddleStop, longest))
+                                  : span(std::min(kMiddleStop, longest), longest);
+  const pid_t pid = cluster_.FindWorker(random_() % 2);
+  const auto begin = Clock::now();
+  if (kill(pid, SIGSTOP) != 0) return true;
+  const bool moves = length < kSurelyTooLong || WaitUntilAllMove();
+  std::this_thread::sleep_until(begin + length);
+  const bool was_replaced =
+      kill(pid, SIGCONT) != 0 || (cluster_.FindWorker(0) != pid && cluster_.FindWorker(1) != pid);
+  std::lock_guard lock(mutex_);
+  ++report_.num_worker_stops;
+  report_.num_replaced += was_replaced ? 1 : 0;
+  return moves;
 }
 
 // A group of a new epoch is up, or one of a coordinator that did not live before the kill.
@@ -249,17 +291,19 @@ boost::json::object Summary(std::vector<double> gaps) {
 std::string ChaosReport::ToJson() const {
   boost::json::array all_faults;
   for (const std::string& fault : faults) all_faults.emplace_back(fault);
-  return boost::json::serialize(
-      boost::json::object{{"seed", config.seed},
-                          {"streams", config.num_streams},
-                          {"worker_kills", num_worker_kills},
-                          {"coordinator_kills", num_coordinator_kills},
-                          {"answers", num_answers},
-                          {"tokens", num_tokens},
-                          {"faults", all_faults},
-                          {"seconds_to_next_token",
-                           boost::json::object{{"worker", Summary(worker_gaps_s)},
-                                               {"coordinator", Summary(coordinator_gaps_s)}}}});
+  return boost::json::serialize(boost::json::object{
+      {"seed", config.seed},
+      {"streams", config.num_streams},
+      {"worker_kills", num_worker_kills},
+      {"coordinator_kills", num_coordinator_kills},
+      {"worker_stops", num_worker_stops},
+      {"replaced", num_replaced},
+      {"answers", num_answers},
+      {"tokens", num_tokens},
+      {"faults", all_faults},
+      {"seconds_to_next_token", boost::json::object{{"worker", Summary(worker_gaps_s)},
+                                                    {"coordinator", Summary(coordinator_gaps_s)},
+                                                    {"worker_stopped", Summary(stop_gaps_s)}}}});
 }
 
 ChaosReport RunChaos(LocalCluster& cluster, const ChaosConfig& config) {

@@ -1,7 +1,9 @@
-// Chaos: streams run without a pause while workers and the coordinator are killed at random points.
-// Whatever is killed, each answer must be the one of an undisturbed run, event by event.
+// Chaos: streams run without a pause while workers and the coordinator are killed, and workers
+// stopped, at random points. Whatever happens, each answer must be the one of an undisturbed run,
+// event by event.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -13,6 +15,8 @@ namespace longhand::e2e {
 struct ChaosConfig {
   int num_worker_kills = 0;
   int num_coordinator_kills = 0;
+  int num_worker_stops = 0;  // SIGSTOP, and SIGCONT after at most max_stop
+  std::chrono::milliseconds max_stop = std::chrono::seconds(30);
   int num_streams = 8;
   int64_t max_tokens = 600;  // of an answer; half as many at least
   uint64_t seed = 1;
@@ -22,6 +26,8 @@ struct ChaosReport {
   ChaosConfig config;
   int num_worker_kills = 0;  // that met a living process
   int num_coordinator_kills = 0;
+  int num_worker_stops = 0;
+  int num_replaced = 0;  // workers that were stopped and did not live to go on
   int64_t num_answers = 0;
   int64_t num_tokens = 0;
   // What went wrong, one sentence each; empty when no token was lost, doubled or changed.
@@ -29,6 +35,7 @@ struct ChaosReport {
   // Of each kill and stream: the longest time without a token, from the kill until all go on.
   std::vector<double> worker_gaps_s;
   std::vector<double> coordinator_gaps_s;
+  std::vector<double> stop_gaps_s;
 
   std::string ToJson() const;
 };

@@ -6,10 +6,11 @@
 
 namespace longhand::e2e {
 
-FakeGeneration::FakeGeneration(std::vector<std::string> answers) : answers_(std::move(answers)) {
+FakeGeneration::FakeGeneration(std::vector<std::string> answers, const std::string& address)
+    : answers_(std::move(answers)) {
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(this);
   server_ = builder.BuildAndStart();
   LONGHAND_CHECK(server_ != nullptr && port != 0);

@@ -15,7 +15,8 @@ namespace longhand::e2e {
 class FakeGeneration final : public v1::Generation::Service {
  public:
   // The n-th request gets the n-th answer, a token for every character; UNAVAILABLE after the last.
-  explicit FakeGeneration(std::vector<std::string> answers);
+  explicit FakeGeneration(std::vector<std::string> answers,
+                          const std::string& address = "127.0.0.1:0");
   ~FakeGeneration() override;
 
   const std::string& address() const { return address_; }

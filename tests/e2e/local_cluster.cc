@@ -199,6 +199,8 @@ bool RunningCommand::WaitForOutput(const std::string& text) {
   return false;
 }
 
+std::string RunningCommand::Output() const { return ReadFile(directory_ / "out"); }
+
 void RunningCommand::Signal(int signal_number) { kill(pid_, signal_number); }
 
 CommandResult RunningCommand::Wait() {

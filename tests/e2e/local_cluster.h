@@ -87,6 +87,7 @@ class RunningCommand {
 
   // Looks until `text` is on standard output. False when the command or patience ends first.
   bool WaitForOutput(const std::string& text);
+  std::string Output() const;  // so far
   void Signal(int signal_number);
   CommandResult Wait();  // once
 

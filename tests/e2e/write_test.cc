@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <memory>
+#include <thread>
 
 #include "tests/e2e/fake_generation.h"
 #include "tests/e2e/local_cluster.h"
@@ -119,6 +121,19 @@ TEST(Write, GreedyPlansAreAskedForOnce) {
   EXPECT_EQ(result.out, "");
   EXPECT_THAT(result.err, HasSubstr("longhand write: ABORTED: the plan cannot be read"));
   EXPECT_EQ(server.requests().size(), 1u);
+}
+
+// UNAVAILABLE, then nobody at the address, then another server.
+TEST(Write, AServerThatComesBackGoesOnWithTheNextSection) {
+  auto before = std::make_unique<FakeGeneration>(std::vector<std::string>{kPlan, "One two three."});
+  const std::string address = before->address();
+  RunningCommand command({"write", "--endpoint", address, "--prompt", "Write."});
+  while (before->requests().size() < 3) std::this_thread::yield();
+  before.reset();
+  const FakeGeneration after({"磨坊。"}, address);
+  const CommandResult result = command.Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "One two three.\n\n磨坊。\n");
 }
 
 TEST(Write, AServerThatGoesAwayLeavesWhatWasWritten) {

@@ -4,13 +4,17 @@
 #include <sstream>
 #include <utility>
 
+#include "worker/service/absent_group.h"
 #include "worker/service/rendezvous_client.h"
+#include "worker/service/watched_communicator.h"
 
 namespace longhand::service {
 namespace {
 
 // Plans one ahead, a configuration or two, and what is being closed: far more than ever waits.
 constexpr size_t kMaxTasks = 64;
+// An idle thread shows this often that it turns.
+constexpr std::chrono::milliseconds kIdleTurn{100};
 
 int64_t BytesOf(const model::MemoryBudget& memory, std::string_view suffix) {
   int64_t bytes = 0;
@@ -65,6 +69,29 @@ int64_t Executor::epoch() const {
 bool Executor::ready() const {
   std::lock_guard lock(mutex_);
   return phase_ == Phase::kReady || phase_ == Phase::kOpen;
+}
+
+PulseState Executor::pulse() const {
+  const std::optional<uint64_t> pieces = options_.device.ops->WorkMark();
+  return {.epoch = epoch(),
+          .progress = progress_.turns() + pieces.value_or(0),
+          .is_busy = progress_.is_busy(),
+          .waits_for_peers = progress_.waits_for_peers(),
+          .tells_pieces = pieces.has_value()};
+}
+
+Status Executor::Prepare(RankSetup setup, std::function<void(const Status&)> on_done) {
+  std::lock_guard lock(mutex_);
+  if (phase_ != Phase::kClosed) {
+    return FailedPrecondition("epoch ", epoch_, " is at hand; only a worker without one prepares");
+  }
+  return tasks_.Push([this, setup = std::move(setup), on_done = std::move(on_done)] {
+    AbsentGroup absent(setup.communicator.rank, setup.communicator.size);
+    const Status status = LoadOrKeep(setup, absent, {.on_progress = [](const SetupProgress&) {}});
+    options_.log(Join("prepared as rank ", setup.communicator.rank, " of ", setup.communicator.size,
+                      ": ", status));
+    on_done(status);
+  });
 }
 
 Status Executor::Configure(RankSetup setup, SetupObserver observer) {
@@ -159,7 +186,16 @@ void Executor::Run() {
     LONGHAND_CHECK(usable.ok()) << usable;
   }
   try {
-    while (const std::optional<Task> task = tasks_.Pop()) (*task)();
+    while (true) {
+      const std::optional<Task> task = tasks_.PopFor(kIdleTurn);
+      progress_.Note();
+      if (task.has_value()) {
+        const Progress::Work work(progress_);
+        (*task)();
+      } else if (tasks_.closed()) {
+        break;
+      }
+    }
   } catch (const std::exception& error) {
     // Our code throws nothing, and a step that was left half-way cannot go on.
     LONGHAND_CHECK(false) << "executor thread: " << error.what();
@@ -191,7 +227,8 @@ Status Executor::TrySetUp(const RankSetup& setup,
   // The group forms first: its ranks are configured at one time, but may take long to load.
   observer.on_progress({.phase = "communicator"});
   LONGHAND_RETURN_IF_ERROR(FormGroup(setup, stop));
-  LONGHAND_RETURN_IF_ERROR(LoadOrKeep(setup, observer));
+  LONGHAND_RETURN_IF_ERROR(LoadOrKeep(setup, *communicator_, observer));
+  LONGHAND_RETURN_IF_ERROR(ResetRunner(setup.epoch));
   {
     std::lock_guard lock(mutex_);
     if (stop.stop_requested()) return Aborted("epoch ", setup.epoch, " has ended");
@@ -220,24 +257,35 @@ Status Executor::FormGroup(const RankSetup& setup, const std::stop_token& stop) 
     config.host.clear();
     config.interface_name = options_.interface_name;
   }
-  LONGHAND_ASSIGN_OR_RETURN(auto formed, comm::CreateCommunicator(config, store, stop));
+  Result<std::unique_ptr<comm::Communicator>> formed = [&] {
+    const Progress::Wait wait(progress_);
+    return comm::CreateCommunicator(config, store, stop);
+  }();
+  if (!formed.ok()) return formed.status();
   std::lock_guard lock(mutex_);
   if (stop.stop_requested()) return Aborted("epoch ", setup.epoch, " has ended");
-  communicator_ = std::move(formed);
+  communicator_ = std::make_unique<WatchedCommunicator>(std::move(formed).value(), progress_);
   return OkStatus();
 }
 
-Status Executor::LoadOrKeep(const RankSetup& setup, const SetupObserver& observer) {
+Status Executor::LoadOrKeep(const RankSetup& setup,
+                            comm::Communicator& communicator,
+                            const SetupObserver& observer) {
   const std::string key = setup.ShardKey();
-  if (runner_ == nullptr || key != shard_key_) {
-    LONGHAND_RETURN_IF_ERROR(Load(setup, observer));
-    shard_key_ = key;
-  }
-  std::unique_lock lock(runner_mutex_);
-  return runner_->ResetForEpoch(setup.epoch, *communicator_);
+  if (runner_ != nullptr && key == shard_key_) return OkStatus();
+  LONGHAND_RETURN_IF_ERROR(Load(setup, communicator, observer));
+  shard_key_ = key;
+  return OkStatus();
 }
 
-Status Executor::Load(const RankSetup& setup, const SetupObserver& observer) {
+Status Executor::ResetRunner(int64_t epoch) {
+  std::unique_lock lock(runner_mutex_);
+  return runner_->ResetForEpoch(epoch, *communicator_);
+}
+
+Status Executor::Load(const RankSetup& setup,
+                      comm::Communicator& communicator,
+                      const SetupObserver& observer) {
   const auto begin = std::chrono::steady_clock::now();
   std::unique_ptr<runner::ModelRunner> old;
   {
@@ -246,14 +294,15 @@ Status Executor::Load(const RankSetup& setup, const SetupObserver& observer) {
   }
   old.reset();  // Its memory first: there may not be room for two.
   const auto on_bytes = [&](int64_t done, int64_t total) {
+    progress_.Note();
     observer.on_progress({.phase = "weights", .bytes_done = done, .bytes_total = total});
   };
   LONGHAND_ASSIGN_OR_RETURN(
-      auto loaded, options_.load_runner(setup, *options_.device.ops, *communicator_, on_bytes));
+      auto loaded, options_.load_runner(setup, *options_.device.ops, communicator, on_bytes));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   options_.metrics.OnLoaded(loaded->memory(), seconds.count());
-  options_.log(Join("loaded in ", seconds.count(), " s; memory of rank ", rank_, ":\n",
-                    model::ToTable(loaded->memory())));
+  options_.log(Join("loaded in ", seconds.count(), " s; memory of rank ", setup.communicator.rank,
+                    ":\n", model::ToTable(loaded->memory())));
   std::unique_lock lock(runner_mutex_);
   runner_ = std::move(loaded);
   return OkStatus();

@@ -9,7 +9,8 @@
 //   open          plans are executed
 //   closed        the communicator is aborted; waiting for the next epoch
 //
-// and a newer one closes it at any point. Weights outlive epochs.
+// and a newer one closes it at any point. Weights outlive epochs. A closed one may prepare: load
+// what a configuration to come will need.
 #pragma once
 
 #include <chrono>
@@ -30,6 +31,7 @@
 #include "worker/comm/key_value_store.h"
 #include "worker/runner/model_runner.h"
 #include "worker/service/device.h"
+#include "worker/service/progress.h"
 #include "worker/service/rank_setup.h"
 #include "worker/service/worker_metrics.h"
 
@@ -45,6 +47,15 @@ struct SetupProgress {
   int64_t kv_cache_bytes = 0;
 };
 
+// What a heartbeat tells; worker.proto says it in full.
+struct PulseState {
+  int64_t epoch = 0;
+  uint64_t progress = 0;
+  bool is_busy = false;
+  bool waits_for_peers = false;
+  bool tells_pieces = false;
+};
+
 class Executor {
  public:
   struct Options {
@@ -52,7 +63,8 @@ class Executor {
     RunnerFactory load_runner;
     WorkerMetrics& metrics;
     std::function<void(const std::string&)> log;  // one line
-    std::string interface_name;  // where Gloo listens; empty: the address that the coordinator knows
+    std::string
+        interface_name;  // where Gloo listens; empty: the address that the coordinator knows
   };
   // Called on the executor thread; must not wait. `on_done` is called once, last.
   struct SetupObserver {
@@ -71,9 +83,14 @@ class Executor {
   const Device& device() const { return options_.device; }
   int64_t epoch() const;  // the latest accepted one; 0: none
   bool ready() const;     // ready or open
+  PulseState pulse() const;
 
   // Closes the epoch at hand and begins `setup`'s. kFailedPrecondition unless it is newer.
   Status Configure(RankSetup setup, SetupObserver observer);
+
+  // Loads what `setup` needs, for a Configure to come. kFailedPrecondition while an epoch is at
+  // hand.
+  Status Prepare(RankSetup setup, std::function<void(const Status&)> on_done);
 
   // Opens the epoch for plans, once. `on_superseded` tells that somebody else closed it.
   Status Open(int64_t epoch, std::function<void(const Status&)> on_superseded);
@@ -103,8 +120,13 @@ class Executor {
                   const std::stop_token& stop,
                   const SetupObserver& observer);
   Status FormGroup(const RankSetup& setup, const std::stop_token& stop);
-  Status LoadOrKeep(const RankSetup& setup, const SetupObserver& observer);
-  Status Load(const RankSetup& setup, const SetupObserver& observer);
+  Status LoadOrKeep(const RankSetup& setup,
+                    comm::Communicator& communicator,
+                    const SetupObserver& observer);
+  Status Load(const RankSetup& setup,
+              comm::Communicator& communicator,
+              const SetupObserver& observer);
+  Status ResetRunner(int64_t epoch);
   void ExecutePlan(const StepPlan& plan, const std::function<void(const StepResult&)>& on_result);
 
   // With mutex_ held.
@@ -112,6 +134,7 @@ class Executor {
   Status CheckEpochLocked(int64_t epoch) const;
 
   const Options options_;
+  Progress progress_;
 
   mutable std::mutex mutex_;
   int64_t epoch_ = 0;

@@ -11,6 +11,7 @@
 #include "worker/comm/host_identity.h"
 #include "worker/service/configure_call.h"
 #include "worker/service/step_call.h"
+#include "worker/service/watch_call.h"
 
 namespace longhand::service {
 
@@ -19,22 +20,48 @@ namespace wire = worker::v1;
 WorkerService::WorkerService(Executor& executor, std::string metrics_address)
     : executor_(executor), metrics_address_(std::move(metrics_address)) {}
 
+wire::DescribeResponse WorkerService::Description() const {
+  const Device& device = executor_.device();
+  wire::DescribeResponse description;
+  description.set_version(kVersion);
+  description.set_host_identity(comm::HostIdentity());
+  description.set_device(device.name);
+  description.set_instruction_set(device.instruction_set);
+  description.set_memory_bytes(device.memory_bytes);
+  description.set_memory_identity(device.memory_identity);
+  description.set_num_threads(device.num_threads);
+  description.set_metrics_address(metrics_address_);
+  description.set_pid(getpid());
+  description.set_epoch(executor_.epoch());
+  return description;
+}
+
 grpc::ServerUnaryReactor* WorkerService::Describe(grpc::CallbackServerContext* context,
                                                   const wire::DescribeRequest*,
                                                   wire::DescribeResponse* response) {
-  const Device& device = executor_.device();
-  response->set_version(kVersion);
-  response->set_host_identity(comm::HostIdentity());
-  response->set_device(device.name);
-  response->set_instruction_set(device.instruction_set);
-  response->set_memory_bytes(device.memory_bytes);
-  response->set_memory_identity(device.memory_identity);
-  response->set_num_threads(device.num_threads);
-  response->set_metrics_address(metrics_address_);
-  response->set_pid(getpid());
-  response->set_epoch(executor_.epoch());
+  *response = Description();
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerWriteReactor<wire::Pulse>* WorkerService::Watch(grpc::CallbackServerContext*,
+                                                            const wire::WatchRequest* request) {
+  return WatchCall::Start(*request, Description(), executor_);
+}
+
+grpc::ServerUnaryReactor* WorkerService::Prepare(grpc::CallbackServerContext* context,
+                                                 const wire::ConfigureRequest* request,
+                                                 wire::PrepareResponse*) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  Result<RankSetup> setup = RankSetup::FromWire(*request);
+  Status queued = setup.status();
+  if (setup.ok()) {
+    queued = executor_.Prepare(std::move(setup).value(), [reactor](const Status& status) {
+      reactor->Finish(ToGrpc(status));
+    });
+  }
+  if (!queued.ok()) reactor->Finish(ToGrpc(queued));
   return reactor;
 }
 

@@ -20,6 +20,11 @@ class WorkerService final : public worker::v1::Worker::CallbackService {
   grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context,
                                      const worker::v1::DescribeRequest* request,
                                      worker::v1::DescribeResponse* response) override;
+  grpc::ServerWriteReactor<worker::v1::Pulse>* Watch(
+      grpc::CallbackServerContext* context, const worker::v1::WatchRequest* request) override;
+  grpc::ServerUnaryReactor* Prepare(grpc::CallbackServerContext* context,
+                                    const worker::v1::ConfigureRequest* request,
+                                    worker::v1::PrepareResponse* response) override;
   grpc::ServerWriteReactor<worker::v1::ConfigureProgress>* Configure(
       grpc::CallbackServerContext* context, const worker::v1::ConfigureRequest* request) override;
   grpc::ServerUnaryReactor* PutImage(grpc::CallbackServerContext* context,
@@ -29,6 +34,7 @@ class WorkerService final : public worker::v1::Worker::CallbackService {
   ExecuteSteps(grpc::CallbackServerContext* context) override;
 
  private:
+  worker::v1::DescribeResponse Description() const;
   Status PutImage(const worker::v1::PutImageRequest& request);
 
   Executor& executor_;

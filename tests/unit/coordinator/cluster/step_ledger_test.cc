@@ -22,7 +22,7 @@ class StepLedgerTest : public ::testing::Test {
 };
 
 TEST_F(StepLedgerTest, AStepIsDoneWhenEveryRankHasAnsweredAndHasRankZerosTokens) {
-  ledger_.Sent(1, milliseconds(10));
+  ledger_.Sent(1, milliseconds(10), /*num_tokens=*/1);
   const auto first = ledger_.Answered(ResultOf(1, 0));
   ASSERT_TRUE(first.ok());
   EXPECT_FALSE(first->has_value());
@@ -34,7 +34,7 @@ TEST_F(StepLedgerTest, AStepIsDoneWhenEveryRankHasAnsweredAndHasRankZerosTokens)
 }
 
 TEST_F(StepLedgerTest, TheFirstErrorIsKeptWhicheverRankItCameFrom) {
-  ledger_.Sent(1, milliseconds(10));
+  ledger_.Sent(1, milliseconds(10), /*num_tokens=*/1);
   ASSERT_TRUE(ledger_.Answered(ResultOf(1, 1, Internal("no memory"))).ok());
   const auto done = ledger_.Answered(ResultOf(1, 0));
   ASSERT_TRUE(done.ok() && done->has_value());
@@ -43,7 +43,7 @@ TEST_F(StepLedgerTest, TheFirstErrorIsKeptWhicheverRankItCameFrom) {
 }
 
 TEST_F(StepLedgerTest, AnAnswerThatNobodyWaitsForIsAnError) {
-  ledger_.Sent(1, milliseconds(10));
+  ledger_.Sent(1, milliseconds(10), /*num_tokens=*/1);
   EXPECT_FALSE(ledger_.Answered(ResultOf(2, 0)).ok());
   EXPECT_FALSE(ledger_.Answered(ResultOf(1, 2)).ok());
   ASSERT_TRUE(ledger_.Answered(ResultOf(1, 1)).ok());
@@ -51,8 +51,8 @@ TEST_F(StepLedgerTest, AnAnswerThatNobodyWaitsForIsAnError) {
 }
 
 TEST_F(StepLedgerTest, TheClockOfAStepStartsWhenTheOneBeforeItIsDone) {
-  ledger_.Sent(1, milliseconds(10));
-  ledger_.Sent(2, milliseconds(10));
+  ledger_.Sent(1, milliseconds(10), /*num_tokens=*/1);
+  ledger_.Sent(2, milliseconds(10), /*num_tokens=*/2);
   clock_.Advance(milliseconds(10));
   EXPECT_TRUE(ledger_.CheckDeadline().ok());
   ASSERT_TRUE(ledger_.Answered(ResultOf(1, 0)).ok());
@@ -70,7 +70,7 @@ TEST_F(StepLedgerTest, TheClockOfAStepStartsWhenTheOneBeforeItIsDone) {
 TEST_F(StepLedgerTest, AnIdleLedgerIsNeverLate) {
   clock_.Advance(std::chrono::hours(1));
   EXPECT_TRUE(ledger_.CheckDeadline().ok());
-  ledger_.Sent(1, milliseconds(10));
+  ledger_.Sent(1, milliseconds(10), /*num_tokens=*/1);
   EXPECT_TRUE(ledger_.CheckDeadline().ok());
 }
 

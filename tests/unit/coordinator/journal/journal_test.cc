@@ -1,11 +1,13 @@
 // The journal's thread: order, and what happens while the disk refuses.
 #include "coordinator/journal/journal.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
 #include <future>
 
+#include "coordinator/journal/database.h"
 #include "tests/testing/temp_directory.h"
 
 namespace longhand::journal {
@@ -33,6 +35,26 @@ TEST(Journal, LetsOutInOrderWhatIsOnDisk) {
   for (int64_t seq = 1; seq <= kNumEvents; ++seq) EXPECT_EQ(let_out[seq - 1], seq);
   EXPECT_EQ(static_cast<int64_t>(OpenStore(directory.path())->TakeUnfinished()[0].events.size()),
             kNumEvents);
+}
+
+// Another connection that writes keeps ours waiting, as a disk that hangs does.
+TEST(Journal, ADiskThatDoesNotAnswerIsNotHealthyUntilItDoes) {
+  const TempDirectory directory;
+  JournalConfig config;
+  config.hangs_after = std::chrono::milliseconds(5);
+  std::promise<void> on_disk;
+  Journal journal(config, OpenStore(directory.path()), NoMetrics());
+  EXPECT_TRUE(journal.health().ok()) << journal.health();
+  Result<Database> other = Database::Open(FilePath(directory.path()), Database::Mode::kReadWrite);
+  ASSERT_EQ(other->Execute("BEGIN IMMEDIATE"), OkStatus());
+  journal.Append(RequestEntry{"a", "request"}, [&] { on_disk.set_value(); });
+  while (journal.health().ok()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(journal.health().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(journal.health().message(), ::testing::HasSubstr("the disk has not answered for"));
+  EXPECT_EQ(journal.backlog(), 1u);
+  ASSERT_EQ(other->Execute("ROLLBACK"), OkStatus());
+  on_disk.get_future().wait();
+  while (!journal.health().ok()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 // A small file system of its own; needs root.

@@ -75,6 +75,30 @@ TEST(Store, WhatHasNotEndedIsFoundAgainInItsOrderAndGoesOn) {
   EXPECT_EQ(OpenStore(directory.path())->TakeUnfinished(), (std::vector{first, second}));
 }
 
+// An event after them makes them void; who has ended, or never was, has none.
+TEST(Store, AttemptsCountSinceTheLatestEvent) {
+  const TempDirectory directory;
+  const auto attempts = [&] {
+    return OpenStore(directory.path())->TakeUnfinished().at(0).attempts;
+  };
+  const auto write = [&](const std::vector<Entry>& entries) {
+    ASSERT_EQ(OpenStore(directory.path())->Write(entries, kNow), OkStatus());
+  };
+  write(EntriesOf(MakeRequest("a", 2)));
+  EXPECT_EQ(attempts(), 0);
+  write({AttemptEntry{"a", 1}, AttemptEntry{"unknown", 1}});
+  EXPECT_EQ(attempts(), 1);
+  write({AttemptEntry{"a", 2}});
+  EXPECT_EQ(attempts(), 2);
+  write({EventEntry{"a", 3, "a token 3"}});
+  EXPECT_EQ(attempts(), 0);
+  write({AttemptEntry{"a", 1}});
+  write({AttemptEntry{"a", 0}});
+  EXPECT_EQ(attempts(), 0);
+  write({EndEntry{"a", "OK"}, AttemptEntry{"a", 7}});
+  EXPECT_THAT(OpenStore(directory.path())->TakeUnfinished(), IsEmpty());
+}
+
 TEST(Store, AnIdThatIsOverMayBeginAnew) {
   const TempDirectory directory;
   const StoredRequest again{"a", "another", {{1, "new"}}, {}};

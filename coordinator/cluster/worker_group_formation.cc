@@ -1,0 +1,389 @@
+// The membership thread of a WorkerGroup: forms it, and forms it again when it is lost.
+#include <grpcpp/grpcpp.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "coordinator/cluster/warm_up.h"
+#include "coordinator/cluster/worker_group.h"
+#include "proto/grpc_status.h"
+
+namespace longhand::cluster {
+namespace {
+
+namespace wire = worker::v1;
+using std::chrono::milliseconds;
+
+// So long the workers of all ranks are looked for before the next try.
+constexpr milliseconds kConnectPatience(2000);
+constexpr milliseconds kLookEvery(10);
+constexpr int kSilentTries = 2;  // after so many a worker is said to be silent
+constexpr milliseconds kFirstRetry(50);
+constexpr milliseconds kMaxRetry(2000);
+
+bool IsPermanent(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kInvalidArgument:
+    case StatusCode::kNotFound:
+    case StatusCode::kPermissionDenied:
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kUnimplemented:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The interface by which a worker is reached is the one by which its peers reach it.
+std::string BindHost(const std::string& address) {
+  if (address.rfind("unix:", 0) == 0) return "127.0.0.1";
+  return address.substr(0, address.rfind(':'));
+}
+
+}  // namespace
+
+void WorkerGroup::Run() {
+  milliseconds retry = kFirstRetry;
+  while (!stopping()) {
+    const Status formed = Form();
+    if (formed.ok()) {
+      retry = kFirstRetry;
+      WaitUntilDown();
+      CloseStreams();
+      continue;
+    }
+    CloseStreams();
+    if (stopping()) return;
+    SetState(IsPermanent(formed) ? GroupState::kFailed : GroupState::kConnecting, formed.message());
+    if (IsPermanent(formed)) return observer_.on_fatal(formed);
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, retry, [&] { return stopping(); });
+    retry = std::min(kMaxRetry, retry * 2);
+  }
+}
+
+Status WorkerGroup::Form() {
+  observer_.on_forming();
+  {
+    std::lock_guard lock(mutex_);
+    ++status_.epoch;
+    calls_.clear();
+    down_ = OkStatus();
+    has_ranks_ = false;
+    warm_up_steps_ = 0;
+    a_rank_failed_ = false;
+    status_.stalled.clear();
+    ledger_ = std::make_unique<StepLedger>(static_cast<int32_t>(ranks_.size()), clock_);
+  }
+  LONGHAND_RETURN_IF_ERROR(Connect());
+  LONGHAND_RETURN_IF_ERROR(CheckAlike());
+  LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanCapacity(config_.options, config_.model,
+                                                            config_.max_pixels, MemoryOfARank()));
+  {
+    std::lock_guard lock(mutex_);
+    status_.capacity = capacity;
+    has_ranks_ = true;
+  }
+  SetState(GroupState::kLoading, "loading weights");
+  const Status configured = Configure(capacity);
+  {
+    // Whatever ended the epoch meanwhile is the cause of what the calls say.
+    std::lock_guard lock(mutex_);
+    LONGHAND_RETURN_IF_ERROR(down_);
+  }
+  LONGHAND_RETURN_IF_ERROR(configured);
+  OpenStreams();
+  LONGHAND_RETURN_IF_ERROR(WarmUp());
+  const engine::GroupShape shape{
+      .num_ranks = static_cast<int32_t>(ranks_.size()),
+      .num_encoder_layers = static_cast<int32_t>(config_.model.vision.depth),
+      .num_blocks = capacity.num_blocks,
+      .block_size = static_cast<int32_t>(capacity.block_size),
+      .encoder_cache_tokens = capacity.encoder_cache_tokens};
+  {
+    std::lock_guard lock(mutex_);
+    LONGHAND_RETURN_IF_ERROR(down_);
+    up_ = true;
+    listener_->OnGroupUp(status_.epoch, shape);
+  }
+  SetState(GroupState::kReady, "");
+  return OkStatus();
+}
+
+// A living worker for each rank: its own, or a spare that is there already.
+Status WorkerGroup::Connect() {
+  SetState(GroupState::kConnecting, "connecting to " + std::to_string(ranks_.size()) + " workers");
+  const TimePoint begin = clock_.Now();
+  while (!FillPlaces()) {
+    if (clock_.Now() - begin > kConnectPatience) break;
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, kLookEvery, [&] { return stopping(); });
+    if (stopping()) return Cancelled("stopping");
+  }
+  Status status;
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    WorkerLink& worker = *ranks_[r].worker;
+    const auto idx = static_cast<size_t>(WorkerIdx(&worker));
+    silent_tries_[idx] = worker.alive() ? 0 : silent_tries_[idx] + 1;
+    if (worker.alive()) continue;
+    if (silent_tries_[idx] >= kSilentTries) {
+      worker.Close();
+      observer_.on_silent(static_cast<int32_t>(idx));
+    }
+    status = Unavailable("rank ", r, " (", worker.address(), ") does not answer");
+  }
+  LONGHAND_RETURN_IF_ERROR(status);
+  std::lock_guard lock(mutex_);
+  SetRanks();
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    const wire::DescribeResponse description = ranks_[r].worker->description();
+    status_.ranks[r].device = description.device();
+    // A worker that lived through an earlier coordinator has seen its epochs.
+    status_.epoch = std::max(
+        {status_.epoch, description.epoch() + 1, ranks_[r].worker->heartbeat().latest().epoch + 1});
+  }
+  return OkStatus();
+}
+
+// Whether all ranks have a living worker; looks for those that have none. A spare in a lost one's
+// place leaves it its own: it may come back.
+bool WorkerGroup::FillPlaces() {
+  std::lock_guard lock(mutex_);
+  bool all = true;
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    Rank& rank = ranks_[r];
+    if (rank.worker->alive()) continue;
+    // The one that was prepared for this rank, or else any.
+    const auto alive = [](const Spare& spare) { return spare.worker->alive(); };
+    auto spare = spares_.end();
+    for (auto each = spares_.begin(); each != spares_.end(); ++each) {
+      const bool is_for_rank = static_cast<size_t>(each - spares_.begin()) % ranks_.size() == r;
+      if (alive(*each) && (spare == spares_.end() || is_for_rank)) spare = each;
+    }
+    if (spare != spares_.end()) {
+      spdlog::warn("worker {} takes the place of rank {} from {}", spare->worker->address(), r,
+                   rank.worker->address());
+      rank.worker->Close();
+      std::swap(rank.worker, spare->worker);
+      spare->prepared = Spare::Prepared::kNo;
+      continue;
+    }
+    rank.worker->Open();
+    all = false;
+  }
+  return all;
+}
+
+// What each rank may take: all get the same, and those that share a memory divide it, with the
+// spares that may share it too.
+int64_t WorkerGroup::MemoryOfARank() const {
+  std::multiset<std::string> owners;
+  for (const Rank& rank : ranks_) owners.insert(rank.worker->description().memory_identity());
+  int64_t bytes = std::numeric_limits<int64_t>::max();
+  for (const Rank& rank : ranks_) {
+    const wire::DescribeResponse description = rank.worker->description();
+    auto sharers = static_cast<int64_t>(owners.count(description.memory_identity()));
+    if (description.device() != "cuda") sharers += static_cast<int64_t>(spares_.size());
+    bytes = std::min(bytes, description.memory_bytes() / sharers);
+  }
+  return bytes;
+}
+
+// Bits must not depend on which rank computed them.
+Status WorkerGroup::CheckAlike() const {
+  const wire::DescribeResponse first = ranks_[0].worker->description();
+  for (size_t r = 1; r < ranks_.size(); ++r) {
+    const wire::DescribeResponse other = ranks_[r].worker->description();
+    if (other.version() != first.version() || other.device() != first.device() ||
+        other.instruction_set() != first.instruction_set()) {
+      return Status(StatusCode::kFailedPrecondition,
+                    "rank " + std::to_string(r) + " is " + other.version() + " on " +
+                        other.device() + " (" + other.instruction_set() + "), rank 0 is " +
+                        first.version() + " on " + first.device() + " (" + first.instruction_set() +
+                        "); all ranks must be alike");
+    }
+  }
+  return OkStatus();
+}
+
+Status WorkerGroup::Configure(const Capacity& capacity) {
+  std::vector<Status> results(ranks_.size());
+  std::vector<std::thread> calls;
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    calls.emplace_back([&, r] {
+      results[r] = ConfigureRank(static_cast<int32_t>(r), capacity);
+      if (results[r].ok()) return;
+      // The others would wait for this rank, those too whose call is still to come.
+      std::lock_guard lock(mutex_);
+      a_rank_failed_ = true;
+      for (const auto& call : calls_) call->TryCancel();
+    });
+  }
+  for (std::thread& call : calls) call.join();
+  // The rank that failed first made the others kCancelled: report the cause.
+  const auto failed = [](const Status& s) { return !s.ok() && s.code() != StatusCode::kCancelled; };
+  const auto cause = std::find_if(results.begin(), results.end(), failed);
+  if (cause != results.end()) return *cause;
+  for (const Status& result : results) LONGHAND_RETURN_IF_ERROR(result);
+  return OkStatus();
+}
+
+Status WorkerGroup::ConfigureRank(int32_t rank, const Capacity& capacity) {
+  const auto context = std::make_shared<grpc::ClientContext>();
+  wire::ConfigureRequest request;
+  std::shared_ptr<WorkerLink::Stub> stub;
+  {
+    std::lock_guard lock(mutex_);
+    calls_.push_back(context);
+    if (stopping() || a_rank_failed_ || !down_.ok()) context->TryCancel();
+    request = MakeConfigureRequest(rank, capacity);
+    stub = ranks_[static_cast<size_t>(rank)].worker->stub();
+    request.set_bind_address(BindHost(ranks_[static_cast<size_t>(rank)].worker->address()));
+  }
+  const auto reader = stub->Configure(context.get(), request);
+  bool ready = false;
+  for (wire::ConfigureProgress progress; reader->Read(&progress);) {
+    std::lock_guard lock(mutex_);
+    RankStatus& status = status_.ranks[static_cast<size_t>(rank)];
+    ready = progress.ready();
+    status.state = ready ? GroupState::kReady : GroupState::kLoading;
+    if (progress.bytes_total() > 0) {
+      status.load_progress =
+          static_cast<float>(progress.bytes_done()) / static_cast<float>(progress.bytes_total());
+    }
+    if (ready) {
+      status.load_progress = 1;
+      status.weight_bytes = progress.weight_bytes();
+      status.kv_cache_bytes = progress.kv_cache_bytes();
+    }
+  }
+  const grpc::Status status = reader->Finish();
+  if (!status.ok()) return FromGrpc(status).WithContext("rank " + std::to_string(rank));
+  if (!ready) return Internal("rank ", rank, " ended its configuration without being ready");
+  return OkStatus();
+}
+
+// With mutex_ held. Without bind_address.
+wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
+                                                         const Capacity& capacity) const {
+  wire::ConfigureRequest request;
+  request.set_epoch(status_.epoch);
+  request.set_rank(rank);
+  request.set_tensor_parallel_size(static_cast<int32_t>(ranks_.size()));
+  request.set_model_directory(config_.model.directory.string());
+  request.set_dtype(std::string(DTypeName(capacity.dtype)));
+  request.set_kv_cache_dtype(std::string(DTypeName(capacity.kv_dtype)));
+  request.set_quantization(std::string(QuantizationName(capacity.quantization)));
+  request.set_num_blocks(capacity.num_blocks);
+  request.set_block_size(static_cast<int32_t>(capacity.block_size));
+  request.set_max_num_batched_tokens(config_.options.max_num_batched_tokens);
+  request.set_max_num_seqs(config_.options.max_num_seqs);
+  request.set_max_model_len(capacity.max_model_len);
+  request.set_encoder_cache_tokens(capacity.encoder_cache_tokens);
+  request.set_image_bytes(capacity.image_bytes);
+  request.set_max_patches_per_image(capacity.max_patches_per_image);
+  request.set_transport(ChooseTransport());
+  request.set_group_name(config_.group_name);
+  request.set_rendezvous_address(rendezvous_address_);
+  request.set_collective_timeout_ms(config_.options.step_timeout_ms);
+  request.set_memory_bytes(MemoryOfARank());
+  return request;
+}
+
+wire::Transport WorkerGroup::ChooseTransport() const {
+  if (ranks_.size() == 1) return wire::TRANSPORT_SINGLE;
+  const std::string& wanted = config_.options.transport;
+  if (wanted == "gloo") return wire::TRANSPORT_GLOO;
+  if (wanted == "shared_memory") return wire::TRANSPORT_SHARED_MEMORY;
+  const wire::DescribeResponse first = ranks_[0].worker->description();
+  if (first.device() == "cuda") return wire::TRANSPORT_NCCL;
+  const bool one_host = std::all_of(ranks_.begin(), ranks_.end(), [&](const Rank& rank) {
+    return rank.worker->description().host_identity() == first.host_identity();
+  });
+  return one_host ? wire::TRANSPORT_SHARED_MEMORY : wire::TRANSPORT_GLOO;
+}
+
+void WorkerGroup::OpenStreams() {
+  const int64_t epoch = status().epoch;
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    WorkerLink& worker = *ranks_[r].worker;
+    auto stream = StepStream::Open(
+        *worker.stub(),
+        {.on_result = [this, epoch](StepResult result) { OnResult(epoch, std::move(result)); },
+         .on_closed =
+             [this, epoch, r, &worker](const Status& status) {
+               if (status.code() == StatusCode::kUnavailable) worker.Close();  // It is not there.
+               GoDown(epoch, Unavailable("worker rank ", r, " (", worker.address(),
+                                         ") was lost: ", status.message()));
+               std::lock_guard lock(mutex_);
+               --open_callbacks_;
+               changed_.notify_all();
+             }});
+    std::lock_guard lock(mutex_);
+    ++open_callbacks_;
+    ranks_[r].stream = std::move(stream);
+  }
+}
+
+// One token through every rank shows that plans are executed, before the engine relies on it.
+Status WorkerGroup::WarmUp() {
+  SetState(GroupState::kWarmingUp, "warming up");
+  const int64_t epoch = status().epoch;
+  StepPlan plan{.epoch = epoch, .step = kWarmUpStep};
+  plan.chunks.push_back({.sequence_id = kWarmUpSequence,
+                         .token_ids = {0},
+                         .positions = {0, 0, 0},
+                         .new_block_ids = {0},
+                         .start = {SequenceStart{.sampling = {.temperature = 0}}},
+                         .sample = true});
+  Execute(std::move(plan));
+  Execute({.epoch = epoch, .step = kWarmUpReleaseStep, .released_sequences = {kWarmUpSequence}});
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !down_.ok() || warm_up_steps_ == 2 || stopping(); });
+  if (stopping()) return Cancelled("stopping");
+  return down_;
+}
+
+void WorkerGroup::WaitUntilDown() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !down_.ok() || stopping(); });
+  status_.stalled.clear();
+  const Status why = down_;
+  lock.unlock();
+  if (stopping()) return;
+  spdlog::warn("worker group down, epoch {}: {}", status().epoch, why.message());
+  SetState(GroupState::kConnecting, why.message());
+}
+
+// Waits until no callback can come any more, so that a new epoch starts clean.
+void WorkerGroup::CloseStreams() {
+  std::unique_lock lock(mutex_);
+  for (Rank& rank : ranks_) {
+    if (rank.stream) rank.stream->Cancel();
+    rank.stream.reset();
+  }
+  changed_.wait(lock, [&] { return open_callbacks_ == 0; });
+}
+
+void WorkerGroup::SetState(GroupState state, std::string detail) {
+  GroupStatus copy;
+  {
+    std::lock_guard lock(mutex_);
+    status_.state = state;
+    status_.detail = std::move(detail);
+    if (state == GroupState::kConnecting) {
+      for (RankStatus& rank : status_.ranks) {
+        rank.state = state;
+        rank.load_progress = 0;
+      }
+    }
+    copy = status_;
+  }
+  observer_.on_change(copy);
+}
+
+}  // namespace longhand::cluster

@@ -1,0 +1,232 @@
+// What a restart finds in the journal, and disks that do not answer.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "coordinator/journal/database.h"
+#include "coordinator/journal/store.h"
+#include "tests/e2e/local_cluster.h"
+#include "tests/e2e/requests.h"
+
+namespace longhand::e2e {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<std::string> WithJournal(const std::string& directory,
+                                     std::vector<std::string> more = {}) {
+  std::vector<std::string> flags = {"--tp", "2", "--threads", "1", "--journal", directory};
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
+}
+
+// The events of a request's stream, each without its name.
+std::vector<std::string> EventsOf(const Answer& answer) {
+  std::vector<std::string> events;
+  for (v1::GenerateEvent event : answer.events) {
+    event.clear_request_id();
+    events.push_back(event.SerializeAsString());
+  }
+  return events;
+}
+
+// Follows a request on a thread of its own.
+class Follower {
+ public:
+  Follower(LocalCluster& cluster, const v1::GenerateRequest& request)
+      : thread_([&cluster, request, this] {
+          grpc::ClientContext context;
+          const auto reader = cluster.generation().Generate(&context, request);
+          for (v1::GenerateEvent event; reader->Read(&event); ++num_seen_)
+            answer_.events.push_back(event);
+          answer_.status = reader->Finish();
+        }) {}
+  size_t num_seen() const { return num_seen_; }
+  const Answer& Finish() {
+    thread_.join();
+    return answer_;
+  }
+
+ private:
+  std::atomic<size_t> num_seen_ = 0;
+  Answer answer_;
+  std::thread thread_;
+};
+
+TEST(Journal, AnAnswerAboutPicturesGoesOnAfterACrash) {
+  const testing::TempDirectory directory;
+  LocalCluster cluster(TestCheckpointPath(), WithJournal((directory / "journal").string()));
+  const parity::Recording& recording = parity::TestRecording();
+  std::string name;
+  for (const std::string& each : recording.CaseNames()) {
+    if (!recording.CaseImages(each).empty()) name = each;
+  }
+  ASSERT_NE(name, "");
+  v1::GenerateRequest request = RecordedRequest(recording, name, 600);
+  const Answer undisturbed = cluster.Generate(request);
+  ASSERT_TRUE(undisturbed.status.ok()) << undisturbed.status.error_message();
+  request.set_request_id("pictured");
+  request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+  Follower follower(cluster, request);
+  while (follower.num_seen() < 3) std::this_thread::yield();
+  ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
+  const Answer& beginning = follower.Finish();
+  EXPECT_EQ(beginning.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  ASSERT_LT(beginning.events.size(), undisturbed.events.size());
+  cluster.GetStatus();  // It is back.
+  EXPECT_EQ(EventsOf(cluster.Attach("pictured", 1)), EventsOf(undisturbed));
+}
+
+// The name is the same, and one bit of one weight is not.
+TEST(Journal, AnotherCheckpointOfTheSameNameDoesNotGoOnWithARequest) {
+  const testing::TempDirectory directory;
+  const std::string journal = (directory / "journal").string();
+  const std::filesystem::path copy = directory / "copy/nano";
+  std::filesystem::create_directories(copy.parent_path());
+  std::filesystem::copy(TestCheckpointPath(), copy, std::filesystem::copy_options::recursive);
+  v1::GenerateRequest request = TextRequest("Whose text?", 100000);
+  request.set_request_id("other");
+  request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+  for (const bool is_changed : {false, true}) {
+    if (is_changed) {
+      const std::filesystem::path file = copy / "model-00002-of-00002.safetensors";
+      std::string bytes = ReadBytes(file.string());
+      bytes[bytes.size() - 2] ^= 1;
+      std::ofstream(file, std::ios::binary) << bytes;
+    }
+    LocalCluster cluster(copy.string(), WithJournal(journal, {"--shutdown-timeout", "0"}));
+    if (!is_changed) {
+      Follower follower(cluster, request);
+      while (follower.num_seen() < 3) std::this_thread::yield();
+      EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
+      follower.Finish();
+      continue;
+    }
+    const Answer answer = cluster.Attach("other", 1);
+    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_THAT(answer.status.error_message(),
+                HasSubstr("begun by another checkpoint that was served as 'nano'"));
+    EXPECT_GE(answer.events.size(), 3u);
+  }
+}
+
+// A coordinator that never has a group takes up what it finds, and dies over it.
+void DieOver(const std::string& journal, int64_t attempts) {
+  RunningCommand coordinator(
+      {"--model", TestCheckpointPath(), "--workers", "unix:/no/such/worker", "--grpc-address",
+       "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--journal", journal},
+      LonghandPath() + "-coordinator");
+  int64_t noted = 0;
+  while (noted < attempts) {
+    Result<journal::Database> database =
+        journal::Database::Open(journal::FilePath(journal), journal::Database::Mode::kReadOnly);
+    ASSERT_TRUE(database.ok()) << database.status();
+    Result<journal::Statement> row = database->Prepare("SELECT max(attempts) FROM attempts");
+    if (row.ok() && row->Step().ok()) noted = row->Int(0);
+  }
+  coordinator.Signal(SIGKILL);
+  EXPECT_EQ(coordinator.Wait().exit_code, 128 + SIGKILL);
+}
+
+// The first start takes both up together, the second the older one alone: that is the one.
+TEST(Journal, ARequestThatEndsCoordinatorsIsGivenUpAlone) {
+  const testing::TempDirectory directory;
+  const std::string journal = (directory / "journal").string();
+  v1::GenerateRequest request = TextRequest("Same text?", 2000);
+  request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+  Answer undisturbed;
+  {
+    LocalCluster cluster(TestCheckpointPath(), WithJournal(journal));
+    undisturbed = cluster.Generate(request);
+    request.set_request_id("poison");
+    Follower poison(cluster, request);
+    while (poison.num_seen() < 3) std::this_thread::yield();
+    request.set_request_id("innocent");
+    Follower innocent(cluster, request);
+    while (innocent.num_seen() < 3) std::this_thread::yield();
+    EXPECT_EQ(cluster.StopWith(SIGKILL), 128 + SIGKILL);
+    poison.Finish();
+    innocent.Finish();
+  }
+  DieOver(journal, 1);
+  DieOver(journal, 2);
+  LocalCluster cluster(TestCheckpointPath(), WithJournal(journal));
+  const Answer given_up = cluster.Attach("poison", 1);
+  EXPECT_EQ(given_up.status.error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_THAT(given_up.status.error_message(), HasSubstr("it is not tried any more"));
+  const Answer answer = cluster.Attach("innocent", 1);
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(EventsOf(answer), EventsOf(undisturbed));
+}
+
+// The coordinator's writes to the journal hang while a file exists.
+class HangingDisk : public ::testing::Test {
+ protected:
+  HangingDisk() {
+    setenv("LONGHAND_TEST_HANG", hang_.c_str(), 1);
+    setenv("LD_PRELOAD", LONGHAND_HANGING_DISK, 1);
+  }
+  ~HangingDisk() override {
+    unsetenv("LD_PRELOAD");
+    unsetenv("LONGHAND_TEST_HANG");
+  }
+  std::unique_ptr<LocalCluster> Start(const std::string& sync) {
+    auto cluster = std::make_unique<LocalCluster>(
+        TestCheckpointPath(), WithJournal((directory_ / sync).string(), {"--journal-sync", sync}));
+    unsetenv("LD_PRELOAD");  // Not into the next program.
+    return cluster;
+  }
+  void Hang(const std::string& what) { std::ofstream(hang_ + what) << "now"; }
+  void Answer(const std::string& what) { std::filesystem::remove(hang_ + what); }
+
+  const testing::TempDirectory directory_;
+  const std::string hang_ = (directory_ / "hang").string();
+};
+
+TEST_F(HangingDisk, AdmissionEndsAndStreamsStallAndGoOnByThemselves) {
+  const auto cluster = Start("process");
+  v1::GenerateRequest request = TextRequest("Same text?", 1500);
+  const e2e::Answer undisturbed = cluster->Generate(request);
+  request.set_request_id("stalls");
+  Follower follower(*cluster, request);
+  while (follower.num_seen() < 3) std::this_thread::yield();
+  Hang(".write");
+  ASSERT_TRUE(cluster->WaitForStatus([](const auto& s) { return s.phase() == "journal"; }));
+  const e2e::Answer refused = cluster->Generate(TextRequest("Any room?", 4));
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("the disk has not answered for"));
+  const size_t num_stalled = follower.num_seen();
+  EXPECT_LT(num_stalled, undisturbed.events.size());
+  ASSERT_TRUE(cluster->WaitForStatus([steps = int64_t{-1}](const auto& s) mutable {
+    return std::exchange(steps, s.steps()) == s.steps();  // The engine stands still, too.
+  }));
+  EXPECT_EQ(follower.num_seen(), num_stalled);
+  Answer(".write");
+  const e2e::Answer& answer = follower.Finish();
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(EventsOf(answer), EventsOf(undisturbed));
+  EXPECT_TRUE(cluster->WaitForStatus([](const auto& s) { return s.ready(); }));
+}
+
+// With --journal-sync disk no token is seen before the device has it; else nothing waits for that.
+TEST_F(HangingDisk, TokensWaitForTheDeviceWhereTheyMustSurviveThePower) {
+  v1::GenerateRequest request = TextRequest("Same text?", 60);
+  const auto disk = Start("disk");
+  const e2e::Answer undisturbed = disk->Generate(request);
+  ASSERT_TRUE(undisturbed.status.ok()) << undisturbed.status.error_message();
+  Hang(".sync");
+  request.set_request_id("waits");
+  Follower follower(*disk, request);
+  ASSERT_TRUE(disk->WaitForStatus([](const auto& s) { return s.phase() == "journal"; }));
+  EXPECT_EQ(follower.num_seen(), 0u);
+  Answer(".sync");
+  EXPECT_EQ(EventsOf(follower.Finish()), EventsOf(undisturbed));
+}
+
+}  // namespace
+}  // namespace longhand::e2e
