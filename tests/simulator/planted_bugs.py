@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Plants bugs in the scheduler, one at a time, and expects the simulator to find each.
+
+A bug is a line of the product's source, changed. The changed file is compiled and linked in front of the library, so
+the product itself has no hook for it. When the line is no longer there, this test fails: plant the bug in the new code.
+"""
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ENGINE = "coordinator/engine"
+# What it does, the file, the line as it is, the line as it would be.
+BUGS = [
+    ("blocks of a finished sequence are free while steps in flight name them", "scheduler.cc",
+     "  sequence.phase = SequencePhase::kFinished;\n",
+     "  sequence.phase = SequencePhase::kFinished;\n"
+     "  block_pool_.Free(sequence.block_table);\n  sequence.block_table.clear();\n"),
+    ("a finished sequence keeps what it was promised", "scheduler.cc",
+     "    std::erase(running_, &sequence);\n    CancelUntaken(sequence);", "    std::erase(running_, &sequence);"),
+    ("a tenant is not charged for what it is given", "waiting_queue.cc",
+     "Charge(tenant, sequence.num_charged_tokens);", ""),
+    ("an answer is preempted again", "scheduler_promises.cc",
+     "if (sequence->standing.was_preempted) continue;", ""),
+    ("a preempted sequence returns though an older one could not come to its end", "scheduler_promises.cc",
+     "if (NumWholeBlocks(sequence) + num_held > shape_.num_blocks) return false;", ""),
+    ("streams wait for as many prompt tokens as a step can hold", "scheduler.cc",
+     "if (num_decoding > 0) budget = std::min(budget, config_.max_num_prefill_tokens);", ""),
+]
+
+
+def find(bug, arguments, directory):
+    """Compiles and runs one bug. What the simulator said last, or None when it found nothing."""
+    _, name, old, new = bug
+    source = (arguments.root / ENGINE / name).read_text()
+    if source.count(old) != 1:
+        sys.exit(f"planted_bugs: {ENGINE}/{name} holds the line {source.count(old)} times, not once:\n{old}")
+    changed = directory / name
+    changed.write_text(source.replace(old, new))
+    program = directory / "simulator"
+    flags = ["-std=c++20", "-O1", f"-I{arguments.root}"]
+    if arguments.sanitize:
+        flags.append(f"-fsanitize={arguments.sanitize}")
+    subprocess.run([arguments.compiler, *flags, str(changed), str(arguments.root / "tests/simulator/simulator_main.cc"),
+                    *arguments.libraries, "-lpthread", "-o", str(program)], check=True)
+    ran = subprocess.run([str(program), "--seeds", str(arguments.seeds)], text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if ran.returncode == 0:
+        return None
+    said = re.findall(r"seed \d+ FAILED: .*|seed \d+:(?=\S| ?$)|.*(?:CHECK|check).*", ran.stdout)
+    return " ".join(said[-2:]).strip() or f"exit code {ran.returncode}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=pathlib.Path, required=True)
+    parser.add_argument("--compiler", required=True)
+    parser.add_argument("--sanitize", default="")
+    parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("libraries", nargs="+")
+    arguments = parser.parse_args()
+    missed = 0
+    with tempfile.TemporaryDirectory() as directory:
+        for bug in BUGS:
+            said = find(bug, arguments, pathlib.Path(directory))
+            missed += said is None
+            print(f"{'MISSED' if said is None else 'found '}  {bug[0]}\n        {said or ''}", flush=True)
+    print(f"{len(BUGS) - missed} of {len(BUGS)} planted bugs found")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
