@@ -50,6 +50,7 @@ class TimedOps final : public kernels::Ops {
   DType ActivationDType(DType model_dtype) const override {
     return inner_.ActivationDType(model_dtype);
   }
+  bool HasKvDType(DType kv) const override { return inner_.HasKvDType(kv); }
   Result<std::unique_ptr<kernels::Buffer>> Allocate(size_t bytes) override {
     return inner_.Allocate(bytes);
   }
@@ -136,6 +137,9 @@ class TimedOps final : public kernels::Ops {
   }
   Status DoPagedAttention(const kernels::PagedAttentionArgs& args) override {
     return Pass("PagedAttention", &Ops::PagedAttention, args);
+  }
+  Status DoCopyBlocks(const kernels::CopyBlocksArgs& args) override {
+    return Pass("CopyBlocks", &Ops::CopyBlocks, args);
   }
   Status DoSwiGlu(const kernels::SwiGluArgs& args) override {
     return Pass("SwiGlu", &Ops::SwiGlu, args);

@@ -1,5 +1,7 @@
 #include "kernels/host_checks.h"
 
+#include <vector>
+
 namespace longhand::kernels {
 
 Status CheckIndices(std::string_view name, const TensorView& indices, int64_t limit) {
@@ -50,6 +52,29 @@ Status CheckSequences(const PagedAttentionArgs& args) {
                                num_blocks, ")");
       }
     }
+  }
+  return OkStatus();
+}
+
+Status CheckBlockPairs(const CopyBlocksArgs& args) {
+  const int32_t* pairs = args.pairs.as<int32_t>();
+  const int64_t num_pairs = args.pairs.dim(0);
+  const bool in_place = args.from.data() == args.to.data();
+  std::vector<bool> written(static_cast<size_t>(args.to.dim(1)));
+  for (int64_t i = 0; i < num_pairs; ++i) {
+    const int64_t from = pairs[2 * i], to = pairs[2 * i + 1];
+    if (from < 0 || from >= args.from.dim(1) || to < 0 || to >= args.to.dim(1)) {
+      return InvalidArgument("pairs[", i, "] is ", from, " to ", to, "; they must be in [0, ",
+                             args.from.dim(1), ") and [0, ", args.to.dim(1), ")");
+    }
+    if (written[static_cast<size_t>(to)]) {
+      return InvalidArgument("pairs[", i, "] writes block ", to, ", which another one writes");
+    }
+    written[static_cast<size_t>(to)] = true;
+  }
+  for (int64_t i = 0; in_place && i < num_pairs; ++i) {
+    if (!written[static_cast<size_t>(pairs[2 * i])]) continue;
+    return InvalidArgument("pairs[", i, "] reads block ", pairs[2 * i], ", which one writes");
   }
   return OkStatus();
 }

@@ -20,6 +20,9 @@ Status CheckSlots(const TensorView& slot_mapping, const TensorView& kv_cache);
 // exist.
 Status CheckSequences(const PagedAttentionArgs& args);
 
+// Blocks exist, none is written twice, and none is both read and written.
+Status CheckBlockPairs(const CopyBlocksArgs& args);
+
 // cu_seqlens rises from 0 to num_tokens.
 Status CheckSegments(const TensorView& cu_seqlens, int64_t num_tokens);
 

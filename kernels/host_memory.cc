@@ -6,6 +6,9 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/host_checks.h"
+#include "kernels/kv_scales.h"
+
 namespace longhand::kernels {
 namespace {
 
@@ -41,6 +44,27 @@ Result<std::unique_ptr<Buffer>> AllocateHost(size_t bytes) {
   if (alignment == kHugePage) (void)madvise(data, bytes, MADV_HUGEPAGE);
   std::memset(data, 0, bytes);
   return std::unique_ptr<Buffer>(std::make_unique<HostBuffer>(data, bytes));
+}
+
+bool HostOps::HasKvDType(DType kv) const {
+  return kv == DType::kF32 || kv == DType::kBf16 || HasKvScales(kv);
+}
+
+Status HostOps::DoCopyBlocks(const CopyBlocksArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckBlockPairs(args));
+  if (args.pairs.dim(0) == 0) return OkStatus();
+  const int64_t num_from = args.from.dim(1), num_to = args.to.dim(1);
+  const size_t bytes = args.from.num_bytes() / static_cast<size_t>(2 * num_from);
+  const auto* from = static_cast<const char*>(args.from.data());
+  auto* to = static_cast<char*>(args.to.data());
+  const int32_t* pairs = args.pairs.as<int32_t>();
+  for (int64_t i = 0; i < args.pairs.dim(0); ++i) {
+    for (int64_t side = 0; side < 2; ++side) {
+      std::memcpy(to + static_cast<size_t>(side * num_to + pairs[2 * i + 1]) * bytes,
+                  from + static_cast<size_t>(side * num_from + pairs[2 * i]) * bytes, bytes);
+    }
+  }
+  return OkStatus();
 }
 
 Status HostOps::CopyToDevice(void* device, const void* host, size_t bytes) {

@@ -22,9 +22,14 @@ class HostOps : public Ops {
   // Scratch memory grows with the calls.
   Status Reserve(const StepSizes&) override { return OkStatus(); }
   int64_t ReservedBytes(const StepSizes&) const override { return 0; }
+  // All that there are, unless the backend says otherwise.
+  bool HasKvDType(DType kv) const override;
   Status CopyToDevice(void* device, const void* host, size_t bytes) override;
   Status CopyToHost(void* host, const void* device, size_t bytes) override;
   Status Synchronize() override { return OkStatus(); }
+
+ private:
+  Status DoCopyBlocks(const CopyBlocksArgs& args) override;
 };
 
 }  // namespace longhand::kernels

@@ -3,6 +3,7 @@
 #include "kernels/ops.h"
 
 #include "kernels/argument_checks.h"
+#include "kernels/kv_scales.h"
 
 namespace longhand::kernels {
 
@@ -78,16 +79,26 @@ Status Ops::MropeTable(const MropeTableArgs& args) {
 
 namespace {
 
-// [2, num_blocks, block_size, K, D] f32 or bf16, every dimension positive.
-Status CheckKvCache(const TensorView& kv_cache) {
-  LONGHAND_RETURN_IF_ERROR(CheckFloat("kv_cache", kv_cache, 5));
+// [2, num_blocks, block_size, K, D], every dimension positive; with scales where it is in 8 bits.
+Status CheckKvCache(const TensorView& kv_cache, const TensorView& kv_scales) {
+  LONGHAND_RETURN_IF_ERROR(CheckRank("kv_cache", kv_cache, 5));
   for (int i = 0; i < 5; ++i) {
     if (kv_cache.dim(i) < 1 || (i == 0 && kv_cache.dim(0) != 2)) {
       return InvalidArgument("kv_cache is ", kv_cache.ToString(),
                              "; it must be [2, num_blocks, block_size, num_kv_heads, head_dim]");
     }
   }
-  return OkStatus();
+  if (HasKvScales(kv_cache.dtype())) {
+    return CheckTensor("kv_scales", kv_scales, DType::kF32,
+                       {2, kv_cache.dim(1), kv_cache.dim(2), kv_cache.dim(3)});
+  }
+  if (kv_scales.rank() > 0) {
+    return InvalidArgument("kv_scales is ", kv_scales.ToString(), "; a kv_cache of ",
+                           DTypeName(kv_cache.dtype()), " has none");
+  }
+  if (kv_cache.dtype() == DType::kF32 || kv_cache.dtype() == DType::kBf16) return OkStatus();
+  return InvalidArgument("kv_cache is ", kv_cache.ToString(),
+                         "; it must be float32, bfloat16, int8 or float8_e4m3fn");
 }
 
 // [T, H, D] with D of the cache and H a multiple of its K.
@@ -105,7 +116,7 @@ Status CheckHeads(std::string_view name, const TensorView& heads, const TensorVi
 }  // namespace
 
 Status Ops::QkvRopeWrite(const QkvRopeWriteArgs& args) {
-  LONGHAND_RETURN_IF_ERROR(CheckKvCache(args.kv_cache));
+  LONGHAND_RETURN_IF_ERROR(CheckKvCache(args.kv_cache, args.kv_scales));
   LONGHAND_RETURN_IF_ERROR(CheckHeads("query", args.query, args.kv_cache));
   const int64_t num_tokens = args.query.dim(0), num_heads = args.query.dim(1);
   const int64_t num_kv_heads = args.kv_cache.dim(3), head_dim = args.kv_cache.dim(4);
@@ -121,7 +132,7 @@ Status Ops::QkvRopeWrite(const QkvRopeWriteArgs& args) {
 }
 
 Status Ops::PagedAttention(const PagedAttentionArgs& args) {
-  LONGHAND_RETURN_IF_ERROR(CheckKvCache(args.kv_cache));
+  LONGHAND_RETURN_IF_ERROR(CheckKvCache(args.kv_cache, args.kv_scales));
   LONGHAND_RETURN_IF_ERROR(CheckHeads("query", args.query, args.kv_cache));
   LONGHAND_RETURN_IF_ERROR(CheckRank("block_table", args.block_table, 2));
   const int64_t num_seqs = args.block_table.dim(0);
@@ -134,6 +145,20 @@ Status Ops::PagedAttention(const PagedAttentionArgs& args) {
                                        {args.query.dim(0), args.query.dim(1), args.query.dim(2)}));
   if (!(args.scale > 0)) return InvalidArgument("scale is ", args.scale, "; it must be above 0");
   return DoPagedAttention(args);
+}
+
+Status Ops::CopyBlocks(const CopyBlocksArgs& args) {
+  const TensorView &from = args.from, &to = args.to;
+  if (from.rank() < 4) return InvalidArgument("from is ", from.ToString(), "; it needs rank 4 or 5");
+  bool alike = from.dtype() == to.dtype() && from.rank() == to.rank() && from.dim(0) == 2;
+  for (int i = 0; alike && i < from.rank(); ++i) alike = i == 1 || from.dim(i) == to.dim(i);
+  if (!alike) {
+    return InvalidArgument("from is ", from.ToString(), " and to ", to.ToString(),
+                           "; they must be [2, num_blocks, ...], alike but for num_blocks");
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckRank("pairs", args.pairs, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("pairs", args.pairs, DType::kI32, {args.pairs.dim(0), 2}));
+  return DoCopyBlocks(args);
 }
 
 Status Ops::SwiGlu(const SwiGluArgs& args) {

@@ -5,8 +5,8 @@
 // and expected), then call the private virtual. A backend that lacks a dtype or size returns kUnimplemented.
 //
 // Symbols: T = num_tokens, S = num_seqs, H = num_heads, K = num_kv_heads, D = head_dim, A = activation dtype (f32 or
-// bf16), KV = KV cache dtype (f32 or bf16). Sums run in f32. All tensors are contiguous and in the Ops' own memory,
-// unless a field says "host".
+// bf16), KV = KV cache dtype (f32, bf16; with scales int8 or fp8: see "KV scales"). Sums run in f32. All tensors are
+// contiguous and in the Ops' own memory, unless a field says "host".
 //
 // Batch invariance: each row (token) of a result has the same bits whatever other rows are in the call, and for any
 // thread count. Attention splits its keys at fixed absolute positions.
@@ -26,6 +26,12 @@
 #include "common/tensor_view.h"
 
 namespace longhand::kernels {
+
+// KV scales, of a KV cache in 8 bits: a stored element times the scale of its token and head is its value. Symmetric:
+// the row's largest magnitude is stored as 127 or 448 (fp8), and a scale of 0 stands for a row of zeros. So a row depends
+// on its own token and head alone, and prefill writes again what decode wrote.
+//
+//   kv_scales  [2, num_blocks, block_size, K] f32 where KV is int8 or fp8; else absent
 
 // Memory of an Ops' device, 64-byte aligned, zeroed; freed with the object, which must not outlive its Ops.
 class Buffer {
@@ -95,6 +101,7 @@ struct QkvRopeWriteArgs {
   TensorView slot_mapping;  // [T] i64: block * block_size + offset, or -1 for padding
   TensorView query;         // out: [T, H, D] A
   TensorView kv_cache;      // out: [2, num_blocks, block_size, K, D] KV; 0 = keys, 1 = values
+  TensorView kv_scales = {};  // out: KV scales
 };
 
 // Attention of new tokens over the paged KV cache: causal, grouped query heads. The new tokens of sequence s are the
@@ -107,6 +114,15 @@ struct PagedAttentionArgs {
   TensorView context_len;    // [S] i32
   float scale = 0;           // 1 / sqrt(D)
   TensorView out;            // out: [T, H, D] A
+  TensorView kv_scales = {};  // KV scales
+};
+
+// Copies KV blocks, their keys and values: block pairs[i][1] of `to` becomes block pairs[i][0] of `from`. No block is
+// written twice, or both read and written. One of the two may be staging memory: KV cache that moves to the host.
+struct CopyBlocksArgs {
+  TensorView from;   // [2, num_blocks, block_size, K, D] KV, or KV scales
+  TensorView to;     // out: the same, of another num_blocks perhaps
+  TensorView pairs;  // [n, 2] i32
 };
 
 // out = silu(gate) * up
@@ -211,9 +227,11 @@ class Ops {
   // The dtype that activations have when the model's dtype is `model_dtype`. Where the machine computes in f32 anyway
   // (cpu), activations stay f32 and bf16 means bf16 weights and KV.
   virtual DType ActivationDType(DType model_dtype) const = 0;
+  // Whether the KV cache may have this dtype.
+  virtual bool HasKvDType(DType kv) const = 0;
 
   virtual Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) = 0;
-  // Host memory that copies take at full speed and without the host waiting.
+  // Host memory that copies take at full speed and without the host waiting, and that CopyBlocks reaches.
   virtual Result<std::unique_ptr<Buffer>> AllocateStaging(size_t bytes) = 0;
   // Takes all memory that calls within `sizes` need beyond their tensors: they allocate none. Without it the memory
   // grows with the calls. Recordings from before larger sizes are void.
@@ -248,6 +266,7 @@ class Ops {
   Status MropeTable(const MropeTableArgs& args);
   Status QkvRopeWrite(const QkvRopeWriteArgs& args);
   Status PagedAttention(const PagedAttentionArgs& args);
+  Status CopyBlocks(const CopyBlocksArgs& args);
   Status SwiGlu(const SwiGluArgs& args);
   Status Gelu(const GeluArgs& args);
   Status GatherRows(const GatherRowsArgs& args);
@@ -269,6 +288,7 @@ class Ops {
   virtual Status DoMropeTable(const MropeTableArgs& args) = 0;
   virtual Status DoQkvRopeWrite(const QkvRopeWriteArgs& args) = 0;
   virtual Status DoPagedAttention(const PagedAttentionArgs& args) = 0;
+  virtual Status DoCopyBlocks(const CopyBlocksArgs& args) = 0;
   virtual Status DoSwiGlu(const SwiGluArgs& args) = 0;
   virtual Status DoGelu(const GeluArgs& args) = 0;
   virtual Status DoGatherRows(const GatherRowsArgs& args) = 0;

@@ -1,17 +1,19 @@
 // Attention: the decoder's over the paged KV cache (causal, grouped query heads), the ViT's inside
 // segments.
 //
-//   query          [num_tokens, num_heads, head_dim]                    f32
-//   kv_cache       [2, num_blocks, block_size, num_kv_heads, head_dim]  f32 or bf16; 0 = keys, 1 =
-//   values out            [num_tokens, num_heads, head_dim]                    f32 qkv of the ViT
-//   [num_tokens, 3, num_heads, head_dim]                 f32
+//   query      [num_tokens, num_heads, head_dim]                    f32
+//   kv_cache   [2, num_blocks, block_size, num_kv_heads, head_dim]  f32, bf16 or int8; 0 = keys
+//   kv_scales  [2, num_blocks, block_size, num_kv_heads]            f32, with int8
+//   out        [num_tokens, num_heads, head_dim]                    f32
+//   qkv        of the ViT: [num_tokens, 3, num_heads, head_dim]     f32
 //
 // Threads    take pieces: some queries of one key/value head. Where there are too few pieces to go
-// round (decode of a
-//            few sequences), a piece's splits of 256 keys go to different threads, and are joined
-//            in order after.
+//            round (decode of a few sequences), a piece's splits of 256 keys go to different
+//            threads, and are joined in order after.
 // Cost       decode reads keys and values once: memory. Prefill: 4 * queries * keys * head_dim
-// FLOPs a head. Errors     kUnimplemented for bf16 activations and head_dim odd or above 256.
+//            FLOPs a head.
+// Errors     kUnimplemented for bf16 activations, an fp8 cache, and head_dim odd or above 256 (with
+//            int8: no multiple of 4).
 #include <algorithm>
 #include <vector>
 
@@ -141,6 +143,10 @@ void AddPieces(const Piece& whole, bool causal, std::vector<Piece>& pieces) {
   }
 }
 
+KvFormat FormatOf(DType kv) {
+  return kv == DType::kI8 ? KvFormat::kInt8 : kv == DType::kBf16 ? KvFormat::kBf16 : KvFormat::kF32;
+}
+
 Status CheckHeadDim(int64_t head_dim) {
   if (head_dim % 2 == 0 && head_dim <= kMaxHeadDim) return OkStatus();
   return Unimplemented("head_dim is ", head_dim, "; the CPU backend takes even ones up to ",
@@ -149,9 +155,23 @@ Status CheckHeadDim(int64_t head_dim) {
 
 }  // namespace
 
+Status CheckKv(const TensorView& kv_cache) {
+  const int64_t head_dim = kv_cache.dim(4);
+  if (kv_cache.dtype() == DType::kF8E4M3) {
+    return Unimplemented("kv_cache is ", kv_cache.ToString(),
+                         "; the CPU backend has float32, bfloat16 and int8");
+  }
+  if (kv_cache.dtype() != DType::kI8 || (head_dim % 4 == 0 && head_dim <= kMaxHeadDim)) {
+    return OkStatus();
+  }
+  return Unimplemented("head_dim is ", head_dim, "; with int8 it must be a multiple of 4 up to ",
+                       kMaxHeadDim);
+}
+
 Status PagedAttention(CpuContext& cpu, const PagedAttentionArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckActivations(args.query));
   LONGHAND_RETURN_IF_ERROR(CheckHeadDim(args.query.dim(2)));
+  LONGHAND_RETURN_IF_ERROR(CheckKv(args.kv_cache));
   LONGHAND_RETURN_IF_ERROR(CheckSequences(args));
   const int64_t num_heads = args.query.dim(1), head_dim = args.query.dim(2);
   const int64_t num_kv_heads = args.kv_cache.dim(3);
@@ -166,7 +186,8 @@ Status PagedAttention(CpuContext& cpu, const PagedAttentionArgs& args) {
     whole.task.group = num_heads / num_kv_heads;
     whole.task.head_dim = head_dim;
     whole.task.scale = args.scale;
-    whole.task.bf16 = args.kv_cache.dtype() == DType::kBf16;
+    whole.task.format = FormatOf(args.kv_cache.dtype());
+    whole.task.scale_stride = num_kv_heads;
     whole.task.slot_bytes = num_kv_heads * head_dim * element_bytes;
     whole.task.blocks = args.block_table.as<int32_t>() + s * args.block_table.dim(1);
     whole.task.block_size = args.kv_cache.dim(2);
@@ -178,6 +199,10 @@ Status PagedAttention(CpuContext& cpu, const PagedAttentionArgs& args) {
       whole.out = args.out.as<float>() + offset;
       whole.task.keys = keys + head * head_dim * element_bytes;
       whole.task.values = values + head * head_dim * element_bytes;
+      if (!args.kv_scales.empty()) {
+        whole.task.key_scales = args.kv_scales.as<float>() + head;
+        whole.task.value_scales = whole.task.key_scales + args.kv_scales.num_elements() / 2;
+      }
       AddPieces(whole, /*causal=*/true, pieces);
     }
   }

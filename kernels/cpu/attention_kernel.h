@@ -40,10 +40,10 @@ struct Tile {
   int num_keys;
 };
 
-// Pointers to the tile's slots. Missing keys repeat the last one; what they score is never used.
+// The tile's slots. Missing keys repeat the last one; what they score is never used.
 LONGHAND_INLINE void FindSlots(const AttentionTask& task,
                                const Tile& tile,
-                               int64_t (&offsets)[kTileKeys]) {
+                               int64_t (&slots)[kTileKeys]) {
   int64_t block = 0, within = tile.key_begin;
   if (task.blocks != nullptr) {
     block = tile.key_begin / task.block_size;
@@ -54,21 +54,45 @@ LONGHAND_INLINE void FindSlots(const AttentionTask& task,
       ++block;
       within = 0;
     }
-    const int64_t slot =
-        task.blocks == nullptr ? within : task.blocks[block] * task.block_size + within;
-    offsets[j] = slot * task.slot_bytes;
+    slots[j] = task.blocks == nullptr ? within : task.blocks[block] * task.block_size + within;
   }
-  for (int64_t j = tile.num_keys; j < kTileKeys; ++j) offsets[j] = offsets[tile.num_keys - 1];
+  for (int64_t j = tile.num_keys; j < kTileKeys; ++j) slots[j] = slots[tile.num_keys - 1];
+}
+
+// 16 keys of 8 bits, times their scales: out[d * kTileKeys] is element d of each.
+template <typename S>
+LONGHAND_INLINE void LoadInt8Keys(const AttentionTask& task,
+                                  const int64_t* slots,
+                                  const char* const (&rows)[16],
+                                  float* out) {
+  alignas(64) float square[16 * 16], scales[16];
+  for (int i = 0; i < 16; ++i) scales[i] = task.key_scales[slots[i] * task.scale_stride];
+  const typename S::F scale = S::Load(scales);
+  for (int64_t d = 0; d < task.head_dim; d += 64) {
+    const int words = Clamp(task.head_dim - d, 64) / 4;
+    S::Transpose(rows, d, words, square, 16);
+    for (int i = 0; i < words; ++i) {
+      float* four = out + (d + 4 * i) * kTileKeys;
+      S::Store(four, S::Mul(S::template SignedByte<0>(square + 16 * i), scale));
+      S::Store(four + kTileKeys, S::Mul(S::template SignedByte<1>(square + 16 * i), scale));
+      S::Store(four + 2 * kTileKeys, S::Mul(S::template SignedByte<2>(square + 16 * i), scale));
+      S::Store(four + 3 * kTileKeys, S::Mul(S::template SignedByte<3>(square + 16 * i), scale));
+    }
+  }
 }
 
 // Keys turned round: a vector holds one element of 16 keys.
 template <typename S>
-void LoadKeys(const AttentionTask& task, const int64_t (&offsets)[kTileKeys], float* out) {
+void LoadKeys(const AttentionTask& task, const int64_t (&slots)[kTileKeys], float* out) {
   alignas(64) float square[16 * 16];
   for (int64_t j = 0; j < kTileKeys; j += 16) {
     const char* rows[16];
-    for (int i = 0; i < 16; ++i) rows[i] = task.keys + offsets[j + i];
-    if (!task.bf16) {
+    for (int i = 0; i < 16; ++i) rows[i] = task.keys + slots[j + i] * task.slot_bytes;
+    if (task.format == KvFormat::kInt8) {
+      LoadInt8Keys<S>(task, slots + j, rows, out + j);
+      continue;
+    }
+    if (task.format == KvFormat::kF32) {
       for (int64_t d = 0; d < task.head_dim; d += 16) {
         S::Transpose(rows, d * 4, Clamp(task.head_dim - d, 16), out + d * kTileKeys + j, kTileKeys);
       }
@@ -87,13 +111,17 @@ void LoadKeys(const AttentionTask& task, const int64_t (&offsets)[kTileKeys], fl
 }
 
 template <typename S>
-void LoadValues(const AttentionTask& task, const int64_t (&offsets)[kTileKeys], const Tile& tile) {
+void LoadValues(const AttentionTask& task, const int64_t (&slots)[kTileKeys], const Tile& tile) {
   for (int j = 0; j < tile.num_keys; ++j) {
-    const char* row = task.values + offsets[j];
+    const char* row = task.values + slots[j] * task.slot_bytes;
     float* out = tile.values + j * tile.stride;
     for (int64_t d = 0; d < task.head_dim; d += 16) {
       const int n = Clamp(task.head_dim - d, 16);
-      if (task.bf16) {
+      if (task.format == KvFormat::kInt8) {
+        const int8_t* p = reinterpret_cast<const int8_t*>(row) + d;
+        const typename S::F scale = S::Set(task.value_scales[slots[j] * task.scale_stride]);
+        S::Store(out + d, S::Mul(n == 16 ? S::LoadInt8(p) : S::LoadInt8(p, n), scale));
+      } else if (task.format == KvFormat::kBf16) {
         const uint16_t* p = reinterpret_cast<const uint16_t*>(row) + d;
         S::Store(out + d, n == 16 ? S::LoadBf16(p) : S::LoadBf16(p, n));
       } else {
@@ -225,10 +253,10 @@ void Attend(const AttentionTask& task,
   const RowBlocks blocks(num_rows, S::kRows);
   for (tile.key_begin = key_begin; tile.key_begin < key_end; tile.key_begin += kTileKeys) {
     tile.num_keys = Clamp(key_end - tile.key_begin, kTileKeys);
-    int64_t offsets[kTileKeys];
-    FindSlots(task, tile, offsets);
-    LoadKeys<S>(task, offsets, tile.keys);
-    LoadValues<S>(task, offsets, tile);
+    int64_t slots[kTileKeys];
+    FindSlots(task, tile, slots);
+    LoadKeys<S>(task, slots, tile.keys);
+    LoadValues<S>(task, slots, tile);
     for (int64_t b = 0; b < blocks.count; ++b) {
       const int64_t last_token = (blocks.Begin(b + 1) - 1) / task.group;
       if (task.first_visible + last_token <= tile.key_begin) continue;

@@ -15,6 +15,8 @@ inline constexpr int64_t kSplitKeys = 256;
 inline constexpr int64_t kMaxTaskQueries = 192;
 inline constexpr int64_t kMaxHeadDim = 256;
 
+enum class KvFormat : uint8_t { kF32, kBf16, kInt8 };
+
 // Queries of one key/value head: row r = token * group + head within the group.
 struct AttentionTask {
   const float* query = nullptr;  // first token's first head of the group; heads lie side by side
@@ -26,8 +28,11 @@ struct AttentionTask {
 
   const char* keys = nullptr;  // this head's, of slot 0
   const char* values = nullptr;
-  bool bf16 = false;
-  int64_t slot_bytes = 0;           // from slot to slot
+  KvFormat format = KvFormat::kF32;
+  int64_t slot_bytes = 0;             // from slot to slot
+  const float* key_scales = nullptr;  // of kInt8, as keys and values
+  const float* value_scales = nullptr;
+  int64_t scale_stride = 0;         // floats from slot to slot
   const int32_t* blocks = nullptr;  // null: key j is in slot j
   int64_t block_size = 0;
   // Keys that token 0 sees; token t sees t more, as far as there are keys.

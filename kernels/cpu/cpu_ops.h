@@ -1,5 +1,5 @@
 // The CPU backend: one function per operation, arguments checked by Ops already. f32 activations;
-// weights f32 or bf16, KV f32 or bf16.
+// weights f32 or bf16, KV f32, bf16 or int8.
 #pragma once
 
 #include <memory>
@@ -29,6 +29,9 @@ Status Logprobs(CpuContext& cpu, const LogprobsArgs& args);
 
 // kUnimplemented unless the activations are f32.
 Status CheckActivations(const TensorView& tensor);
+
+// kUnimplemented unless the KV cache has a dtype and head_dim that there are kernels for.
+Status CheckKv(const TensorView& kv_cache);
 
 // Calls fn(begin, end, thread) for ranges that cover the rows, on as many threads as `elements` of
 // work deserve.

@@ -4,9 +4,38 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/host_checks.h"
+#include "kernels/kv_scales.h"
 
 namespace longhand::kernels::cpu {
 namespace {
+
+// A row at a time: its scale is known when it has been turned.
+void WriteInt8(CpuContext& cpu,
+               const QkvRopeWriteArgs& args,
+               int64_t slot,
+               const float* keys,
+               const float* bias,
+               const float* cos,
+               const float* sin) {
+  const int64_t num_kv_heads = args.kv_cache.dim(3), head_dim = args.kv_cache.dim(4);
+  const int64_t num_slots = args.kv_cache.dim(1) * args.kv_cache.dim(2);
+  float row[kMaxHeadDim];
+  for (int64_t head = 0; head < 2 * num_kv_heads; ++head) {
+    const float* x = keys + head * head_dim;
+    const float* head_bias = bias == nullptr ? nullptr : bias + head * head_dim;
+    const bool is_key = head < num_kv_heads;
+    if (is_key) {
+      cpu.rows.rotate(x, head_bias, cos, sin, head_dim / 2, row);
+    } else {
+      cpu.rows.add(x, head_bias, head_dim, row);
+    }
+    const KvScale scale(cpu.rows.largest(row, head_dim), kMaxInt8);
+    const int64_t idx = is_key ? slot * num_kv_heads + head
+                               : (num_slots + slot) * num_kv_heads + head - num_kv_heads;
+    args.kv_scales.as<float>()[idx] = scale.scale;
+    cpu.rows.to_int8(row, scale.inverse, head_dim, args.kv_cache.as<int8_t>() + idx * head_dim);
+  }
+}
 
 void WriteKeysAndValues(CpuContext& cpu,
                         const QkvRopeWriteArgs& args,
@@ -21,6 +50,9 @@ void WriteKeysAndValues(CpuContext& cpu,
   const int64_t value_offset = key_offset + args.kv_cache.num_elements() / 2;
   const float* cos = args.cos.as<float>() + token * half;
   const float* sin = args.sin.as<float>() + token * half;
+  if (args.kv_cache.dtype() == DType::kI8) {
+    return WriteInt8(cpu, args, slot, keys, bias, cos, sin);
+  }
   const bool bf16 = args.kv_cache.dtype() == DType::kBf16;
   float* cache = static_cast<float*>(args.kv_cache.data());
   uint16_t* cache_bits = static_cast<uint16_t*>(args.kv_cache.data());
@@ -68,6 +100,7 @@ Status MropeTable(CpuContext& cpu, const MropeTableArgs& args) {
 
 Status QkvRopeWrite(CpuContext& cpu, const QkvRopeWriteArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckActivations(args.query));
+  LONGHAND_RETURN_IF_ERROR(CheckKv(args.kv_cache));
   LONGHAND_RETURN_IF_ERROR(CheckSlots(args.slot_mapping, args.kv_cache));
   const int64_t num_heads = args.query.dim(1), num_kv_heads = args.kv_cache.dim(3);
   const int64_t head_dim = args.kv_cache.dim(4), half = head_dim / 2;

@@ -120,6 +120,30 @@ void Rotate(
 }
 
 template <typename S>
+float Largest(const float* x, int64_t count) {
+  typename S::F largest = S::Zero();
+  ForVectors(count, [&](int64_t i, int n) LONGHAND_INLINE_LAMBDA {
+    const typename S::F value = LoadUpTo<S>(x + i, n);
+    largest = S::Max(S::Max(value, S::Sub(S::Zero(), value)), largest);
+  });
+  return S::ReduceMax(largest);
+}
+
+template <typename S>
+void ToInt8(const float* x, float inverse, int64_t count, int8_t* out) {
+  ForVectors(count, [&](int64_t i, int n) LONGHAND_INLINE_LAMBDA {
+    S::StoreInt8(out + i, S::Mul(LoadUpTo<S>(x + i, n), S::Set(inverse)), n);
+  });
+}
+
+template <typename S>
+void RoundToFp8(const float* x, float inverse, int64_t count, float* out) {
+  ForVectors(count, [&](int64_t i, int n) LONGHAND_INLINE_LAMBDA {
+    StoreUpTo<S>(out + i, S::RoundToFp8(S::Mul(LoadUpTo<S>(x + i, n), S::Set(inverse))), n);
+  });
+}
+
+template <typename S>
 void CopyNumbers(const float* x, int64_t count, float* out) {
   const typename S::F lowest = S::Set(-__builtin_inff());
   ForVectors(count, [&](int64_t i, int n) LONGHAND_INLINE_LAMBDA {
@@ -175,6 +199,9 @@ constexpr RowKernels MakeRowKernels() {
           .gelu = GeluRow<S>,
           .rotate = Rotate<S, float>,
           .rotate_to_bf16 = Rotate<S, uint16_t>,
+          .largest = Largest<S>,
+          .to_int8 = ToInt8<S>,
+          .round_to_fp8 = RoundToFp8<S>,
           .copy_numbers = CopyNumbers<S>,
           .max = Max<S>,
           .sum_exp = SumExp<S>,

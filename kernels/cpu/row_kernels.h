@@ -29,6 +29,11 @@ struct RowKernels {
                          const float* sin,
                          int64_t half,
                          uint16_t* out);
+  // The largest magnitude, and x * inverse in 8 bits, rounded to nearest even.
+  float (*largest)(const float* x, int64_t n);
+  void (*to_int8)(const float* x, float inverse, int64_t n, int8_t* out);
+  // x * inverse as the nearest numbers that fp8 has.
+  void (*round_to_fp8)(const float* x, float inverse, int64_t n, float* out);
   // Copies with NaN turned into -infinity.
   void (*copy_numbers)(const float* x, int64_t n, float* out);
   float (*max)(const float* x, int64_t n);

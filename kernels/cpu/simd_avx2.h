@@ -132,6 +132,77 @@ struct Avx2 {
     for (int i = 0; i < n; ++i) p[i] = full[i];
   }
 
+  static LONGHAND_INLINE __m256 EightInt8(const int8_t* p) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  static LONGHAND_INLINE F LoadInt8(const int8_t* p) { return {EightInt8(p), EightInt8(p + 8)}; }
+  static LONGHAND_INLINE F LoadInt8(const int8_t* p, int n) {
+    int8_t full[16] = {};
+    for (int i = 0; i < n; ++i) full[i] = p[i];
+    return LoadInt8(full);
+  }
+  static LONGHAND_INLINE void StoreInt8(int8_t* p, F x, int n) {
+    // Packing works within 128-bit lanes, twice.
+    const __m256i pairs = _mm256_permute4x64_epi64(
+        _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi)), 0xd8);
+    alignas(16) int8_t full[16];
+    _mm_store_si128(
+        reinterpret_cast<__m128i*>(full),
+        _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
+    for (int i = 0; i < n; ++i) p[i] = full[i];
+  }
+
+  template <int kByte>
+  static LONGHAND_INLINE F SignedByte(const void* p) {
+    const auto byte = [](__m256i words) LONGHAND_INLINE_LAMBDA {
+      return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(words, 24 - 8 * kByte), 24));
+    };
+    return {byte(LoadWords(p, 0)), byte(LoadWords(p, 1))};
+  }
+
+  static LONGHAND_INLINE __m256i EightBytes(const uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  static LONGHAND_INLINE __m256 EightFp8(const uint8_t* p) {
+    const __m256i top = _mm256_slli_epi32(EightBytes(p), 24);
+    const __m256i bits =
+        _mm256_and_si256(_mm256_srai_epi32(top, 4), _mm256_set1_epi32(static_cast<int>(0x87f00000u)));
+    return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120f));
+  }
+  static LONGHAND_INLINE F LoadFp8(const uint8_t* p) { return {EightFp8(p), EightFp8(p + 8)}; }
+  static LONGHAND_INLINE __m256 RoundToFp8(__m256 x) {
+    const __m256 sign =
+        _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0x80000000u))));
+    const __m256 size = _mm256_min_ps(_mm256_set1_ps(448.0f), _mm256_xor_ps(x, sign));
+    const __m256i bits = _mm256_castps_si256(size);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 20), _mm256_set1_epi32(1));
+    const __m256i rounded =
+        _mm256_and_si256(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7ffff)), odd),
+                         _mm256_set1_epi32(static_cast<int>(0xfff00000u)));
+    const __m256 large = _mm256_set1_ps(0x1p14f);
+    const __m256 small = _mm256_sub_ps(_mm256_add_ps(size, large), large);
+    const __m256 is_small = _mm256_cmp_ps(size, _mm256_set1_ps(0x1p-6f), _CMP_LT_OQ);
+    return _mm256_or_ps(_mm256_blendv_ps(_mm256_castsi256_ps(rounded), small, is_small), sign);
+  }
+  static LONGHAND_INLINE F RoundToFp8(F x) { return {RoundToFp8(x.lo), RoundToFp8(x.hi)}; }
+  static LONGHAND_INLINE void LoadNibbles(const uint8_t* p, F& low, F& high) {
+    const __m256i lower = _mm256_set1_epi32(15);
+    const __m256i first = EightBytes(p), second = EightBytes(p + 8);
+    low = {_mm256_cvtepi32_ps(_mm256_and_si256(first, lower)),
+           _mm256_cvtepi32_ps(_mm256_and_si256(second, lower))};
+    high = {_mm256_cvtepi32_ps(_mm256_srli_epi32(first, 4)),
+            _mm256_cvtepi32_ps(_mm256_srli_epi32(second, 4))};
+  }
+  static LONGHAND_INLINE __m256 RoundToBf16(__m256 x) {
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd),
+                         _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+  }
+  static LONGHAND_INLINE F RoundToBf16(F x) { return {RoundToBf16(x.lo), RoundToBf16(x.hi)}; }
+
   static LONGHAND_INLINE __m256i LoadWords(const void* p, int index) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p) + index);
   }

@@ -100,6 +100,65 @@ struct Avx512 {
     _mm256_mask_storeu_epi16(p, First(n), Narrow(x));
   }
 
+  // Signed bytes, in order.
+  static LONGHAND_INLINE F LoadInt8(const int8_t* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static LONGHAND_INLINE F LoadInt8(const int8_t* p, int n) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(First(n), p)));
+  }
+  // Rounded to nearest even, and saturated.
+  static LONGHAND_INLINE void StoreInt8(int8_t* p, F x, int n) {
+    _mm_mask_storeu_epi8(p, First(n), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
+  }
+
+  // Sixteen words of four signed bytes: byte kByte of each.
+  template <int kByte>
+  static LONGHAND_INLINE F SignedByte(const void* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_srai_epi32(_mm512_slli_epi32(_mm512_loadu_si512(p), 24 - 8 * kByte), 24));
+  }
+
+  // fp8 (e4m3): its bits as those of a float, whose exponent is biased by 120 more.
+  static LONGHAND_INLINE F LoadFp8(const uint8_t* p) {
+    const __m512i top = _mm512_slli_epi32(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 24);
+    const __m512i bits =
+        _mm512_and_si512(_mm512_srai_epi32(top, 4), _mm512_set1_epi32(static_cast<int>(0x87f00000u)));
+    return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p120f));
+  }
+  // The nearest number that fp8 has, at most 448; NaN stays NaN.
+  static LONGHAND_INLINE F RoundToFp8(F x) {
+    const __m512i sign = _mm512_and_si512(_mm512_castps_si512(x),
+                                          _mm512_set1_epi32(static_cast<int>(0x80000000u)));
+    const F size = _mm512_min_ps(
+        Set(448.0f), _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(x), sign)));
+    const __m512i bits = _mm512_castps_si512(size);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 20), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_and_si512(
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7ffff)), odd),
+        _mm512_set1_epi32(static_cast<int>(0xfff00000u)));
+    // Below the normal numbers: multiples of 2^-9.
+    const F small = Sub(Add(size, Set(0x1p14f)), Set(0x1p14f));
+    const F near = SelectLess(size, Set(0x1p-6f), small, _mm512_castsi512_ps(rounded));
+    return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(near), sign));
+  }
+  // Sixteen bytes' lower and upper halves, as whole numbers.
+  static LONGHAND_INLINE void LoadNibbles(const uint8_t* p, F& low, F& high) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    low = _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
+    high = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
+  }
+  // The nearest bf16; not for NaN.
+  static LONGHAND_INLINE F RoundToBf16(F x) {
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    return _mm512_castsi512_ps(_mm512_and_si512(
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd),
+        _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+  }
+
   // Sixteen pairs of bf16 as 32-bit words: the lower halves, or the upper ones.
   static LONGHAND_INLINE F LowHalves(const void* p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));

@@ -6,16 +6,24 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
+// Keys, or values, of the KV head at hand: those in slot or row 0.
+template <typename Kv>
+struct HeadSide {
+  const Kv* elements;
+  const float* scales;  // with 8 bits
+};
+
 // Where a sequence's keys lie: in the blocks of its block table, or in rows of one tensor.
 template <typename Kv>
 struct KeyRows {
-  const Kv* keys;  // of the KV head at hand, in slot or row 0
-  const Kv* values;
+  HeadSide<Kv> keys, values;
   const int32_t* block_table;  // null: key j is row j
   int block_size;
   int block_shift;     // where block_size is a power of two; else -1
   int64_t row_stride;  // elements
   int num_keys;        // those after it are zeros
+  int scale_stride;    // of scales, from slot to slot
+  bool fp8;            // 8 bits are fp8, not int8
 
   // The block of a key, for SlotOf; -1 for a key that does not exist.
   __device__ __forceinline__ int Block(int key) const {
@@ -34,12 +42,23 @@ struct KeyRows {
 // Brings kKeys rows into shared memory, by all threads of a block. With tensor cores a thread finds
 // a row's slot for all, in two steps so that no copy waits for the block table: Find reads it, Keep
 // puts the slot into shared memory. Two sets of slots, `parity` 0 and 1, take turns.
+//
+// Rows of 8 bits come as they are into memory of their own, `raw`, and the thread that copied a
+// part widens it (Widen), once it is there.
 template <typename Types, int kKeys, int kThreads>
 class RowCopies {
  public:
   using Kv = typename Types::Kv;
   static constexpr int kSharedBytes =
       Types::kTensorCores ? 2 * kKeys * static_cast<int>(sizeof(int32_t)) : 0;
+  static constexpr bool kWidens = Types::kTensorCores && Types::kBytes;
+  static constexpr int kChunks = Types::kHeadDim * static_cast<int>(sizeof(Kv)) / 16;
+  // Chunks that share a scale: those of a row, where one warp has them.
+  static constexpr int kPerScale = kWarpSize % kChunks == 0 ? kChunks : 1;
+  static constexpr int kScalesOffset = kKeys * kChunks * 16;
+  // Of `raw`.
+  static constexpr int kRawBytes =
+      kWidens ? kScalesOffset + kKeys * kChunks / kPerScale * static_cast<int>(sizeof(float)) : 0;
 
   __device__ explicit RowCopies(char* shared) : slots_(reinterpret_cast<int32_t*>(shared)) {}
 
@@ -59,20 +78,43 @@ class RowCopies {
 
   // Starts the copies as one group.
   __device__ __forceinline__ void Copy(const KeyRows<Kv>& rows,
-                                       const Kv* from,
+                                       const HeadSide<Kv>& from,
                                        int first_key,
                                        int parity,
                                        int head_dim,
-                                       char* to) const {
+                                       char* to,
+                                       char* raw) const {
     const int pitch = Types::Pitch(head_dim);
     if constexpr (Types::kTensorCores) {
-      constexpr int kChunks = Types::kHeadDim * static_cast<int>(sizeof(Kv)) / 16;
       [[maybe_unused]] constexpr int kUnroll = (kKeys * kChunks) % kThreads == 0 ? 4 : 1;
 #pragma unroll kUnroll
       for (int j = 0; j < kKeys * kChunks; j += kThreads) {
         const int i = j + static_cast<int>(threadIdx.x), row = i / kChunks, byte = i % kChunks * 16;
         if ((kKeys * kChunks) % kThreads != 0 && row >= kKeys) break;
-        CopyRow(rows, from, slots_[parity * kKeys + row], byte, to + row * pitch + byte);
+        const int slot = slots_[parity * kKeys + row];
+        if constexpr (kWidens) {
+          CopyRow(rows, from, slot, byte, raw + i * 16);
+          if (i % kPerScale == 0) {
+            CopyAsync4(raw + kScalesOffset + i / kPerScale * 4,
+                       from.scales + (slot < 0 ? 0 : int64_t{slot} * rows.scale_stride),
+                       slot < 0 ? 0 : 4);
+          }
+        } else {
+          CopyRow(rows, from, slot, byte, to + row * pitch + byte);
+        }
+      }
+    } else if constexpr (Types::kBytes) {
+      const int fours = head_dim / 4;
+      for (int i = threadIdx.x; i < kKeys * fours; i += kThreads) {
+        const int row = i / fours, d = i % fours * 4, key = first_key + row;
+        const int slot = rows.SlotOf(rows.Block(key), key);
+        float4 four{0, 0, 0, 0};
+        if (slot >= 0) {
+          four =
+              FourOf(*reinterpret_cast<const uint32_t*>(from.elements + slot * rows.row_stride + d),
+                     rows.fp8, from.scales[int64_t{slot} * rows.scale_stride]);
+        }
+        *reinterpret_cast<float4*>(to + row * pitch + d * 4) = four;
       }
     } else {
       const int chunks = head_dim * static_cast<int>(sizeof(Kv)) / 16;
@@ -84,11 +126,34 @@ class RowCopies {
     CommitCopies();
   }
 
+  // Rows of 8 bits that this thread's copies brought, to bf16. They have been waited for.
+  __device__ __forceinline__ void Widen(const KeyRows<Kv>& rows, const char* raw, char* to) const {
+    if constexpr (kWidens) {
+      constexpr int kPitch = Types::Pitch(Types::kHeadDim);
+      __syncwarp();  // a row's scale came with another thread's copies
+      for (int j = 0; j < kKeys * kChunks; j += kThreads) {
+        const int i = j + static_cast<int>(threadIdx.x), row = i / kChunks;
+        if ((kKeys * kChunks) % kThreads != 0 && row >= kKeys) break;
+        const uint4 bytes = *reinterpret_cast<const uint4*>(raw + i * 16);
+        const float scale =
+            *reinterpret_cast<const float*>(raw + kScalesOffset + i / kPerScale * 4);
+        auto* out = reinterpret_cast<uint4*>(to + row * kPitch + i % kChunks * 32);
+        const uint2 a = FourToBf16(bytes.x, rows.fp8, scale);
+        const uint2 b = FourToBf16(bytes.y, rows.fp8, scale);
+        const uint2 c = FourToBf16(bytes.z, rows.fp8, scale);
+        const uint2 d = FourToBf16(bytes.w, rows.fp8, scale);
+        out[0] = {a.x, a.y, b.x, b.y};
+        out[1] = {c.x, c.y, d.x, d.y};
+      }
+    }
+  }
+
  private:
   __device__ __forceinline__ static void CopyRow(
-      const KeyRows<Kv>& rows, const Kv* from, int slot, int byte, char* to) {
+      const KeyRows<Kv>& rows, const HeadSide<Kv>& from, int slot, int byte, char* to) {
     const int64_t offset = slot < 0 ? 0 : slot * rows.row_stride;
-    CopyAsync16(to, reinterpret_cast<const char*>(from + offset) + byte, slot < 0 ? 0 : 16);
+    CopyAsync16(to, reinterpret_cast<const char*>(from.elements + offset) + byte,
+                slot < 0 ? 0 : 16);
   }
 
   int32_t* slots_;  // [2, kKeys]
@@ -101,7 +166,7 @@ class TileLoop {
   using Kv = typename Types::Kv;
 
   static int SharedBytes(int head_dim) {
-    return kStages * 2 * Types::TileBytes(head_dim) + Copies::kSharedBytes +
+    return kStages * 2 * Types::TileBytes(head_dim) + 2 * Copies::kRawBytes + Copies::kSharedBytes +
            kWarps * Types::WarpBytes(head_dim);
   }
 
@@ -127,8 +192,8 @@ class TileLoop {
     Copies copies(Slots());
     const auto bring = [&](int tile, char* stage) {
       const int key = tile * kTileKeys, parity = tile % 2;
-      copies.Copy(rows, rows.keys, key, parity, head_dim_, stage);
-      copies.Copy(rows, rows.values, key, parity, head_dim_, stage + tile_bytes);
+      copies.Copy(rows, rows.keys, key, parity, head_dim_, stage, Raw(0));
+      copies.Copy(rows, rows.values, key, parity, head_dim_, stage + tile_bytes, Raw(1));
     };
     const auto find = [&](int tile) {
       copies.Find(rows, tile * kTileKeys);
@@ -146,9 +211,11 @@ class TileLoop {
       least = min(least, __shfl_xor_sync(kAllLanes, least, step));
     }
     for (int tile = begin; tile < end; ++tile) {
-      const char* stage = stages_ + (tile - begin) % kStages * 2 * tile_bytes;
+      char* stage = stages_ + (tile - begin) % kStages * 2 * tile_bytes;
       const int first_key = tile * kTileKeys;
       WaitForCopies<0>();
+      copies.Widen(rows, Raw(0), stage);
+      copies.Widen(rows, Raw(1), stage + tile_bytes);
       Meet();
       if (kStages > 1 && tile + 1 < end) {
         bring(tile + 1, stages_ + (tile + 1 - begin) % kStages * 2 * tile_bytes);
@@ -176,7 +243,11 @@ class TileLoop {
   static constexpr int kStages = Types::kTensorCores ? 2 : 1;
   using Copies = RowCopies<Types, kTileKeys, kWarps * kWarpSize>;
 
-  __device__ char* Slots() const { return stages_ + kStages * 2 * Types::TileBytes(head_dim_); }
+  // Of keys, and of values.
+  __device__ char* Raw(int side) const {
+    return stages_ + kStages * 2 * Types::TileBytes(head_dim_) + side * Copies::kRawBytes;
+  }
+  __device__ char* Slots() const { return Raw(2); }
 
   __device__ __forceinline__ static void Meet() {
     if constexpr (kWarps == 1) {
@@ -190,31 +261,37 @@ class TileLoop {
   int head_dim_;
 };
 
+// Calls fn(AttentionTypes) for bf16 queries and the head_dim.
+template <typename Kv, typename Fn>
+Status WithTensorCores(int64_t head_dim, Fn&& fn) {
+  switch (head_dim) {
+    case 16:
+      return fn(AttentionTypes<DeviceBf16, Kv, 16>{});
+    case 32:
+      return fn(AttentionTypes<DeviceBf16, Kv, 32>{});
+    case 64:
+      return fn(AttentionTypes<DeviceBf16, Kv, 64>{});
+    case 80:
+      return fn(AttentionTypes<DeviceBf16, Kv, 80>{});
+    case 128:
+      return fn(AttentionTypes<DeviceBf16, Kv, 128>{});
+    default:
+      return Unimplemented("head_dim is ", head_dim,
+                           "; there are kernels for 16, 32, 64, 80 and 128");
+  }
+}
+
 // Calls fn(AttentionTypes) for the dtypes and head_dim. kUnimplemented where there is no kernel.
 template <typename Fn>
 Status WithAttentionTypes(DType a, DType kv, int64_t head_dim, Fn&& fn) {
-  if (a == DType::kBf16 && kv == DType::kBf16) {
-    switch (head_dim) {
-      case 16:
-        return fn(AttentionTypes<DeviceBf16, DeviceBf16, 16>{});
-      case 32:
-        return fn(AttentionTypes<DeviceBf16, DeviceBf16, 32>{});
-      case 64:
-        return fn(AttentionTypes<DeviceBf16, DeviceBf16, 64>{});
-      case 80:
-        return fn(AttentionTypes<DeviceBf16, DeviceBf16, 80>{});
-      case 128:
-        return fn(AttentionTypes<DeviceBf16, DeviceBf16, 128>{});
-      default:
-        return Unimplemented("head_dim is ", head_dim,
-                             "; there are kernels for 16, 32, 64, 80 and 128");
-    }
-  }
+  if (a == DType::kBf16 && kv == DType::kBf16) return WithTensorCores<DeviceBf16>(head_dim, fn);
+  if (a == DType::kBf16 && HasKvScales(kv)) return WithTensorCores<KvByte>(head_dim, fn);
   if (head_dim % 8 != 0 || head_dim > kMaxHeadDim) {
     return Unimplemented("head_dim is ", head_dim, "; there are kernels for multiples of 8 up to ",
                          kMaxHeadDim);
   }
   if (a == DType::kBf16) return fn(AttentionTypes<DeviceBf16, float, 0>{});
+  if (HasKvScales(kv)) return fn(AttentionTypes<float, KvByte, 0>{});
   if (kv == DType::kBf16) return fn(AttentionTypes<float, DeviceBf16, 0>{});
   return fn(AttentionTypes<float, float, 0>{});
 }

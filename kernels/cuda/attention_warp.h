@@ -2,9 +2,9 @@
 // lie in shared memory, with an online softmax. Paged decode, paged prefill and the ViT use it, so
 // a row has the same bits in each.
 //
-// bf16 queries and KV go through tensor cores; with f32 on either side the same registers are
-// filled by multiply-adds. Lane 4 g + q holds rows g and g + 8; of a tile's scores, keys 8 n + 2 q
-// and the next; of the values, elements 8 n + 2 q and the next.
+// bf16 queries go through tensor cores with KV of bf16 or, widened to bf16, of 8 bits; with f32 on
+// either side the same registers are filled by multiply-adds. Lane 4 g + q holds rows g and g + 8;
+// of a tile's scores, keys 8 n + 2 q and the next; of the values, elements 8 n + 2 q and the next.
 //
 // Keys that a row may not see have weight 0 and change nothing: a tile without visible keys leaves
 // the state as it was, bit for bit. Where rounding could depend on how the compiler joins
@@ -16,7 +16,7 @@
 
 #include <type_traits>
 
-#include "kernels/cuda/element.h"
+#include "kernels/cuda/kv_bytes.h"
 #include "kernels/cuda/mma.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -32,18 +32,22 @@ template <typename AType, typename KvType, int kHeadDimValue>
 struct AttentionTypes {
   using A = AType;
   using Kv = KvType;
-  static constexpr bool kTensorCores =
-      std::is_same_v<A, DeviceBf16> && std::is_same_v<Kv, DeviceBf16>;
+  static constexpr bool kBytes = std::is_same_v<Kv, KvByte>;
+  static constexpr bool kTensorCores = std::is_same_v<A, DeviceBf16> && !std::is_same_v<Kv, float>;
+  // An element of keys and values in shared memory.
+  using Tile = std::conditional_t<kTensorCores, DeviceBf16, std::conditional_t<kBytes, float, Kv>>;
   static_assert(kTensorCores == (kHeadDimValue != 0));
   static constexpr int kHeadDim = kTensorCores ? kHeadDimValue : kMaxHeadDim;
   static constexpr int kValueTiles = kHeadDim / 8;
   static constexpr int kSteps = kHeadDim / 16;
 
   __host__ __device__ static constexpr int Pitch(int head_dim) {
-    return (kTensorCores ? kHeadDim : head_dim) * static_cast<int>(sizeof(Kv)) + kPadBytes;
+    return (kTensorCores ? kHeadDim : head_dim) * static_cast<int>(sizeof(Tile)) + kPadBytes;
   }
   // Of one tile of keys, and of one of values.
-  __host__ __device__ static constexpr int TileBytes(int head_dim) { return kTileKeys * Pitch(head_dim); }
+  __host__ __device__ static constexpr int TileBytes(int head_dim) {
+    return kTileKeys * Pitch(head_dim);
+  }
   // Of a warp's queries and weights in f32; tensor cores have both in registers.
   __host__ __device__ static constexpr int WarpBytes(int head_dim) {
     return kTensorCores ? 0
@@ -74,8 +78,7 @@ struct RowStates {
 // What sums are multiplied by when the largest product grows from `max`.
 template <typename Types>
 __device__ __forceinline__ float Decay(float max, float new_max, float logit_scale) {
-  return max == -INFINITY ? 0.0f
-                          : ExpOf<Types>(__fmul_rn(__fadd_rn(max, -new_max), logit_scale));
+  return max == -INFINITY ? 0.0f : ExpOf<Types>(__fmul_rn(__fadd_rn(max, -new_max), logit_scale));
 }
 
 // The weight of a product: `base` is BaseOf the largest.
@@ -180,7 +183,7 @@ template <typename Types>
 class WarpQueries {
  public:
   using A = typename Types::A;
-  using Kv = typename Types::Kv;
+  using Tile = typename Types::Tile;
   using States = RowStates<Types>;
 
   // `shared`: WarpBytes of the warp's own.
@@ -246,7 +249,7 @@ class WarpQueries {
       for (int n = 0; n < kTiles; ++n) {
         for (int j = 0; j < 2; ++j) {
           if (n * 8 + q * 2 + j >= most) break;
-          const Kv* key = reinterpret_cast<const Kv*>(keys + (n * 8 + q * 2 + j) * pitch);
+          const Tile* key = reinterpret_cast<const Tile*>(keys + (n * 8 + q * 2 + j) * pitch);
           float a = 0, b = 0;
           for (int d = 0; d < head_dim_; ++d) {
             const float element = ToFloat(key[d]);
@@ -297,8 +300,8 @@ class WarpQueries {
       const char* row = values + lane % 16 * pitch + lane / 16 * 16;
 #pragma unroll
       for (int step = 0; step < kTileKeys / 16; ++step) {
-        const float(&low)[4] = weights[2 * step];
-        const float(&high)[4] = weights[2 * step + 1];
+        const float (&low)[4] = weights[2 * step];
+        const float (&high)[4] = weights[2 * step + 1];
         const uint32_t a[4] = {PackBf16(low[0], low[1]), PackBf16(low[2], low[3]),
                                PackBf16(high[0], high[1]), PackBf16(high[2], high[3])};
 #pragma unroll
@@ -318,7 +321,7 @@ class WarpQueries {
       }
       __syncwarp();
       for (int key = 0; key < min(most, kTileKeys); ++key) {
-        const Kv* row = reinterpret_cast<const Kv*>(values + key * pitch);
+        const Tile* row = reinterpret_cast<const Tile*>(values + key * pitch);
         const float low = weights_[g * kWeightPitch + key];
         const float high = weights_[(g + 8) * kWeightPitch + key];
 #pragma unroll

@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
+#include "kernels/kv_scales.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
@@ -21,6 +22,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
 
   std::string_view name() const override { return name_; }
   DType ActivationDType(DType model_dtype) const override { return model_dtype; }
+  bool HasKvDType(DType kv) const override {
+    return kv == DType::kF32 || kv == DType::kBf16 || HasKvScales(kv);
+  }
   void* stream() const override {
 #if defined(__CUDACC__)
     return context_.stream.handle;
@@ -125,6 +129,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   }
   Status DoPagedAttention(const PagedAttentionArgs& args) override {
     return LONGHAND_DEVICE::PagedAttention(context_, args);
+  }
+  Status DoCopyBlocks(const CopyBlocksArgs& args) override {
+    return LONGHAND_DEVICE::CopyBlocks(context_, args);
   }
   Status DoSwiGlu(const SwiGluArgs& args) override {
     return LONGHAND_DEVICE::SwiGlu(context_, args);

@@ -64,6 +64,7 @@ Status Add(Context& context, const AddArgs& args);
 Status MropeTable(Context& context, const MropeTableArgs& args);
 Status QkvRopeWrite(Context& context, const QkvRopeWriteArgs& args);
 Status PagedAttention(Context& context, const PagedAttentionArgs& args);
+Status CopyBlocks(Context& context, const CopyBlocksArgs& args);
 Status SwiGlu(Context& context, const SwiGluArgs& args);
 Status Gelu(Context& context, const GeluArgs& args);
 Status GatherRows(Context& context, const GatherRowsArgs& args);

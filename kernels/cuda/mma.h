@@ -75,7 +75,19 @@ __device__ __forceinline__ void CopyAsync16(void* to_shared, const void* from, i
                : "r"(SharedAddress(to_shared)), "l"(from), "r"(bytes)
                : "memory");
 #else
-  emulation::AsyncCopy(to_shared, from, bytes);
+  emulation::AsyncCopy(to_shared, from, bytes, 16);
+#endif
+}
+
+// The same of 4 bytes, or none.
+__device__ __forceinline__ void CopyAsync4(void* to_shared, const void* from, int bytes) {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+               :
+               : "r"(SharedAddress(to_shared)), "l"(from), "r"(bytes)
+               : "memory");
+#else
+  emulation::AsyncCopy(to_shared, from, bytes, 4);
 #endif
 }
 

@@ -21,9 +21,8 @@ __host__ __device__ constexpr int64_t NumSplits(int64_t num_keys) {
              : kNumShortSplits + CeilDiv(num_keys - kLongSplitsBegin, kLongSplitKeys);
 }
 __host__ __device__ constexpr int SplitBegin(int split) {
-  return split <= kNumShortSplits
-             ? split * kShortSplitKeys
-             : kLongSplitsBegin + (split - kNumShortSplits) * kLongSplitKeys;
+  return split <= kNumShortSplits ? split * kShortSplitKeys
+                                  : kLongSplitsBegin + (split - kNumShortSplits) * kLongSplitKeys;
 }
 // A split ends at this key, if the sequence goes so far.
 __host__ __device__ constexpr bool SplitEndsAt(int key) {
@@ -37,6 +36,7 @@ template <typename Types>
 struct PagedProblem {
   const typename Types::A* query;
   const typename Types::Kv* kv_cache;
+  const float* kv_scales;  // with 8 bits
   const int32_t* block_table;
   const int32_t* cu_query_lens;
   const int32_t* context_lens;
@@ -46,6 +46,7 @@ struct PagedProblem {
   int64_t num_slots;
   float logit_scale;
   Share share;
+  bool fp8;
 
   __device__ bool IsMine(int query_len, Share kernel) const {
     if (query_len == 0) return false;
@@ -54,13 +55,17 @@ struct PagedProblem {
   __device__ KeyRows<typename Types::Kv> Rows(int seq, int kv_head) const {
     const auto* keys = kv_cache + static_cast<int64_t>(kv_head) * head_dim;
     const int64_t stride = static_cast<int64_t>(num_kv_heads) * head_dim;
-    return {keys,
-            keys + num_slots * stride,
-            block_table + static_cast<int64_t>(seq) * max_blocks,
-            block_size,
-            block_shift,
-            stride,
-            context_lens[seq]};
+    const float* scales = Types::kBytes ? kv_scales + kv_head : nullptr;
+    return {
+        {keys, scales},
+        {keys + num_slots * stride, Types::kBytes ? scales + num_slots * num_kv_heads : nullptr},
+        block_table + static_cast<int64_t>(seq) * max_blocks,
+        block_size,
+        block_shift,
+        stride,
+        context_lens[seq],
+        num_kv_heads,
+        fp8};
   }
 };
 
@@ -130,16 +135,25 @@ Status PagedPrefill(Context& context, const PagedAttentionArgs& args);
 template <typename Types>
 PagedProblem<Types> MakeProblem(const PagedAttentionArgs& args, Share share) {
   const auto block_size = static_cast<unsigned>(args.kv_cache.dim(2));
-  return {Elements<typename Types::A>(args.query), Elements<typename Types::Kv>(args.kv_cache),
-          Elements<int32_t>(args.block_table),     Elements<int32_t>(args.cu_query_lens),
-          Elements<int32_t>(args.context_len),     Elements<typename Types::A>(args.out),
-          static_cast<int>(args.query.dim(0)),     static_cast<int>(args.block_table.dim(0)),
-          static_cast<int>(args.query.dim(1)),     static_cast<int>(args.kv_cache.dim(3)),
-          static_cast<int>(args.query.dim(2)),     static_cast<int>(args.block_table.dim(1)),
+  return {Elements<typename Types::A>(args.query),
+          Elements<typename Types::Kv>(args.kv_cache),
+          Elements<float>(args.kv_scales),
+          Elements<int32_t>(args.block_table),
+          Elements<int32_t>(args.cu_query_lens),
+          Elements<int32_t>(args.context_len),
+          Elements<typename Types::A>(args.out),
+          static_cast<int>(args.query.dim(0)),
+          static_cast<int>(args.block_table.dim(0)),
+          static_cast<int>(args.query.dim(1)),
+          static_cast<int>(args.kv_cache.dim(3)),
+          static_cast<int>(args.query.dim(2)),
+          static_cast<int>(args.block_table.dim(1)),
           static_cast<int>(block_size),
           std::has_single_bit(block_size) ? std::countr_zero(block_size) : -1,
           args.kv_cache.dim(1) * args.kv_cache.dim(2),
-          LogitScale<Types>(args.scale),           share};
+          LogitScale<Types>(args.scale),
+          share,
+          args.kv_cache.dtype() == DType::kF8E4M3};
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -2,7 +2,8 @@
 // join.
 //
 //   query          [num_tokens, num_heads, head_dim]                    f32 or bf16
-//   kv_cache       [2, num_blocks, block_size, num_kv_heads, head_dim]  f32 or bf16; 0 = keys
+//   kv_cache       [2, num_blocks, block_size, num_kv_heads, head_dim]  f32, bf16, int8, fp8; 0 =
+//   keys kv_scales      [2, num_blocks, block_size, num_kv_heads]            f32, with 8 bits
 //   block_table    [num_seqs, max_blocks]                               i32; read up to context_len
 //   cu_query_lens  [num_seqs + 1]                                       i32
 //   context_len    [num_seqs]                                           i32
@@ -21,7 +22,8 @@
 // Alignment  16-byte rows. Supported: attention_tiles.h; any block_size.
 // Cost       reads 2 * context_len * num_kv_heads * head_dim elements a sequence: memory. Writes
 //            and reads head_dim + 2 floats for each row and split.
-// Workspace  num_seqs * splits of the block table * num_heads * (head_dim + 2) floats, and a counter
+// Workspace  num_seqs * splits of the block table * num_heads * (head_dim + 2) floats, and a
+// counter
 //            for each sequence and KV head, zero between calls.
 // Errors     kUnimplemented for other sizes, kInternal when a launch fails; block ids are trusted.
 // Source     splits: Flash-Decoding, 2023. Written here.
@@ -100,11 +102,18 @@ template <typename Types>
 struct StageMemory {
   static constexpr int kRowBytes = kStageKeys * Types::Pitch(Types::kHeadDim);
   static constexpr int kWeightPitch = kStageKeys * 2 + kPadBytes;
-  alignas(16) char keys[kRowBytes];
-  alignas(16) char values[kRowBytes];
+  using Copies = RowCopies<Types, kStageKeys, kThreads<Types>>;
+  // With 8 bits keys and values take turns in one tile, to which they are widened.
+  alignas(16) char tile[kRowBytes];
+  alignas(16) char other[Copies::kWidens ? 2 * Copies::kRawBytes : kRowBytes];
   alignas(16) char weights[kWarpRows * kWeightPitch];  // bf16
-  float max[kWarps][kWarpRows];  // of each warp's keys
-  alignas(16) char slots[RowCopies<Types, kStageKeys, kThreads<Types>>::kSharedBytes];
+  float max[kWarps][kWarpRows];                        // of each warp's keys
+  alignas(16) char slots[Copies::kSharedBytes];
+
+  __device__ char* keys() { return tile; }
+  __device__ char* values() { return Copies::kWidens ? tile : other; }
+  __device__ char* raw_keys() { return other; }
+  __device__ char* raw_values() { return other + Copies::kRawBytes; }
 };
 
 // One split, by four warps: to every element the same operations in the same order as TileLoop's.
@@ -118,7 +127,7 @@ __device__ __forceinline__ void AttendSplit(
   using Memory = StageMemory<Types>;
   Memory& memory = *DynamicShared<Memory>();
   WarpQueries<Types> queries(nullptr, Types::kHeadDim, problem.logit_scale);
-  RowCopies<Types, kStageKeys, kThreads<Types>> copies(memory.slots);
+  typename Memory::Copies copies(memory.slots);
   const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
   const KeyRows<typename Types::Kv> keys = problem.Rows(seq, kv_head);
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
@@ -130,8 +139,15 @@ __device__ __forceinline__ void AttendSplit(
     copies.Find(keys, begin);
     copies.Keep(keys, begin, 0);
     __syncthreads();
-    copies.Copy(keys, keys.keys, begin, 0, Types::kHeadDim, memory.keys);
-    copies.Copy(keys, keys.values, begin, 0, Types::kHeadDim, memory.values);
+    const auto bring_keys = [&](int key, int parity) {
+      copies.Copy(keys, keys.keys, key, parity, Types::kHeadDim, memory.keys(), memory.raw_keys());
+    };
+    const auto bring_values = [&](int key, int parity) {
+      copies.Copy(keys, keys.values, key, parity, Types::kHeadDim, memory.values(),
+                  memory.raw_values());
+    };
+    bring_keys(begin, 0);
+    bring_values(begin, 0);
     LoadQueries(problem, rows, first_row, queries);
     const int mine[2] = {first_row + g, first_row + g + 8};
     const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
@@ -144,10 +160,11 @@ __device__ __forceinline__ void AttendSplit(
       parity ^= 1;  // the next stage's
       copies.Find(keys, next);
       WaitForCopies<1>();
+      copies.Widen(keys, memory.raw_keys(), memory.keys());
       __syncthreads();  // the keys are there
       float scores[kWarpKeys / 8][4];
       const int first_key = stage + warp * kWarpKeys;
-      queries.Score(memory.keys + warp * kWarpKeys * kPitch, kWarpKeys, scores);
+      queries.Score(memory.keys() + warp * kWarpKeys * kPitch, kWarpKeys, scores);
       const int left[2] = {visible[0] - first_key, visible[1] - first_key};
       Mask(left, scores);
       float warp_max[2] = {-INFINITY, -INFINITY};
@@ -158,7 +175,7 @@ __device__ __forceinline__ void AttendSplit(
       }
       copies.Keep(keys, next, parity);
       __syncthreads();  // all have scored: the next keys may come
-      if (more) copies.Copy(keys, keys.keys, next, parity, Types::kHeadDim, memory.keys);
+      if (more) bring_keys(next, parity);
       if (!more) CommitCopies();
       float decay[2][2];  // [tile of the stage][row]
       for (int r = 0; r < 2; ++r) {
@@ -180,6 +197,7 @@ __device__ __forceinline__ void AttendSplit(
         }
       }
       WaitForCopies<1>();
+      copies.Widen(keys, memory.raw_values(), memory.values());
       __syncthreads();  // the values and all weights are there
 #pragma unroll
       for (int tile = 0; tile < 2; ++tile) {
@@ -197,9 +215,10 @@ __device__ __forceinline__ void AttendSplit(
         for (int step = 0; step < kTileKeys / 16; ++step) {
           const int key = tile * kTileKeys + step * 16;
           uint32_t weights[4];
-          LoadMatrixX4<false>(weights, memory.weights + lane % 16 * Memory::kWeightPitch +
-                                           key * 2 + lane / 16 * 16);
-          const char* row = memory.values + (key + lane % 16) * kPitch + lane / 16 * 16 + warp * 32;
+          LoadMatrixX4<false>(weights, memory.weights + lane % 16 * Memory::kWeightPitch + key * 2 +
+                                           lane / 16 * 16);
+          const char* row =
+              memory.values() + (key + lane % 16) * kPitch + lane / 16 * 16 + warp * 32;
 #pragma unroll
           for (int pair = 0; pair < kPairs; ++pair) {
             if (warp + pair * kWarps >= kAllPairs) break;
@@ -209,7 +228,7 @@ __device__ __forceinline__ void AttendSplit(
         }
       }
       __syncthreads();  // all have added: the next values may come
-      if (more) copies.Copy(keys, keys.values, next, parity, Types::kHeadDim, memory.values);
+      if (more) bring_values(next, parity);
       if (!more) CommitCopies();
     }
     for (int r = 0; r < 2; ++r) {
@@ -245,8 +264,8 @@ __device__ void JoinSplits(const PagedProblem<Types>& problem,
   for (int i = threadIdx.x; i < rows.count() * groups; i += kThreads<Types>) {
     const int row = i / groups, d = i % groups * 4;
     const int64_t first = partials.Index(SlotAndHead(problem, rows, seq, row), 0);
-    const auto* values = reinterpret_cast<const float4*>(
-        partials.values + first * problem.head_dim + d);
+    const auto* values =
+        reinterpret_cast<const float4*>(partials.values + first * problem.head_dim + d);
     float max = -INFINITY, sum = 0;
     float4 total{0, 0, 0, 0};
 #pragma unroll 4
@@ -328,9 +347,9 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
       void* memory,
       context.attention.Take(context.stream, static_cast<size_t>(floats) * sizeof(float)));
   LONGHAND_ASSIGN_OR_RETURN(
-      void* arrived, context.attention_arrived.Take(
-                         context.stream, static_cast<size_t>(AttentionArrivedBytes(
-                                             problem.num_seqs, problem.num_kv_heads))));
+      void* arrived,
+      context.attention_arrived.Take(context.stream, static_cast<size_t>(AttentionArrivedBytes(
+                                                         problem.num_seqs, problem.num_kv_heads))));
   auto* values = static_cast<float*>(memory);
   float* max = values + num_partials * problem.head_dim;
   const Partials partials{values, max, max + num_partials, static_cast<int>(max_splits),

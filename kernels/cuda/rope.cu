@@ -6,15 +6,17 @@
 //   cos, sin      [T, D / 2]                        f32
 //   slot_mapping  [T]                               i64; -1 is padding
 //   query         [T, H, D]                         as qkv
-//   kv_cache      [2, num_blocks, block_size, K, D] f32 or bf16; 0 = keys, 1 = values
+//   kv_cache      [2, num_blocks, block_size, K, D] f32, bf16, int8 or fp8; 0 = keys, 1 = values
+//   kv_scales     [2, num_blocks, block_size, K]    f32, with 8 bits
 //
 // Launch     a block of 128 threads for each token; a thread turns eight elements of a head's first
-//            half with the eight of its second.
+//            half with the eight of its second. A row in 8 bits is turned twice: for its largest
+//            magnitude, and to be stored.
 // Alignment  16 bytes use wide loads; other shapes go by elements.
 // Cost       reads qkv once, writes query, keys and values once: memory.
 // Errors     kInternal when the launch fails; slots are trusted.
 #include "kernels/cuda/device_ops.h"
-#include "kernels/cuda/element.h"
+#include "kernels/cuda/kv_bytes.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
@@ -81,6 +83,41 @@ struct Heads {
   int64_t num_heads, num_kv_heads, half;
 };
 
+// Which row of the cache a key or value head of all heads is in `slot`.
+__device__ __forceinline__ int64_t CacheRow(const Heads& heads,
+                                            int64_t num_slots,
+                                            int64_t slot,
+                                            int64_t head) {
+  const int64_t kv_head = head - heads.num_heads;
+  return kv_head < heads.num_kv_heads ? slot * heads.num_kv_heads + kv_head
+                                      : (num_slots + slot - 1) * heads.num_kv_heads + kv_head;
+}
+
+// What comes of eight elements of both halves of a head: biased and, but for values, turned.
+template <bool kAligned, typename A>
+__device__ __forceinline__ Halves Turned(const A* qkv,
+                                         const float* bias,
+                                         const float* cos,
+                                         const float* sin,
+                                         const Heads& heads,
+                                         int64_t head,
+                                         int64_t i) {
+  const int64_t token = blockIdx.x, half = heads.half, head_dim = 2 * half;
+  const int64_t all_heads = heads.num_heads + 2 * heads.num_kv_heads;
+  Halves halves = LoadHalves<kAligned>(qkv + (token * all_heads + head) * head_dim, half, i);
+  if (bias != nullptr) {
+    const Halves add = LoadHalves<kAligned>(bias + head * head_dim, half, i);
+    for (int j = 0; j < kGroup; ++j) {
+      halves.low[j] = __fadd_rn(halves.low[j], add.low[j]);
+      halves.high[j] = __fadd_rn(halves.high[j], add.high[j]);
+    }
+  }
+  if (head < heads.num_heads + heads.num_kv_heads) {
+    Rotate<kAligned>(cos + token * half, sin + token * half, half, i, halves);
+  }
+  return halves;
+}
+
 template <typename A, typename Kv, bool kAligned>
 __global__ void __launch_bounds__(kThreads) QkvRopeWriteKernel(const A* qkv,
                                                                const float* bias,
@@ -97,25 +134,75 @@ __global__ void __launch_bounds__(kThreads) QkvRopeWriteKernel(const A* qkv,
   const int64_t slot = slot_mapping[token];
   for (int64_t unit = threadIdx.x; unit < all_heads * groups; unit += kThreads) {
     const int64_t head = unit / groups, i = unit % groups * kGroup;
-    Halves halves = LoadHalves<kAligned>(qkv + (token * all_heads + head) * head_dim, half, i);
-    if (bias != nullptr) {
-      const Halves add = LoadHalves<kAligned>(bias + head * head_dim, half, i);
-      for (int j = 0; j < kGroup; ++j) {
-        halves.low[j] = __fadd_rn(halves.low[j], add.low[j]);
-        halves.high[j] = __fadd_rn(halves.high[j], add.high[j]);
-      }
-    }
-    const bool is_value = head >= heads.num_heads + heads.num_kv_heads;
-    if (!is_value) Rotate<kAligned>(cos + token * half, sin + token * half, half, i, halves);
+    const Halves halves = Turned<kAligned>(qkv, bias, cos, sin, heads, head, i);
     if (head < heads.num_heads) {
       A* to = query + (token * heads.num_heads + head) * head_dim;
       StoreHalves<kAligned>(halves, half, i, to);
     } else if (slot >= 0) {
-      const int64_t kv_head = (head - heads.num_heads) % heads.num_kv_heads;
-      const int64_t row = (is_value ? num_slots : 0) + slot;
       StoreHalves<kAligned>(halves, half, i,
-                            kv_cache + (row * heads.num_kv_heads + kv_head) * head_dim);
+                            kv_cache + CacheRow(heads, num_slots, slot, head) * head_dim);
     }
+  }
+}
+
+template <bool kAligned>
+__device__ __forceinline__ void StoreBytes(
+    const float (&x)[kGroup], float inverse, bool fp8, int64_t count, KvByte* to) {
+  uint8_t bytes[kGroup];
+  for (int j = 0; j < kGroup; ++j) bytes[j] = ToByte(__fmul_rn(x[j], inverse), fp8);
+  if constexpr (kAligned) {
+    uint32_t words[2] = {};
+    for (int j = 0; j < kGroup; ++j) words[j / 4] |= uint32_t{bytes[j]} << 8 * (j % 4);
+    *reinterpret_cast<uint2*>(to) = {words[0], words[1]};
+  } else {
+    for (int j = 0; j < kGroup && j < count; ++j) to[j] = {bytes[j]};
+  }
+}
+
+// Shared memory: the largest magnitudes of 2 K rows, as bits, which order as the numbers do.
+template <typename A, bool kAligned>
+__global__ void __launch_bounds__(kThreads) QkvRopeWriteBytesKernel(const A* qkv,
+                                                                    const float* bias,
+                                                                    const float* cos,
+                                                                    const float* sin,
+                                                                    const int64_t* slot_mapping,
+                                                                    Heads heads,
+                                                                    int64_t num_slots,
+                                                                    bool fp8,
+                                                                    A* query,
+                                                                    KvByte* kv_cache,
+                                                                    float* kv_scales) {
+  const int64_t token = blockIdx.x, half = heads.half, head_dim = 2 * half;
+  const int64_t num_heads = heads.num_heads, num_rows = 2 * heads.num_kv_heads;
+  const int64_t groups = CeilDiv(half, kGroup);
+  const int64_t slot = slot_mapping[token];
+  auto* largest = DynamicShared<uint32_t>();
+  for (int64_t row = threadIdx.x; row < num_rows; row += kThreads) largest[row] = 0;
+  __syncthreads();
+  for (int64_t unit = threadIdx.x; unit < (num_heads + num_rows) * groups; unit += kThreads) {
+    const int64_t head = unit / groups, i = unit % groups * kGroup;
+    const Halves halves = Turned<kAligned>(qkv, bias, cos, sin, heads, head, i);
+    if (head < num_heads) {
+      StoreHalves<kAligned>(halves, half, i, query + (token * num_heads + head) * head_dim);
+      continue;
+    }
+    float most = 0;
+    for (int j = 0; j < kGroup; ++j) {
+      most = fmaxf(most, fmaxf(fabsf(halves.low[j]), fabsf(halves.high[j])));
+    }
+    atomicMax(largest + (head - num_heads), __float_as_uint(most));
+  }
+  __syncthreads();
+  if (slot < 0) return;
+  for (int64_t unit = threadIdx.x; unit < num_rows * groups; unit += kThreads) {
+    const int64_t head = num_heads + unit / groups, i = unit % groups * kGroup;
+    const Halves halves = Turned<kAligned>(qkv, bias, cos, sin, heads, head, i);
+    const RowScale scale(__uint_as_float(largest[head - num_heads]), fp8);
+    const int64_t row = CacheRow(heads, num_slots, slot, head);
+    KvByte* to = kv_cache + row * head_dim + i;
+    StoreBytes<kAligned>(halves.low, scale.inverse, fp8, half - i, to);
+    StoreBytes<kAligned>(halves.high, scale.inverse, fp8, half - i, to + half);
+    if (i == 0) kv_scales[row] = scale.scale;
   }
 }
 
@@ -135,6 +222,24 @@ __global__ void __launch_bounds__(kThreads)
 
 LaunchShape OneBlockForEach(int64_t num_tokens) {
   return {static_cast<unsigned>(num_tokens), kThreads};
+}
+
+Status WriteBytes(Context& context,
+                  const QkvRopeWriteArgs& args,
+                  const Heads& heads,
+                  bool aligned) {
+  LaunchShape shape = OneBlockForEach(args.query.dim(0));
+  shape.shared_bytes = static_cast<size_t>(2 * heads.num_kv_heads) * sizeof(uint32_t);
+  return WithDeviceType(args.query.dtype(), [&](auto a) {
+    using A = decltype(a);
+    return Launch("QkvRopeWrite", context.stream, shape,
+                  aligned ? &QkvRopeWriteBytesKernel<A, true> : &QkvRopeWriteBytesKernel<A, false>,
+                  Elements<A>(args.qkv), Elements<float>(args.bias), Elements<float>(args.cos),
+                  Elements<float>(args.sin), Elements<int64_t>(args.slot_mapping), heads,
+                  args.kv_cache.dim(1) * args.kv_cache.dim(2),
+                  args.kv_cache.dtype() == DType::kF8E4M3, Elements<A>(args.query),
+                  Elements<KvByte>(args.kv_cache), Elements<float>(args.kv_scales));
+  });
 }
 
 }  // namespace
@@ -157,6 +262,7 @@ Status QkvRopeWrite(Context& context, const QkvRopeWriteArgs& args) {
        {&args.qkv, &args.bias, &args.cos, &args.sin, &args.query, &args.kv_cache}) {
     aligned = aligned && RowsAreAligned(*tensor, half);
   }
+  if (HasKvScales(args.kv_cache.dtype())) return WriteBytes(context, args, heads, aligned);
   return WithDeviceType(args.query.dtype(), [&](auto a) {
     return WithDeviceType(args.kv_cache.dtype(), [&](auto kv) {
       using A = decltype(a);

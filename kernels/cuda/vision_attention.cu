@@ -29,8 +29,7 @@ template <typename Types, int kWarps>
 constexpr int kBlocksPerMultiprocessor = (Types::kHeadDim <= 80 ? 16 : 8) / kWarps;
 
 template <typename Types, int kWarps>
-__global__ void
-    __launch_bounds__(kWarps* kWarpSize, kBlocksPerMultiprocessor<Types, kWarps>)
+__global__ void __launch_bounds__(kWarps* kWarpSize, kBlocksPerMultiprocessor<Types, kWarps>)
     VisionKernel(Problem<typename Types::A> problem) {
   using A = typename Types::A;
   constexpr int kRows = kWarps * kWarpRows;
@@ -56,7 +55,15 @@ __global__ void
   queries.Load(
       [&](int i) { return warp_row + i < num_tokens ? first + (warp_row + i) * stride : nullptr; });
   const int64_t to_keys = int64_t{problem.num_heads} * head_dim;
-  const KeyRows<A> keys{first + to_keys, first + 2 * to_keys, nullptr, 1, 0, stride, num_tokens};
+  const KeyRows<A> keys{{first + to_keys, nullptr},
+                        {first + 2 * to_keys, nullptr},
+                        nullptr,
+                        1,
+                        0,
+                        stride,
+                        num_tokens,
+                        0,
+                        false};
   const int lane = threadIdx.x % kWarpSize;
   int visible[2];
   A* out[2];
@@ -84,13 +91,12 @@ Status LaunchVision(Context& context, const VisionAttentionArgs& args) {
   const dim3 grid(static_cast<unsigned>(num_tokens / (kWarps * kWarpRows) + num_segments),
                   static_cast<unsigned>(num_heads));
   const int shared = TileLoop<Types, kWarps>::SharedBytes(static_cast<int>(head_dim));
-  return Launch("VisionAttention", context.stream,
-                {grid, kWarps * kWarpSize, static_cast<size_t>(shared)},
-                &VisionKernel<Types, kWarps>,
-                Problem<A>{Elements<A>(args.qkv), Elements<int32_t>(args.cu_seqlens),
-                           Elements<A>(args.out), static_cast<int>(num_segments),
-                           static_cast<int>(num_heads), static_cast<int>(head_dim),
-                           LogitScale<Types>(args.scale)});
+  return Launch(
+      "VisionAttention", context.stream, {grid, kWarps * kWarpSize, static_cast<size_t>(shared)},
+      &VisionKernel<Types, kWarps>,
+      Problem<A>{Elements<A>(args.qkv), Elements<int32_t>(args.cu_seqlens), Elements<A>(args.out),
+                 static_cast<int>(num_segments), static_cast<int>(num_heads),
+                 static_cast<int>(head_dim), LogitScale<Types>(args.scale)});
 }
 
 }  // namespace

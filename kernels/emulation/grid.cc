@@ -34,6 +34,7 @@ struct PendingCopy {
   char* to;
   const char* from;
   int bytes;
+  int unit;
   int group;
 };
 
@@ -436,12 +437,13 @@ void WarpOperation(const char* name, uint32_t mask, Complete complete, void* slo
   TheMachine().WaitInWarp(name, mask, complete, slot);
 }
 
-void AsyncCopy(void* to_shared, const void* from, int bytes) {
-  CheckShared("cp.async", to_shared, kVector, kVector);
+void AsyncCopy(void* to_shared, const void* from, int bytes, int unit) {
+  const auto size = static_cast<size_t>(unit);
+  CheckShared("cp.async", to_shared, size, size);
   Thread& thread = TheMachine().current();
-  if (reinterpret_cast<uintptr_t>(from) % kVector != 0) Fail("cp.async from a misaligned address");
-  thread.copies.push_back(
-      {static_cast<char*>(to_shared), static_cast<const char*>(from), bytes, thread.next_group});
+  if (reinterpret_cast<uintptr_t>(from) % size != 0) Fail("cp.async from a misaligned address");
+  thread.copies.push_back({static_cast<char*>(to_shared), static_cast<const char*>(from), bytes,
+                           unit, thread.next_group});
 }
 
 void CommitCopies() { ++TheMachine().current().next_group; }
@@ -454,7 +456,7 @@ void WaitForCopies(int groups_in_flight) {
     const PendingCopy& copy = thread.copies[done++];
     const auto bytes = static_cast<size_t>(copy.bytes);
     if (bytes > 0) std::memcpy(copy.to, copy.from, bytes);
-    std::memset(copy.to + bytes, 0, kVector - bytes);
+    std::memset(copy.to + bytes, 0, static_cast<size_t>(copy.unit) - bytes);
   }
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<int64_t>(done));
 }

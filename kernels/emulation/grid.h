@@ -53,8 +53,8 @@ using Complete = void (*)(void* const (&slots)[32], uint32_t mask);
 void WarpOperation(const char* name, uint32_t mask, Complete complete, void* slot);
 int Lane();
 
-// The copy happens in WaitForCopies. `bytes` are copied and the rest of 16 is zeroed.
-void AsyncCopy(void* to_shared, const void* from, int bytes);
+// The copy happens in WaitForCopies. `bytes` are copied and the rest of `unit`, 16 or 4, is zeroed.
+void AsyncCopy(void* to_shared, const void* from, int bytes, int unit);
 void CommitCopies();
 void WaitForCopies(int groups_in_flight);
 

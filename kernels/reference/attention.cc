@@ -12,7 +12,7 @@ namespace longhand::kernels::reference {
 namespace {
 
 // One query over num_keys keys: out = softmax(scale * query . key) * value. `key` and `value`
-// return the head vector of key number j.
+// return the head vector of key number j, whose elements are functions of d.
 template <typename A, typename Key, typename Value>
 void Attend(const A* query,
             int64_t head_dim,
@@ -25,7 +25,7 @@ void Attend(const A* query,
   double max = -INFINITY;
   for (int64_t j = 0; j < num_keys; ++j) {
     double sum = 0;
-    for (int64_t d = 0; d < head_dim; ++d) sum += ToDouble(query[d]) * ToDouble(key(j)[d]);
+    for (int64_t d = 0; d < head_dim; ++d) sum += ToDouble(query[d]) * key(j)(d);
     weights[j] = sum * scale;
     max = std::max(max, weights[j]);
   }
@@ -33,7 +33,7 @@ void Attend(const A* query,
   for (double& weight : weights) total += weight = std::exp(weight - max);
   for (int64_t d = 0; d < head_dim; ++d) {
     double sum = 0;
-    for (int64_t j = 0; j < num_keys; ++j) sum += weights[j] * ToDouble(value(j)[d]);
+    for (int64_t j = 0; j < num_keys; ++j) sum += weights[j] * value(j)(d);
     out[d] = A(static_cast<float>(sum / total));
   }
 }
@@ -49,19 +49,24 @@ void AttendSequence(const PagedAttentionArgs& args, int64_t s) {
   const int64_t context_len = args.context_len.as<int32_t>()[s];
   const Kv* keys = args.kv_cache.as<Kv>();
   const Kv* values = keys + num_slots * num_kv_heads * head_dim;
+  const float* key_scales = args.kv_scales.empty() ? nullptr : args.kv_scales.as<float>();
   for (int64_t token = begin; token < end; ++token) {
     const int64_t num_keys = context_len - (end - 1 - token);
     for (int64_t head = 0; head < num_heads; ++head) {
       const int64_t kv_head = head / (num_heads / num_kv_heads);
-      const auto offset = [&](int64_t j) {
+      const auto vector = [&](const Kv* from, const float* scales, int64_t j) {
         const int64_t slot = blocks[j / block_size] * block_size + j % block_size;
-        return (slot * num_kv_heads + kv_head) * head_dim;
+        const int64_t row = slot * num_kv_heads + kv_head;
+        const double scale = scales == nullptr ? 1.0 : scales[row];
+        return [=](int64_t d) { return scale * ToDouble(from[row * head_dim + d]); };
       };
+      const float* value_scales =
+          key_scales == nullptr ? nullptr : key_scales + num_slots * num_kv_heads;
       const int64_t row = (token * num_heads + head) * head_dim;
       Attend(
           args.query.as<A>() + row, head_dim, num_keys, args.scale,
-          [&](int64_t j) { return keys + offset(j); },
-          [&](int64_t j) { return values + offset(j); }, args.out.as<A>() + row);
+          [&](int64_t j) { return vector(keys, key_scales, j); },
+          [&](int64_t j) { return vector(values, value_scales, j); }, args.out.as<A>() + row);
     }
   }
 }
@@ -73,12 +78,15 @@ void AttendSegment(const VisionAttentionArgs& args, int64_t begin, int64_t end) 
   const auto head_vector = [&](int64_t token, int which, int64_t head) {
     return qkv + ((token * 3 + which) * num_heads + head) * head_dim;
   };
+  const auto vector = [&](int64_t token, int which, int64_t head) {
+    return [from = head_vector(token, which, head)](int64_t d) { return ToDouble(from[d]); };
+  };
   for (int64_t token = begin; token < end; ++token) {
     for (int64_t head = 0; head < num_heads; ++head) {
       Attend(
           head_vector(token, 0, head), head_dim, end - begin, args.scale,
-          [&](int64_t j) { return head_vector(begin + j, 1, head); },
-          [&](int64_t j) { return head_vector(begin + j, 2, head); },
+          [&](int64_t j) { return vector(begin + j, 1, head); },
+          [&](int64_t j) { return vector(begin + j, 2, head); },
           args.out.as<A>() + (token * num_heads + head) * head_dim);
     }
   }
@@ -89,7 +97,7 @@ void AttendSegment(const VisionAttentionArgs& args, int64_t begin, int64_t end) 
 Status PagedAttention(const PagedAttentionArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckSequences(args));
   WithFloatType(args.query.dtype(), [&](auto a) {
-    WithFloatType(args.kv_cache.dtype(), [&](auto kv) {
+    WithKvType(args.kv_cache.dtype(), [&](auto kv) {
       for (int64_t s = 0; s < args.block_table.dim(0); ++s) {
         AttendSequence<decltype(a), decltype(kv)>(args, s);
       }

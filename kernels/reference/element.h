@@ -5,6 +5,7 @@
 
 #include "common/bf16.h"
 #include "common/check.h"
+#include "common/fp8.h"
 #include "common/tensor_view.h"
 
 namespace longhand::kernels::reference {
@@ -17,7 +18,17 @@ void WithFloatType(DType dtype, Fn&& fn) {
   fn(Bf16{});
 }
 
+// As WithFloatType, and int8_t{} or Fp8E4M3{} for a KV cache in 8 bits.
+template <typename Fn>
+void WithKvType(DType dtype, Fn&& fn) {
+  if (dtype == DType::kI8) return fn(int8_t{});
+  if (dtype == DType::kF8E4M3) return fn(Fp8E4M3{});
+  WithFloatType(dtype, fn);
+}
+
 inline double ToDouble(float value) { return value; }
 inline double ToDouble(Bf16 value) { return static_cast<float>(value); }
+inline double ToDouble(int8_t value) { return value; }
+inline double ToDouble(Fp8E4M3 value) { return static_cast<float>(value); }
 
 }  // namespace longhand::kernels::reference

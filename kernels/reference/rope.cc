@@ -1,8 +1,12 @@
 // Rotary positions: the M-RoPE table, the decoder's fused bias + rotation + cache write, and the
 // ViT's rotation.
+#include <algorithm>
 #include <cmath>
+#include <type_traits>
+#include <vector>
 
 #include "kernels/host_checks.h"
+#include "kernels/kv_scales.h"
 #include "kernels/reference/element.h"
 #include "kernels/reference/reference_ops.h"
 
@@ -21,6 +25,30 @@ void Rotate(
   }
 }
 
+// Stores a row of a head in the cache, of `row` = its slot and head.
+template <typename Kv>
+void StoreRow(const QkvRopeWriteArgs& args, int64_t row, const std::vector<float>& x) {
+  const auto head_dim = static_cast<int64_t>(x.size());
+  Kv* out = args.kv_cache.as<Kv>() + row * head_dim;
+  if constexpr (std::is_same_v<Kv, int8_t> || std::is_same_v<Kv, Fp8E4M3>) {
+    float largest = 0;
+    for (const float value : x) largest = std::max(largest, std::abs(value));
+    constexpr bool kInt8 = std::is_same_v<Kv, int8_t>;
+    const KvScale scale(largest, kInt8 ? kMaxInt8 : Fp8E4M3::kMax);
+    args.kv_scales.as<float>()[row] = scale.scale;
+    for (int64_t d = 0; d < head_dim; ++d) {
+      const float stored = x[static_cast<size_t>(d)] * scale.inverse;
+      if constexpr (kInt8) {
+        out[d] = static_cast<int8_t>(std::nearbyint(std::clamp(stored, -kMaxInt8, kMaxInt8)));
+      } else {
+        out[d] = Fp8E4M3(stored);
+      }
+    }
+  } else {
+    for (int64_t d = 0; d < head_dim; ++d) out[d] = Kv(x[static_cast<size_t>(d)]);
+  }
+}
+
 template <typename A, typename Kv>
 void WriteToken(const QkvRopeWriteArgs& args, int64_t token) {
   const int64_t num_heads = args.query.dim(1), num_kv_heads = args.kv_cache.dim(3);
@@ -31,7 +59,6 @@ void WriteToken(const QkvRopeWriteArgs& args, int64_t token) {
   const float* sin = args.sin.as<float>() + token * half;
   const int64_t slot = args.slot_mapping.as<int64_t>()[token];
   const int64_t num_slots = args.kv_cache.dim(1) * args.kv_cache.dim(2);
-  Kv* cache = args.kv_cache.as<Kv>();
   std::vector<float> turned(static_cast<size_t>(head_dim));
   for (int64_t head = 0; head < num_heads + num_kv_heads; ++head) {
     const int64_t offset = head * head_dim;
@@ -40,16 +67,16 @@ void WriteToken(const QkvRopeWriteArgs& args, int64_t token) {
       A* query = args.query.as<A>() + (token * num_heads + head) * head_dim;
       for (int64_t d = 0; d < head_dim; ++d) query[d] = A(turned[d]);
     } else if (slot >= 0) {
-      Kv* key = cache + (slot * num_kv_heads + head - num_heads) * head_dim;
-      for (int64_t d = 0; d < head_dim; ++d) key[d] = Kv(turned[d]);
+      StoreRow<Kv>(args, slot * num_kv_heads + head - num_heads, turned);
     }
   }
   if (slot < 0) return;
-  const int64_t offset = (num_heads + num_kv_heads) * head_dim;
-  Kv* value = cache + (num_slots + slot) * num_kv_heads * head_dim;
-  for (int64_t d = 0; d < num_kv_heads * head_dim; ++d) {
-    value[d] =
-        Kv(static_cast<float>(qkv[offset + d]) + (bias == nullptr ? 0.0f : bias[offset + d]));
+  for (int64_t head = 0; head < num_kv_heads; ++head) {
+    const int64_t offset = (num_heads + num_kv_heads + head) * head_dim;
+    for (int64_t d = 0; d < head_dim; ++d) {
+      turned[d] = static_cast<float>(qkv[offset + d]) + (bias == nullptr ? 0.0f : bias[offset + d]);
+    }
+    StoreRow<Kv>(args, (num_slots + slot) * num_kv_heads + head, turned);
   }
 }
 
@@ -77,7 +104,7 @@ Status MropeTable(const MropeTableArgs& args) {
 Status QkvRopeWrite(const QkvRopeWriteArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckSlots(args.slot_mapping, args.kv_cache));
   WithFloatType(args.query.dtype(), [&](auto a) {
-    WithFloatType(args.kv_cache.dtype(), [&](auto kv) {
+    WithKvType(args.kv_cache.dtype(), [&](auto kv) {
       for (int64_t token = 0; token < args.query.dim(0); ++token) {
         WriteToken<decltype(a), decltype(kv)>(args, token);
       }

@@ -56,6 +56,7 @@ void AddRowCases(std::vector<Case>& cases);
 void AddElementwiseCases(std::vector<Case>& cases);
 void AddRopeCases(std::vector<Case>& cases);
 void AddPagedAttentionCases(std::vector<Case>& cases);
+void AddKvCacheCases(std::vector<Case>& cases);
 void AddVisionCases(std::vector<Case>& cases);
 void AddSamplingCases(std::vector<Case>& cases);
 void AddReplayCases(std::vector<Case>& cases);

@@ -49,6 +49,10 @@ double HostTensor::At(int64_t i) const {
       return static_cast<double>(Read<int64_t>(p));
     case DType::kU8:
       return *p;
+    case DType::kI8:
+      return Read<int8_t>(p);
+    case DType::kF8E4M3:
+      return static_cast<float>(Read<Fp8E4M3>(p));
     default:
       break;
   }
@@ -69,6 +73,10 @@ void HostTensor::Set(int64_t i, double value) {
       return Write(p, static_cast<int64_t>(value));
     case DType::kU8:
       return Write(p, static_cast<uint8_t>(value));
+    case DType::kI8:
+      return Write(p, static_cast<int8_t>(value));
+    case DType::kF8E4M3:
+      return Write(p, Fp8E4M3(static_cast<float>(value)));
     default:
       break;
   }

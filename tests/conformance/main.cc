@@ -74,6 +74,7 @@ std::vector<Case> AllCases() {
   AddElementwiseCases(cases);
   AddRopeCases(cases);
   AddPagedAttentionCases(cases);
+  AddKvCacheCases(cases);
   AddVisionCases(cases);
   AddSamplingCases(cases);
   AddRefusedCases(cases);

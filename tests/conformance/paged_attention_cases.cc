@@ -4,6 +4,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "common/kv_dtype.h"
 #include "tests/conformance/cases.h"
 #include "tests/conformance/paged_batch.h"
 
@@ -19,6 +20,10 @@ std::string Name(const BatchShape& shape, const char* what) {
 }
 
 Tolerance AttentionTolerance(const BatchShape& shape) {
+  if (shape.activation == DType::kBf16 && HasKvScales(shape.kv)) {
+    return {4 * RoundingOf(DType::kBf16), Tolerance::Metric::kOfLargest,
+            "tensor cores take keys and values that are rounded to bf16 with their scales in"};
+  }
   // With bf16 on both sides a backend may round the weights to bf16 too, for tensor cores.
   const bool bf16 = shape.activation == DType::kBf16 && shape.kv == DType::kBf16;
   return {4e-6 + (bf16 ? 2 : 1) * RoundingOf(shape.activation), Tolerance::Metric::kOfLargest,
@@ -68,8 +73,9 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
   };
   const Sizes sizes[] = {{2, 1, 16, 16}, {4, 2, 32, 16},  {3, 3, 30, 7},    {14, 2, 64, 16},
                          {4, 4, 80, 32}, {7, 1, 128, 32}, {28, 4, 128, 16}, {13, 1, 40, 1}};
+  constexpr DType kKvDTypes[] = {kF32, kBf16, DType::kI8, DType::kF8E4M3};
   for (DType activation : {kF32, kBf16}) {
-    for (DType kv : {kF32, kBf16}) {
+    for (DType kv : kKvDTypes) {
       for (const Sizes& size : sizes) {
         BatchShape shape{size.heads, size.kv_heads, size.head_dim, size.block_size, activation, kv};
         shape.query_lens = {1, 1, 1, 1, 1};
@@ -82,7 +88,7 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
     }
   }
   for (DType activation : {kF32, kBf16}) {
-    for (DType kv : {kF32, kBf16}) {
+    for (DType kv : kKvDTypes) {
       BatchShape shape{7, 1, 64, 16, activation, kv};
       shape.query_lens = {1};
       shape.context_lens = {1100};

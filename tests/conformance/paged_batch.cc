@@ -5,12 +5,14 @@
 #include <limits>
 #include <numeric>
 
+#include "common/kv_dtype.h"
+
 namespace longhand::conformance {
 namespace {
 
 // The whole batch in host memory.
 struct Batch {
-  HostTensor query, cache, block_table;
+  HostTensor query, cache, scales, block_table;
   std::vector<int64_t> starts{0};
 };
 
@@ -18,9 +20,23 @@ int64_t NumBlocks(int64_t context_len, int64_t block_size) {
   return (context_len + block_size - 1) / block_size;
 }
 
+// Elements in 8 bits, and a scale for each token and head that makes them normal again.
+void MakeBytes(const BatchShape& shape, Rng& rng, Batch& batch) {
+  const double max = shape.kv == DType::kI8 ? 127 : 448;
+  const HostTensor wide = rng.Normal(batch.cache.shape, DType::kF32, max / 4);
+  batch.cache = HostTensor(shape.kv, wide.shape);
+  for (int64_t i = 0; i < wide.num_elements(); ++i) {
+    batch.cache.Set(i, std::clamp(wide.At(i), -max, max));
+  }
+  const std::vector<int64_t>& s = wide.shape;
+  batch.scales = rng.Normal({s[0], s[1], s[2], s[3]}, DType::kF32, 0.3);
+  for (int64_t i = 0; i < batch.scales.num_elements(); ++i) {
+    batch.scales.Set(i, (0.2 + std::abs(batch.scales.At(i))) * 4 / max);
+  }
+}
+
 // Slots past a context hold NaN, and so do blocks of nobody: one wrong read shows in the result.
-void FillRest(const BatchShape& shape, HostTensor& cache, const std::vector<bool>& used) {
-  const int64_t row = shape.num_kv_heads * shape.head_dim;
+void FillRest(int64_t row, HostTensor& cache, const std::vector<bool>& used) {
   const auto num_slots = static_cast<int64_t>(used.size());
   for (int64_t slot = 0; slot < num_slots; ++slot) {
     if (used[slot]) continue;
@@ -56,9 +72,16 @@ Batch MakeHostBatch(const BatchShape& shape) {
   }
   batch.query =
       rng.Normal({batch.starts.back(), shape.num_heads, shape.head_dim}, shape.activation, 1.5);
-  batch.cache =
-      rng.Normal({2, total_blocks, shape.block_size, shape.num_kv_heads, shape.head_dim}, shape.kv);
-  FillRest(shape, batch.cache, used);
+  const std::vector<int64_t> cache{2, total_blocks, shape.block_size, shape.num_kv_heads,
+                                   shape.head_dim};
+  if (HasKvScales(shape.kv)) {
+    batch.cache = HostTensor(shape.kv, cache);
+    MakeBytes(shape, rng, batch);
+    FillRest(shape.num_kv_heads, batch.scales, used);
+  } else {
+    batch.cache = rng.Normal(cache, shape.kv);
+    FillRest(shape.num_kv_heads * shape.head_dim, batch.cache, used);
+  }
   batch.block_table = Int32(table, {num_seqs, max_blocks});
   return batch;
 }
@@ -73,6 +96,7 @@ kernels::PagedAttentionArgs Upload(Device& device,
   kernels::PagedAttentionArgs args;
   args.query = device.In(query);
   args.kv_cache = device.In(batch.cache);
+  if (HasKvScales(shape.kv)) args.kv_scales = device.In(batch.scales);
   args.block_table = device.In(block_table);
   args.cu_query_lens = device.In(Int32(starts));
   args.context_len = device.In(Int32(context_lens));

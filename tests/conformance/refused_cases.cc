@@ -264,6 +264,14 @@ void AddRope(std::vector<Case>& cases) {
         [](Device& d, Write& a) {
           a.kv_cache = Zeros(d, {2, 2, 4, 1, 8}, DType::kI32);
         }},
+       {"a cache of int8 without scales",
+        [](Device& d, Write& a) {
+          a.kv_cache = Zeros(d, {2, 2, 4, 1, 8}, DType::kI8);
+        }},
+       {"scales of an f32 cache",
+        [](Device& d, Write& a) {
+          a.kv_scales = Zeros(d, {2, 2, 4, 1});
+        }},
        {"a slot past the end",
         [](Device& d, Write& a) {
           a.slot_mapping = d.In(Int64({0, 8}));
@@ -337,6 +345,35 @@ void AddAttention(std::vector<Case>& cases) {
        {"queries of nobody",
         [](Device& d, Args& a) {
           a.cu_query_lens = d.In(Int32({0, 1, 2}));
+        },
+        true}},
+      cases);
+  using Copy = kernels::CopyBlocksArgs;
+  Add<Copy>(
+      "CopyBlocks", &Ops::CopyBlocks,
+      [](Device& d) -> Result<Copy> {
+        const TensorView cache = d.InOut(HostTensor(kF32, {2, 4, 4, 1, 8}));
+        return Copy{cache, cache, d.In(Int32({0, 3, 1, 2}, {2, 2}))};
+      },
+      {{"caches of other heads",
+        [](Device& d, Copy& a) {
+          a.to = Zeros(d, {2, 4, 4, 2, 8});
+        }},
+       {"another dtype",
+        [](Device& d, Copy& a) {
+          a.to = Zeros(d, {2, 4, 4, 1, 8}, DType::kBf16);
+        }},
+       {"triples", [](Device& d, Copy& a) { a.pairs = d.In(Int32({0, 3, 1}, {1, 3})); }},
+       {"a block that does not exist",
+        [](Device& d, Copy& a) { a.pairs = d.In(Int32({0, 4}, {1, 2})); }, true},
+       {"a block that is written twice",
+        [](Device& d, Copy& a) {
+          a.pairs = d.In(Int32({0, 3, 1, 3}, {2, 2}));
+        },
+        true},
+       {"a block that is read and written",
+        [](Device& d, Copy& a) {
+          a.pairs = d.In(Int32({0, 3, 3, 1}, {2, 2}));
         },
         true}},
       cases);

@@ -1,0 +1,27 @@
+// KV caches in 8 bits: what a row's scale is.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "common/fp8.h"
+#include "common/kv_dtype.h"
+
+namespace longhand::kernels {
+
+inline constexpr float kMaxInt8 = 127.0f;
+// Rows smaller than this are stored as zeros, so that the inverse of a scale is a number.
+inline constexpr float kSmallestKvRow = 0x1p-100f;
+
+// Of a row whose largest magnitude is `largest`, stored as `max`. Every backend divides so.
+struct KvScale {
+  float scale = 0;
+  float inverse = 0;
+  KvScale(float largest, float max) {
+    if (!(largest >= kSmallestKvRow)) return;
+    scale = largest / max;
+    inverse = max / largest;
+  }
+};
+
+}  // namespace longhand::kernels
