@@ -91,6 +91,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   LONGHAND_ASSIGN_OR_RETURN(engine::Request request, parts_.preparer.Prepare(wire));
   request.request_id = call.request_id;
   request.call = call.number;
+  if (!call.tenant.empty()) request.tenant = call.tenant;
   if (wire.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
     request.deadline = call.deadline;
     stream->SetAbandon([&engine = parts_.engine, id = call.request_id, number = call.number] {

@@ -36,6 +36,7 @@ class RequestIntake {
     std::string request_id;  // which two clients may choose alike
     int64_t number = 0;      // which is this call's alone
     TimePoint deadline = TimePoint::max();
+    std::string tenant;  // the API key's name; empty: the request's cache_salt says
   };
 
   explicit RequestIntake(Parts parts) : parts_(parts) {}
