@@ -116,6 +116,13 @@ class TimedOps final : public kernels::Ops {
   Result<std::unique_ptr<kernels::PackedLinear>> DoPackLinear(TensorView weight) override {
     return inner_.PackLinear(weight);
   }
+  Result<std::unique_ptr<kernels::PackedLinear>> DoPackQuantized(
+      const kernels::QuantizedWeight& weight) override {
+    return inner_.PackQuantized(weight);
+  }
+  Status DoQuantizeRows(const kernels::QuantizeRowsArgs& args) override {
+    return Pass("QuantizeRows", &Ops::QuantizeRows, args);
+  }
   Status DoLinear(const kernels::LinearArgs& args) override {
     if (mode_ == Mode::kOff || ended_ || recording_) return inner_.Linear(args);
     return PassTimed("Linear " + std::to_string(args.weight->out_features()) + "x" +

@@ -14,6 +14,11 @@ Result<std::unique_ptr<PackedLinear>> Ops::PackLinear(TensorView weight) {
   return DoPackLinear(weight);
 }
 
+Result<std::unique_ptr<PackedLinear>> Ops::PackQuantized(const QuantizedWeight& weight) {
+  LONGHAND_RETURN_IF_ERROR(CheckQuantizedWeight(weight));
+  return DoPackQuantized(weight);
+}
+
 Status Ops::Linear(const LinearArgs& args) {
   if (args.weight == nullptr) return InvalidArgument("weight is missing");
   const int64_t out_features = args.weight->out_features();
@@ -24,7 +29,21 @@ Status Ops::Linear(const LinearArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckOptional("bias", args.bias, DType::kF32, {out_features}));
   const DType out_dtype = args.out.dtype() == DType::kF32 ? DType::kF32 : args.x.dtype();
   LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, out_dtype, {num_tokens, out_features}));
+  LONGHAND_RETURN_IF_ERROR(CheckOptional("x_scale", args.x_scale, DType::kF32, {num_tokens}));
+  if (args.x_scale.rank() > 0 && !args.weight->is_quantized()) {
+    return InvalidArgument("x_scale is ", args.x_scale.ToString(),
+                           "; it must be absent, as the weight is not quantised");
+  }
   return DoLinear(args);
+}
+
+Status Ops::QuantizeRows(const QuantizeRowsArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  const int64_t num_rows = args.x.dim(0);
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("out", args.out, args.x.dtype(), {num_rows, args.x.dim(1)}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("scale", args.scale, DType::kF32, {num_rows}));
+  return DoQuantizeRows(args);
 }
 
 Status Ops::Embedding(const EmbeddingArgs& args) {

@@ -24,6 +24,7 @@
 #include "common/sampling_params.h"
 #include "common/status.h"
 #include "common/tensor_view.h"
+#include "kernels/quantized_weight.h"
 
 namespace longhand::kernels {
 
@@ -47,15 +48,25 @@ class PackedLinear {
   virtual ~PackedLinear() = default;
   virtual int64_t out_features() const = 0;  // N
   virtual int64_t in_features() const = 0;   // K
+  virtual bool is_quantized() const { return false; }
   virtual size_t size_bytes() const = 0;
 };
 
-// out[i] = x[i] * weight^T + bias
+// out[i] = x[i] * weight^T + bias; with x_scale, x_scale[i] * (x[i] * weight^T) + bias.
 struct LinearArgs {
   TensorView x;    // [T, in_features] A
   const PackedLinear* weight = nullptr;
   TensorView bias; // [out_features] f32, or empty
   TensorView out;  // out: [T, out_features] A, or f32
+  TensorView x_scale = {};  // [T] f32, or empty; with a quantised weight only
+};
+
+// Rounds each row to fp8, the largest magnitude as 448: out[i] * scale[i] is x[i], rounded. What it writes are the
+// numbers that fp8 has, as A.
+struct QuantizeRowsArgs {
+  TensorView x;      // [T, n] A
+  TensorView out;    // out: [T, n] A; may be x
+  TensorView scale;  // out: [T] f32; 0 where a row is zeros
 };
 
 // out[i] = table[ids[i] - first_id], or zeros when the id is not in this shard.
@@ -258,8 +269,11 @@ class Ops {
   // weight [out_features, in_features], f32 or bf16, in host memory; not needed afterwards. The elements are kept
   // exactly: f32 weights stay f32, bf16 stay bf16.
   Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight);
+  // The same of codes and scales.
+  Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight);
 
   Status Linear(const LinearArgs& args);
+  Status QuantizeRows(const QuantizeRowsArgs& args);
   Status Embedding(const EmbeddingArgs& args);
   Status RmsNorm(const RmsNormArgs& args);
   Status Add(const AddArgs& args);
@@ -281,7 +295,9 @@ class Ops {
 
  private:
   virtual Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) = 0;
+  virtual Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight) = 0;
   virtual Status DoLinear(const LinearArgs& args) = 0;
+  virtual Status DoQuantizeRows(const QuantizeRowsArgs& args) = 0;
   virtual Status DoEmbedding(const EmbeddingArgs& args) = 0;
   virtual Status DoRmsNorm(const RmsNormArgs& args) = 0;
   virtual Status DoAdd(const AddArgs& args) = 0;

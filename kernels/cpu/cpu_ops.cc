@@ -25,7 +25,13 @@ class CpuOps final : public HostOps {
   Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
     return cpu::PackLinear(cpu_, weight);
   }
+  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight) override {
+    return cpu::PackQuantized(cpu_, weight);
+  }
   Status DoLinear(const LinearArgs& args) override { return cpu::Linear(cpu_, args); }
+  Status DoQuantizeRows(const QuantizeRowsArgs& args) override {
+    return cpu::QuantizeRows(cpu_, args);
+  }
   Status DoEmbedding(const EmbeddingArgs& args) override { return cpu::Embedding(cpu_, args); }
   Status DoRmsNorm(const RmsNormArgs& args) override { return cpu::RmsNorm(cpu_, args); }
   Status DoAdd(const AddArgs& args) override { return cpu::Add(cpu_, args); }

@@ -10,7 +10,9 @@
 namespace longhand::kernels::cpu {
 
 Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu, TensorView weight);
+Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu, const QuantizedWeight& weight);
 Status Linear(CpuContext& cpu, const LinearArgs& args);
+Status QuantizeRows(CpuContext& cpu, const QuantizeRowsArgs& args);
 Status Embedding(CpuContext& cpu, const EmbeddingArgs& args);
 Status RmsNorm(CpuContext& cpu, const RmsNormArgs& args);
 Status Add(CpuContext& cpu, const AddArgs& args);

@@ -2,7 +2,7 @@
 // many threads.
 //
 //   x       [num_tokens, in_features]   f32
-//   weight  panels of 32 columns        f32 or bf16; linear_kernel.h has the layout
+//   weight  panels of 32 columns        f32, bf16 or codes; linear_kernel.h has the layout
 //   bias    [out_features]              f32, or empty
 //   out     [num_tokens, out_features]  f32
 //
@@ -12,50 +12,10 @@
 #include <algorithm>
 
 #include "kernels/cpu/cpu_ops.h"
-#include "kernels/host_memory.h"
+#include "kernels/cpu/panel_weight.h"
 
 namespace longhand::kernels::cpu {
 namespace {
-
-class PanelWeight final : public PackedLinear {
- public:
-  PanelWeight(std::unique_ptr<Buffer> panels, const TensorView& weight)
-      : panels_(std::move(panels)),
-        bf16_(weight.dtype() == DType::kBf16),
-        out_features_(weight.dim(0)),
-        in_features_(weight.dim(1)) {}
-
-  int64_t out_features() const override { return out_features_; }
-  int64_t in_features() const override { return in_features_; }
-  size_t size_bytes() const override { return panels_->size_bytes(); }
-  const char* panels() const { return static_cast<const char*>(panels_->data()); }
-  bool bf16() const { return bf16_; }
-
- private:
-  std::unique_ptr<Buffer> panels_;
-  bool bf16_;
-  int64_t out_features_, in_features_;
-};
-
-// Where column c of a panel's row is kept: bf16 columns lie in pairs 16 apart.
-int64_t PanelIndex(bool bf16, int64_t c) { return bf16 ? c % 16 * 2 + c / 16 : c; }
-
-// Fills one panel; what is past the last column stays zero.
-template <typename W>
-void PackPanel(const TensorView& weight, int64_t panel, W* panels) {
-  const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
-  W* out = panels + panel * in_features * kPanelColumns;
-  const int64_t columns = std::min(kPanelColumns, out_features - panel * kPanelColumns);
-  for (int64_t c = 0; c < columns; ++c) {
-    const W* from = weight.as<W>() + (panel * kPanelColumns + c) * in_features;
-    W* to = out + PanelIndex(weight.dtype() == DType::kBf16, c);
-    for (int64_t k = 0; k < in_features; ++k) to[k * kPanelColumns] = from[k];
-  }
-}
-
-int64_t NumPanels(int64_t out_features) {
-  return (out_features + kPanelColumns - 1) / kPanelColumns;
-}
 
 // Few rows: weights stream by once.
 void StreamWeights(CpuContext& cpu, const LinearTask& task, const float* packed, int64_t bytes) {
@@ -96,32 +56,11 @@ const float* PackX(CpuContext& cpu, const LinearTask& task) {
 
 }  // namespace
 
-Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu, TensorView weight) {
-  const int64_t num_panels = NumPanels(weight.dim(0));
-  const int64_t elements = num_panels * kPanelColumns * weight.dim(1);
-  LONGHAND_ASSIGN_OR_RETURN(
-      auto panels, AllocateHost(static_cast<size_t>(elements) * DTypeSize(weight.dtype())));
-  ForRows(cpu, num_panels, elements, [&](int64_t begin, int64_t end, int) {
-    for (int64_t panel = begin; panel < end; ++panel) {
-      if (weight.dtype() == DType::kBf16) {
-        PackPanel(weight, panel, static_cast<Bf16*>(panels->data()));
-      } else {
-        PackPanel(weight, panel, static_cast<float*>(panels->data()));
-      }
-    }
-  });
-  return std::unique_ptr<PackedLinear>(std::make_unique<PanelWeight>(std::move(panels), weight));
-}
-
 Status Linear(CpuContext& cpu, const LinearArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckActivations(args.x));
   const auto* weight = dynamic_cast<const PanelWeight*>(args.weight);
   if (weight == nullptr) return InvalidArgument("weight was packed by another backend");
-  LinearTask task;
-  task.weight = weight->panels();
-  task.bf16 = weight->bf16();
-  task.in_features = weight->in_features();
-  task.out_features = weight->out_features();
+  LinearTask task = weight->MakeTask();
   task.bias = args.bias.empty() ? nullptr : args.bias.as<float>();
   const int64_t num_rows = args.x.dim(0);
   const int64_t parts = (num_rows + kMaxTaskRows - 1) / kMaxTaskRows;
@@ -134,6 +73,7 @@ Status Linear(CpuContext& cpu, const LinearArgs& args) {
     task.num_rows = num_rows * (part + 1) / parts - begin;
     task.x = args.x.as<float>() + begin * task.in_features;
     task.out = args.out.as<float>() + begin * task.out_features;
+    if (!args.x_scale.empty()) task.x_scale = args.x_scale.as<float>() + begin;
     const float* packed = PackX(cpu, task);
     if (task.num_rows <= kMaxStreamRows) {
       StreamWeights(cpu, task, packed, static_cast<int64_t>(weight->size_bytes()));

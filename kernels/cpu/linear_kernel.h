@@ -4,7 +4,7 @@
 //
 //   weight  panels of 32 columns, [in_features][32] each; the last one padded with zeros.
 //           f32: in order. bf16: word i of 16 holds column i below and column 16 + i above, so that
-//           widening is one shift or one mask.
+//           widening is one shift or one mask. Codes: linear_widen.h.
 //   packed  x in parts of kBlockDepth k's, each in blocks of up to S::kRows rows, [depth of the
 //   part][rows of the block] out     [rows, out_features] f32
 #pragma once
@@ -13,6 +13,7 @@
 
 #include "kernels/cpu/always_inline.h"
 #include "kernels/cpu/linear_kernels.h"
+#include "kernels/cpu/linear_widen.h"
 #include "kernels/cpu/tile.h"
 
 namespace longhand::kernels::cpu {
@@ -36,7 +37,8 @@ struct F32Row {
   }
 };
 
-// Adds the bias where it is given, and stores R rows and V * 16 columns, as far as these exist.
+// Scales codes' sums, adds the bias where it is given, and stores R rows and V * 16 columns, as far
+// as these exist.
 template <typename S, int R, int V>
 LONGHAND_INLINE void FinishTile(const LinearTask& task,
                                 const float* bias,
@@ -45,6 +47,23 @@ LONGHAND_INLINE void FinishTile(const LinearTask& task,
                                 typename S::F (&sum)[R][V]) {
   const int64_t columns = task.out_features - column;
   if (columns <= 0) return;
+  if (task.weight_scale != nullptr) {
+    typename S::F scale[1][V];
+    LoadTile<S, 1, V>(task.weight_scale + column, 0, 16 * V, scale);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < V; ++v) sum[r][v] = S::Mul(sum[r][v], scale[0][v]);
+    }
+  }
+  if (task.x_scale != nullptr) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const typename S::F scale = S::Set(task.x_scale[row + r]);
+#pragma GCC unroll 16
+      for (int v = 0; v < V; ++v) sum[r][v] = S::Mul(sum[r][v], scale);
+    }
+  }
   if (bias != nullptr) {
     typename S::F add[1][V];
     LoadTile<S, 1, V>(bias + column, 0, columns, add);
@@ -100,13 +119,63 @@ constexpr int StreamVectors(int rows) {
   return rows == 1 ? 8 : 4;
 }
 
-template <typename S, template <int> typename Row, int R>
+// The same of codes: some k's of the columns are widened, then multiplied; the sums wait between.
+template <typename S, PanelFormat kFormat, int R, int V, int kHalf>
+void StreamCodes(const LinearTask& task, const float* x, int64_t column) {
+  constexpr int kPanels = (V + 1) / 2;
+  constexpr int64_t kDepth = 32;  // 16 KiB of floats at most
+  alignas(64) float widened[kPanels * kDepth * kPanelColumns];
+  alignas(64) float partial[R * 16 * V] = {};
+  typename S::F sum[R][V];
+  for (int64_t first = 0; first < task.in_features; first += kDepth, x += R * kDepth) {
+    const int64_t depth = Clamp(task.in_features - first, kDepth);
+    for (int p = 0; p < kPanels; ++p) {
+      Widen<S, kFormat>(task, column / kPanelColumns + p, first, depth,
+                        widened + p * kDepth * kPanelColumns);
+    }
+    LoadTile<S, R, V>(partial, 16 * V, 16 * V, sum);
+    for (int64_t k = 0; k < depth; ++k) {
+      typename S::F w[V];
+#pragma GCC unroll 16
+      for (int v = 0; v < V; ++v) {
+        w[v] = S::Load(widened + (v / 2 * kDepth + k) * kPanelColumns + (v + kHalf) % 2 * 16);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        const typename S::F all = S::Set(x[k * R + r]);
+#pragma GCC unroll 16
+        for (int v = 0; v < V; ++v) sum[r][v] = S::Fma(all, w[v], sum[r][v]);
+      }
+    }
+    StoreTile<S, R, V>(partial, 16 * V, 16 * V, sum);
+  }
+  LoadTile<S, R, V>(partial, 16 * V, 16 * V, sum);
+  FinishTile<S, R, V>(task, task.bias, 0, column, sum);
+}
+
+// A way to stream columns of floats, and one of codes.
+template <template <int> typename Row>
+struct FloatColumns {
+  template <typename S, int R, int V, int kHalf>
+  static LONGHAND_INLINE void Stream(const LinearTask& task, const float* x, int64_t column) {
+    StreamColumns<S, Row, R, V, kHalf>(task, x, column);
+  }
+};
+template <PanelFormat kFormat>
+struct CodeColumns {
+  template <typename S, int R, int V, int kHalf>
+  static LONGHAND_INLINE void Stream(const LinearTask& task, const float* x, int64_t column) {
+    StreamCodes<S, kFormat, R, V, kHalf>(task, x, column);
+  }
+};
+
+template <typename S, typename Columns, int R>
 void StreamRows(const LinearTask& task,
                 const float* packed,
                 int64_t panel_begin,
                 int64_t panel_end) {
   if (task.num_rows != R) {
-    if constexpr (R > 1) StreamRows<S, Row, R - 1>(task, packed, panel_begin, panel_end);
+    if constexpr (R > 1) StreamRows<S, Columns, R - 1>(task, packed, panel_begin, panel_end);
     return;
   }
   constexpr int kVectors = StreamVectors<S>(R);
@@ -114,23 +183,35 @@ void StreamRows(const LinearTask& task,
   int64_t column = panel_begin * kPanelColumns;
   if constexpr (kVectors == 1) {
     for (; column < end; column += kPanelColumns) {
-      StreamColumns<S, Row, R, 1, 0>(task, packed, column);
-      StreamColumns<S, Row, R, 1, 1>(task, packed, column + 16);
+      Columns::template Stream<S, R, 1, 0>(task, packed, column);
+      Columns::template Stream<S, R, 1, 1>(task, packed, column + 16);
     }
   } else {
     for (; column + 16 * kVectors <= end; column += 16 * kVectors) {
-      StreamColumns<S, Row, R, kVectors, 0>(task, packed, column);
+      Columns::template Stream<S, R, kVectors, 0>(task, packed, column);
     }
     for (; column < end; column += kPanelColumns)
-      StreamColumns<S, Row, R, 2, 0>(task, packed, column);
+      Columns::template Stream<S, R, 2, 0>(task, packed, column);
   }
 }
 
 template <typename S>
 void Stream(const LinearTask& task, const float* packed, int64_t panel_begin, int64_t panel_end) {
-  if (task.bf16)
-    return StreamRows<S, Bf16Row, kMaxStreamRows>(task, packed, panel_begin, panel_end);
-  StreamRows<S, F32Row, kMaxStreamRows>(task, packed, panel_begin, panel_end);
+  const auto run = [&](auto columns) {
+    StreamRows<S, decltype(columns), kMaxStreamRows>(task, packed, panel_begin, panel_end);
+  };
+  switch (task.format) {
+    case PanelFormat::kF32:
+      return run(FloatColumns<F32Row>{});
+    case PanelFormat::kBf16:
+      return run(FloatColumns<Bf16Row>{});
+    case PanelFormat::kFp8:
+      return run(CodeColumns<PanelFormat::kFp8>{});
+    case PanelFormat::kInt8:
+      return run(CodeColumns<PanelFormat::kInt8>{});
+    case PanelFormat::kInt4:
+      return run(CodeColumns<PanelFormat::kInt4>{});
+  }
 }
 
 // Many rows: one block of x by one part of one panel; the sums wait between the parts.
@@ -233,50 +314,71 @@ LONGHAND_INLINE PanelPart NextPart(const LinearTask& task,
   return {panel_begin, k, Clamp(task.in_features - k, kBlockDepth)};
 }
 
-// One part of a panel for all rows. Meanwhile the next part's weights arrive, a share during each
-// block.
+// One part of a panel, whose rows are at `rows`, for all rows of x. Meanwhile the next part's
+// weights arrive, a share during each block.
 template <typename S, template <int> typename Row>
 void MultiplyPart(const LinearTask& task,
                   const float* packed,
                   const PanelPart& part,
                   const PanelPart& next,
+                  const char* rows,
                   float* partials) {
   const RowBlocks blocks(task.num_rows, S::kRows);
-  constexpr int64_t kRowBytes = kPanelColumns * Row<0>::kBytes;
+  const int64_t stored_bytes = RowBytes(task.format);
   Block block;
-  block.panel = part.Weight(task, kRowBytes);
-  block.panel_bytes = kRowBytes;
+  block.panel = rows;
+  block.panel_bytes = kPanelColumns * Row<0>::kBytes;
   block.depth = part.depth;
   block.first = part.k == 0;
   block.last = part.k + part.depth == task.in_features;
   block.column = part.panel * kPanelColumns;
-  block.ahead.step = kRowBytes / blocks.count;
+  block.ahead.step = stored_bytes / blocks.count;
   for (int64_t b = 0; b < blocks.count; ++b) {
     block.row = blocks.Begin(b);
     block.x = packed + part.k * task.num_rows + block.row * part.depth;
     block.partial = partials + block.row * kPanelColumns;
-    block.ahead.p = next.Weight(task, kRowBytes) + block.ahead.step * part.depth * b;
+    block.ahead.p = next.Weight(task, stored_bytes) + block.ahead.step * part.depth * b;
     MultiplyPanel<S, Row>(blocks.Rows(b), task, block);
   }
 }
 
 // A few panels, with the k's in parts: the part of x and the sums stay in L2, the part of the panel
-// in L1. Widening a weight again for each block of rows costs less than a widened copy. Sums wait
-// in scratch, where rows are next to each other; rows of `out` may be pages apart.
+// in L1. Widening a bf16 weight again for each block of rows costs less than a widened copy; codes
+// are copied. Sums wait in scratch, where rows are next to each other; rows of `out` may be pages
+// apart.
 template <typename S>
 void Multiply(const LinearTask& task,
               const float* packed,
               int64_t panel_begin,
               int64_t panel_end,
-              float* partials) {
+              float* scratch) {
+  float* const widened = scratch + kSumFloats;
   PanelPart part = FirstPart(task, panel_begin);
   while (part.depth > 0) {
     const PanelPart next = NextPart(task, part, panel_begin, panel_end);
-    float* sums = partials + (part.panel - panel_begin) * kPanelColumns * task.num_rows;
-    if (task.bf16) {
-      MultiplyPart<S, Bf16Row>(task, packed, part, next, sums);
-    } else {
-      MultiplyPart<S, F32Row>(task, packed, part, next, sums);
+    float* sums = scratch + (part.panel - panel_begin) * kPanelColumns * task.num_rows;
+    const char* rows = part.Weight(task, RowBytes(task.format));
+    const auto widen_and_multiply = [&](auto format) {
+      Widen<S, decltype(format)::value>(task, part.panel, part.k, part.depth, widened);
+      rows = reinterpret_cast<const char*>(widened);
+      MultiplyPart<S, F32Row>(task, packed, part, next, rows, sums);
+    };
+    switch (task.format) {
+      case PanelFormat::kF32:
+        MultiplyPart<S, F32Row>(task, packed, part, next, rows, sums);
+        break;
+      case PanelFormat::kBf16:
+        MultiplyPart<S, Bf16Row>(task, packed, part, next, rows, sums);
+        break;
+      case PanelFormat::kFp8:
+        widen_and_multiply(FormatConstant<PanelFormat::kFp8>{});
+        break;
+      case PanelFormat::kInt8:
+        widen_and_multiply(FormatConstant<PanelFormat::kInt8>{});
+        break;
+      case PanelFormat::kInt4:
+        widen_and_multiply(FormatConstant<PanelFormat::kInt4>{});
+        break;
     }
     part = next;
   }

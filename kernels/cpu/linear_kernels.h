@@ -15,11 +15,28 @@ inline constexpr int64_t kBlockDepth = 512;
 // 384 KiB of L2 each.
 inline constexpr int64_t kMaxTaskRows = 384;
 inline constexpr int64_t kTaskPanels = 8;
-inline constexpr int64_t kLinearScratchFloats = kPanelColumns * kTaskPanels * kMaxTaskRows;
+inline constexpr int64_t kSumFloats = kPanelColumns * kTaskPanels * kMaxTaskRows;
+// Sums, and one part of a panel of codes as floats.
+inline constexpr int64_t kLinearScratchFloats = kSumFloats + kPanelColumns * kBlockDepth;
+
+// How a panel's elements are kept. Codes are widened before they are multiplied.
+enum class PanelFormat : uint8_t { kF32, kBf16, kFp8, kInt8, kInt4 };
+
+// Bytes of the 32 elements of one k.
+constexpr int64_t RowBytes(PanelFormat format) {
+  return format == PanelFormat::kF32    ? 4 * kPanelColumns
+         : format == PanelFormat::kBf16 ? 2 * kPanelColumns
+         : format == PanelFormat::kInt4 ? kPanelColumns / 2
+                                        : kPanelColumns;
+}
 
 struct LinearTask {
   const char* weight = nullptr;  // panels
-  bool bf16 = false;
+  PanelFormat format = PanelFormat::kF32;
+  const float* weight_scale = nullptr;  // of 8-bit codes: [panels][32]
+  const uint32_t* groups = nullptr;     // of 4-bit codes: [panels][in_features / group_size][32]
+  int64_t group_size = 0;
+  const float* x_scale = nullptr;  // [num_rows], or null
   int64_t in_features = 0;
   int64_t out_features = 0;
   const float* x = nullptr;  // [num_rows, in_features]

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/host_checks.h"
+#include "kernels/kv_scales.h"
 
 namespace longhand::kernels::cpu {
 namespace {
@@ -88,6 +89,20 @@ Status Add(CpuContext& cpu, const AddArgs& args) {
   const int64_t count = args.x.num_elements();
   ForRows(cpu, count, count, [&](int64_t begin, int64_t end, int) {
     cpu.rows.add(x + begin, y + begin, end - begin, x + begin);
+  });
+  return OkStatus();
+}
+
+Status QuantizeRows(CpuContext& cpu, const QuantizeRowsArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckActivations(args.x));
+  const int64_t width = args.x.dim(1);
+  ForRows(cpu, args.x.dim(0), args.x.num_elements(), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* x = args.x.as<float>() + i * width;
+      const KvScale scale(cpu.rows.largest(x, width), Fp8E4M3::kMax);
+      args.scale.as<float>()[i] = scale.scale;
+      cpu.rows.round_to_fp8(x, scale.inverse, width, args.out.as<float>() + i * width);
+    }
   });
   return OkStatus();
 }

@@ -111,6 +111,12 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
     return LONGHAND_DEVICE::PackLinear(context_, weight);
   }
+  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight) override {
+    return LONGHAND_DEVICE::PackQuantized(context_, weight);
+  }
+  Status DoQuantizeRows(const QuantizeRowsArgs& args) override {
+    return LONGHAND_DEVICE::QuantizeRows(context_, args);
+  }
   Status DoLinear(const LinearArgs& args) override {
     return LONGHAND_DEVICE::Linear(context_, args);
   }

@@ -57,7 +57,10 @@ Status GrowStaging(Context& context, int64_t bytes);
 std::unique_ptr<CudaOps> MakeOps(std::string_view name, Stream stream, void (*close)(Stream&));
 
 Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView weight);
+Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
+                                                    const QuantizedWeight& weight);
 Status Linear(Context& context, const LinearArgs& args);
+Status QuantizeRows(Context& context, const QuantizeRowsArgs& args);
 Status Embedding(Context& context, const EmbeddingArgs& args);
 Status RmsNorm(Context& context, const RmsNormArgs& args);
 Status Add(Context& context, const AddArgs& args);

@@ -43,6 +43,18 @@ __device__ __forceinline__ float HighBf16(uint32_t pair) {
   return __uint_as_float(pair & 0xffff0000u);
 }
 
+// a b + c of two bf16 each, rounded once where a b is exact in f32.
+__device__ __forceinline__ uint32_t FmaBf16x2(uint32_t a, uint32_t b, uint32_t c) {
+#if defined(__CUDACC__)
+  uint32_t d;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+#else
+  return PackBf16(fmaf(LowBf16(a), LowBf16(b), LowBf16(c)),
+                  fmaf(HighBf16(a), HighBf16(b), HighBf16(c)));
+#endif
+}
+
 // Eight neighbours, the unit of wide loads and stores. `count` of them exist; the others read as 0.
 // kAligned: all eight exist, at a multiple of 16 bytes.
 constexpr int kGroup = 8;

@@ -1,12 +1,13 @@
 // out[i] = x[i] * weight^T + bias: packs weights and chooses the kernel.
 //
 //   x       [T, in_features]             f32 or bf16
-//   weight  [out_features, in_features]  f32 or bf16, packed (packed_weight.h)
+//   weight  [out_features, in_features]  f32, bf16 or codes, packed (packed_weight.h)
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            as x, or f32; summed in f32
 //
 // Errors     kResourceExhausted when the weight does not fit, kInvalidArgument for a weight that
-//            another backend packed, kInternal when a launch fails.
+//            another backend packed, kInternal when a launch fails, kUnimplemented for codes with x
+//            or out in f32.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -139,20 +140,22 @@ Result<bool> TryWgmma(Context& context) {
 
 }  // namespace
 
+Status PrepareLinear(Context& context, int64_t in_features) {
+  // Now, so that no call of Linear allocates.
+  LONGHAND_RETURN_IF_ERROR(ReserveMeetings(context, in_features));
+  if (context.linear.shared_bytes > 0) return OkStatus();
+  bool may_have_wgmma = false;
+  LONGHAND_RETURN_IF_ERROR(AskDevice(context, &may_have_wgmma));
+  if (may_have_wgmma) {
+    LONGHAND_ASSIGN_OR_RETURN(context.linear.has_wgmma, TryWgmma(context));
+  }
+  return OkStatus();
+}
+
 Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView weight) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const bool is_bf16 = weight.dtype() == DType::kBf16;
-  if (is_bf16) {
-    // Now, so that no call of Linear allocates.
-    LONGHAND_RETURN_IF_ERROR(ReserveMeetings(context, in_features));
-    if (context.linear.shared_bytes == 0) {
-      bool may_have_wgmma = false;
-      LONGHAND_RETURN_IF_ERROR(AskDevice(context, &may_have_wgmma));
-      if (may_have_wgmma) {
-        LONGHAND_ASSIGN_OR_RETURN(context.linear.has_wgmma, TryWgmma(context));
-      }
-    }
-  }
+  if (is_bf16) LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, in_features));
   const int64_t bytes = is_bf16
                             ? CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) *
                                   kTileBlock * static_cast<int64_t>(sizeof(DeviceBf16))
@@ -167,19 +170,25 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView we
     LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
   }
   return std::unique_ptr<PackedLinear>(
-      std::make_unique<PackedWeight>(weight.dtype(), out_features, in_features, std::move(buffer)));
+      std::make_unique<PackedWeight>(is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32,
+                                     out_features, in_features, std::move(buffer)));
 }
 
 Status Linear(Context& context, const LinearArgs& args) {
   const auto* weight = dynamic_cast<const PackedWeight*>(args.weight);
   if (weight == nullptr) return InvalidArgument("weight was packed by another backend");
   if (args.x.dim(0) == 0) return OkStatus();
-  if (args.x.dtype() != DType::kBf16 || weight->dtype() != DType::kBf16) {
+  if (weight->is_quantized()) {
+    if (args.x.dtype() != DType::kBf16 || args.out.dtype() != DType::kBf16) {
+      return Unimplemented("x is ", args.x.ToString(), " and out ", args.out.ToString(),
+                           "; with a quantised weight this backend has bfloat16 only");
+    }
+  } else if (args.x.dtype() != DType::kBf16 || weight->format() != WeightFormat::kBf16) {
     return LinearFloat(context, args, *weight);
   }
   if (args.x.dim(0) <= kMaxSkinnyRows) return LinearSkinny(context, args, *weight);
-  return LinearTiled(context, args, *weight,
-                     context.linear.has_wgmma ? Multiply::kWgmma : Multiply::kMmaSync);
+  const bool has_wgmma = context.linear.has_wgmma && weight->format() == WeightFormat::kBf16;
+  return LinearTiled(context, args, *weight, has_wgmma ? Multiply::kWgmma : Multiply::kMmaSync);
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

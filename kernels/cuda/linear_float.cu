@@ -72,8 +72,9 @@ __global__ void __launch_bounds__(kThreads) FloatKernel(Problem<X, W> problem, O
 Status LinearFloat(Context& context, const LinearArgs& args, const PackedWeight& weight) {
   const dim3 grid(static_cast<unsigned>(CeilDiv(weight.out_features(), kTile)),
                   static_cast<unsigned>(CeilDiv(args.x.dim(0), kTile)));
+  const DType weight_dtype = weight.format() == WeightFormat::kF32 ? DType::kF32 : DType::kBf16;
   return WithDeviceType(args.x.dtype(), [&](auto x) {
-    return WithDeviceType(weight.dtype(), [&](auto w) {
+    return WithDeviceType(weight_dtype, [&](auto w) {
       return WithDeviceType(args.out.dtype(), [&](auto o) {
         using X = decltype(x);
         using W = decltype(w);

@@ -6,7 +6,8 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// bf16 x and weight, tensor cores. All sum a row alike, so the choice never shows in its bits.
+// bf16 x, and a weight that is bf16 or becomes it in registers; tensor cores. All sum a row alike, so
+// the choice never shows in its bits.
 constexpr int64_t kMaxSkinnyRows = 64;
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight);
 // Which instruction multiplies, in LinearTiled.
@@ -19,18 +20,28 @@ Status LinearTiled(Context& context,
 // The tensors of both.
 struct TensorCoreProblem {
   const DeviceBf16* x;
-  const DeviceBf16* weight;
+  const unsigned char* weight;
   const float* bias;
   int64_t num_tokens, in_features, out_features;
   KParts parts;
   bool x_is_aligned;  // rows at 16 bytes are copied by 16 bytes, others by elements
+  const void* scales;    // of codes: f32 by feature, or the words of groups
+  const float* x_scale;  // by token, or null
+  int blocks_per_group;  // int4: of 64 k
 };
 
 inline TensorCoreProblem MakeProblem(const LinearArgs& args, const PackedWeight& weight) {
-  return {Elements<DeviceBf16>(args.x), weight.data<DeviceBf16>(),
-          Elements<float>(args.bias),   args.x.dim(0),
-          weight.in_features(),         weight.out_features(),
-          PartsOf(weight.in_features()), RowsAreAligned(args.x, weight.in_features())};
+  return {.x = Elements<DeviceBf16>(args.x),
+          .weight = weight.data<unsigned char>(),
+          .bias = Elements<float>(args.bias),
+          .num_tokens = args.x.dim(0),
+          .in_features = weight.in_features(),
+          .out_features = weight.out_features(),
+          .parts = PartsOf(weight.in_features()),
+          .x_is_aligned = RowsAreAligned(args.x, weight.in_features()),
+          .scales = weight.scales(),
+          .x_scale = Elements<float>(args.x_scale),
+          .blocks_per_group = static_cast<int>(weight.group_size() / kBlockK)};
 }
 
 // Static shared memory of a kernel here, at most.
@@ -54,6 +65,9 @@ inline Result<Meetings> TakeMeetings(Context& context) {
 inline Status ReserveMeetings(Context& context, int64_t in_features) {
   return PartsOf(in_features).num_parts == 1 ? OkStatus() : TakeMeetings(context).status();
 }
+
+// Before the first call of either with so many in_features.
+Status PrepareLinear(Context& context, int64_t in_features);
 
 // f32 on either side: one chain of multiply-adds over k.
 Status LinearFloat(Context& context, const LinearArgs& args, const PackedWeight& weight);

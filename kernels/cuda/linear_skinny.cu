@@ -1,7 +1,7 @@
 // out = x * weight^T + bias for up to 64 rows: the weight streams by once.
 //
 //   x       [T <= 64, in_features]       bf16
-//   weight  packed (packed_weight.h)     bf16
+//   weight  packed (packed_weight.h)     bf16, fp8 or int4
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
@@ -14,7 +14,7 @@
 //            (features, part): while one ends, the weights of the next arrive. A ring of 90 KiB in
 //            shared memory is filled by cp.async, 64 k at a time.
 // Alignment  rows of x at 16 bytes are copied by 16 bytes; others go by elements.
-// Cost       reads in_features * out_features * 2 bytes: memory. x comes from L2, once for every 64
+// Cost       reads in_features * out_features times 2 bytes (fp8 1, int4 17 / 32): memory. x comes from L2, once for every 64
 //            or 128 features.
 // Errors     kResourceExhausted without room for sums, kInternal when the launch fails.
 #include <algorithm>
@@ -38,11 +38,11 @@ constexpr bool kIsAlone = kTokens == 64 && kWarps == 8;
 template <int kTokens, int kWarps>
 constexpr int kBlocksPerMultiprocessor = kIsAlone<kTokens, kWarps> ? 1 : 2;
 
-template <int kTokens, int kWarps, int kRingBytes>
+template <typename Format, int kTokens, int kWarps, int kRingBytes>
 struct Ring {
-  static constexpr int kWeights = kWarps * kTileBlock;  // elements of a stage
-  static constexpr int kStage = kWeights + kTokens * kBlockK;
-  static constexpr int kStageBytes = kStage * static_cast<int>(sizeof(DeviceBf16));
+  static constexpr int kWeightBytes = kWarps * Format::kStageBytes;  // of a stage
+  static constexpr int kStageBytes =
+      kWeightBytes + kTokens * kBlockK * static_cast<int>(sizeof(DeviceBf16));
   static constexpr int kStages =
       kRingBytes / kStageBytes < kMaxStages ? kRingBytes / kStageBytes : kMaxStages;
   static constexpr size_t kBytes = size_t{kStages} * kStageBytes;
@@ -65,18 +65,18 @@ __device__ __forceinline__ Unit UnitAt(const Units& units, const KParts& parts, 
   return {idx / parts.num_parts, part, part + 1};
 }
 
-template <int kTiles>
-__device__ __forceinline__ void MultiplyStage(const DeviceBf16* weights,
+template <typename Format, int kTiles>
+__device__ __forceinline__ void MultiplyStage(const unsigned char* weights,
                                               const DeviceBf16* x,
                                               int lane,
                                               TileSums (&sum)[kTiles]) {
   // As many products between two of one sum as hide what one takes.
   constexpr int kTogether = kTiles < 4 ? kTiles : 4;
+  const typename Format::Groups groups(weights, lane);
 #pragma unroll
   for (int pair = 0; pair < kBlockK / 32; ++pair) {
     uint32_t a[2][4];
-    LoadWeights(weights, 2 * pair, lane, a[0]);
-    LoadWeights(weights, 2 * pair + 1, lane, a[1]);
+    Format::LoadPair(weights, pair, lane, groups, a);
 #pragma unroll
     for (int first = 0; first < kTiles; first += kTogether) {
       uint32_t b[kTogether][4];
@@ -93,44 +93,39 @@ __device__ __forceinline__ void MultiplyStage(const DeviceBf16* weights,
   }
 }
 
-template <typename Out, int kTokens, int kWarps, int kRingBytes>
+template <typename Format, typename Out, int kTokens, int kWarps, int kRingBytes>
 __global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<kTokens, kWarps>))
     SkinnyKernel(TensorCoreProblem problem, Units units, Out* out) {
-  using Ring = Ring<kTokens, kWarps, kRingBytes>;
+  using Ring = Ring<Format, kTokens, kWarps, kRingBytes>;
   constexpr int kThreads = kWarps * kWarpSize, kTiles = kTokens / 8;
   const KParts parts = problem.parts;
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
-  const int64_t num_tiles = CeilDiv(problem.out_features, kTileFeatures);
-  auto* ring = DynamicShared<DeviceBf16>();
+  auto* ring = DynamicShared<unsigned char>();
+  const auto x_of = [](unsigned char* stage) {
+    return reinterpret_cast<DeviceBf16*>(stage + Ring::kWeightBytes);
+  };
 
   const XCopies<kTokens, kThreads> x_copies(problem, 0);
 
   // What is to be copied next, and where to.
   int next_idx = blockIdx.x, next_stage = 0;
-  int next_group, next_block, end_block;
+  int next_block, end_block;
   const auto begin_unit = [&] {
     const Unit unit = UnitAt(units, parts, next_idx);
-    next_group = unit.group;
     next_block = unit.first_part * parts.blocks_per_part;
     end_block = min(unit.end_part * parts.blocks_per_part, parts.num_blocks);
+    return TileCopies<Format>(problem, static_cast<int64_t>(unit.group) * kWarps + warp, next_block,
+                              lane);
   };
-  begin_unit();
+  TileCopies<Format> weight_copies = begin_unit();
   const auto copy_next = [&] {
     if (next_idx < units.num_units) {
-      DeviceBf16* stage = ring + next_stage * Ring::kStage;
-      const int64_t tile = static_cast<int64_t>(next_group) * kWarps + warp;
-      const bool exists = tile < num_tiles;
-      const DeviceBf16* from =
-          problem.weight + ((exists ? tile : 0) * parts.num_blocks + next_block) * kTileBlock;
-#pragma unroll
-      for (int i = 0; i < kTileBlock / kGroup / kWarpSize; ++i) {
-        const int at = (i * kWarpSize + lane) * kGroup;
-        CopyAsync16(stage + warp * kTileBlock + at, from + at, exists ? 16 : 0);
-      }
-      x_copies.Copy(next_block, stage + Ring::kWeights);
+      unsigned char* stage = ring + next_stage * Ring::kStageBytes;
+      weight_copies.Copy(stage + warp * Format::kStageBytes);
+      x_copies.Copy(next_block, x_of(stage));
       if (++next_block == end_block) {
         next_idx += gridDim.x;
-        begin_unit();
+        weight_copies = begin_unit();
       }
       next_stage = next_stage + 1 == Ring::kStages ? 0 : next_stage + 1;
     }
@@ -154,9 +149,9 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<k
         // the next copies take.
         __syncthreads();
         copy_next();
-        const DeviceBf16* stage = ring + stage_idx * Ring::kStage;
+        unsigned char* stage = ring + stage_idx * Ring::kStageBytes;
         stage_idx = stage_idx + 1 == Ring::kStages ? 0 : stage_idx + 1;
-        MultiplyStage(stage + warp * kTileBlock, stage + Ring::kWeights, lane, sum);
+        MultiplyStage<Format>(stage + warp * Format::kStageBytes, x_of(stage), lane, sum);
       }
       AddPart(sum, part == unit.first_part, total);
     }
@@ -166,7 +161,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<k
                    unit.first_part, parts.num_parts, total)) {
       continue;
     }
-    StoreSums(problem, (static_cast<int64_t>(unit.group) * kWarps + warp) * kTileFeatures, 0, lane,
+    StoreSums<Format>(problem, (static_cast<int64_t>(unit.group) * kWarps + warp) * kTileFeatures, 0, lane,
               total, out);
   }
   WaitForCopies<0>();
@@ -180,8 +175,9 @@ struct Choice {
   double ns;  // that it is expected to take
 };
 
-// Fitted to an H100's times of all four choices, ten weights and 1 to 64 tokens (docs/kernels.md).
-template <int kTokens, int kWarps>
+// Fitted to an H100's times of all four choices, ten bf16 weights and 1 to 64 tokens
+// (docs/kernels.md).
+template <typename Format, int kTokens, int kWarps>
 Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool by_parts) {
   constexpr double kMemory = 22;  // bytes a nanosecond, a multiprocessor's share
   constexpr double kStage = 40.0 * kWarps + 3.5 * kTokens;  // a block alone, for 64 k
@@ -191,7 +187,7 @@ Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool 
   const auto groups = CeilDiv(problem.out_features, kWarps * kTileFeatures);
   const int64_t units = by_parts ? groups * parts.num_parts : groups;
   const int blocks = by_parts ? parts.blocks_per_part : parts.num_blocks;
-  const double weights = double{kWarps * kTileBlock} * sizeof(DeviceBf16) * blocks;
+  const double weights = double{kWarps * Format::kStageBytes} * blocks;
   constexpr int64_t kUnitSums = int64_t{kWarps} * kTileFeatures * kTokens * sizeof(float);
   // So many units at one time. What memory and a block take overlaps, but not wholly.
   const auto at_once = [&](int64_t count) {
@@ -204,12 +200,12 @@ Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool 
   return {kWarps, by_parts, static_cast<int>(groups), by_parts ? kUnitSums * units : 0, ns};
 }
 
-template <int kTokens>
+template <typename Format, int kTokens>
 Choice Choose(const TensorCoreProblem& problem, int num_multiprocessors) {
-  Choice best = Consider<kTokens, 8>(problem, num_multiprocessors, false);
-  for (const Choice& choice : {Consider<kTokens, 4>(problem, num_multiprocessors, false),
-                               Consider<kTokens, 4>(problem, num_multiprocessors, true),
-                               Consider<kTokens, 8>(problem, num_multiprocessors, true)}) {
+  Choice best = Consider<Format, kTokens, 8>(problem, num_multiprocessors, false);
+  for (const Choice& choice : {Consider<Format, kTokens, 4>(problem, num_multiprocessors, false),
+                               Consider<Format, kTokens, 4>(problem, num_multiprocessors, true),
+                               Consider<Format, kTokens, 8>(problem, num_multiprocessors, true)}) {
     if (choice.by_parts &&
         (problem.parts.num_parts == 1 || choice.num_groups > kMaxMeetings ||
          choice.sums_bytes > static_cast<int64_t>(kMaxSumsBytes))) {
@@ -220,7 +216,7 @@ Choice Choose(const TensorCoreProblem& problem, int num_multiprocessors) {
   return best;
 }
 
-template <typename Out, int kTokens, int kWarps>
+template <typename Format, typename Out, int kTokens, int kWarps>
 Status LaunchChoice(Context& context,
                     const TensorCoreProblem& problem,
                     const Choice& choice,
@@ -236,8 +232,8 @@ Status LaunchChoice(Context& context,
     constexpr int kBytes = decltype(ring_bytes)::value;
     return Launch("LinearSkinny", context.stream,
                   {static_cast<unsigned>(std::min(units.num_units, places)), kWarps * kWarpSize,
-                   Ring<kTokens, kWarps, kBytes>::kBytes},
-                  &SkinnyKernel<Out, kTokens, kWarps, kBytes>, problem, units, out);
+                   Ring<Format, kTokens, kWarps, kBytes>::kBytes},
+                  &SkinnyKernel<Format, Out, kTokens, kWarps, kBytes>, problem, units, out);
   };
   if constexpr (kIsAlone<kTokens, kWarps>) {
     if (context.linear.shared_bytes >= kLargeRingBytes + kSharedForKernels) {
@@ -247,24 +243,38 @@ Status LaunchChoice(Context& context,
   return launch(std::integral_constant<int, kRingBytes>());
 }
 
-template <typename Out, int kTokens>
+template <typename Format, typename Out, int kTokens>
 Status LaunchFor(Context& context, const TensorCoreProblem& problem, Out* out) {
-  const Choice choice = Choose<kTokens>(problem, context.stream.num_multiprocessors);
-  return choice.num_warps == 4 ? LaunchChoice<Out, kTokens, 4>(context, problem, choice, out)
-                               : LaunchChoice<Out, kTokens, 8>(context, problem, choice, out);
+  const Choice choice = Choose<Format, kTokens>(problem, context.stream.num_multiprocessors);
+  return choice.num_warps == 4
+             ? LaunchChoice<Format, Out, kTokens, 4>(context, problem, choice, out)
+             : LaunchChoice<Format, Out, kTokens, 8>(context, problem, choice, out);
+}
+
+template <typename Format, typename Out>
+Status LaunchFormat(Context& context, const TensorCoreProblem& problem, Out* out) {
+  if (problem.num_tokens <= 8) return LaunchFor<Format, Out, 8>(context, problem, out);
+  if (problem.num_tokens <= 16) return LaunchFor<Format, Out, 16>(context, problem, out);
+  if (problem.num_tokens <= 32) return LaunchFor<Format, Out, 32>(context, problem, out);
+  return LaunchFor<Format, Out, 64>(context, problem, out);
 }
 
 }  // namespace
 
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight) {
   const TensorCoreProblem problem = MakeProblem(args, weight);
-  return WithDeviceType(args.out.dtype(), [&](auto type) {
-    auto* out = Elements<decltype(type)>(args.out);
-    if (problem.num_tokens <= 8) return LaunchFor<decltype(type), 8>(context, problem, out);
-    if (problem.num_tokens <= 16) return LaunchFor<decltype(type), 16>(context, problem, out);
-    if (problem.num_tokens <= 32) return LaunchFor<decltype(type), 32>(context, problem, out);
-    return LaunchFor<decltype(type), 64>(context, problem, out);
-  });
+  if (weight.format() == WeightFormat::kBf16 && args.out.dtype() == DType::kF32) {
+    return LaunchFormat<Bf16Weights>(context, problem, Elements<float>(args.out));
+  }
+  auto* out = Elements<DeviceBf16>(args.out);
+  switch (weight.format()) {
+    case WeightFormat::kFp8:
+      return LaunchFormat<Fp8Weights>(context, problem, out);
+    case WeightFormat::kInt4:
+      return LaunchFormat<Int4Weights>(context, problem, out);
+    default:
+      return LaunchFormat<Bf16Weights>(context, problem, out);
+  }
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,12 +1,15 @@
-// What linear_skinny.cu and linear_tiled.cu share: how a block of 64 k lies in shared memory, its
-// operands for mma.sync, what becomes of the sums.
+// What linear_skinny.cu and linear_tiled.cu share: how x's blocks of 64 k lie in shared memory, its
+// operands for mma.sync, what becomes of the sums. Weights: weight_formats.h.
 //
-// Weights lie as they are packed (packed_weight.h), x alike: atoms of eight tokens, chunk c of
-// token r at place c ^ r.
+// x lies as bf16 weights do (packed_weight.h): atoms of eight tokens, chunk c of token r at place
+// c ^ r.
 #pragma once
+
+#include <type_traits>
 
 #include "kernels/cuda/linear_kernels.h"
 #include "kernels/cuda/mma.h"
+#include "kernels/cuda/weight_formats.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
@@ -64,16 +67,6 @@ class XCopies {
   int first_k_, to_, num_;  // num_: rows that exist
   bool is_aligned_;
 };
-
-// 16 features and k 16 step .. 16 step + 15 of a block: operand a.
-__device__ __forceinline__ void LoadWeights(const DeviceBf16* tile,
-                                            int step,
-                                            int lane,
-                                            uint32_t (&a)[4]) {
-  const int matrix = lane / 8;
-  LoadMatrixX4<false>(
-      a, tile + matrix % 2 * kAtom + SwizzledChunk(lane % 8, 2 * step + matrix / 2));
-}
 
 // Eight tokens and k 32 pair .. 32 pair + 31 of a block: operand b of two steps.
 __device__ __forceinline__ void LoadX(const DeviceBf16* atom,
@@ -144,8 +137,8 @@ __device__ __forceinline__ void StorePair(DeviceBf16* out, float low, float high
   *reinterpret_cast<uint32_t*>(out) = PackBf16(low, high);
 }
 
-// Writes a warp's sums of 16 features, with the bias, to tokens first_token + 8 t + ...
-template <int kTiles, typename Out>
+// Writes a warp's sums of 16 features, scaled and with the bias, to tokens first_token + 8 t + ...
+template <typename Format, int kTiles, typename Out>
 __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
                                           int64_t first_feature,
                                           int64_t first_token,
@@ -155,7 +148,13 @@ __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
   const int64_t feature = first_feature + lane / 4 * 2;
   if (feature >= problem.out_features) return;
   const bool has_second = feature + 1 < problem.out_features;
-  float bias[2] = {};
+  constexpr bool kIsScaled = !std::is_same_v<Format, Bf16Weights>;
+  float scale[2] = {1, 1}, bias[2] = {};
+  if (Format::kHasRowScale) {
+    const auto* scales = static_cast<const float*>(problem.scales);
+    scale[0] = scales[feature];
+    if (has_second) scale[1] = scales[feature + 1];
+  }
   if (problem.bias != nullptr) {
     bias[0] = problem.bias[feature];
     if (has_second) bias[1] = problem.bias[feature + 1];
@@ -170,7 +169,12 @@ __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
     for (int i = 0; i < 2; ++i) {
       if (8 * t + i >= left) return;
       float low = sum[t][i], high = sum[t][2 + i];
-      if (problem.bias != nullptr) low += bias[0], high += bias[1];
+      if (Format::kHasRowScale) low *= scale[0], high *= scale[1];
+      if (kIsScaled && problem.x_scale != nullptr) {
+        const float x_scale = problem.x_scale[token + 8 * t + i];
+        low *= x_scale, high *= x_scale;
+      }
+      if (problem.bias != nullptr) low = __fadd_rn(low, bias[0]), high = __fadd_rn(high, bias[1]);
       if (has_second && reinterpret_cast<uintptr_t>(to) % (2 * sizeof(Out)) == 0) {
         StorePair(to, low, high);
       } else {

@@ -1,13 +1,13 @@
 // out = x * weight^T + bias for many rows: tiles of 128 tokens and 128 features on tensor cores.
 //
 //   x       [T, in_features]             bf16
-//   weight  packed (packed_weight.h)     bf16
+//   weight  packed (packed_weight.h)     bf16, fp8 or int4
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
 // A row's sum has the bits that linear_skinny.cu gives it: products of 16 k, in order, the sums of
-// the parts of k added in order. Two kernels: mma.sync for any device; wgmma for sm_90a, where it
-// writes mma.sync's bits (linear.cu tries that).
+// the parts of k added in order. Two kernels: mma.sync for any device; wgmma for sm_90a and bf16
+// weights, where it writes mma.sync's bits (linear.cu tries that).
 //
 // Launch     grid (tiles, or tiles x parts of k), 256 threads; stages of 64 k in shared memory,
 //            filled by cp.async. mma.sync: eight warps of 32 features and 64 tokens, 3 stages.
@@ -17,6 +17,7 @@
 // Cost       2 T * in_features * out_features operations: tensor cores.
 // Errors     kResourceExhausted without room for sums, kInternal when the launch fails.
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/cuda/linear_tile.h"
 
@@ -25,9 +26,17 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kTokens = 128, kFeatures = 128;  // of a block
-constexpr int kWeightStage = kFeatures / kTileFeatures * kTileBlock;  // elements
-constexpr int kStage = kWeightStage + kTokens * kBlockK;
-constexpr size_t kStageBytes = kStage * sizeof(DeviceBf16);
+// Bytes of a stage: a tile of weights for each warp, then x.
+template <typename Format>
+constexpr int kWeightBytes = kFeatures / kTileFeatures * Format::kStageBytes;
+template <typename Format>
+constexpr int kStageBytes =
+    kWeightBytes<Format> + kTokens * kBlockK * static_cast<int>(sizeof(DeviceBf16));
+
+template <typename Format>
+__device__ __forceinline__ DeviceBf16* XOf(unsigned char* stage) {
+  return reinterpret_cast<DeviceBf16*>(stage + kWeightBytes<Format>);
+}
 
 // Which tiles and blocks of k a launch takes, and where parts meet.
 struct Tiles {
@@ -60,47 +69,33 @@ __device__ __forceinline__ Place PlaceOf(const Tiles& tiles, const KParts& parts
 }
 
 // A thread's share of filling stages, of one block of k after the other.
+template <typename Format>
 class Copies {
  public:
   __device__ Copies(const TensorCoreProblem& problem, const Place& place)
-      : x_(problem, place.first_token) {
-    block_ = place.first_part * problem.parts.blocks_per_part;
-    end_ = min(place.end_part * problem.parts.blocks_per_part, problem.parts.num_blocks);
-    const int64_t num_tiles = CeilDiv(problem.out_features, kTileFeatures);
-    const int64_t tile = place.first_feature / kTileFeatures + threadIdx.x / kTilePieces;
-    const int64_t tile_elements = int64_t{problem.parts.num_blocks} * kTileBlock;
-    stride_ = kTilesAtOnce * tile_elements;
-    num_ = tile >= num_tiles
-               ? 0
-               : static_cast<int>(min(CeilDiv(num_tiles - tile, kTilesAtOnce), int64_t{kPieces}));
-    weights_ = problem.weight + tile * tile_elements + int64_t{block_} * kTileBlock +
-               threadIdx.x % kTilePieces * kGroup;
-  }
+      : block_(place.first_part * problem.parts.blocks_per_part),
+        end_(min(place.end_part * problem.parts.blocks_per_part, problem.parts.num_blocks)),
+        warp_(threadIdx.x / kWarpSize),
+        x_(problem, place.first_token),
+        weights_(problem, place.first_feature / kTileFeatures + warp_, block_,
+                 threadIdx.x % kWarpSize) {}
 
   // Starts the next one's copies, if there is one, and closes their group.
-  __device__ __forceinline__ void Start(DeviceBf16* stage) {
+  __device__ __forceinline__ void Start(unsigned char* stage) {
     if (block_ < end_) {
-#pragma unroll
-      for (int i = 0; i < kPieces; ++i) {
-        CopyAsync16(stage + (i * kThreads + threadIdx.x) * kGroup, weights_ + i * stride_,
-                    i < num_ ? 16 : 0);
-      }
-      x_.Copy(block_, stage + kWeightStage);
-      weights_ += kTileBlock;
+      weights_.Copy(stage + warp_ * Format::kStageBytes);
+      x_.Copy(block_, XOf<Format>(stage));
       ++block_;
     }
     CommitCopies();
   }
 
  private:
-  static constexpr int kTilePieces = kTileBlock / kGroup;
-  static constexpr int kTilesAtOnce = kThreads / kTilePieces;
-  static constexpr int kPieces = kFeatures / kTileFeatures / kTilesAtOnce;
+  static_assert(kFeatures / kTileFeatures == kThreads / kWarpSize);
 
+  int block_, end_, warp_;
   XCopies<kTokens, kThreads> x_;
-  const DeviceBf16* weights_;
-  int64_t stride_;
-  int num_, block_, end_;  // num_: pieces of tiles that exist
+  TileCopies<Format> weights_;
 };
 
 // With mma.sync. -----------------------------------------------------------------------------
@@ -110,8 +105,9 @@ constexpr int kTokenTiles = kWarpTokens / 8, kFeatureTiles = kWarpFeatures / kTi
 constexpr int kSums = kFeatureTiles * kTokenTiles;
 constexpr int kMmaStages = 3;
 
+template <typename Format>
 __device__ __forceinline__ void MultiplyStage(
-    const DeviceBf16* weights,
+    const unsigned char* weights,
     const DeviceBf16* x,
     int lane,
     TileSums (&sum)[kSums]) {
@@ -121,9 +117,8 @@ __device__ __forceinline__ void MultiplyStage(
     uint32_t a[kFeatureTiles][2][4];
 #pragma unroll
     for (int f = 0; f < kFeatureTiles; ++f) {
-      for (int half = 0; half < 2; ++half) {
-        LoadWeights(weights + f * kTileBlock, 2 * pair + half, lane, a[f][half]);
-      }
+      const unsigned char* tile = weights + f * Format::kStageBytes;
+      Format::LoadPair(tile, pair, lane, typename Format::Groups(tile, lane), a[f]);
     }
 #pragma unroll
     for (int first = 0; first < kTokenTiles; first += kTogether) {
@@ -145,20 +140,20 @@ __device__ __forceinline__ void MultiplyStage(
   }
 }
 
-template <typename Out>
+template <typename Format, typename Out>
 __global__ void __launch_bounds__(kThreads, 1)
     MmaSyncKernel(TensorCoreProblem problem, Tiles tiles, Out* out) {
-  auto* stages = DynamicShared<DeviceBf16>();
+  auto* stages = DynamicShared<unsigned char>();
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
   const int warp_feature = warp % (kFeatures / kWarpFeatures) * kWarpFeatures;
   const int warp_token = warp / (kFeatures / kWarpFeatures) * kWarpTokens;
   const KParts parts = problem.parts;
   const Place place = PlaceOf(tiles, parts);
 
-  Copies copies(problem, place);
+  Copies<Format> copies(problem, place);
   int next_stage = 0;
   const auto copy_next = [&] {
-    copies.Start(stages + next_stage * kStage);
+    copies.Start(stages + next_stage * kStageBytes<Format>);
     next_stage = next_stage + 1 == kMmaStages ? 0 : next_stage + 1;
   };
 #pragma unroll 1
@@ -177,10 +172,10 @@ __global__ void __launch_bounds__(kThreads, 1)
       // next copies take.
       __syncthreads();
       copy_next();
-      const DeviceBf16* stage = stages + stage_idx * kStage;
+      unsigned char* stage = stages + stage_idx * kStageBytes<Format>;
       stage_idx = stage_idx + 1 == kMmaStages ? 0 : stage_idx + 1;
-      MultiplyStage(stage + warp_feature / kTileFeatures * kTileBlock,
-                    stage + kWeightStage + warp_token / kAtomRows * kAtom, lane, sum);
+      MultiplyStage<Format>(stage + warp_feature / kTileFeatures * Format::kStageBytes,
+                            XOf<Format>(stage) + warp_token / kAtomRows * kAtom, lane, sum);
     }
     AddPart(sum, part == place.first_part, total);
   }
@@ -199,7 +194,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     for (int t = 0; t < kTokenTiles; ++t) {
       for (int i = 0; i < 4; ++i) of_tile[t][i] = total[f * kTokenTiles + t][i];
     }
-    StoreSums(problem, place.first_feature + warp_feature + f * kTileFeatures,
+    StoreSums<Format>(problem, place.first_feature + warp_feature + f * kTileFeatures,
               place.first_token + warp_token, lane, of_tile, out);
   }
 }
@@ -208,23 +203,24 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 constexpr int kWgmmaStages = 6;
 constexpr size_t kAtomBytes = kAtom * sizeof(DeviceBf16);
-constexpr size_t kWgmmaBytes = kWgmmaStages * kStageBytes + kAtomBytes;  // to align the stages
+constexpr int kWgmmaStageBytes = kStageBytes<Bf16Weights>;
+constexpr size_t kWgmmaBytes = kWgmmaStages * kWgmmaStageBytes + kAtomBytes;  // to align the stages
 
 template <typename Out>
 __global__ void __launch_bounds__(kThreads, 1)
     WgmmaKernel(TensorCoreProblem problem, Tiles tiles, Out* out) {
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
   constexpr int kTileSums = kTokens / 8, kGroupFeatures = 64;  // of a warpgroup
-  auto* stages = AlignShared<kAtomBytes>(DynamicShared<DeviceBf16>());
+  auto* stages = AlignShared<kAtomBytes>(DynamicShared<unsigned char>());
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
   const int group_feature = warp / 4 * kGroupFeatures;
   const KParts parts = problem.parts;
   const Place place = PlaceOf(tiles, parts);
 
-  Copies copies(problem, place);
+  Copies<Bf16Weights> copies(problem, place);
   int next_stage = 0;
   const auto copy_next = [&] {
-    copies.Start(stages + next_stage * kStage);
+    copies.Start(stages + next_stage * kWgmmaStageBytes);
     next_stage = next_stage + 1 == kWgmmaStages ? 0 : next_stage + 1;
   };
 #pragma unroll 1
@@ -243,11 +239,11 @@ __global__ void __launch_bounds__(kThreads, 1)
       // whose place the next copies take.
       __syncthreads();
       copy_next();
-      const DeviceBf16* stage = stages + stage_idx * kStage;
+      unsigned char* stage = stages + stage_idx * kWgmmaStageBytes;
       stage_idx = stage_idx + 1 == kWgmmaStages ? 0 : stage_idx + 1;
       const SharedMatrix weights =
-          MatrixInShared(stage + group_feature / kTileFeatures * kTileBlock);
-      const SharedMatrix x = MatrixInShared(stage + kWeightStage);
+          MatrixInShared(stage + group_feature / kTileFeatures * Bf16Weights::kStageBytes);
+      const SharedMatrix x = MatrixInShared(XOf<Bf16Weights>(stage));
       BeginWgmma(sum);
 #pragma unroll
       for (int step = 0; step < kBlockK / 16; ++step) {
@@ -268,8 +264,8 @@ __global__ void __launch_bounds__(kThreads, 1)
           place.first_part, parts.num_parts, total)) {
     return;
   }
-  StoreSums(problem, place.first_feature + warp * kTileFeatures, place.first_token, lane, total,
-            out);
+  StoreSums<Bf16Weights>(problem, place.first_feature + warp * kTileFeatures, place.first_token,
+                         lane, total, out);
 #endif
 }
 
@@ -308,15 +304,25 @@ Status LinearTiled(Context& context,
   }
   const auto num_blocks =
       static_cast<unsigned>(num_tiles * (tiles.by_parts ? problem.parts.num_parts : 1));
+  const auto launch_mma_sync = [&](auto format, auto* out) {
+    using Format = decltype(format);
+    return Launch("LinearTiled", context.stream,
+                  {num_blocks, kThreads, size_t{kMmaStages} * kStageBytes<Format>},
+                  &MmaSyncKernel<Format, std::remove_reference_t<decltype(*out)>>, problem, tiles,
+                  out);
+  };
+  if (weight.format() == WeightFormat::kFp8) {
+    return launch_mma_sync(Fp8Weights{}, Elements<DeviceBf16>(args.out));
+  }
+  if (weight.format() == WeightFormat::kInt4) {
+    return launch_mma_sync(Int4Weights{}, Elements<DeviceBf16>(args.out));
+  }
   return WithDeviceType(args.out.dtype(), [&](auto type) {
     using Out = decltype(type);
     auto* out = Elements<Out>(args.out);
-    if (multiply == Multiply::kWgmma) {
-      return Launch("LinearWgmma", context.stream, {num_blocks, kThreads, kWgmmaBytes},
-                    &WgmmaKernel<Out>, problem, tiles, out);
-    }
-    return Launch("LinearTiled", context.stream, {num_blocks, kThreads, kMmaStages * kStageBytes},
-                  &MmaSyncKernel<Out>, problem, tiles, out);
+    if (multiply == Multiply::kMmaSync) return launch_mma_sync(Bf16Weights{}, out);
+    return Launch("LinearWgmma", context.stream, {num_blocks, kThreads, kWgmmaBytes},
+                  &WgmmaKernel<Out>, problem, tiles, out);
   });
 }
 

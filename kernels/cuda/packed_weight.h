@@ -7,6 +7,13 @@
 // of a product are neighbours in memory. Eight neighbours of k are a chunk; chunk c of row r is at
 // place c ^ r.
 //
+// fp8, int4: the same blocks, but in the order in which the lanes of a warp take them from shared
+// memory as operand a (weight_formats.h), and behind them the scales:
+//   fp8   [out_features / 16][in_features / 64][2][32 lanes][16 bytes], [out_features] f32
+//   int4  [out_features / 16][in_features / 64][2][32 lanes][8 bytes],
+//         [out_features / 16][groups][16] words: scale, bf16, above 0xc300 + zero, as bf16
+//         -(128 + zero)
+//
 // f32: [out_features][in_features], as it came.
 #pragma once
 
@@ -65,31 +72,41 @@ __device__ __forceinline__ float WeightAt(const float* packed,
   return packed[feature * in_features + k];
 }
 
-// A weight on the device.
+enum class WeightFormat : uint8_t { kF32, kBf16, kFp8, kInt4 };
+
+// A weight on the device. Of codes, what lies from `scale_offset` on are the scales.
 class PackedWeight final : public PackedLinear {
  public:
-  PackedWeight(DType dtype,
+  PackedWeight(WeightFormat format,
                int64_t out_features,
                int64_t in_features,
-               std::unique_ptr<Buffer> buffer)
-      : dtype_(dtype),
+               std::unique_ptr<Buffer> buffer,
+               int64_t scale_offset = 0,
+               int64_t group_size = 0)
+      : format_(format),
         out_features_(out_features),
         in_features_(in_features),
-        buffer_(std::move(buffer)) {}
+        buffer_(std::move(buffer)),
+        scale_offset_(scale_offset),
+        group_size_(group_size) {}
 
   int64_t out_features() const override { return out_features_; }
   int64_t in_features() const override { return in_features_; }
   size_t size_bytes() const override { return buffer_->size_bytes(); }
-  DType dtype() const { return dtype_; }
+  bool is_quantized() const override { return scale_offset_ > 0; }
+  WeightFormat format() const { return format_; }
   template <typename T>
   const T* data() const {
     return static_cast<const T*>(buffer_->data());
   }
+  const void* scales() const { return data<char>() + scale_offset_; }
+  int64_t group_size() const { return group_size_; }
 
  private:
-  DType dtype_;
+  WeightFormat format_;
   int64_t out_features_, in_features_;
   std::unique_ptr<Buffer> buffer_;
+  int64_t scale_offset_, group_size_;
 };
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

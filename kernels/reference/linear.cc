@@ -4,48 +4,71 @@
 //   weight  [out_features, in_features]  f32 or bf16, kept as it came
 //   bias    [out_features]               f32, or empty
 //   out     [num_tokens, out_features]   as x, or f32
-#include <cstring>
+#include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "common/fp8.h"
 #include "kernels/reference/element.h"
 #include "kernels/reference/reference_ops.h"
 
 namespace longhand::kernels::reference {
 namespace {
 
+// Elements as floats where they are quantised, but for the scales of whole rows.
 class PlainWeight final : public PackedLinear {
  public:
   explicit PlainWeight(TensorView weight)
       : bytes_(static_cast<char*>(weight.data()),
                static_cast<char*>(weight.data()) + weight.num_bytes()),
         view_(bytes_.data(), weight.dtype(), {weight.dim(0), weight.dim(1)}) {}
+  PlainWeight(TensorView elements, std::vector<float> row_scales) : PlainWeight(elements) {
+    row_scales_ = std::move(row_scales);
+  }
 
   int64_t out_features() const override { return view_.dim(0); }
   int64_t in_features() const override { return view_.dim(1); }
+  bool is_quantized() const override { return !row_scales_.empty(); }
   size_t size_bytes() const override { return bytes_.size(); }
   const TensorView& view() const { return view_; }
+  const std::vector<float>& row_scales() const { return row_scales_; }
 
  private:
   std::vector<char> bytes_;
   TensorView view_;
+  std::vector<float> row_scales_;
 };
 
 template <typename X, typename W, typename Out>
-void Multiply(const LinearArgs& args, const TensorView& weight_view) {
-  const int64_t out_features = weight_view.dim(0), in_features = weight_view.dim(1);
+void Multiply(const LinearArgs& args, const PlainWeight& plain) {
+  const int64_t out_features = plain.out_features(), in_features = plain.in_features();
   const X* x = args.x.as<X>();
-  const W* weight = weight_view.as<W>();
+  const W* weight = plain.view().as<W>();
   const float* bias = args.bias.empty() ? nullptr : args.bias.as<float>();
+  const float* x_scale = args.x_scale.empty() ? nullptr : args.x_scale.as<float>();
   Out* out = args.out.as<Out>();
   for (int64_t i = 0; i < args.x.dim(0); ++i) {
     for (int64_t j = 0; j < out_features; ++j) {
-      double sum = bias == nullptr ? 0.0 : bias[j];
+      double sum = 0;
       for (int64_t k = 0; k < in_features; ++k) {
         sum += ToDouble(x[i * in_features + k]) * ToDouble(weight[j * in_features + k]);
       }
+      if (plain.is_quantized()) sum *= plain.row_scales()[static_cast<size_t>(j)];
+      if (x_scale != nullptr) sum *= x_scale[i];
+      if (bias != nullptr) sum += bias[j];
       out[i * out_features + j] = Out(static_cast<float>(sum));
     }
   }
+}
+
+// Element (n, k) of a weight in 4 bits.
+float Int4Element(const QuantizedWeight& weight, int64_t n, int64_t k) {
+  const int64_t place = n * weight.in_features() + k;
+  const int code = weight.codes.as<uint8_t>()[place / 2] >> (place % 2 * 4) & 15;
+  const int64_t group = n * weight.scales.dim(1) + k / weight.group_size();
+  const int zero = weight.zeros.as<uint8_t>()[group];
+  const auto scale = static_cast<float>(weight.scales.as<Bf16>()[group]);
+  return static_cast<float>(Bf16(static_cast<float>(code - zero) * scale));
 }
 
 }  // namespace
@@ -54,13 +77,48 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight) {
   return std::unique_ptr<PackedLinear>(std::make_unique<PlainWeight>(weight));
 }
 
+Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight) {
+  const int64_t rows = weight.out_features(), columns = weight.in_features();
+  std::vector<float> elements(static_cast<size_t>(rows * columns));
+  std::vector<float> scales(static_cast<size_t>(rows), 1.0f);
+  if (!weight.is_int4()) std::copy_n(weight.scales.as<float>(), rows, scales.begin());
+  for (int64_t n = 0; n < rows; ++n) {
+    for (int64_t k = 0; k < columns; ++k) {
+      const int64_t i = n * columns + k;
+      elements[static_cast<size_t>(i)] = weight.is_int4() ? Int4Element(weight, n, k)
+                                         : weight.codes.dtype() == DType::kF8E4M3
+                                             ? static_cast<float>(weight.codes.as<Fp8E4M3>()[i])
+                                             : weight.codes.as<int8_t>()[i];
+    }
+  }
+  return std::unique_ptr<PackedLinear>(std::make_unique<PlainWeight>(
+      TensorView(elements.data(), DType::kF32, {rows, columns}), std::move(scales)));
+}
+
+Status QuantizeRows(const QuantizeRowsArgs& args) {
+  const int64_t width = args.x.dim(1);
+  std::vector<float> row(static_cast<size_t>(width));
+  std::vector<Fp8E4M3> codes(row.size());
+  WithFloatType(args.x.dtype(), [&](auto type) {
+    using A = decltype(type);
+    for (int64_t i = 0; i < args.x.dim(0); ++i) {
+      const A* x = args.x.as<A>() + i * width;
+      for (size_t k = 0; k < row.size(); ++k) row[k] = static_cast<float>(x[k]);
+      QuantizeRow(row.data(), width, DType::kF8E4M3, codes.data(), args.scale.as<float>() + i);
+      A* out = args.out.as<A>() + i * width;
+      for (size_t k = 0; k < row.size(); ++k) out[k] = A(static_cast<float>(codes[k]));
+    }
+  });
+  return OkStatus();
+}
+
 Status Linear(const LinearArgs& args) {
   const auto* weight = dynamic_cast<const PlainWeight*>(args.weight);
   if (weight == nullptr) return InvalidArgument("weight was packed by another backend");
   WithFloatType(args.x.dtype(), [&](auto x) {
     WithFloatType(weight->view().dtype(), [&](auto w) {
       WithFloatType(args.out.dtype(), [&](auto out) {
-        Multiply<decltype(x), decltype(w), decltype(out)>(args, weight->view());
+        Multiply<decltype(x), decltype(w), decltype(out)>(args, *weight);
       });
     });
   });

@@ -15,7 +15,13 @@ class ReferenceOps final : public HostOps {
   Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
     return reference::PackLinear(weight);
   }
+  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight) override {
+    return reference::PackQuantized(weight);
+  }
   Status DoLinear(const LinearArgs& args) override { return reference::Linear(args); }
+  Status DoQuantizeRows(const QuantizeRowsArgs& args) override {
+    return reference::QuantizeRows(args);
+  }
   Status DoEmbedding(const EmbeddingArgs& args) override { return reference::Embedding(args); }
   Status DoRmsNorm(const RmsNormArgs& args) override { return reference::RmsNorm(args); }
   Status DoAdd(const AddArgs& args) override { return reference::Add(args); }

@@ -11,7 +11,9 @@
 namespace longhand::kernels::reference {
 
 Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight);
+Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight);
 Status Linear(const LinearArgs& args);
+Status QuantizeRows(const QuantizeRowsArgs& args);
 Status Embedding(const EmbeddingArgs& args);
 Status RmsNorm(const RmsNormArgs& args);
 Status Add(const AddArgs& args);

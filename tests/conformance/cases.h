@@ -52,6 +52,7 @@ struct Case {
 };
 
 void AddLinearCases(std::vector<Case>& cases);
+void AddQuantizedCases(std::vector<Case>& cases);
 void AddRowCases(std::vector<Case>& cases);
 void AddElementwiseCases(std::vector<Case>& cases);
 void AddRopeCases(std::vector<Case>& cases);
@@ -62,6 +63,7 @@ void AddSamplingCases(std::vector<Case>& cases);
 void AddReplayCases(std::vector<Case>& cases);
 void AddRefusedCases(std::vector<Case>& cases);
 void AddTimedCases(std::vector<Case>& cases);
+void AddTimedQuantizedCases(std::vector<Case>& cases);
 
 // Rounding to the output's dtype: half a unit in the last place, and a whole one where the result
 // lies near a tie.

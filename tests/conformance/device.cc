@@ -69,6 +69,12 @@ Result<kernels::PackedLinear*> Device::Pack(HostTensor weight) {
   return packed_.back().get();
 }
 
+Result<kernels::PackedLinear*> Device::Pack(const kernels::QuantizedWeight& weight) {
+  LONGHAND_ASSIGN_OR_RETURN(auto packed, ops_.PackQuantized(weight));
+  packed_.push_back(std::move(packed));
+  return packed_.back().get();
+}
+
 HostTensor Device::Read(const TensorView& tensor) {
   std::vector<int64_t> shape;
   for (int i = 0; i < tensor.rank(); ++i) shape.push_back(tensor.dim(i));

@@ -27,6 +27,7 @@ class Device {
   // Memory for an output, filled with NaN bytes: what is not written shows.
   TensorView Out(DType dtype, std::vector<int64_t> shape);
   Result<kernels::PackedLinear*> Pack(HostTensor weight);
+  Result<kernels::PackedLinear*> Pack(const kernels::QuantizedWeight& weight);
 
   // A tensor's present value.
   HostTensor Read(const TensorView& tensor);

@@ -69,6 +69,7 @@ Result<Options> ParseOptions(int argc, char** argv) {
 std::vector<Case> AllCases() {
   std::vector<Case> cases;
   AddLinearCases(cases);
+  AddQuantizedCases(cases);
   AddRowCases(cases);
   AddReplayCases(cases);
   AddElementwiseCases(cases);
@@ -79,6 +80,7 @@ std::vector<Case> AllCases() {
   AddSamplingCases(cases);
   AddRefusedCases(cases);
   AddTimedCases(cases);
+  AddTimedQuantizedCases(cases);
   return cases;
 }
 

@@ -1,0 +1,140 @@
+// Packs fp8 and int4 weights: codes as the lanes of a warp take them (packed_weight.h).
+//
+//   codes  [out_features, in_features] fp8, or two int4 a byte
+//
+// Launch     a thread for each word of packed codes, 256 a block; a limited number of rows at a
+// time. Cost       at load only: reads and writes each code once. Errors     kResourceExhausted
+// when the weight does not fit, kUnimplemented for int8, kInternal when
+//            the launch fails.
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/cuda/weight_formats.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int64_t kStagingBytes = int64_t{64} << 20;
+constexpr int64_t kScaleAlignment = 256;
+
+// Rows from the first feature of a tile on; those that do not exist, and such k's, have code 0.
+struct Codes {
+  const uint8_t* rows;
+  int64_t num_rows, in_features;
+
+  __device__ __forceinline__ uint32_t Byte(int64_t row, int64_t k) const {
+    return row < num_rows && k < in_features ? rows[row * in_features + k] : 0;
+  }
+  __device__ __forceinline__ uint32_t Nibble(int64_t row, int64_t k) const {
+    if (row >= num_rows || k >= in_features) return 0;
+    return rows[(row * in_features + k) / 2] >> (k % 2 * 4) & 15u;
+  }
+};
+
+// Where operand a's registers of a step begin: register r, element e of lane 4 g + q is feature
+// 2 g + r % 2 and k 2 q + e + r / 2 * 8.
+template <typename Format>
+__global__ void __launch_bounds__(kThreads)
+    PackCodesKernel(Codes codes, int64_t num_words, int64_t num_blocks, uint32_t* packed) {
+  constexpr bool kIsFp8 = std::is_same_v<Format, Fp8Weights>;
+  constexpr int kBlockWords = Format::kBytes / 4;
+  constexpr int kPairWords = kBlockWords / 2, kLaneWords = kPairWords / kWarpSize;
+  const int64_t idx = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (idx >= num_words) return;
+  const int64_t block = idx / kBlockWords % num_blocks, tile = idx / kBlockWords / num_blocks;
+  const int within = idx % kBlockWords;
+  const int pair = within / kPairWords, lane = within % kPairWords / kLaneWords;
+  const int word = within % kLaneWords;
+  const int half = kIsFp8 ? word / 2 : word;
+  const int64_t row = tile * kTileFeatures + lane / 4 * 2;
+  const int64_t k = block * kBlockK + (2 * pair + half) * 16 + lane % 4 * 2;
+  uint32_t out = 0;
+  if (kIsFp8) {
+    for (int i = 0; i < 4; ++i) {
+      out |= codes.Byte(row + i % 2, k + i / 2 + word % 2 * 8) << 8 * i;
+    }
+  } else {
+    for (int i = 0; i < 8; ++i) {
+      out |= codes.Nibble(row + i % 2, k + i / 4 + i % 4 / 2 * 8) << 4 * i;
+    }
+  }
+  packed[idx] = out;
+}
+
+template <typename Format>
+Status PackCodes(Context& context, const QuantizedWeight& weight, unsigned char* packed) {
+  const int64_t out_features = weight.out_features(), in_features = weight.in_features();
+  const int64_t row_bytes = weight.codes.dim(1);
+  const int64_t num_blocks = CeilDiv(in_features, kBlockK);
+  const int64_t tile_bytes = num_blocks * Format::kBytes;
+  const int64_t tiles_at_once = std::max<int64_t>(1, kStagingBytes / (row_bytes * kTileFeatures));
+  const int64_t rows_at_once = std::min(tiles_at_once * kTileFeatures, out_features);
+  LONGHAND_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Buffer> staging,
+      AllocateMemory(context.stream, static_cast<size_t>(rows_at_once * row_bytes)));
+  for (int64_t row = 0; row < out_features; row += rows_at_once) {
+    const int64_t num_rows = std::min(rows_at_once, out_features - row);
+    LONGHAND_RETURN_IF_ERROR(
+        CopyToDevice(context.stream, staging->data(),
+                     static_cast<const char*>(weight.codes.data()) + row * row_bytes,
+                     static_cast<size_t>(num_rows * row_bytes)));
+    const int64_t num_words = CeilDiv(num_rows, kTileFeatures) * tile_bytes / 4;
+    LONGHAND_RETURN_IF_ERROR(Launch(
+        "PackQuantized", context.stream,
+        {static_cast<unsigned>(CeilDiv(num_words, kThreads)), kThreads}, &PackCodesKernel<Format>,
+        Codes{static_cast<const uint8_t*>(staging->data()), num_rows, in_features}, num_words,
+        num_blocks, reinterpret_cast<uint32_t*>(packed + row / kTileFeatures * tile_bytes)));
+  }
+  return WaitFor(context.stream);
+}
+
+std::vector<uint32_t> GroupWords(const QuantizedWeight& weight) {
+  const int64_t num_groups = weight.scales.dim(1);
+  const int64_t num_tiles = CeilDiv(weight.out_features(), kTileFeatures);
+  std::vector<uint32_t> words(static_cast<size_t>(num_tiles * num_groups * kTileFeatures));
+  for (int64_t n = 0; n < weight.out_features(); ++n) {
+    for (int64_t g = 0; g < num_groups; ++g) {
+      const uint32_t scale = weight.scales.as<Bf16>()[n * num_groups + g].bits;
+      const uint32_t zero = weight.zeros.as<uint8_t>()[n * num_groups + g];
+      const int64_t at = (n / kTileFeatures * num_groups + g) * kTileFeatures + n % kTileFeatures;
+      words[static_cast<size_t>(at)] = scale << 16 | 0xc300u | zero;
+    }
+  }
+  return words;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
+                                                    const QuantizedWeight& weight) {
+  if (weight.codes.dtype() == DType::kI8) {
+    return Unimplemented("codes is ", weight.codes.ToString(),
+                         "; this backend has weights in fp8 and 4 bits");
+  }
+  const int64_t out_features = weight.out_features(), in_features = weight.in_features();
+  LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, in_features));
+  const bool is_int4 = weight.is_int4();
+  const int64_t block_bytes = is_int4 ? Int4Weights::kBytes : Fp8Weights::kBytes;
+  const int64_t code_bytes =
+      CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) * block_bytes;
+  const int64_t scale_offset = CeilDiv(code_bytes, kScaleAlignment) * kScaleAlignment;
+  std::vector<uint32_t> words;
+  if (is_int4) words = GroupWords(weight);
+  const void* scales = is_int4 ? static_cast<const void*>(words.data()) : weight.scales.data();
+  const size_t scale_bytes = is_int4 ? words.size() * 4 : weight.scales.num_bytes();
+  LONGHAND_ASSIGN_OR_RETURN(
+      std::unique_ptr<Buffer> buffer,
+      AllocateMemory(context.stream, static_cast<size_t>(scale_offset) + scale_bytes));
+  auto* packed = static_cast<unsigned char*>(buffer->data());
+  LONGHAND_RETURN_IF_ERROR(
+      CopyToDevice(context.stream, packed + scale_offset, scales, scale_bytes));
+  LONGHAND_RETURN_IF_ERROR(is_int4 ? PackCodes<Int4Weights>(context, weight, packed)
+                                   : PackCodes<Fp8Weights>(context, weight, packed));
+  return std::unique_ptr<PackedLinear>(std::make_unique<PackedWeight>(
+      is_int4 ? WeightFormat::kInt4 : WeightFormat::kFp8, out_features, in_features,
+      std::move(buffer), scale_offset, is_int4 ? weight.group_size() : 0));
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -1,0 +1,30 @@
+#include "tests/conformance/quantized_weights.h"
+
+#include <cmath>
+
+namespace longhand::conformance {
+
+HostWeight RandomWeight(Rng& rng, DType codes, int64_t out, int64_t in, int64_t group_size) {
+  if (codes == DType::kU8) {
+    HostWeight weight = {rng.Bytes({out, in / 2}),
+                         rng.Normal({out, in / group_size}, DType::kBf16, 0.02),
+                         rng.Bytes({out, in / group_size})};
+    for (uint8_t& zero : weight.zeros.bytes) zero &= 15;
+    return weight;
+  }
+  HostWeight weight = {HostTensor(codes, {out, in}), HostTensor(DType::kF32, {out}), {}};
+  HostTensor rows = rng.Normal({out, in}, DType::kF32, 0.02);
+  for (int64_t n = 0; n < out; ++n) {
+    kernels::QuantizeRow(rows.view().as<float>() + n * in, in, codes,
+                         weight.codes.bytes.data() + n * in, weight.scales.view().as<float>() + n);
+  }
+  return weight;
+}
+
+double BytesOf(DType codes, int64_t out, int64_t in, int64_t group_size) {
+  const auto elements = static_cast<double>(out * in);
+  if (codes != DType::kU8) return elements + 4.0 * static_cast<double>(out);
+  return elements / 2 + 2.5 * elements / static_cast<double>(group_size);
+}
+
+}  // namespace longhand::conformance
