@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import signal
+import ssl
 import subprocess
 import tarfile
 import tempfile
@@ -70,7 +71,12 @@ class Pod:
         with contextlib.suppress(OSError, http.client.HTTPException):
             if "httpGet" in probe:
                 port = probe["httpGet"]["port"]
-                connection = http.client.HTTPConnection(self.address, ports.get(port, port), timeout=5)
+                if probe["httpGet"]["scheme"] == "HTTPS":
+                    # A kubelet does not check the certificate either.
+                    context = ssl._create_unverified_context()
+                    connection = http.client.HTTPSConnection(self.address, ports.get(port, port), timeout=5, context=context)
+                else:
+                    connection = http.client.HTTPConnection(self.address, ports.get(port, port), timeout=5)
                 connection.request("GET", probe["httpGet"]["path"])
                 return connection.getresponse().status < 400
             return self._node.serves(self.address, probe["grpc"]["port"])
@@ -84,6 +90,8 @@ class Pod:
             source = entry.get("valueFrom", {})
             if "fieldRef" in source:
                 environment[entry["name"]] = fields[source["fieldRef"]["fieldPath"]]
+            elif "secretKeyRef" in source:
+                environment[entry["name"]] = self._node.secrets[source["secretKeyRef"]["name"]][source["secretKeyRef"]["key"]]
             elif "resourceFieldRef" in source:
                 section, resource = source["resourceFieldRef"]["resource"].split(".")
                 environment[entry["name"]] = str(self.container["resources"][section][resource])
@@ -123,10 +131,14 @@ class Pod:
         source = self._node.path / "volumes" / f"{self.name}-{name}"
         if not source.exists():
             source.mkdir(parents=True)
-            for file, text in self._node.config_maps.get(volume.get("configMap", {}).get("name"), {}).items():
+            files = self._node.config_maps.get(volume.get("configMap", {}).get("name"), {})
+            if "secret" in volume:
+                files = self._node.secrets[volume["secret"]["secretName"]]
+                keys = {item["key"] for item in volume["secret"].get("items", [])} or set(files)
+                files = {key: text for key, text in files.items() if key in keys}
+            for file, text in files.items():
                 (source / file).write_text(text, encoding="utf-8")
-            if "configMap" not in volume:
-                check("chown", owner, source)
+            check("chown", "-R", owner, source)
         return source
 
     def _exec(self):
@@ -140,10 +152,11 @@ class Pod:
 
 
 class Node:
-    """As a context: the pods of `rendered` (objects by kind and name), on a bridge of their own."""
+    """As a context: the pods of `rendered` (objects by kind and name), on a bridge of their own. `secrets` are those of the
+    namespace: texts by secret and key."""
 
-    def __init__(self, rendered, root, image):
-        self.root, self.image = root, image
+    def __init__(self, rendered, root, image, secrets=None):
+        self.root, self.image, self.secrets = root, image, secrets or {}
         self.config_maps = {name: item["data"] for (kind, name), item in rendered.items() if kind == "ConfigMap"}
         self._tag = f"lhp{os.getpid() % 10000}"
         self._net = f"10.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
@@ -154,8 +167,8 @@ class Node:
                 for i in range(item["spec"]["replicas"]):
                     pod = self._add(f"{name}-{i}", item["spec"]["template"]["spec"])
                     names.append(f"{pod.address} {pod.name}.{item['spec']['serviceName']} {pod.name}")
-            elif kind == "Pod":
-                self._add(name, item["spec"])
+            elif kind == "Job":
+                self._add(name, item["spec"]["template"]["spec"])
         service, = (name for (kind, name), item in rendered.items() if kind == "Service" and item["spec"].get("clusterIP") != "None")
         names.append(f"{next(pod.address for name, pod in self.pods.items() if 'coordinator' in name)} {service}")
         self._hosts = "127.0.0.1 localhost\n" + "\n".join(names) + "\n"

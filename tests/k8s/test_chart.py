@@ -31,8 +31,6 @@ def pod_specs(rendered):
     for (kind, name), item in rendered.items():
         if kind in ("StatefulSet", "Job"):
             yield name, item["spec"]["template"]["spec"]
-        elif kind == "Pod":
-            yield name, item["spec"]
 
 
 def test_lint():
@@ -71,6 +69,18 @@ def test_ranks_are_found_in_order_by_the_names_of_their_pods():
     assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"]
     assert workers["spec"]["podManagementPolicy"] == "Parallel" and workers["spec"]["replicas"] == 3
     assert config_of(rendered)["workers"] == [f"cell-longhand-worker-{rank}.cell-longhand-worker:7001" for rank in range(3)]
+
+
+def test_what_the_job_downloads_is_what_is_served():
+    values = {"model": {"source": "persistentVolumeClaim", "claimName": "models", "download": {"enabled": True, "id": "a/b", "revision": "v1"}}}
+    rendered = objects(values)
+    job = rendered["Job", "cell-longhand-model"]["spec"]["template"]["spec"]["containers"][0]
+    assert job["command"][1:] == ["pull", "a/b", "--revision", "v1"]
+    config = config_of(rendered)
+    assert (config["model"], config["revision"]) == ("a/b", "v1")
+    coordinator = rendered["StatefulSet", "cell-longhand-coordinator"]["spec"]["template"]["spec"]["containers"][0]
+    hub = {"name": "HF_HOME", "value": "/models"}
+    assert hub in job["env"] and hub in coordinator["env"]
 
 
 def test_spares_come_after_the_ranks():
@@ -123,7 +133,7 @@ def test_every_setting_of_the_schema_is_a_flag():
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_the_programs_take_their_configuration(values, tmp_path):
     rendered = objects(values)
-    config = config_of(rendered) | {"model": str(ROOT / "tests/data/nano"), "tensor-parallel-size": 2, "spare-workers": 0}
+    config = config_of(rendered) | {"model": str(ROOT / "tests/data/nano"), "tensor-parallel-size": 2}
     file = tmp_path / "longhand.yaml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     container = rendered["StatefulSet", "cell-longhand-coordinator"]["spec"]["template"]["spec"]["containers"][0]

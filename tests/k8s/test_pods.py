@@ -26,22 +26,26 @@ def test_the_image_has_no_shell_and_is_small(image):
     assert size < 150e6
 
 
+def start(node):
+    """Starts the cell's pods, waits until their probes pass, and runs helm test; its log."""
+    test = node.pods["cell-longhand-test"]
+    cell = [pod for pod in node.pods.values() if pod is not test]
+    for pod in cell:
+        pod.start()
+    for kind in ("startup", "liveness", "readiness"):
+        node.wait(f"all pods pass their {kind} probe", lambda kind=kind: all(pod.probe(kind) for pod in cell))
+    test.start()
+    assert test.process.wait(120) == 0, test.log()
+    assert len(test.log().split()) > 10
+    return cell
+
+
 @pytest.mark.parametrize("topology", ["pods", "node"])
 def test_the_demo_writes_a_paragraph_and_goes_on_after_a_restart(image, topology):
     root, config = image
     with Node(objects(VALUES | {"topology": topology}), root, config) as node:
-        test = node.pods["cell-longhand-test"]
-        cell = [pod for pod in node.pods.values() if pod is not test]
+        cell = start(node)
         coordinator = node.pods["cell-longhand-coordinator-0"]
-        for pod in cell:
-            pod.start()
-        for kind in ("startup", "liveness", "readiness"):
-            node.wait(f"all pods pass their {kind} probe", lambda kind=kind: all(pod.probe(kind) for pod in cell))
-
-        test.start()
-        assert test.process.wait(120) == 0, test.log()
-        assert len(test.log().split()) > 10
-
         assert coordinator.stop()
         assert not coordinator.probe("readiness")
         coordinator.start()
@@ -55,6 +59,27 @@ def test_the_demo_writes_a_paragraph_and_goes_on_after_a_restart(image, topology
                 worker.start()
                 node.wait("the rank is back", lambda: coordinator.probe("readiness"))
                 break
+
+
+def certificate(folder, *names):
+    """A key, and a certificate for these names that is its own authority."""
+    check("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={names[0]}",
+          "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names),
+          "-keyout", folder / "tls.key", "-out", folder / "tls.crt")
+    key, crt = ((folder / name).read_text(encoding="utf-8") for name in ("tls.key", "tls.crt"))
+    return {"tls.key": key, "tls.crt": crt, "ca.crt": crt}
+
+
+def test_with_secrets_it_speaks_tls_and_asks_for_a_key(image, tmp_path):
+    root, config = image
+    secrets = {"certificate": certificate(tmp_path, "cell-longhand"), "keys": {"keys": "test:k-123456789\n", "client": "k-123456789"}}
+    values = VALUES | {"tls": {"secretName": "certificate"}, "apiKeys": {"secretName": "keys"}}
+    with Node(objects(values), root, config, secrets) as node:
+        start(node)
+        address = node.pods["cell-longhand-coordinator-0"].address
+        for key, status in (("k-123456789", "200"), ("another", "401")):
+            assert check("curl", "-s", "--cacert", tmp_path / "tls.crt", "--resolve", f"cell-longhand:8000:{address}", "-o", "/dev/null",
+                         "-w", "%{http_code}", "-H", f"authorization: Bearer {key}", "https://cell-longhand:8000/v1/models") == status
 
 
 def test_nothing_but_volumes_can_be_written(image):
