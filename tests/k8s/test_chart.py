@@ -143,3 +143,12 @@ def test_the_programs_take_their_configuration(values, tmp_path):
     if ("StatefulSet", "cell-longhand-worker") in rendered:
         worker = rendered["StatefulSet", "cell-longhand-worker"]["spec"]["template"]["spec"]["containers"][0]
         assert {argument.split("=")[0][2:] for argument in worker["args"]} <= flags_of(BINARIES / "longhand-worker")
+
+
+def test_the_programs_take_the_flags_of_the_compose_file():
+    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text(encoding="utf-8"))["services"]
+    command = services["coordinator"]["command"]
+    done = run(BINARIES / "longhand-coordinator", *command, "--model", ROOT / "tests/data/nano", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    worker = {word.lstrip("-") for word in services["worker-0"]["command"] if word.startswith("--")}
+    assert worker <= flags_of(BINARIES / "longhand-worker")

@@ -63,3 +63,9 @@ def test_every_query_of_a_dashboard_parses(path, tmp_path):
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
     check(tool("promtool"), "check", "rules", file)
+
+
+def test_prometheus_takes_the_configuration_of_the_compose_file(tmp_path):
+    for path in (ROOT / "deploy/monitoring/prometheus.yml", RULES):
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    check(tool("promtool"), "check", "config", tmp_path / "prometheus.yml")
