@@ -19,6 +19,13 @@ using ContentHash = std::array<uint8_t, 32>;  // SHA-256 of the resized pixels a
 // device when the plan was made.
 inline constexpr int32_t kTokenOnDevice = -1;
 
+// One KV block becomes a copy of another, in every layer.
+struct BlockCopy {
+  int32_t from = 0;
+  int32_t to = 0;
+  friend bool operator==(const BlockCopy&, const BlockCopy&) = default;
+};
+
 // Runs ViT blocks [layer_begin, layer_end) of one image on one rank. The pixels were sent ahead (PutImage). The range
 // that ends at the last block also merges, and broadcasts the embeddings to every rank's encoder cache.
 struct EncodeImageItem {
@@ -69,6 +76,11 @@ struct StepPlan {
   // Before the step: forget these sequences; drop these images' pixels and half-made states.
   std::vector<int64_t> released_sequences;
   std::vector<ContentHash> released_images;
+  // Then, in this order: KV blocks to blocks in host memory, back from there, and to other KV blocks. The chunks of the
+  // plan see what came of it.
+  std::vector<BlockCopy> swaps_out;
+  std::vector<BlockCopy> swaps_in;
+  std::vector<BlockCopy> block_copies;
   std::vector<EncodeImageItem> images;
   std::vector<SequenceChunk> chunks;
 

@@ -103,6 +103,23 @@ void SetSequenceResult(const SequenceResult& from, wire::SequenceResult* to) {
   to->mutable_score_logprobs()->Add(from.score_logprobs.begin(), from.score_logprobs.end());
 }
 
+using WireBlockCopies = google::protobuf::RepeatedPtrField<wire::BlockCopy>;
+
+void SetBlockCopies(const std::vector<BlockCopy>& from, WireBlockCopies* to) {
+  for (const BlockCopy& copy : from) {
+    wire::BlockCopy* out = to->Add();
+    out->set_from(copy.from);
+    out->set_to(copy.to);
+  }
+}
+
+std::vector<BlockCopy> GetBlockCopies(const WireBlockCopies& from) {
+  std::vector<BlockCopy> to;
+  to.reserve(static_cast<size_t>(from.size()));
+  for (const wire::BlockCopy& copy : from) to.push_back({copy.from(), copy.to()});
+  return to;
+}
+
 SequenceResult GetSequenceResult(const wire::SequenceResult& from) {
   SequenceResult to{.sequence_id = from.sequence_id(),
                     .score_logprobs = ToVector<float>(from.score_logprobs())};
@@ -146,12 +163,18 @@ void ToWire(const StepPlan& plan, wire::ExecuteStepRequest* to) {
     out->set_cache_row(item.cache_row);
   }
   for (const SequenceChunk& chunk : plan.chunks) SetChunk(chunk, to->add_chunks());
+  SetBlockCopies(plan.swaps_out, to->mutable_swaps_out());
+  SetBlockCopies(plan.swaps_in, to->mutable_swaps_in());
+  SetBlockCopies(plan.block_copies, to->mutable_block_copies());
 }
 
 Result<StepPlan> FromWire(const wire::ExecuteStepRequest& from) {
   StepPlan plan{.epoch = from.epoch(),
                 .step = from.step(),
-                .released_sequences = ToVector<int64_t>(from.released_sequences())};
+                .released_sequences = ToVector<int64_t>(from.released_sequences()),
+                .swaps_out = GetBlockCopies(from.swaps_out()),
+                .swaps_in = GetBlockCopies(from.swaps_in()),
+                .block_copies = GetBlockCopies(from.block_copies())};
   for (const std::string& bytes : from.released_images()) {
     LONGHAND_ASSIGN_OR_RETURN(ContentHash image, ContentHashFromWire(bytes));
     plan.released_images.push_back(image);

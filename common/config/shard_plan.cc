@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/kv_dtype.h"
+
 namespace longhand {
 namespace {
 
@@ -106,8 +108,8 @@ Result<ShardPlan> PlanShards(const ModelConfig& config,
     shard.text_weight_bytes = TextWeightBytes(config, shard, plan.padded_vocab_rows, weight_bytes);
     shard.vision_weight_bytes = VisionWeightBytes(config.vision, weight_bytes);
     shard.weight_bytes = shard.text_weight_bytes + shard.vision_weight_bytes;
-    shard.kv_bytes_per_token = config.num_layers * 2 * shard.kv_heads.size() * config.head_dim *
-                               static_cast<int64_t>(DTypeSize(kv_dtype));
+    shard.kv_bytes_per_token =
+        config.num_layers * 2 * shard.kv_heads.size() * KvRowBytes(kv_dtype, config.head_dim);
     plan.ranks.push_back(shard);
   }
   return plan;

@@ -31,8 +31,8 @@ struct RankShard {
   IndexRange vocab;     // rows of embedding and head; the last rank may have fewer
   int64_t text_weight_bytes = 0;
   int64_t vision_weight_bytes = 0;
-  int64_t weight_bytes = 0;  // both; matrices in weight_dtype, biases and norms in f32
-  int64_t kv_bytes_per_token = 0;
+  int64_t weight_bytes = 0;  // both; matrices in weight_dtype, biases and norms in f32, codes as such
+  int64_t kv_bytes_per_token = 0;  // with the scales of a cache in 8 bits
 };
 
 struct ShardPlan {

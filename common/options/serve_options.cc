@@ -27,7 +27,9 @@ std::string CheckAddress(const std::string& address) {
 }
 
 void AddModelOptions(CLI::App& app, ServeOptions& o) {
-  Scalar(app, "--model", o.model, "Checkpoint directory (Hugging Face layout)");
+  Scalar(app, "--model", o.model,
+         "Checkpoint directory (Hugging Face layout), or org/name as `longhand pull` has it");
+  Scalar(app, "--revision", o.revision, "Branch, tag or commit of org/name");
   Scalar(app, "--served-model-name", o.served_model_name,
          "Name that requests may give; the directory's by default");
   Scalar(app, "--device", o.device,
@@ -37,8 +39,9 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
       ->check(CLI::Range(1, 64));
   Scalar(app, "--dtype", o.dtype, "auto is the checkpoint's")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
-  Scalar(app, "--kv-cache-dtype", o.kv_cache_dtype, "auto is --dtype")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
+  Scalar(app, "--kv-cache-dtype", o.kv_cache_dtype,
+         "auto is --dtype; int8 and fp8 (not on cpu) have a scale for each token and head")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8", "fp8"}));
   Only(app.add_option("--quantization"), "none", "none: weights as the checkpoint has them");
   Only(app.add_option("--data-parallel-size"), "1", "Groups that serve the model; 1");
   Scalar(app, "--threads", o.threads,

@@ -12,12 +12,13 @@
 namespace longhand {
 
 struct ServeOptions {
-  std::string model;
+  std::string model;              // a directory, or a repository of the hub's cache
+  std::string revision = "main";  // of the repository
   std::string served_model_name;  // empty: the directory's name
   std::string device = "cpu";     // cpu, reference
   int tensor_parallel_size = 1;
   std::string dtype = "auto";           // auto, float32, bfloat16
-  std::string kv_cache_dtype = "auto";  // auto: as dtype
+  std::string kv_cache_dtype = "auto";  // auto: as dtype; float32, bfloat16, int8, fp8
   int64_t max_model_len =
       0;  // tokens; 0: the checkpoint's max_position_embeddings, as far as the cache holds
   int64_t kv_cache_memory_bytes =
@@ -48,6 +49,12 @@ struct ServeOptions {
   std::string journal_sync = "process";          // what it survives: process, disk
   int64_t journal_max_age = 24 * 3600;           // seconds that ended requests are kept
   int64_t journal_max_bytes = int64_t{1} << 30;  // beyond, the oldest ended ones go
+  std::string api_key_file;  // empty: whoever reaches the ports may call
+  std::string tls_cert;      // PEM files; empty: plain
+  std::string tls_key;
+  std::vector<std::string> allowed_origins = {"*"};  // of web pages that may call
+  bool allow_image_urls = false;
+  int64_t max_http_connections = 16384;
   int64_t shutdown_timeout = 30;  // seconds that SIGTERM lets running requests finish
   bool dry_run = false;
   bool json = false;

@@ -18,6 +18,8 @@ constexpr int64_t kDefaultKvTokens = 256 * 1024;
 DType ParseDType(const std::string& name, DType when_auto) {
   if (name == "float32") return DType::kF32;
   if (name == "bfloat16") return DType::kBf16;
+  if (name == "int8") return DType::kI8;
+  if (name == "fp8") return DType::kF8E4M3;
   return when_auto;
 }
 
@@ -55,6 +57,10 @@ Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model
   capacity.dtype =
       ParseDType(options.dtype, model.torch_dtype == DType::kF32 ? DType::kF32 : DType::kBf16);
   capacity.kv_dtype = ParseDType(options.kv_cache_dtype, capacity.dtype);
+  if (capacity.kv_dtype == DType::kF8E4M3 && options.device == "cpu") {
+    return InvalidArgument(
+        "--kv-cache-dtype is fp8; on --device cpu it may be auto, float32, bfloat16 or int8");
+  }
   capacity.block_size = options.block_size;
   LONGHAND_ASSIGN_OR_RETURN(
       capacity.shards,

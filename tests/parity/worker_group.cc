@@ -24,10 +24,10 @@ class NoStore final : public comm::KeyValueStore {
   }
 };
 
-runner::RunnerConfig MakeRunnerConfig(const ModelConfig& model, DType dtype) {
+runner::RunnerConfig MakeRunnerConfig(const ModelConfig& model, const GroupOptions& options) {
   return {.model = model,
-          .dtype = dtype,
-          .kv_dtype = dtype,
+          .dtype = options.dtype,
+          .kv_dtype = options.kv_dtype.value_or(options.dtype),
           .num_blocks = WorkerGroup::kNumBlocks,
           .block_size = WorkerGroup::kBlockSize,
           .max_num_batched_tokens = WorkerGroup::kMaxTokens,
@@ -76,7 +76,7 @@ Result<std::unique_ptr<WorkerGroup>> WorkerGroup::Create(const ModelConfig& conf
                                store, {}));
     rank.ops = CreateOps(options.backend, options.threads);
     LONGHAND_ASSIGN_OR_RETURN(
-        rank.runner, runner::ModelRunner::Create(MakeRunnerConfig(config, options.dtype), *rank.ops,
+        rank.runner, runner::ModelRunner::Create(MakeRunnerConfig(config, options), *rank.ops,
                                                  *rank.communicator,
                                                  /*progress=*/{}));
     return rank.runner->ResetForEpoch(kEpoch, *rank.communicator);

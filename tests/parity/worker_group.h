@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,8 +22,9 @@ namespace longhand::parity {
 struct GroupOptions {
   std::string backend = "cpu";  // "reference", "emulated"
   int32_t tp_size = 1;
-  DType dtype = DType::kF32;  // of weights and KV cache
-  int threads = 1;            // of each rank
+  DType dtype = DType::kF32;      // of weights and KV cache
+  std::optional<DType> kv_dtype;  // of the KV cache, where it is another
+  int threads = 1;                // of each rank
 };
 
 // Rows of every observed value of rank 0, in the order in which they were computed.

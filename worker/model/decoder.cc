@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "common/kv_dtype.h"
 #include "worker/model/rope.h"
 
 namespace longhand::model {
@@ -97,6 +98,13 @@ Status Decoder::AllocateKvCache() {
                                              {2, sizes_.num_blocks, sizes_.block_size,
                                               shard_.kv_heads.size(), config_.head_dim}));
     kv_cache_.push_back(std::move(layer));
+    DeviceTensor scales;
+    if (HasKvScales(sizes_.kv_dtype)) {
+      LONGHAND_ASSIGN_OR_RETURN(scales, AllocateTensor(ops_, DType::kF32,
+                                                       {2, sizes_.num_blocks, sizes_.block_size,
+                                                        shard_.kv_heads.size()}));
+    }
+    kv_scales_.push_back(std::move(scales));
   }
   return OkStatus();
 }
@@ -179,15 +187,17 @@ Status Decoder::Attention(int64_t layer_idx,
                                               .sin = Rows(space_.sin, head_dim / 2),
                                               .slot_mapping = batch.slot_mapping,
                                               .query = query,
-                                              .kv_cache = kv_cache_[layer_idx].view}));
+                                              .kv_cache = KvCache(layer_idx),
+                                              .kv_scales = KvScales(layer_idx)}));
   LONGHAND_RETURN_IF_ERROR(
       ops_.PagedAttention({.query = query,
-                           .kv_cache = kv_cache_[layer_idx].view,
+                           .kv_cache = KvCache(layer_idx),
                            .block_table = batch.block_table,
                            .cu_query_lens = batch.cu_query_lens,
                            .context_len = batch.context_len,
                            .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
-                           .out = attended}));
+                           .out = attended,
+                           .kv_scales = KvScales(layer_idx)}));
   LONGHAND_RETURN_IF_ERROR(ops_.Linear(
       {.x = Rows(space_.normed, heads * head_dim), .weight = layer.o.get(), .out = delta}));
   return tp_size_ > 1 ? communicator.AllReduceSum(delta) : OkStatus();

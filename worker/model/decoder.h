@@ -69,6 +69,8 @@ class Decoder {
 
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
   TensorView KvCache(int64_t layer_idx) const { return kv_cache_[layer_idx].view; }
+  // Empty where the cache has none.
+  TensorView KvScales(int64_t layer_idx) const { return kv_scales_[layer_idx].view; }
 
  private:
   // T = max_tokens, R = max_logit_rows, h = hidden, V = padded_vocab_rows, A = activation dtype.
@@ -127,7 +129,8 @@ class Decoder {
   Observer observer_;
   float attention_scaling_ = 1.0f;
   Workspace space_;
-  std::vector<DeviceTensor> kv_cache_;  // a layer: [2, num_blocks, block_size, K, D] KV
+  std::vector<DeviceTensor> kv_cache_;   // a layer: [2, num_blocks, block_size, K, D] KV
+  std::vector<DeviceTensor> kv_scales_;  // a layer: [2, num_blocks, block_size, K] f32, in 8 bits
   int64_t num_tokens_ = 0;              // of the last batch
   std::vector<int32_t> gather_rows_;    // what is on the device, or on its way there
 };

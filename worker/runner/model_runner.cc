@@ -11,6 +11,7 @@
 #include "common/thread_checker.h"
 #include "worker/model/decoder.h"
 #include "worker/model/vision_encoder.h"
+#include "worker/runner/block_mover.h"
 #include "worker/runner/device_batch.h"
 #include "worker/runner/image_store.h"
 #include "worker/runner/plan_check.h"
@@ -30,6 +31,7 @@ int64_t MaxLogitRows(const RunnerConfig& config) {
 
 PlanLimits LimitsOf(const RunnerConfig& config, int32_t tp_size) {
   return {.num_blocks = config.num_blocks,
+          .num_host_blocks = config.num_host_blocks,
           .block_size = config.block_size,
           .max_num_batched_tokens = config.max_num_batched_tokens,
           .max_num_seqs = config.max_num_seqs,
@@ -67,6 +69,7 @@ Status CheckConfig(const RunnerConfig& config) {
     int64_t max;
   } numbers[] = {
       {"num_blocks", config.num_blocks, 1, INT32_MAX},
+      {"num_host_blocks", config.num_host_blocks, 0, INT32_MAX},
       {"block_size", config.block_size, 1, 256},
       {"max_num_batched_tokens", config.max_num_batched_tokens, 1, 1 << 20},
       {"max_num_seqs", config.max_num_seqs, 1, config.max_num_batched_tokens},
@@ -80,11 +83,21 @@ Status CheckConfig(const RunnerConfig& config) {
     return InvalidArgument(number.name, " is ", number.value, "; it must be from ", number.min,
                            " to ", number.max);
   }
-  for (const DType dtype : {config.dtype, config.kv_dtype}) {
-    if (dtype == DType::kF32 || dtype == DType::kBf16) continue;
-    return InvalidArgument("the dtype is ", DTypeName(dtype), "; it must be float32 or bfloat16");
+  if (config.dtype == DType::kF32 || config.dtype == DType::kBf16) return OkStatus();
+  return InvalidArgument("the dtype is ", DTypeName(config.dtype),
+                         "; it must be float32 or bfloat16");
+}
+
+Status CheckKvDType(DType kv, const kernels::Ops& ops) {
+  if (ops.HasKvDType(kv)) return OkStatus();
+  std::string has;
+  for (const DType dtype : {DType::kF32, DType::kBf16, DType::kI8, DType::kF8E4M3}) {
+    if (!ops.HasKvDType(dtype)) continue;
+    if (!has.empty()) has += ", ";
+    has += DTypeName(dtype);
   }
-  return OkStatus();
+  return InvalidArgument("the KV cache's dtype is ", DTypeName(kv), "; backend ", ops.name(),
+                         " has ", has);
 }
 
 Status CheckMemory(const model::MemoryBudget& memory, int64_t limit_bytes) {
@@ -169,6 +182,7 @@ class ModelRunnerImpl final : public ModelRunner {
   std::unique_ptr<model::Decoder> decoder_;
   std::unique_ptr<model::VisionEncoder> encoder_;  // null: no images
   model::DeviceTensor encoder_cache_;              // [encoder_cache_tokens, hidden] A
+  std::unique_ptr<BlockMover> block_mover_;
   std::unique_ptr<DeviceBatch> batch_;
   std::unique_ptr<TokenSampler> sampler_;
   std::map<DecodeShape, DecodeStep> decode_steps_;
@@ -189,6 +203,7 @@ class ModelRunnerImpl final : public ModelRunner {
 Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   executor_.Check();
   LONGHAND_RETURN_IF_ERROR(CheckConfig(config_));
+  LONGHAND_RETURN_IF_ERROR(CheckKvDType(config_.kv_dtype, ops_));
   const DType activation = ops_.ActivationDType(config_.dtype);
   memory_ = PlanMemory(config_, plan, rank_, ops_);
   LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
@@ -205,6 +220,12 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   }
   const kernels::StepSizes sizes = StepSizesOf(config_, weights_.shard);
   LONGHAND_RETURN_IF_ERROR(ops_.Reserve(sizes).WithContext("operations' workspaces"));
+  std::vector<BlockMover::Layer> layers;
+  for (int64_t i = 0; i < config_.model.num_layers; ++i) {
+    layers.push_back({decoder_->KvCache(i), decoder_->KvScales(i)});
+  }
+  LONGHAND_ASSIGN_OR_RETURN(
+      block_mover_, BlockMover::Create(std::move(layers), config_.num_host_blocks, ops_));
   LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, ops_));
   LONGHAND_ASSIGN_OR_RETURN(sampler_, TokenSampler::Create(MaxLogitRows(config_), ops_));
   return OkStatus();
@@ -265,6 +286,7 @@ Status ModelRunnerImpl::Run(const StepPlan& plan,
                             std::vector<SequenceResult>* results) {
   last_logits_ = {};
   Forget(plan);
+  LONGHAND_RETURN_IF_ERROR(block_mover_->Run(plan));
   LONGHAND_RETURN_IF_ERROR(EncodeImages(plan, communicator));
   if (plan.chunks.empty()) return Finish(communicator);
   for (const SequenceChunk& chunk : plan.chunks) {
@@ -502,6 +524,7 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
   budget.Add("decoder workspace", model::Decoder::WorkspaceBytes(config.model, plan, shard,
                                                                  SizesOf(config, activation)));
   budget.Add("batch and sampling", DeviceBatch::WorkspaceBytes(limits) +
+                                       BlockMover::WorkspaceBytes(limits) +
                                        TokenSampler::WorkspaceBytes(MaxLogitRows(config)));
   const int64_t reserved = ops.ReservedBytes(StepSizesOf(config, shard));
   if (reserved > 0) budget.Add("operations' workspaces", reserved);

@@ -30,6 +30,7 @@ struct RunnerConfig {
   DType dtype = DType::kBf16;     // kF32 or kBf16: see WeightDType() and Ops::ActivationDType()
   DType kv_dtype = DType::kBf16;  // kF32 or kBf16
   int64_t num_blocks = 0;
+  int64_t num_host_blocks = 0;    // KV blocks in host memory, for those that are swapped out
   int64_t block_size = 16;
   int64_t max_num_batched_tokens = 2048;
   int64_t max_num_seqs = 64;

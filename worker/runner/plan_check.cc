@@ -37,6 +37,40 @@ Status CheckIds(std::string_view what,
   return OkStatus();
 }
 
+// Blocks exist, and none is written by two of the list.
+Status CheckCopies(const char* name,
+                   const std::vector<BlockCopy>& copies,
+                   int64_t num_from,
+                   int64_t num_to,
+                   std::unordered_set<int32_t>* written) {
+  for (const BlockCopy& copy : copies) {
+    if (copy.from < 0 || copy.from >= num_from || copy.to < 0 || copy.to >= num_to) {
+      return InvalidArgument(name, " holds block ", copy.from, " to ", copy.to, "; there are ",
+                             num_from, " to copy from and ", num_to, " to copy to");
+    }
+    if (!written->insert(copy.to).second) {
+      return InvalidArgument(name, " writes block ", copy.to, " twice");
+    }
+  }
+  return OkStatus();
+}
+
+Status CheckBlockCopies(const StepPlan& plan, const PlanLimits& limits) {
+  std::unordered_set<int32_t> host, in, copied;
+  LONGHAND_RETURN_IF_ERROR(
+      CheckCopies("swaps_out", plan.swaps_out, limits.num_blocks, limits.num_host_blocks, &host));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckCopies("swaps_in", plan.swaps_in, limits.num_host_blocks, limits.num_blocks, &in));
+  LONGHAND_RETURN_IF_ERROR(CheckCopies("block_copies", plan.block_copies, limits.num_blocks,
+                                       limits.num_blocks, &copied));
+  for (const BlockCopy& copy : plan.block_copies) {
+    if (copied.contains(copy.from)) {
+      return InvalidArgument("block_copies reads block ", copy.from, " and writes it");
+    }
+  }
+  return OkStatus();
+}
+
 Status CheckStart(const SequenceStart& start, const PlanLimits& limits) {
   if (start.sampling.num_logprobs < -1 || start.sampling.num_logprobs > kMaxLogprobs) {
     return InvalidArgument("num_logprobs is ", start.sampling.num_logprobs,
@@ -227,6 +261,7 @@ Status CheckPlan(const StepPlan& plan, const PlanContext& context) {
     return InvalidArgument("the plan has ", plan.chunks.size(), " sequences; at most ",
                            limits.max_num_seqs, " are allowed");
   }
+  LONGHAND_RETURN_IF_ERROR(CheckBlockCopies(plan, limits));
   LONGHAND_RETURN_IF_ERROR(CheckImages(plan, context));
   std::unordered_set<int64_t> seen;
   std::unordered_set<int32_t> written;

@@ -22,6 +22,7 @@ struct ImageInHand {
 
 struct PlanLimits {
   int64_t num_blocks = 0;
+  int64_t num_host_blocks = 0;
   int64_t block_size = 0;
   int64_t max_num_batched_tokens = 0;
   int64_t max_num_seqs = 0;

@@ -1,5 +1,7 @@
 #include "worker/service/rank_setup.h"
 
+#include <initializer_list>
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <system_error>
@@ -10,11 +12,16 @@ namespace {
 
 namespace wire = worker::v1;
 
-Result<DType> ParseDType(const char* field, const std::string& name) {
-  for (const DType dtype : {DType::kF32, DType::kBf16}) {
+Result<DType> ParseDType(const char* field,
+                         const std::string& name,
+                         std::initializer_list<DType> allowed) {
+  std::string names;
+  for (const DType dtype : allowed) {
     if (name == DTypeName(dtype)) return dtype;
+    if (!names.empty()) names += dtype == *std::prev(allowed.end()) ? " or " : ", ";
+    names += DTypeName(dtype);
   }
-  return InvalidArgument(field, " is '", name, "'; it must be float32 or bfloat16");
+  return InvalidArgument(field, " is '", name, "'; it must be ", names);
 }
 
 Result<comm::Transport> ParseTransport(wire::Transport transport) {
@@ -68,10 +75,13 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
   setup.rendezvous_address = request.rendezvous_address();
 
   runner::RunnerConfig& runner = setup.runner;
-  LONGHAND_ASSIGN_OR_RETURN(runner.dtype, ParseDType("dtype", request.dtype()));
+  LONGHAND_ASSIGN_OR_RETURN(runner.dtype, ParseDType("dtype", request.dtype(),
+                                                     {DType::kF32, DType::kBf16}));
   LONGHAND_ASSIGN_OR_RETURN(runner.kv_dtype,
-                            ParseDType("kv_cache_dtype", request.kv_cache_dtype()));
+                            ParseDType("kv_cache_dtype", request.kv_cache_dtype(),
+                                       {DType::kF32, DType::kBf16, DType::kI8, DType::kF8E4M3}));
   runner.num_blocks = request.num_blocks();
+  runner.num_host_blocks = request.num_host_blocks();
   runner.block_size = request.block_size();
   runner.max_num_batched_tokens = request.max_num_batched_tokens();
   runner.max_num_seqs = request.max_num_seqs();

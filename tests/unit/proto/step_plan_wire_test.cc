@@ -11,6 +11,9 @@ StepPlan FullPlan() {
   image[0] = 0xff;
   image[31] = 0x01;
   plan.released_images = {image};
+  plan.swaps_out = {{3, 1}};
+  plan.swaps_in = {{2, 4}, {0, 5}};
+  plan.block_copies = {{9, 6}};
   plan.images = {{image, 1, 4, 8, 512}};
   SequenceChunk chunk{.sequence_id = 5,
                       .token_ids = {kTokenOnDevice, 151655},
@@ -54,6 +57,9 @@ TEST(StepPlanWire, APlanSurvivesTheWireFieldByField) {
   ToWire(*back, &again);
   EXPECT_EQ(again.SerializeAsString(), wire.SerializeAsString());
   EXPECT_EQ(back->released_images, plan.released_images);
+  EXPECT_EQ(back->swaps_out, plan.swaps_out);
+  EXPECT_EQ(back->swaps_in, plan.swaps_in);
+  EXPECT_EQ(back->block_copies, plan.block_copies);
   const SequenceChunk& chunk = back->chunks[0];
   EXPECT_EQ(chunk.token_ids, plan.chunks[0].token_ids);
   EXPECT_EQ(chunk.positions, plan.chunks[0].positions);

@@ -41,6 +41,21 @@ TEST(Capacity, TheDefaultCacheTakesAQuarterOfWhatTheWeightsLeave) {
   EXPECT_EQ(capacity->max_patches_per_image, 1337 * 4);
 }
 
+// An element is one byte, and each token and head has a scale of four.
+TEST(Capacity, ACacheIn8BitsHasItsScales) {
+  for (const char* const dtype : {"int8", "fp8"}) {
+    const Result<Capacity> capacity =
+        PlanShape({.device = "cuda", .kv_cache_dtype = dtype}, Model7B());
+    ASSERT_TRUE(capacity.ok()) << capacity.status();
+    EXPECT_EQ(capacity->shards.ranks[0].kv_bytes_per_token, 2 * 28 * 4 * (128 + 4)) << dtype;
+  }
+}
+
+TEST(Capacity, AnFp8CacheOnACpuIsRefused) {
+  EXPECT_EQ(PlanShape({.device = "cpu", .kv_cache_dtype = "fp8"}, Model7B()).status().message(),
+            "--kv-cache-dtype is fp8; on --device cpu it may be auto, float32, bfloat16 or int8");
+}
+
 TEST(Capacity, WithMemoryToSpareTheCacheHoldsWhatSequencesCanUse) {
   const Result<Capacity> capacity =
       PlanCapacity({.max_num_seqs = 2}, Model7B(), kMaxPixels, 1024 * kGib);

@@ -51,6 +51,23 @@ EncodeImageItem Item(uint8_t image, int32_t begin, int32_t end, int64_t row = 0,
       .image = Hash(image), .rank = rank, .layer_begin = begin, .layer_end = end, .cache_row = row};
 }
 
+TEST_F(PlanCheck, WrongCopiesOfBlocksAreRefusedAndChangeNothing) {
+  const WrongPlan cases[] = {
+      {[](StepPlan& p) { p.block_copies = {{64, 1}}; }, "block_copies holds block 64 to 1"},
+      {[](StepPlan& p) { p.block_copies = {{1, -1}}; }, "block_copies holds block 1 to -1"},
+      {[](StepPlan& p) { p.block_copies = {{1, 2}, {3, 2}}; }, "block_copies writes block 2 twice"},
+      {[](StepPlan& p) { p.block_copies = {{1, 2}, {2, 3}}; }, "block_copies reads block 2"},
+      {[](StepPlan& p) { p.swaps_out = {{1, 0}}; }, "and 0 to copy to"},
+      {[](StepPlan& p) { p.swaps_in = {{0, 1}}; }, "there are 0 to copy from"},
+  };
+  for (const WrongPlan& wrong : cases) {
+    StepPlan plan = Next();
+    wrong.damage(plan);
+    EXPECT_THAT(runner_->Execute(plan).status.message(), HasSubstr(wrong.message));
+  }
+  EXPECT_TRUE(runner_->Execute(Next()).status.ok());
+}
+
 TEST_F(PlanCheck, WrongChunksAreRefusedAndChangeNothing) {
   const auto chunk = [](StepPlan& plan) -> SequenceChunk& { return plan.chunks[0]; };
   const WrongPlan cases[] = {
@@ -77,27 +94,12 @@ TEST_F(PlanCheck, WrongChunksAreRefusedAndChangeNothing) {
       {[&](StepPlan& p) { chunk(p).num_computed_tokens = 12; }, "the sequence has room for 12"},
       {[&](StepPlan& p) { chunk(p).num_computed_tokens = -1; }, "the sequence has room for 12"},
       {[&](StepPlan& p) { chunk(p).num_computed_tokens = INT64_MAX; }, "has room for 12"},
-      {[&](StepPlan& p) {
-         chunk(p).image_spans = {{0, 2, 0}};
-       },
-       "must rise within 1 tokens"},
-      {[&](StepPlan& p) {
-         chunk(p).image_spans = {{-1, 1, 0}};
-       },
-       "must rise within 1 tokens"},
-      {[&](StepPlan& p) {
-         chunk(p).image_spans = {{0, 1, 32}};
-       },
-       "the cache has 32"},
-      {[&](StepPlan& p) {
-         chunk(p).image_spans = {{0, 1, -1}};
-       },
-       "the cache has 32"},
+      {[&](StepPlan& p) { chunk(p).image_spans = {{0, 2, 0}}; }, "must rise within 1 tokens"},
+      {[&](StepPlan& p) { chunk(p).image_spans = {{-1, 1, 0}}; }, "must rise within 1 tokens"},
+      {[&](StepPlan& p) { chunk(p).image_spans = {{0, 1, 32}}; }, "the cache has 32"},
+      {[&](StepPlan& p) { chunk(p).image_spans = {{0, 1, -1}}; }, "the cache has 32"},
       {[&](StepPlan& p) { chunk(p).output_position = -1; }, "output_position is -1"},
-      {[&](StepPlan& p) {
-         chunk(p).score_token_ids = {1, 2};
-       },
-       "score_token_ids has 2 elements"},
+      {[&](StepPlan& p) { chunk(p).score_token_ids = {1, 2}; }, "score_token_ids has 2 elements"},
       {[&](StepPlan& p) { chunk(p).score_token_ids = {98}; }, "score_token_ids holds 98"},
   };
   for (const WrongPlan& wrong : cases) {

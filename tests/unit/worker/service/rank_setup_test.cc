@@ -56,7 +56,7 @@ TEST(RankSetup, RefusesWhatItCannotRead) {
   EXPECT_EQ(message_with([](R& r) { r.set_dtype("fp8"); }),
             "dtype is 'fp8'; it must be float32 or bfloat16");
   EXPECT_EQ(message_with([](R& r) { r.set_kv_cache_dtype(""); }),
-            "kv_cache_dtype is ''; it must be float32 or bfloat16");
+            "kv_cache_dtype is ''; it must be float32, bfloat16, int8 or float8_e4m3fn");
   EXPECT_EQ(message_with([](R& r) { r.clear_transport(); }),
             "transport is 0; it must be SINGLE, SHARED_MEMORY, GLOO or NCCL");
   EXPECT_EQ(message_with([](R& r) { r.set_transport(wire::TRANSPORT_GLOO); }),
