@@ -294,6 +294,7 @@ class Coordinator {
                                               if (!engine_.Drain(on_idle).ok()) on_idle();
                                             }}};
   std::unique_ptr<api::GrpcServer> server_;
+  bool is_serving_ = false;  // what health checks say; main thread
 };
 
 cluster::WorkerGroupConfig Coordinator::MakeGroupConfig(const CoordinatorOptions& options) const {
@@ -388,7 +389,9 @@ Status Coordinator::Run() {
 }
 
 void Coordinator::LookAround() {
-  server_->SetServing(health_.Look().ready);
+  const bool is_ready = health_.Look().ready;
+  // Whoever watches is told of changes only.
+  if (std::exchange(is_serving_, is_ready) != is_ready) server_->SetServing(is_ready);
   streams_.AbandonUnread(clock_.Now());
 }
 

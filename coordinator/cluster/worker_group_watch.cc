@@ -18,6 +18,8 @@ constexpr milliseconds kTick(50);
 // Time that a tick may count for: beyond, it was this process that stood still.
 constexpr Duration kMostOfATick = milliseconds(250);
 constexpr milliseconds kLookForSparesEvery(250);
+// A load gets on in pieces that take longer than a step's.
+constexpr milliseconds kLoadLimit(30'000);
 // The slowest GPU's idea of work, in weight bytes a second for each token of a step.
 constexpr double kSlowGpuBytesPerSecond = 20e12;
 
@@ -58,17 +60,17 @@ void WorkerGroup::WatchRanks() {
                             Ms(ranks[static_cast<size_t>(rank)].silent_for()),
                             " ms, more than the ", heartbeat_limit.count(), " ms allowed"));
   }
-  // A thread that is stuck outside of a step, in the step that is overdue, or while the group
-  // forms.
+  // A thread that is stuck outside of a step, in one that is overdue, or while the group forms.
   const milliseconds step_limit(config_.options.step_timeout_ms);
-  const int32_t stuck = FindStuckRank(ranks, deadline.ok() ? Duration(step_limit) : kStillLimit,
+  const milliseconds limit = is_up ? step_limit : std::max(step_limit, kLoadLimit);
+  const int32_t stuck = FindStuckRank(ranks, deadline.ok() ? Duration(limit) : kStillLimit,
                                       is_up ? Operations::kLong : Operations::kShort);
   if (stuck >= 0) {
     const Duration still_for = ranks[static_cast<size_t>(stuck)].still_for();
     return Lose(epoch, stuck,
                 deadline.ok()
                     ? Unavailable("worker rank ", stuck, " has stood still for ", Ms(still_for),
-                                  " ms, more than the ", step_limit.count(), " ms allowed")
+                                  " ms, more than the ", limit.count(), " ms allowed")
                     : Unavailable(deadline.message()));
   }
   if (!deadline.ok()) GoDown(epoch, Unavailable(deadline.message()));

@@ -26,7 +26,7 @@ class VisionParity : public testing::TestWithParam<std::string> {
     const Result<model::Checkpoint> checkpoint = model::Checkpoint::Open(TestCheckpoint());
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     Result<model::ModelWeights> weights =
-        model::LoadWeights(*checkpoint, config_, 1, 0, DType::kF32, *ops_, {});
+        model::LoadWeights(*checkpoint, config_, 1, 0, DType::kF32, Quantization::kNone, *ops_, {});
     ASSERT_TRUE(weights.ok()) << weights.status();
     weights_ = std::move(weights).value();
     const int64_t max_patches = config_.image_policy.max_pixels / (14 * 14);

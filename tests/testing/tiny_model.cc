@@ -12,7 +12,13 @@ namespace longhand::testing {
 namespace {
 
 std::string DTypeInFile(DType dtype) {
-  return dtype == DType::kF32 ? "F32" : dtype == DType::kF16 ? "F16" : "BF16";
+  switch (dtype) {
+    case DType::kF32: return "F32";
+    case DType::kF16: return "F16";
+    case DType::kI32: return "I32";
+    case DType::kF8E4M3: return "F8_E4M3";
+    default: return "BF16";
+  }
 }
 
 }  // namespace

@@ -81,6 +81,36 @@ TEST(ShardPlan, The72BSplitsOverEightRanks) {
   }
 }
 
+// A layer of the 72B has 877,684,736 parameters, 26,624 of them biases and norms, which stay f32; four
+// matrices of 10240, 8192, 59136 and 8192 outputs.
+TEST(ShardPlan, QuantizedLayersHaveCodesAndScales) {
+  const int64_t rest = 2 * (k72BTextParams - 80 * int64_t{877'684'736}) + 2 * 8192;
+  const int64_t vectors = 80 * 26'624 * 4, matrices = 80 * int64_t{877'658'112};
+  for (const Quantization quantization : {Quantization::kFp8, Quantization::kInt8}) {
+    const auto plan = PlanShards(Model72B(), 1, DType::kBf16, DType::kBf16, quantization);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->ranks[0].text_weight_bytes,
+              rest + vectors + matrices + 80 * (10240 + 8192 + 59136 + 8192) * 4);
+  }
+  ModelConfig config = Model72B();
+  config.quantization = {Quantization::kAwq, 128};
+  const auto plan = PlanShards(config, 1, DType::kBf16, DType::kBf16, Quantization::kAwq);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->ranks[0].text_weight_bytes,
+            rest + vectors + matrices / 2 + matrices / 128 * 2 + matrices / 256);
+}
+
+TEST(ShardPlan, AwqShardsMayHalveGroupsButNoMore) {
+  ModelConfig config = Model72B();
+  config.quantization = {Quantization::kAwq, 128};
+  // 14784 columns a rank are 115.5 groups.
+  EXPECT_TRUE(PlanShards(config, 2, DType::kBf16, DType::kBf16, Quantization::kAwq).ok());
+  EXPECT_EQ(
+      PlanShards(config, 4, DType::kBf16, DType::kBf16, Quantization::kAwq).status().message(),
+      "tensor_parallel_size 4 cannot split this AWQ model: 7392 MLP columns on each rank are no "
+      "multiple of 64");
+}
+
 TEST(ShardPlan, The7BSplitsOverFourRanks) {
   for (const int32_t tp_size : {1, 2, 4}) {
     const auto plan = PlanShards(Model7B(), tp_size, DType::kBf16, DType::kBf16);

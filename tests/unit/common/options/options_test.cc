@@ -67,7 +67,7 @@ TEST_F(OptionsTest, WhatIsToComeIsRefusedByNameAndWhatIsThereTaken) {
   ServeOptions options;
   AddServeOptions(app, options);
   EXPECT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
-  for (const char* flag : {"--quantization=int8", "--swap-space=1", "--data-parallel-size=2",
+  for (const char* flag : {"--swap-space=1", "--data-parallel-size=2",
                            "--deterministic=false"}) {
     testing::internal::CaptureStderr();
     EXPECT_EQ(ParseCommandLine(app_, {flag}), kExitUsage) << flag;

@@ -143,12 +143,13 @@ TEST(Checkpoint, DamagedFilesAreRefusedByName) {
 TEST(Checkpoint, OtherDtypesAreRefused) {
   const TempDirectory directory;
   const std::string header =
-      R"({"model.norm.weight": {"dtype": "I32", "shape": [1], "data_offsets": [0, 4]}})";
+      R"({"model.norm.weight": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}})";
   std::string file(8, '\0');
   file[0] = static_cast<char>(header.size());
-  directory.Write("model.safetensors", file + header + "1234");
+  directory.Write("model.safetensors", file + header + "12345678");
   EXPECT_EQ(Checkpoint::Open(directory.path()).status().message(),
-            "model.safetensors: tensor model.norm.weight is I32; expected BF16, F16 or F32");
+            "model.safetensors: tensor model.norm.weight is I64; expected BF16, F16, F32, or in a "
+            "quantised checkpoint I32 or F8_E4M3");
 }
 
 }  // namespace

@@ -26,12 +26,13 @@ class Weights : public ::testing::Test {
                     int32_t tp_size,
                     int32_t rank,
                     DType dtype,
-                    const ModelConfig& config = TinyConfig()) {
+                    const ModelConfig& config = TinyConfig(),
+                    Quantization quantization = Quantization::kNone) {
     const TempDirectory directory;
     WriteSafetensors(directory / "model.safetensors", tensors);
     auto checkpoint = Checkpoint::Open(directory.path());
     LONGHAND_CHECK(checkpoint.ok()) << checkpoint.status();
-    auto weights = LoadWeights(*checkpoint, config, tp_size, rank, dtype, *ops_,
+    auto weights = LoadWeights(*checkpoint, config, tp_size, rank, dtype, quantization, *ops_,
                                [this](int64_t done, int64_t total) {
                                  done_.push_back(done);
                                  total_ = total;
@@ -251,7 +252,8 @@ TEST_F(Weights, AModelThatCannotBeSplitIsRefused) {
   auto checkpoint = Checkpoint::Open(directory.path());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   const auto weights =
-      LoadWeights(*checkpoint, TinyConfig(), /*tp_size=*/3, /*rank=*/0, DType::kF32, *ops_, {});
+      LoadWeights(*checkpoint, TinyConfig(), /*tp_size=*/3, /*rank=*/0, DType::kF32, Quantization::kNone,
+                  *ops_, {});
   EXPECT_EQ(weights.status().code(), StatusCode::kInvalidArgument);
 }
 

@@ -58,6 +58,7 @@ inline wire::ConfigureRequest SetupOf(int64_t epoch, int rank = 0, int size = 1)
   request.set_model_directory("/no/such/model");
   request.set_dtype("float32");
   request.set_kv_cache_dtype("float32");
+  request.set_quantization("none");
   request.set_num_blocks(8);
   request.set_block_size(16);
   request.set_transport(size == 1 ? wire::TRANSPORT_SINGLE : wire::TRANSPORT_SHARED_MEMORY);

@@ -153,6 +153,7 @@ TEST(WorkerProcess, EndsOnSigtermWhileItsGroupForms) {
   request.set_tensor_parallel_size(2);
   request.set_dtype("float32");
   request.set_kv_cache_dtype("float32");
+  request.set_quantization("none");
   request.set_transport(worker::v1::TRANSPORT_SHARED_MEMORY);
   request.set_group_name("process-test-" + std::to_string(getpid()));
   request.set_collective_timeout_ms(3'600'000);

@@ -1,0 +1,425 @@
+"""The HTTP gateway of real processes, over raw sockets."""
+import json
+import os
+import random
+import re
+import signal
+import ssl
+import subprocess
+import tempfile
+import unittest
+
+from http_cluster import PATIENCE_S, Cluster, greedy, picture_url, request
+
+
+class Gateway(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster("--tp", "2", "--max-model-len", "2048", "--max-request-bytes", "1MiB",
+                              "--served-model-name", "nano/v1")
+
+    @classmethod
+    def tearDownClass(cls):
+        code = cls.cluster.stop()
+        assert code == 0, code
+
+    def ask(self, *args, **headers):
+        return self.cluster.ask(*args, **headers)
+
+    def chat(self, *args, **fields):
+        answer = self.cluster.chat(**greedy(*args, **fields))
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer
+
+    def refused(self, status, param=None, message="", path="/v1/chat/completions", **fields):
+        answer = self.ask("POST", path, fields)
+        self.assertEqual(answer.status, status, answer.body)
+        error = answer.json()["error"]
+        self.assertEqual(set(error), {"message", "type", "param", "code"})
+        self.assertEqual(error["param"], param, error)
+        self.assertIn(message, error["message"])
+        return error
+
+    def test_probes_and_what_is_served(self):
+        self.assertEqual(self.ask("GET", "/livez").json(), {"status": "ok"})
+        for path in ("/readyz", "/startupz", "/health"):
+            answer = self.ask("GET", path)
+            self.assertEqual((answer.status, answer.json()["phase"], answer.json()["percent"]), (200, "ready", 100))
+        self.assertRegex(self.ask("GET", "/version").json()["version"], r"^\d+\.\d+\.\d+")
+        models = self.ask("GET", "/v1/models").json()
+        self.assertEqual(models["object"], "list")
+        model = models["data"][0]
+        self.assertEqual((model["id"], model["object"], model["max_model_len"]), ("nano/v1", "model", 2048))
+        self.assertEqual(self.ask("GET", "/v1/models/nano/v1").json(), model)
+        self.assertEqual(self.ask("GET", "/v1/models/nano%2Fv1").json(), model)
+        self.assertEqual(self.ask("GET", "/v1/models/gpt-4").status, 404)
+        page = self.ask("GET", "/")
+        self.assertTrue(page.headers["content-type"].startswith("text/html"))
+        self.assertIn(b"nano/v1", page.body)
+        self.assertEqual(self.ask("GET", "/openapi.json").json()["openapi"], "3.1.0")
+
+    def test_paths_and_methods(self):
+        self.assertEqual(self.ask("GET", "/v2").json()["error"]["code"], None)
+        self.assertEqual(self.ask("GET", "/v2").status, 404)
+        wrong = self.ask("GET", "/v1/chat/completions")
+        self.assertEqual((wrong.status, wrong.headers["allow"]), (405, "post, options"))
+        head = self.ask("HEAD", "/v1/models")
+        self.assertEqual(head.status, 200)
+        self.assertGreater(int(head.headers["content-length"]), 0)
+        given = self.ask("GET", "/livez", X_Request_Id="mine-1")
+        self.assertEqual(given.headers["x-request-id"], "mine-1")
+        self.assertRegex(self.ask("GET", "/livez").headers["x-request-id"], r"^req-[0-9a-f]{24}$")
+        self.assertRegex(self.ask("GET", "/livez", X_Request_Id="x" * 200).headers["x-request-id"], r"^req-")
+        typed = self.cluster.connect()
+        typed.send(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}")
+        self.assertEqual(typed.answer().status, 415)
+
+    def test_a_web_page_may_call(self):
+        preflight = self.ask("OPTIONS", "/v1/chat/completions", Origin="https://a.example",
+                             Access_Control_Request_Method="POST", Access_Control_Request_Headers="authorization")
+        self.assertEqual((preflight.status, preflight.body), (204, b""))
+        self.assertEqual(preflight.headers["access-control-allow-origin"], "*")
+        self.assertIn("authorization", preflight.headers["access-control-allow-headers"])
+        self.assertEqual(self.ask("GET", "/v1/models", Origin="https://a.example").headers["access-control-allow-origin"], "*")
+
+    def test_a_whole_answer(self):
+        answer = self.chat("Hello", 8).json()
+        self.assertRegex(answer["id"], r"^chatcmpl-[0-9a-f]{24}$")
+        self.assertEqual((answer["object"], answer["model"]), ("chat.completion", "nano/v1"))
+        choice = answer["choices"][0]
+        self.assertEqual(choice["message"]["role"], "assistant")
+        self.assertEqual((choice["index"], choice["finish_reason"], choice["logprobs"]), (0, "length", None))
+        self.assertEqual(choice["longhand"], {"finish_detail": "max_tokens"})
+        self.assertEqual(answer["usage"]["completion_tokens"], 8)
+        self.assertEqual(answer["usage"]["total_tokens"], answer["usage"]["prompt_tokens"] + 8)
+        self.assertNotIn("token_ids", choice)
+        parts = self.chat([{"type": "text", "text": "Hello"}], 8).json()
+        self.assertEqual(parts["choices"][0]["message"], choice["message"])
+
+    def test_a_stream_says_what_the_whole_answer_says(self):
+        whole = self.chat("Hello", 40).json()
+        answer = self.chat("Hello", 40, stream=True, stream_options={"include_usage": True})
+        self.assertTrue(answer.headers["content-type"].startswith("text/event-stream"))
+        self.assertEqual(answer.headers["cache-control"], "no-cache")
+        self.assertEqual(answer.headers["x-accel-buffering"], "no")
+        events = answer.events()
+        self.assertEqual([event.id for event in events], list(range(1, len(events) + 1)))
+        self.assertEqual(events[-1].data, "[DONE]")
+        usage = events[-2].json()
+        self.assertEqual((usage["choices"], usage["usage"]), ([], whole["usage"]))
+        chunks = [event.json() for event in events[:-2]]
+        self.assertTrue(all(chunk["usage"] is None and chunk["object"] == "chat.completion.chunk" for chunk in chunks))
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+        self.assertEqual([i for i, delta in enumerate(deltas) if "role" in delta], [0])
+        self.assertEqual("".join(delta["content"] for delta in deltas), whole["choices"][0]["message"]["content"])
+        finishes = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
+        self.assertEqual([reason for reason in finishes if reason], ["length"])
+        self.assertEqual(finishes[-1], "length")
+        plain = self.chat("Hello", 3, stream=True).events()
+        self.assertTrue(all("usage" not in event.json() for event in plain[:-1]))
+
+    def test_several_answers_logprobs_and_token_ids(self):
+        fields = dict(n=2, logprobs=True, top_logprobs=3, return_token_ids=True, temperature=1, seed=7)
+        whole = self.chat("Hello", 6, **fields).json()
+        self.assertEqual([choice["index"] for choice in whole["choices"]], [0, 1])
+        self.assertEqual(len(whole["prompt_token_ids"]), whole["usage"]["prompt_tokens"])
+        for choice in whole["choices"]:
+            self.assertEqual(len(choice["token_ids"]), 6)
+            tokens = choice["logprobs"]["content"]
+            self.assertEqual(len(tokens), 6)
+            for token in tokens:
+                self.assertLessEqual(token["logprob"], 0)
+                self.assertEqual(len(token["top_logprobs"]), 3)
+                self.assertEqual(bytes(token["bytes"]).decode(errors="replace"), token["token"])
+        streamed = {0: "", 1: ""}
+        logprobs = {0: [], 1: []}
+        for event in self.chat("Hello", 6, stream=True, **fields).events()[:-1]:
+            choice = event.json()["choices"][0]
+            streamed[choice["index"]] += choice["delta"]["content"]
+            logprobs[choice["index"]] += choice["logprobs"]["content"]
+        for choice in whole["choices"]:
+            self.assertEqual(streamed[choice["index"]], choice["message"]["content"])
+            self.assertEqual(logprobs[choice["index"]], choice["logprobs"]["content"])
+
+    def test_text_completions(self):
+        fields = dict(prompt="Once upon a time", max_tokens=5, temperature=0, ignore_eos=True)
+        whole = self.ask("POST", "/v1/completions", {**fields, "logprobs": 2}).json()
+        self.assertRegex(whole["id"], r"^cmpl-")
+        self.assertEqual(whole["object"], "text_completion")
+        choice = whole["choices"][0]
+        self.assertEqual(choice["finish_reason"], "length")
+        logprobs = choice["logprobs"]
+        self.assertEqual([len(logprobs[key]) for key in ("tokens", "token_logprobs", "top_logprobs", "text_offset")], [5] * 4)
+        self.assertEqual(logprobs["text_offset"][0], 0)
+        streamed = self.ask("POST", "/v1/completions", {**fields, "logprobs": 2, "stream": True}).events()
+        self.assertEqual("".join(event.json()["choices"][0]["text"] for event in streamed[:-1]), choice["text"])
+        self.assertEqual(sum((event.json()["choices"][0]["logprobs"]["text_offset"] for event in streamed[:-1]), []),
+                         logprobs["text_offset"])
+        ids = self.ask("POST", "/tokenize", {"prompt": fields["prompt"]}).json()["tokens"]
+        for prompt in (ids, [ids], [fields["prompt"]]):
+            again = self.ask("POST", "/v1/completions", {**fields, "prompt": prompt}).json()
+            self.assertEqual(again["choices"][0]["text"], choice["text"])
+
+    def test_stop_seed_and_sampling(self):
+        text = self.chat("Hello", 30).json()["choices"][0]["message"]["content"]
+        stop = text[len(text) // 2:][:3]
+        stopped = self.chat("Hello", 30, stop=stop).json()["choices"][0]
+        self.assertEqual((stopped["finish_reason"], stopped["longhand"]["finish_detail"]), ("stop", "stop_string"))
+        self.assertEqual(stopped["message"]["content"], text[:text.index(stop)])
+        random_fields = dict(temperature=1.5, top_p=.9, top_k=50, min_p=.01, repetition_penalty=1.1, presence_penalty=.1,
+                             frequency_penalty=.1, min_tokens=3, seed=11)
+        first, again = (self.chat("Hello", 20, **random_fields).json()["choices"] for _ in range(2))
+        self.assertEqual(first, again)
+        self.assertNotEqual(self.chat("Hello", 20, **{**random_fields, "seed": 12}).json()["choices"], first)
+
+    def test_pictures(self):
+        parts = [{"type": "image_url", "image_url": {"url": picture_url(), "detail": "high"}},
+                 {"type": "text", "text": "What is this?"}]
+        answer = self.chat(parts, 4).json()
+        self.assertGreater(answer["usage"]["prompt_tokens"], 40)
+        counted = self.ask("POST", "/tokenize", {"messages": [{"role": "user", "content": parts}]}).json()
+        self.assertEqual(counted["count"], answer["usage"]["prompt_tokens"])
+
+    def test_tokens_there_and_back(self):
+        text = "Two 词 and <|im_end|>."
+        tokens = self.ask("POST", "/tokenize", {"prompt": text, "model": "nano/v1"}).json()
+        self.assertEqual((tokens["count"], tokens["max_model_len"]), (len(tokens["tokens"]), 2048))
+        self.assertEqual(self.ask("POST", "/detokenize", {"tokens": tokens["tokens"]}).json(), {"prompt": text})
+        self.refused(400, "tokens", path="/detokenize", tokens=["a"])
+        self.refused(400, "prompt", path="/tokenize")
+        self.refused(404, None, path="/tokenize", model="other", prompt="a")
+
+    def test_each_wrong_parameter_is_named(self):
+        user = [{"role": "user", "content": "Hi"}]
+        for param, value in [("temperature", -1), ("temperature", "hot"), ("top_p", 0), ("top_p", 1.5), ("top_k", -2),
+                             ("top_k", 1.5), ("min_p", 2), ("seed", -1), ("seed", "x"), ("n", 0), ("n", 17), ("n", None and 0),
+                             ("max_tokens", 0), ("max_completion_tokens", -5), ("min_tokens", -1), ("presence_penalty", 3),
+                             ("frequency_penalty", -3), ("repetition_penalty", 0), ("stop", 5), ("stop", [""]),
+                             ("stop", ["a"] * 17), ("stop_token_ids", ["a"]), ("stop_token_ids", [1 << 30]),
+                             ("top_logprobs", 21), ("top_logprobs", 2), ("stream", "yes"), ("stream_options", {"include_usage": True}),
+                             ("request_id", "no spaces"), ("on_disconnect", "explode"), ("max_tokens", 1 << 40),
+                             ("tools", [{"type": "function"}]), ("functions", [{}]), ("audio", {"voice": "alloy"}),
+                             ("response_format", {"type": "json_object"}), ("modalities", ["audio"]), ("logit_bias", {"1": 2}),
+                             ("chat_template", "{{ x }}"), ("guided_json", {"type": "object"})]:
+            if value is None:
+                continue
+            with self.subTest(param=param, value=value):
+                self.refused(400, param, messages=user, **{param: value})
+        for param, value in [("target_words", 100), ("repetition_guard", True)]:
+            self.assertEqual(self.refused(501, param, messages=user, **{param: value})["code"], "unsupported_parameter")
+        for value in (None, [], "Hi", [{}], [{"role": "robot", "content": "Hi"}], [{"role": "user"}],
+                      [{"role": "user", "content": [{"type": "input_audio"}]}], [{"role": "user", "content": [{"type": "text"}]}],
+                      [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}]}],
+                      [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://a.example/b.png"}}]}],
+                      [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}],
+                      [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,!!"}}]}],
+                      [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}]):
+            with self.subTest(messages=value):
+                self.refused(400, "messages", messages=value)
+        self.assertEqual(self.refused(404, None, "'gpt-4' is not served here", messages=user, model="gpt-4")["code"],
+                         "model_not_found")
+        too_long = self.refused(400, "max_tokens", "context of 2048", messages=user, max_tokens=2048)
+        self.assertEqual(too_long["code"], "context_length_exceeded")
+        for prompt in (None, [], "", ["a", "b"], [[1], [2]], [1 << 30], {"a": 1}):
+            with self.subTest(prompt=prompt):
+                self.assertEqual(self.ask("POST", "/v1/completions", {"prompt": prompt}).status, 400)
+        for body in (b"", b"{", b"[]", b'{"a":1}x', b'"\xff"', b'{"messages":' + b"[" * 100 + b"]" * 100 + b"}"):
+            with self.subTest(body=body):
+                with self.cluster.connect() as connection:
+                    connection.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                    answer = connection.answer()
+                    self.assertEqual((answer.status, answer.json()["error"]["type"]), (400, "invalid_request_error"))
+        # null is absent, and what OpenAI's clients send without meaning anything is nothing.
+        self.assertEqual(self.cluster.chat(messages=user, max_tokens=2, temperature=None, stop=None, tools=[], tool_choice="none",
+                                           user="me", metadata={}, response_format={"type": "text"}, logit_bias={}).status, 200)
+
+    def test_a_large_body_is_refused_by_its_promise_and_by_its_bytes(self):
+        with self.cluster.connect() as connection:
+            connection.send(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n")
+            self.assertEqual(connection.answer().status, 413)
+        with self.cluster.connect() as connection:
+            connection.send(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            try:
+                for _ in range(40):
+                    connection.send(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            self.assertEqual(connection.answer().status, 413)
+
+    def test_pipelined_requests_are_answered_in_order(self):
+        with self.cluster.connect() as connection:
+            connection.send(request("POST", "/v1/chat/completions", greedy("Hello", 5)) + request("GET", "/livez") +
+                            request("POST", "/v1/chat/completions", greedy("Hello", 5, stream=True)) + request("GET", "/version"))
+            first, live, stream, version = (connection.answer() for _ in range(4))
+        self.assertEqual(live.json(), {"status": "ok"})
+        self.assertIn("version", version.json())
+        self.assertEqual("".join(event.json()["choices"][0]["delta"]["content"] for event in stream.events()[:-1]),
+                         first.json()["choices"][0]["message"]["content"])
+
+    def test_a_client_that_waits_for_a_100_gets_one(self):
+        body = json.dumps(greedy("Hello", 3)).encode()
+        with self.cluster.connect() as connection:
+            connection.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+            self.assertEqual(connection.head()[0], 100)
+            connection.send(body)
+            self.assertEqual(connection.answer().status, 200)
+
+    def test_http_1_0_gets_a_stream_that_ends_with_its_connection(self):
+        body = json.dumps(greedy("Hello", 3, stream=True)).encode()
+        with self.cluster.connect() as connection:
+            connection.send(b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            status, headers = connection.head()
+            self.assertEqual(status, 200)
+            self.assertNotIn("transfer-encoding", headers)
+            self.assertTrue(connection.rest().endswith(b"data: [DONE]\n\n"))
+
+    def test_a_client_that_leaves_ends_its_request(self):
+        for stream in (True, False):
+            with self.subTest(stream=stream):
+                with self.cluster.connect() as connection:
+                    connection.post("/v1/chat/completions", greedy("Hello", 1900, stream=stream))
+                    if stream:
+                        connection.until(b"id: 3")
+                    else:
+                        self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 1, "it does not run")
+                self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "it still runs")
+
+    def test_requests_are_counted(self):
+        name = 'longhand_http_requests_total{outcome="ok",route="/version"}'
+        before = self.cluster.metric(name)
+        self.ask("GET", "/version")
+        self.assertEqual(self.cluster.metric(name), before + 1)
+        self.assertGreaterEqual(self.cluster.metric("longhand_http_connections"), 0)
+
+
+class Streams(unittest.TestCase):
+    """A stream is the same bytes however often it is cut, and whoever dies."""
+
+    def test_a_stream_that_is_cut_a_hundred_times_is_the_same_bytes(self):
+        cluster = Cluster("--tp", "2", "--max-model-len", "4096")
+        self.addCleanup(cluster.stop)
+        fields = greedy("Write much.", 1200, stream=True, stream_options={"include_usage": True}, logprobs=True, n=2,
+                        on_disconnect="continue")
+        whole = cluster.chat(**fields, request_id="undisturbed").body
+        seed = random.randrange(1 << 32)
+        print("seed", seed)
+        rng = random.Random(seed)
+        expected = re.sub(rb'"created":\d+', b"", whole.replace(b"undisturbed", b"cut"))
+        seen = self.read_some(cluster, rng, request("POST", "/v1/chat/completions", {**fields, "request_id": "cut"}))
+        for i in range(100):
+            last = re.findall(rb"id: (\d+)\n", seen)[-1].decode() if b"id: " in seen else "0"
+            ask = [request("GET", f"/v1/streams/cut?from={int(last) + 1}"), request("GET", "/v1/streams/cut", Last_Event_ID=last),
+                   request("POST", "/v1/chat/completions", {**fields, "request_id": "cut"}, Last_Event_ID=last)][i % 3]
+            seen += self.read_some(cluster, rng, ask)
+            if i in (20, 60):
+                cluster.kill_coordinator()
+                cluster.wait_until(lambda: self.is_up(cluster), "it is not back")
+        last = re.findall(rb"id: (\d+)\n", seen)[-1].decode()
+        seen += cluster.ask("GET", f"/v1/streams/cut?from={int(last) + 1}").body
+        self.assertEqual(re.sub(rb'"created":\d+', b"", seen), expected)
+        again = cluster.ask("GET", "/v1/streams/cut").body
+        self.assertEqual(again, seen)
+
+    @staticmethod
+    def is_up(cluster):
+        try:
+            return cluster.ask("GET", "/readyz").status == 200
+        except (OSError, EOFError):
+            return False
+
+    @staticmethod
+    def read_some(cluster, rng, ask):
+        """Whole events out of a random number of bytes."""
+        data = b""
+        with cluster.connect() as connection:
+            connection.send(ask)
+            status, _ = connection.head()
+            assert status == 200, status
+            wanted = rng.randrange(1, 12000)
+            while len(data) < wanted and (chunk := connection.chunk()):
+                data += chunk
+        events = data[:rng.randrange(len(data) + 1)].rsplit(b"\n\n", 1)[0] + b"\n\n" if b"\n\n" in data else b""
+        return b"".join(part for part in re.findall(rb"(?:id: \d+\ndata: [^\n]*\n\n)", events))
+
+    def test_where_a_stream_can_be_followed_from(self):
+        cluster = Cluster()
+        self.addCleanup(cluster.stop)
+        answer = cluster.chat(**greedy("Hello", 10, stream=True, request_id="short"))
+        events = answer.events()
+        self.assertEqual(len(events), 11)
+        for start in range(1, 13):
+            self.assertEqual([event.block for event in cluster.ask("GET", f"/v1/streams/short?from={start}").events()],
+                             [event.block for event in events[start - 1:]])
+        for start in ("13", "x", "-1"):
+            self.assertEqual(cluster.ask("GET", f"/v1/streams/short?from={start}").status, 400)
+        self.assertEqual(cluster.ask("GET", "/v1/streams/unknown").status, 404)
+        self.assertEqual(cluster.chat(**greedy("Hello", 11, stream=True, request_id="short")).status, 409)
+        self.assertEqual(cluster.chat(**greedy("Hello", 10, request_id="short")).json()["choices"][0]["message"]["content"],
+                         "".join(event.json()["choices"][0]["delta"]["content"] for event in events[:-1]))
+
+    def test_sigterm_lets_a_stream_end_and_idle_connections_go(self):
+        cluster = Cluster()
+        idle = cluster.connect()
+        self.assertEqual(idle.ask("GET", "/livez").status, 200)
+        running = cluster.connect()
+        running.post("/v1/chat/completions", greedy("Hello", 200, stream=True))
+        running.until(b"id: 1\n")
+        code = []
+        import threading
+        stopper = threading.Thread(target=lambda: code.append(cluster.stop()))
+        stopper.start()
+        self.assertTrue(running.until(b"[DONE]"))
+        self.assertEqual(idle.rest(), b"")
+        stopper.join()
+        self.assertEqual(code, [0])
+
+
+class Keys(unittest.TestCase):
+    def test_keys_guard_http_and_grpc_and_leave_the_probes_open(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".keys") as file:
+            file.write("# who may call\nsk-plain\nalice:sk-alice\n"
+                       "bob:sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n")  # "secret"
+            file.flush()
+            cluster = Cluster("--api-key-file", file.name, "--allowed-origins", "https://a.example")
+        self.addCleanup(cluster.stop)
+        for path in ("/livez", "/readyz", "/startupz", "/health", "/version"):
+            self.assertEqual(cluster.ask("GET", path).status, 200)
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sk-plain"}, {"Authorization": "Bearer "},
+                        {"Authorization": "Basic c2stcGxhaW4="}):
+            for method, path, body in (("GET", "/v1/models", None), ("POST", "/v1/chat/completions", greedy("Hi", 2)),
+                                       ("POST", "/tokenize", {"prompt": "a"}), ("GET", "/v1/streams/a", None)):
+                answer = cluster.ask(method, path, body, **headers)
+                self.assertEqual((answer.status, answer.headers["www-authenticate"]), (401, "bearer"))
+                self.assertEqual(answer.json()["error"]["code"], "invalid_api_key")
+        for key in ("sk-plain", "sk-alice", "secret"):
+            self.assertEqual(cluster.ask("GET", "/v1/models", Authorization=f"Bearer {key}").status, 200)
+        allowed = cluster.ask("GET", "/livez", Origin="https://a.example")
+        self.assertEqual(allowed.headers["access-control-allow-origin"], "https://a.example")
+        self.assertNotIn("access-control-allow-origin", cluster.ask("GET", "/livez", Origin="https://b.example").headers)
+
+
+class Tls(unittest.TestCase):
+    def test_https(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        cert, key = (os.path.join(folder.name, name) for name in ("cert.pem", "key.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+        cluster = Cluster("--tls-cert", cert, "--tls-key", key)
+        self.addCleanup(cluster.stop)
+        context = ssl.create_default_context(cafile=cert)
+        with cluster.connect(context) as connection:
+            self.assertEqual(connection.ask("GET", "/livez").status, 200)
+            stream = connection.ask("POST", "/v1/chat/completions", greedy("Hello", 30, stream=True))
+            self.assertEqual(stream.events()[-1].data, "[DONE]")
+            whole = connection.ask("POST", "/v1/chat/completions", greedy("Hello", 30)).json()
+            self.assertEqual("".join(event.json()["choices"][0]["delta"]["content"] for event in stream.events()[:-1]),
+                             whole["choices"][0]["message"]["content"])
+        plain = cluster.connect()
+        plain.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertNotIn(b"200", plain.rest())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

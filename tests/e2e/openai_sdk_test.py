@@ -1,0 +1,131 @@
+"""OpenAI's own Python client, unchanged, against the gateway. Installs it once, from PyPI, into a virtual environment under
+~/.cache/longhand; exits with 77 (skipped) where that cannot be done."""
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import venv
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REQUIREMENTS = os.path.join(HERE, "openai-requirements.txt")
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "longhand", "openai-sdk")
+
+
+def enter_environment():
+    """Runs this file again with the client at hand."""
+    python = os.path.join(CACHE, "bin", "python")
+    stamp = os.path.join(CACHE, "requirements.txt")
+    if not (os.path.exists(stamp) and filecmp.cmp(REQUIREMENTS, stamp, shallow=False)):
+        venv.create(CACHE, clear=True, with_pip=True)
+        done = subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps",
+                               "--require-hashes", "-r", REQUIREMENTS], check=False)
+        if done.returncode != 0:
+            print("skipped: the client cannot be installed")
+            sys.exit(77)
+        shutil.copyfile(REQUIREMENTS, stamp)
+    os.execv(python, [python, os.path.abspath(__file__), "--here", *sys.argv[1:]])
+
+
+class Sdk(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        keys = tempfile.NamedTemporaryFile("w", suffix=".keys")
+        keys.write("tester:sk-test\n")
+        keys.flush()
+        cls.addClassCleanup(keys.close)
+        cls.cluster = Cluster("--tp", "2", "--api-key-file", keys.name)
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.client = cls.make_client("sk-test")
+
+    @classmethod
+    def make_client(cls, key):
+        return openai.OpenAI(base_url=f"http://{cls.cluster.host}:{cls.cluster.port}/v1", api_key=key, max_retries=0)
+
+    def create(self, content, max_tokens, **more):
+        more.setdefault("extra_body", {})["ignore_eos"] = True
+        return self.client.chat.completions.create(model="nano", messages=[{"role": "user", "content": content}],
+                                                   max_tokens=max_tokens, **{"temperature": 0, **more})
+
+    def test_models(self):
+        self.assertEqual([model.id for model in self.client.models.list()], ["nano"])
+        self.assertEqual(self.client.models.retrieve("nano").owned_by, "longhand")
+
+    def test_chat_and_stream(self):
+        whole = self.create("Hello", 30)
+        self.assertEqual(whole.usage.completion_tokens, 30)
+        self.assertEqual(whole.choices[0].finish_reason, "length")
+        chunks = list(self.create("Hello", 30, stream=True, stream_options={"include_usage": True}))
+        text = "".join(chunk.choices[0].delta.content for chunk in chunks[:-1])
+        self.assertEqual(text, whole.choices[0].message.content)
+        self.assertEqual(chunks[0].choices[0].delta.role, "assistant")
+        self.assertEqual((chunks[-1].choices, chunks[-1].usage), ([], whole.usage))
+        with self.client.chat.completions.stream(model="nano", messages=[{"role": "user", "content": "Hello"}], max_tokens=30,
+                                                 temperature=0, extra_body={"ignore_eos": True}) as stream:
+            final = stream.get_final_completion()
+        self.assertEqual(final.choices[0].message.content, whole.choices[0].message.content)
+
+    def test_pictures(self):
+        content = [{"type": "image_url", "image_url": {"url": picture_url()}}, {"type": "text", "text": "What is this?"}]
+        self.assertGreater(self.create(content, 4).usage.prompt_tokens, 40)
+
+    def test_logprobs_and_several_answers(self):
+        answer = self.create("Hello", 5, n=3, logprobs=True, top_logprobs=2, temperature=1, seed=3)
+        self.assertEqual(len(answer.choices), 3)
+        for choice in answer.choices:
+            self.assertEqual([len(token.top_logprobs) for token in choice.logprobs.content], [2] * 5)
+        again = self.create("Hello", 5, n=3, logprobs=True, top_logprobs=2, temperature=1, seed=3)
+        self.assertEqual(again.choices, answer.choices)
+
+    def test_text_completions(self):
+        fields = dict(model="nano", prompt="Once", max_tokens=6, temperature=0, logprobs=1, extra_body={"ignore_eos": True})
+        whole = self.client.completions.create(**fields)
+        self.assertEqual(len(whole.choices[0].logprobs.tokens), 6)
+        self.assertEqual("".join(chunk.choices[0].text for chunk in self.client.completions.create(stream=True, **fields)),
+                         whole.choices[0].text)
+
+    def test_extensions(self):
+        answer = self.create("Hello", 5, extra_body={"return_token_ids": True, "request_id": "mine", "min_tokens": 2, "top_k": 5})
+        self.assertEqual((answer.id, len(answer.choices[0].token_ids)), ("mine", 5))
+        self.assertEqual(len(answer.prompt_token_ids), answer.usage.prompt_tokens)
+
+    def test_errors_are_the_clients_own(self):
+        with self.assertRaises(openai.AuthenticationError):
+            self.make_client("wrong").models.list()
+        with self.assertRaises(openai.NotFoundError) as missing:
+            self.client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "Hi"}])
+        self.assertEqual(missing.exception.code, "model_not_found")
+        with self.assertRaises(openai.BadRequestError) as bad:
+            self.create("Hello", 5, temperature=-1)
+        self.assertEqual(bad.exception.param, "temperature")
+        self.assertIn("temperature is -1", str(bad.exception))
+        with self.assertRaises(openai.BadRequestError):
+            self.create("Hello", 5, tools=[{"type": "function", "function": {"name": "f"}}])
+        with self.assertRaises(openai.InternalServerError) as later:
+            openai.OpenAI(base_url=self.client.base_url, api_key="sk-test", max_retries=5).chat.completions.create(
+                model="nano", messages=[{"role": "user", "content": "Hi"}], extra_body={"target_words": 100})
+        self.assertEqual(later.exception.status_code, 501)
+        with self.assertRaises(openai.APITimeoutError):
+            self.client.with_options(timeout=.01).chat.completions.create(
+                model="nano", messages=[{"role": "user", "content": "Hi"}], max_tokens=2000, extra_body={"ignore_eos": True})
+
+    def test_the_async_client(self):
+        async def ask():
+            async with openai.AsyncOpenAI(base_url=self.client.base_url, api_key="sk-test") as client:
+                stream = await client.chat.completions.create(model="nano", messages=[{"role": "user", "content": "Hello"}],
+                                                              max_tokens=5, stream=True)
+                return [chunk async for chunk in stream]
+        self.assertGreaterEqual(len(asyncio.run(ask())), 1)
+
+
+if __name__ == "__main__":
+    if "--here" not in sys.argv:
+        enter_environment()
+    sys.argv.remove("--here")
+    import asyncio
+
+    import openai
+    from http_cluster import Cluster, picture_url
+    unittest.main(verbosity=2)

@@ -1,0 +1,106 @@
+#include "coordinator/http/answer_request.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace longhand::http {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+AnswerRequest Parse(const std::string& fields, std::optional<Fault>* fault) {
+  AnswerRequest request;
+  const std::string body = R"({"messages":[{"role":"user","content":"Hi"}])" +
+                           (fields.empty() ? "" : "," + fields) + "}";
+  *fault = ParseChatRequest(boost::json::parse(body).as_object(), &request);
+  return request;
+}
+
+TEST(AnswerRequest, FieldsFindTheirPlaces) {
+  std::optional<Fault> fault;
+  const AnswerRequest request = Parse(
+      R"("model":"m","stream":true,"stream_options":{"include_usage":true},"max_completion_tokens":9,
+         "temperature":0.5,"top_p":1,"top_k":-1,"min_p":0.25,"seed":18446744073709551615,"n":2.0,
+         "stop":["a","b"],"stop_token_ids":[3],"min_tokens":1,"presence_penalty":1,"frequency_penalty":-1,
+         "repetition_penalty":1.5,"ignore_eos":true,"logprobs":true,"top_logprobs":4,"return_token_ids":true,
+         "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team","user":"u","unknown":[1])",
+      &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  EXPECT_TRUE(request.stream);
+  EXPECT_TRUE(request.form.include_usage());
+  const v1::Sampling& sampling = request.wire.sampling();
+  EXPECT_EQ(sampling.max_tokens(), 9);
+  EXPECT_EQ(sampling.temperature(), 0.5f);
+  EXPECT_EQ(sampling.top_k(), 0);
+  EXPECT_EQ(sampling.seed(), 18446744073709551615u);
+  EXPECT_EQ(sampling.n(), 2u);
+  EXPECT_THAT(sampling.stop(), ElementsAre("a", "b"));
+  EXPECT_THAT(sampling.stop_token_ids(), ElementsAre(3));
+  EXPECT_TRUE(sampling.ignore_eos());
+  EXPECT_EQ(request.wire.return_().logprobs(), 4);
+  EXPECT_TRUE(request.wire.return_().token_ids());
+  EXPECT_TRUE(request.wire.return_().prompt_token_ids());
+  EXPECT_EQ(request.wire.request_id(), "r");
+  EXPECT_EQ(request.wire.on_disconnect(), v1::ON_DISCONNECT_CONTINUE);
+  EXPECT_EQ(request.wire.priority(), -3);
+  EXPECT_EQ(request.wire.cache_salt(), "team");
+  EXPECT_EQ(request.wire.messages().messages(0).content(0).text(), "Hi");
+}
+
+TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
+  std::optional<Fault> fault;
+  const AnswerRequest request =
+      Parse(R"("temperature":null,"seed":null,"tools":[],"logprobs":false)", &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  EXPECT_FALSE(request.wire.sampling().has_temperature());
+  EXPECT_FALSE(request.wire.sampling().has_seed());
+  EXPECT_FALSE(request.wire.return_().has_logprobs());
+}
+
+TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
+  std::optional<Fault> fault;
+  Parse(R"("n":17)", &fault);
+  ASSERT_TRUE(fault);
+  EXPECT_EQ(fault->param, "n");
+  EXPECT_EQ(fault->status, InvalidArgument("n is 17; it must be a whole number from 1 to 16"));
+  Parse(R"("top_p":")" + std::string(500, 'x') + R"(")", &fault);
+  EXPECT_LT(fault->status.message().size(), 150u);
+  Parse(R"("target_words":500)", &fault);
+  EXPECT_EQ(fault->status.code(), StatusCode::kUnimplemented);
+  Parse(R"("max_tokens":5,"max_completion_tokens":6)", &fault);
+  EXPECT_EQ(fault->param, "max_tokens");
+}
+
+TEST(AnswerRequest, PicturesAreDataOrElsewhere) {
+  AnswerRequest request;
+  const auto messages = boost::json::parse(
+      R"([{"role":"developer","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,aGk="}},
+          {"type":"text","text":"and"},{"type":"image_url","image_url":"https://a.example/b.png"}]}])");
+  const Status status = ParseMessages(messages, &request);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(request.wire.messages().messages(0).role(), "system");
+  EXPECT_TRUE(request.wire.messages().messages(0).content(0).has_image());
+  EXPECT_EQ(request.wire.images(0).data(), "hi");
+  EXPECT_THAT(request.image_urls,
+              ElementsAre(std::pair(1, std::string("https://a.example/b.png"))));
+}
+
+TEST(AnswerRequest, APromptIsATextOrTokenIds) {
+  const auto parse = [](const std::string& prompt, AnswerRequest* request) {
+    return ParseCompletionRequest(boost::json::parse(R"({"prompt":)" + prompt + "}").as_object(),
+                                  request);
+  };
+  AnswerRequest text, ids, none;
+  EXPECT_FALSE(parse(R"(["Hi"])", &text));
+  EXPECT_EQ(text.wire.text(), "Hi");
+  EXPECT_FALSE(parse("[[1,2]]", &ids));
+  EXPECT_THAT(ids.wire.token_ids().ids(), ElementsAre(1, 2));
+  const std::optional<Fault> fault = parse(R"(["a","b"])", &none);
+  ASSERT_TRUE(fault);
+  EXPECT_EQ(fault->param, "prompt");
+  EXPECT_THAT(fault->status.message(), HasSubstr("one string, or one list of token ids"));
+}
+
+}  // namespace
+}  // namespace longhand::http

@@ -1,0 +1,73 @@
+// The gateway's tables: routes and their document, errors, origins, counts.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <set>
+
+#include "coordinator/http/cors.h"
+#include "coordinator/http/error_response.h"
+#include "coordinator/http/openapi.h"
+#include "coordinator/http/routes.h"
+
+namespace longhand::http {
+namespace {
+
+using ::testing::Contains;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+TEST(Routes, TheDocumentHasThemAllAndNoOther) {
+  const boost::json::object document = boost::json::parse(kOpenApi).as_object();
+  std::set<std::string> documented, served;
+  for (const auto& [path, item] : document.at("paths").as_object()) {
+    for (const auto& [method, operation] : item.as_object()) {
+      const bool is_open = operation.as_object().contains("security");
+      documented.insert(std::string(method) + " " + std::string(path) + (is_open ? " open" : ""));
+    }
+  }
+  for (const Route& route : Routes()) {
+    served.insert((route.method == "GET" ? "get " : "post ") + std::string(route.path) +
+                  (route.is_open ? " open" : ""));
+  }
+  EXPECT_EQ(documented, served);
+}
+
+TEST(Routes, APathHasItsMethodsAndItsParameter) {
+  EXPECT_EQ(MatchRoute("GET", "/v1/models/org/name").parameter, "org/name");
+  EXPECT_EQ(MatchRoute("HEAD", "/v1/models").route->id, RouteId::kModels);
+  EXPECT_EQ(MatchRoute("POST", "/livez").route, nullptr);
+  EXPECT_EQ(MatchRoute("POST", "/livez").allowed, "GET, HEAD, OPTIONS");
+  EXPECT_EQ(MatchRoute("GET", "/v1/streams/").route, nullptr);
+  EXPECT_EQ(MatchRoute("GET", "/nothing").allowed, "");
+}
+
+TEST(ErrorResponse, HasOpenAisFormAndTheStatusOfItsCode) {
+  const Response response =
+      ErrorResponse(InvalidArgument("temperature is -1; it must be at least 0"));
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(
+      response.body,
+      R"({"error":{"message":"temperature is -1; it must be at least 0","type":"invalid_request_error",)"
+      R"("param":"temperature","code":null}})");
+  EXPECT_EQ(ErrorResponse(NotFound("the model 'a' is not served here")).status, 404);
+  EXPECT_THAT(ErrorResponse(ResourceExhausted("full").WithRetryAfter(7)).headers,
+              Contains(Pair("Retry-After", "7")));
+  EXPECT_THAT(ErrorResponse(Unavailable("loading")).headers, Contains(Pair("Retry-After", "1")));
+  EXPECT_THAT(ErrorResponse(Unimplemented("later")).headers,
+              Contains(Pair("x-should-retry", "false")));
+}
+
+TEST(Cors, TellsAPageWhetherItMayRead) {
+  Request request;
+  request.headers = {{"origin", "https://a.example"}};
+  const Header allowed("Access-Control-Allow-Origin", "https://a.example");
+  EXPECT_THAT(Cors({"https://a.example"}).HeadersFor(request), Contains(allowed));
+  EXPECT_THAT(Cors({"*"}).HeadersFor(request),
+              Contains(Header("Access-Control-Allow-Origin", "*")));
+  EXPECT_THAT(Cors({"none"}).HeadersFor(request), testing::ElementsAre(Header("Vary", "Origin")));
+  EXPECT_THAT(Cors({"*"}).HeadersFor(Request()), IsEmpty());
+}
+
+}  // namespace
+}  // namespace longhand::http

@@ -1,0 +1,165 @@
+// Checkpoints that are quantised, and weights that become so: looked at through the reference
+// backend, as weights_test.cc does.
+#include "worker/model/code_reader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "common/config/shard_plan.h"
+#include "common/fp8.h"
+#include "tests/testing/temp_directory.h"
+#include "tests/testing/tiny_model.h"
+#include "worker/model/tensor_specs.h"
+#include "worker/model/weights.h"
+
+namespace longhand::model {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::RandomTensors;
+using testing::TempDirectory;
+using testing::TestTensor;
+using testing::TestTensors;
+using testing::TinyConfig;
+
+template <typename T>
+TestTensor Tensor(DType dtype, std::vector<int64_t> shape, const std::vector<T>& values) {
+  return {dtype, std::move(shape),
+          std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
+}
+
+class CodeReaderTest : public ::testing::Test {
+ protected:
+  const Checkpoint& Open(const TestTensors& tensors) {
+    WriteSafetensors(directory_ / "model.safetensors", tensors);
+    auto opened = Checkpoint::Open(directory_.path());
+    LONGHAND_CHECK(opened.ok()) << opened.status();
+    checkpoint_.emplace(std::move(opened).value());
+    return *checkpoint_;
+  }
+
+  TempDirectory directory_;
+  std::optional<Checkpoint> checkpoint_;
+  CodeReader reader_;
+};
+
+int CodeAt(const kernels::QuantizedWeight& weight, int64_t n, int64_t k) {
+  const int64_t at = n * weight.in_features() + k;
+  return weight.codes.as<uint8_t>()[at / 2] >> (at % 2 * 4) & 15;
+}
+
+// The word 0x76543210 holds n in nibble n: outputs 0, 2, 4, 6, 1, 3, 5, 7.
+TEST_F(CodeReaderTest, AwqWordsHoldOutputsInTheirInterleavedOrder) {
+  std::vector<uint32_t> words(128 * 2, 0x76543210u);
+  words[128 * 2 - 1] = 0x89abcdefu;  // input 127, outputs 8 to 15
+  const Checkpoint& checkpoint =
+      Open({{"a.qweight", Tensor(DType::kI32, {128, 2}, words)},
+            {"a.qzeros", Tensor(DType::kI32, {1, 2}, std::vector<uint32_t>{0x10u, 0xfedcba98u})},
+            {"a.scales", Tensor(DType::kBf16, {1, 16}, std::vector<Bf16>(16, Bf16(0.5f)))}});
+  const kernels::QuantizedWeight weight =
+      reader_.Read(checkpoint, {{"a.weight"}}, Quantization::kAwq, {Quantization::kAwq, 128});
+  ASSERT_TRUE(kernels::CheckQuantizedWeight(weight).ok());
+  EXPECT_EQ(weight.out_features(), 16);
+  EXPECT_EQ(weight.in_features(), 128);
+  std::vector<int> first, last;
+  for (int64_t n = 0; n < 8; ++n) first.push_back(CodeAt(weight, n, 0));
+  for (int64_t n = 8; n < 16; ++n) last.push_back(CodeAt(weight, n, 127));
+  EXPECT_THAT(first, ElementsAre(0, 4, 1, 5, 2, 6, 3, 7));
+  EXPECT_THAT(last, ElementsAre(15, 11, 14, 10, 13, 9, 12, 8));
+  const uint8_t* zeros = weight.zeros.as<uint8_t>();
+  EXPECT_THAT(std::vector<int>(zeros, zeros + 4), ElementsAre(0, 0, 1, 0));
+  EXPECT_THAT(std::vector<int>(zeros + 8, zeros + 12), ElementsAre(8, 12, 9, 13));
+}
+
+// A rank has inputs 64 .. 191 of two groups of 128: a half of each, with its scale and zero.
+TEST_F(CodeReaderTest, AShardThatCutsAwqGroupsHasHalvesOfThem) {
+  std::vector<uint32_t> words(256);
+  std::iota(words.begin(), words.end(), 0);  // output 0 of input k is k % 16
+  const Checkpoint& checkpoint =
+      Open({{"a.qweight", Tensor(DType::kI32, {256, 1}, words)},
+            {"a.qzeros", Tensor(DType::kI32, {2, 1}, std::vector<uint32_t>{3, 5})},
+            {"a.scales", Tensor(DType::kF32, {2, 8}, std::vector<float>(16, 2.0f))}});
+  const kernels::QuantizedWeight weight =
+      reader_.Read(checkpoint, {{.name = "a.weight", .rows = {0, 2}, .columns = {64, 192}}},
+                   Quantization::kAwq, {Quantization::kAwq, 128});
+  ASSERT_TRUE(kernels::CheckQuantizedWeight(weight).ok());
+  EXPECT_EQ(weight.group_size(), 64);
+  const uint8_t* zeros = weight.zeros.as<uint8_t>();
+  EXPECT_THAT(std::vector<int>(zeros, zeros + 2), ElementsAre(3, 5));
+  EXPECT_EQ(CodeAt(weight, 0, 0), 64 % 16);
+  EXPECT_EQ(CodeAt(weight, 0, 100), 164 % 16);
+}
+
+TEST_F(CodeReaderTest, Fp8CodesAndScalesComeFromTheFile) {
+  std::vector<Fp8E4M3> codes;
+  for (int i = 0; i < 12; ++i) codes.push_back(Fp8E4M3(static_cast<float>(i)));
+  const Checkpoint& checkpoint =
+      Open({{"a.weight", Tensor(DType::kF8E4M3, {3, 4}, codes)},
+            {"a.weight_scale",
+             Tensor(DType::kBf16, {3, 1}, std::vector<Bf16>{Bf16(1), Bf16(2), Bf16(4)})}});
+  const kernels::QuantizedWeight weight =
+      reader_.Read(checkpoint, {{.name = "a.weight", .rows = {1, 3}, .columns = {2, 4}}},
+                   Quantization::kFp8, {Quantization::kFp8});
+  const auto* seen = weight.codes.as<Fp8E4M3>();
+  EXPECT_EQ(static_cast<float>(seen[0]), 6);
+  EXPECT_EQ(static_cast<float>(seen[3]), 11);
+  EXPECT_THAT(std::vector<float>(weight.scales.as<float>(), weight.scales.as<float>() + 2),
+              ElementsAre(2, 4));
+}
+
+TEST_F(CodeReaderTest, RowsAreRoundedWithTheirLargestMagnitudeAsTheLargestCode) {
+  const Checkpoint& checkpoint = Open(
+      {{"a.weight", Tensor(DType::kF32, {2, 3}, std::vector<float>{1, -2, 0.5f, 0, 0, 0})}});
+  const kernels::QuantizedWeight fp8 =
+      reader_.Read(checkpoint, {{"a.weight"}}, Quantization::kFp8, {});
+  EXPECT_EQ(static_cast<float>(fp8.codes.as<Fp8E4M3>()[1]), -448);
+  EXPECT_EQ(static_cast<float>(fp8.codes.as<Fp8E4M3>()[0]), 224);
+  EXPECT_EQ(fp8.scales.as<float>()[0], 2.0f / 448);
+  EXPECT_EQ(fp8.scales.as<float>()[1], 0);
+  const kernels::QuantizedWeight int8 =
+      reader_.Read(checkpoint, {{"a.weight"}}, Quantization::kInt8, {});
+  const int8_t* codes = int8.codes.as<int8_t>();
+  EXPECT_THAT(std::vector<int>(codes, codes + 3), ElementsAre(64, -127, 32));
+}
+
+// What the plan promises is what is loaded, on every rank.
+TEST_F(CodeReaderTest, EveryRankLoadsTheBytesOfThePlan) {
+  const ModelConfig config = TinyConfig();
+  const Checkpoint& checkpoint = Open(RandomTensors(config, /*seed=*/3));
+  const std::unique_ptr<kernels::Ops> ops = kernels::CreateReferenceOps();
+  for (const Quantization quantization : {Quantization::kInt8, Quantization::kFp8}) {
+    for (const int32_t tp_size : {1, 2, 4}) {
+      const auto plan =
+          PlanShards(config, tp_size, DType::kBf16, DType::kBf16, quantization);
+      ASSERT_TRUE(plan.ok()) << plan.status();
+      for (int32_t rank = 0; rank < tp_size; ++rank) {
+        const auto weights = LoadWeights(checkpoint, config, tp_size, rank, DType::kBf16,
+                                         quantization, *ops, {});
+        ASSERT_TRUE(weights.ok()) << weights.status();
+        EXPECT_EQ(weights->bytes, plan->ranks[static_cast<size_t>(rank)].weight_bytes);
+        EXPECT_TRUE(weights->layers[0].down->is_quantized());
+        EXPECT_FALSE(weights->head->is_quantized());
+        EXPECT_FALSE(weights->vision.blocks[0].qkv.weight->is_quantized());
+      }
+    }
+  }
+}
+
+TEST_F(CodeReaderTest, ACheckpointThatIsNotAsItsConfigSaysIsRefused) {
+  ModelConfig config = TinyConfig();
+  const Checkpoint& checkpoint = Open(RandomTensors(config, /*seed=*/4));
+  config.quantization = {Quantization::kFp8};
+  EXPECT_THAT(CheckTensors(checkpoint, config).message(),
+              HasSubstr("q_proj.weight is bfloat16[64, 64]; expected float8_e4m3fn"));
+  config.quantization = {Quantization::kAwq, 64};
+  EXPECT_THAT(CheckTensors(checkpoint, config).message(),
+              HasSubstr("has no tensor model.layers.0.self_attn.q_proj.qweight"));
+}
+
+}  // namespace
+}  // namespace longhand::model
