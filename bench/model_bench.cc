@@ -2,7 +2,8 @@
 // device. Needs no files.
 //
 //   model_bench --device cuda --shape 7b [--json FILE] [--cells 1x1024,16x4096]
-//   [--prefill 2048,8192] [--images 1,16] [--steps 50] [--budget-s 120]
+//   [--quantization none|int8|fp8|awq] [--prefill 2048,8192] [--images 1,16] [--steps 50]
+//   [--budget-s 120]
 //
 // Plans go to the runner that the worker has, sampling included: no sockets, no scheduler. The KV
 // cache holds random keys and values, each sequence's blocks are its own and lie anywhere. A rank
@@ -59,6 +60,7 @@ constexpr double kHoldMs = 30;      // longer than the host takes to enqueue a s
 struct Options {
   std::string device = "emulated";
   std::string shape = "tiny";
+  std::string quantization = "none";
   std::string json;
   std::string cells;
   std::vector<int64_t> prefills;
@@ -165,6 +167,7 @@ class Bench {
   Object Header(const std::string& kind) const {
     return Object(kind)
         .Add("shape", options_.shape)
+        .Add("quantization", options_.quantization)
         .Add("backend", options_.device)
         .Add("device", clock_.device_name());
   }
@@ -233,13 +236,18 @@ Status Bench::Load() {
   config.image_bytes = max_images * pixels * 3;
   config.max_patches_per_image = patches;
   config.memory_bytes = clock_.free_bytes();
+  LONGHAND_ASSIGN_OR_RETURN(config.quantization, ParseQuantization(options_.quantization));
   LONGHAND_ASSIGN_OR_RETURN(
       const ShardPlan plan,
-      PlanShards(shape_.model, shape_.tp_size, DType::kBf16, config.kv_dtype));
+      PlanShards(shape_.model, shape_.tp_size, DType::kBf16, config.kv_dtype,
+                 config.quantization));
   shard_ = plan.ranks[0];
-  const auto load = [&] {
-    RandomWeights source(shape_.model, plan, ops_);
-    return model::ReadWeights(source, shape_.model, plan, /*rank=*/0);
+  const auto load = [&]() -> Result<model::ModelWeights> {
+    RandomWeights source(shape_.model, plan, config.quantization, ops_);
+    LONGHAND_ASSIGN_OR_RETURN(model::ModelWeights weights,
+                              model::ReadWeights(source, shape_.model, plan, /*rank=*/0));
+    weights.rounds_rows = config.quantization == Quantization::kFp8;
+    return weights;
   };
   const auto begin = Clock::now();
   LONGHAND_ASSIGN_OR_RETURN(
@@ -637,7 +645,10 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"cuda", "emulated", "cpu", "reference"}))
       ->capture_default_str();
   app.add_option("--shape", options.shape)
-      ->check(CLI::IsMember({"7b", "72b-tp8", "tiny", "tiny-tp2"}))
+      ->check(CLI::IsMember({"7b", "72b", "72b-tp8", "72b-awq-tp8", "tiny", "tiny-tp2"}))
+      ->capture_default_str();
+  app.add_option("--quantization", options.quantization, "Weights of the layers")
+      ->check(CLI::IsMember({"none", "int8", "fp8", "awq"}))
       ->capture_default_str();
   app.add_option("--json", options.json, "File to which a line is appended for each measurement");
   app.add_option("--cells", options.cells, "Decode: batch x context, as in 1x1024,16x4096");

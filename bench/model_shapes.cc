@@ -30,9 +30,10 @@ Result<Shape> MakeShape(const std::string& name) {
   if (name == "7b") {
     return Shape{.model = Qwen(3584, 28, 28, 4, 18944), .cells = cells, .prefills = {2048, 8192}};
   }
-  if (name == "72b-tp8") {
-    Shape shape{.model = Qwen(8192, 80, 64, 8, 29568),
-                .tp_size = 8,
+  // Quantised only: in bf16 it is 145 GB. The AWQ checkpoints have a wider MLP, of whole groups.
+  if (name == "72b" || name == "72b-tp8" || name == "72b-awq-tp8") {
+    Shape shape{.model = Qwen(8192, 80, 64, 8, name == "72b-awq-tp8" ? 29696 : 29568),
+                .tp_size = name == "72b" ? 1 : 8,
                 .cells = cells,
                 .prefills = {2048, 8192}};
     shape.model.vision.intermediate_size = 3456;
@@ -56,7 +57,8 @@ Result<Shape> MakeShape(const std::string& name) {
     shape.image_width = 84;
     return shape;
   }
-  return InvalidArgument("--shape is '", name, "'; it must be 7b, 72b-tp8, tiny or tiny-tp2");
+  return InvalidArgument("--shape is '", name,
+                         "'; it must be 7b, 72b, 72b-tp8, 72b-awq-tp8, tiny or tiny-tp2");
 }
 
 Result<std::vector<Shape::Cell>> ParseCells(const std::string& text) {

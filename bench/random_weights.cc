@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <random>
 
 #include "worker/model/tensor_specs.h"
 
@@ -27,8 +28,16 @@ std::vector<uint16_t> RandomBf16(size_t count, int scale_log2) {
   return out;
 }
 
-RandomWeights::RandomWeights(const ModelConfig& config, const ShardPlan& plan, kernels::Ops& ops)
-    : ops_(ops) {
+// Of codes a layer's elements have some 2^-6 for their standard deviation, like those in bf16.
+constexpr float kFp8Scale = 0x1p-6f, kInt8Scale = 0x1p-12f, kInt4Scale = 0x1p-8f;
+constexpr int64_t kGroupSize = 128;
+constexpr uint8_t kMiddle = 8;  // of 4 bits
+
+RandomWeights::RandomWeights(const ModelConfig& config,
+                             const ShardPlan& plan,
+                             Quantization quantization,
+                             kernels::Ops& ops)
+    : ops_(ops), quantization_(quantization) {
   // The head, or gate and up, which are one matrix, here and in the encoder, or its merger.
   const RankShard& shard = plan.ranks[0];
   int64_t largest =
@@ -43,7 +52,16 @@ RandomWeights::RandomWeights(const ModelConfig& config, const ShardPlan& plan, k
     }
   }
   // 2^-6: between the inverse roots of 1280 and 29568. A sixteenth more, so that parts differ.
-  pool_ = RandomBf16(static_cast<size_t>(largest + largest / 16 + 64), /*scale_log2=*/-6);
+  const auto pool_size = static_cast<size_t>(largest + largest / 16 + 64);
+  pool_ = RandomBf16(pool_size, /*scale_log2=*/-6);
+  if (quantization == Quantization::kNone) return;
+  codes_.resize(pool_size);
+  std::mt19937_64 random(/*seed=*/5);
+  for (uint8_t& code : codes_) {
+    code = static_cast<uint8_t>(random());
+    // fp8 from 0.5 to 1.9, int8 from 48 to 80, of either sign.
+    if (quantization != Quantization::kAwq) code = (code & 0x8f) | 0x30;
+  }
 }
 
 RandomWeights::Size RandomWeights::SizeOf(const TensorSlice& slice) const {
@@ -57,13 +75,16 @@ RandomWeights::Size RandomWeights::SizeOf(const TensorSlice& slice) const {
   return size;
 }
 
-TensorView RandomWeights::Part(int64_t rows, int64_t columns) {
-  const auto size = static_cast<int64_t>(pool_.size());
-  const int64_t count = rows * columns;
-  LONGHAND_CHECK(count <= size) << count << " of " << size;
+int64_t RandomWeights::NextOffset(int64_t count, int64_t pool_size) {
+  LONGHAND_CHECK(count <= pool_size) << count << " of " << pool_size;
   // An odd number of cache lines further each time.
-  next_offset_ = (next_offset_ + 32 * 99991) % (size - count + 1) / 32 * 32;
-  return TensorView(pool_.data() + next_offset_, DType::kBf16, {rows, columns});
+  next_offset_ = (next_offset_ + 32 * 99991) % (pool_size - count + 1) / 32 * 32;
+  return next_offset_;
+}
+
+TensorView RandomWeights::Part(int64_t rows, int64_t columns) {
+  const int64_t offset = NextOffset(rows * columns, static_cast<int64_t>(pool_.size()));
+  return TensorView(pool_.data() + offset, DType::kBf16, {rows, columns});
 }
 
 Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Linear(
@@ -73,6 +94,37 @@ Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Linear(
   const TensorView part = Part(rows, SizeOf(slices.front()).columns);
   done_bytes_ += static_cast<int64_t>(part.num_bytes());
   return ops_.PackLinear(part);
+}
+
+Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::LayerLinear(
+    const std::vector<TensorSlice>& slices) {
+  if (quantization_ == Quantization::kNone) return Linear(slices);
+  int64_t rows = 0;
+  for (const TensorSlice& slice : slices) rows += SizeOf(slice).rows;
+  const int64_t columns = SizeOf(slices.front()).columns;
+  const bool is_awq = quantization_ == Quantization::kAwq;
+  const int64_t row_bytes = is_awq ? columns / 2 : columns;
+  const DType dtype = is_awq                                ? DType::kU8
+                      : quantization_ == Quantization::kFp8 ? DType::kF8E4M3
+                                                            : DType::kI8;
+  uint8_t* codes =
+      codes_.data() + NextOffset(rows * row_bytes, static_cast<int64_t>(codes_.size()));
+  kernels::QuantizedWeight weight;
+  weight.codes = TensorView(codes, dtype, {rows, row_bytes});
+  const int64_t group_size = ShardGroupSize({0, columns}, kGroupSize);
+  const int64_t groups = is_awq ? columns / group_size : 1;
+  std::vector<float> scales(is_awq ? 0 : static_cast<size_t>(rows),
+                            dtype == DType::kI8 ? kInt8Scale : kFp8Scale);
+  std::vector<Bf16> group_scales(is_awq ? static_cast<size_t>(rows * groups) : 0, Bf16(kInt4Scale));
+  std::vector<uint8_t> zeros(group_scales.size(), kMiddle);
+  if (is_awq) {
+    weight.scales = TensorView(group_scales.data(), DType::kBf16, {rows, groups});
+    weight.zeros = TensorView(zeros.data(), DType::kU8, {rows, groups});
+  } else {
+    weight.scales = TensorView(scales.data(), DType::kF32, {rows});
+  }
+  done_bytes_ += static_cast<int64_t>(weight.num_bytes());
+  return ops_.PackQuantized(weight);
 }
 
 Result<DeviceTensor> RandomWeights::Matrix(const TensorSlice& slice) {

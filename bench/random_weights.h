@@ -24,10 +24,15 @@ std::vector<uint16_t> RandomBf16(size_t count, int scale_log2);
 
 class RandomWeights final : public model::WeightSource {
  public:
-  // Matrices in bf16, for the shards of `plan`.
-  RandomWeights(const ModelConfig& config, const ShardPlan& plan, kernels::Ops& ops);
+  // Matrices in bf16, for the shards of `plan`; those of layers as `quantization` says.
+  RandomWeights(const ModelConfig& config,
+                const ShardPlan& plan,
+                Quantization quantization,
+                kernels::Ops& ops);
 
   Result<std::unique_ptr<kernels::PackedLinear>> Linear(
+      const std::vector<model::TensorSlice>& slices) override;
+  Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
       const std::vector<model::TensorSlice>& slices) override;
   Result<model::DeviceTensor> Matrix(const model::TensorSlice& slice) override;
   Result<model::DeviceTensor> Vector(const std::vector<model::TensorSlice>& slices) override;
@@ -40,10 +45,14 @@ class RandomWeights final : public model::WeightSource {
   };
   Size SizeOf(const model::TensorSlice& slice) const;
   TensorView Part(int64_t rows, int64_t columns);
+  // Where a part of `count` elements of a pool begins, each time somewhere else.
+  int64_t NextOffset(int64_t count, int64_t pool_size);
 
   kernels::Ops& ops_;
+  const Quantization quantization_;
   std::map<std::string, Size> sizes_;
   std::vector<uint16_t> pool_;
+  std::vector<uint8_t> codes_;
   int64_t next_offset_ = 0;
   int64_t done_bytes_ = 0;
 };

@@ -158,6 +158,46 @@ std::vector<int32_t> ReadEosIds(JsonFields& fields, std::string_view name, int64
   return {ids.begin(), ids.end()};
 }
 
+// AutoAWQ's "gemm" files.
+void ReadAwq(JsonFields& fields, CheckpointQuantization* out) {
+  out->method = Quantization::kAwq;
+  fields.Int("bits", 4, 4);
+  out->group_size = fields.Int("group_size", kHalfGroup, kMaxWidth);
+  if (out->group_size % kHalfGroup != 0) {
+    fields.Fail("group_size", std::to_string(out->group_size),
+                "a multiple of " + std::to_string(kHalfGroup));
+  }
+  fields.OneOf("version", {"gemm"});
+  if (!fields.Bool("zero_point", true)) fields.Fail("zero_point", "false", "true");
+}
+
+// compressed-tensors' FP8 with a scale for each output, and for each token when it comes.
+void ReadFp8(JsonFields& fields, CheckpointQuantization* out) {
+  out->method = Quantization::kFp8;
+  fields.OneOf("format", {"float-quantized"});
+  JsonFields groups = fields.Object("config_groups");
+  JsonFields group = groups.Object("group_0");
+  JsonFields weights = group.Object("weights"), inputs = group.Object("input_activations");
+  for (JsonFields* part : {&weights, &inputs}) {
+    part->Int("num_bits", 8, 8);
+    if (!part->Has("type")) part->Fail("type", "missing", "\"float\"");
+    part->OneOf("type", {"float"});
+  }
+  weights.OneOf("strategy", {"channel"});
+  inputs.OneOf("strategy", {"token"});
+  if (!inputs.Bool("dynamic", false)) inputs.Fail("dynamic", "false", "true");
+}
+
+void ReadQuantization(JsonFields& top, CheckpointQuantization* out) {
+  if (!top.Has("quantization_config")) return;
+  JsonFields fields = top.Object("quantization_config");
+  fields.OneOf("quant_method", {"awq", "compressed-tensors"});
+  const std::string method = fields.String("quant_method", "");
+  if (method == "awq") return ReadAwq(fields, out);
+  if (method == "compressed-tensors") return ReadFp8(fields, out);
+  fields.Fail("quant_method", "missing", "\"awq\" or \"compressed-tensors\"");
+}
+
 Status ReadConfigJson(const std::filesystem::path& directory, ModelConfig* config) {
   LONGHAND_ASSIGN_OR_RETURN(const boost::json::object object,
                             internal::ReadJsonObject(directory / "config.json"));
@@ -165,11 +205,7 @@ Status ReadConfigJson(const std::filesystem::path& directory, ModelConfig* confi
   JsonFields top("config.json", "", object, status);
   if (!top.Has("model_type")) top.Fail("model_type", "missing", "\"qwen2_5_vl\"");
   top.OneOf("model_type", {"qwen2_5_vl"});
-  if (top.Has("quantization_config") && status.ok()) {
-    return Unimplemented(
-        "config.json: field quantization_config is present; only unquantised checkpoints are "
-        "loaded");
-  }
+  ReadQuantization(top, &config->quantization);
   // The flat layout has the text fields at the top; text_config wins where both have one.
   const bool nested = top.Has("text_config");
   JsonFields text = top.Object("text_config");

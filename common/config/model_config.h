@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "common/config/quantization.h"
 #include "common/status.h"
 #include "common/tensor_view.h"
 
@@ -78,6 +79,7 @@ struct ModelConfig {
   float rms_norm_eps = 1e-6f;
   bool tie_word_embeddings = false;
   DType torch_dtype = DType::kBf16;  // what --dtype auto means
+  CheckpointQuantization quantization;
   int32_t image_token_id = 0;
   int32_t video_token_id = 0;
   int32_t vision_start_token_id = 0;

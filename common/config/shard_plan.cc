@@ -38,6 +38,45 @@ Status CheckDivisible(const ModelConfig& config, int32_t tp_size) {
   return OkStatus();
 }
 
+// A decoder layer's matrix: out_features x the rank's part of its inputs.
+int64_t LayerMatrixBytes(int64_t out_features,
+                         const IndexRange& columns,
+                         int64_t element_bytes,
+                         Quantization quantization,
+                         int64_t group_size) {
+  const int64_t elements = out_features * columns.size();
+  switch (quantization) {
+    case Quantization::kNone:
+      return elements * element_bytes;
+    case Quantization::kInt8:
+    case Quantization::kFp8:
+      return elements + out_features * kF32Bytes;
+    case Quantization::kAwq:
+      break;
+  }
+  const int64_t groups = elements / ShardGroupSize(columns, group_size);
+  return elements / 2 + groups * 2 + (groups + 1) / 2;
+}
+
+Status CheckGroups(const ModelConfig& config, const RankShard& shard, int32_t tp_size) {
+  const int64_t group_size = config.quantization.group_size;
+  const struct {
+    const char* what;
+    int64_t size;
+    int64_t multiple;
+  } inputs[] = {
+      {"hidden_size", config.hidden_size, group_size},
+      {"attention inputs of o_proj on each rank", shard.heads.size() * config.head_dim, kHalfGroup},
+      {"MLP columns on each rank", shard.ffn.size(), kHalfGroup}};
+  for (const auto& input : inputs) {
+    if (input.size % input.multiple == 0) continue;
+    return InvalidArgument("tensor_parallel_size ", tp_size,
+                           " cannot split this AWQ model: ", input.size, " ", input.what,
+                           " are no multiple of ", input.multiple);
+  }
+  return OkStatus();
+}
+
 IndexRange Part(int64_t count, int32_t tp_size, int32_t rank) {
   return {count / tp_size * rank, count / tp_size * (rank + 1)};
 }
@@ -45,13 +84,21 @@ IndexRange Part(int64_t count, int32_t tp_size, int32_t rank) {
 int64_t TextWeightBytes(const ModelConfig& config,
                         const RankShard& shard,
                         int64_t padded_rows,
-                        int64_t element_bytes) {
+                        int64_t element_bytes,
+                        Quantization quantization) {
   const int64_t hidden = config.hidden_size;
   const int64_t query = shard.heads.size() * config.head_dim;
   const int64_t qkv = query + 2 * shard.kv_heads.size() * config.head_dim;
-  const int64_t layer_matrices = qkv * hidden + hidden * query + 3 * shard.ffn.size() * hidden;
+  const auto matrix = [&](int64_t out_features, const IndexRange& columns) {
+    return LayerMatrixBytes(out_features, columns, element_bytes, quantization,
+                            config.quantization.group_size);
+  };
+  const IndexRange heads = {shard.heads.begin * config.head_dim, shard.heads.end * config.head_dim};
+  const int64_t layer_matrices = matrix(qkv, {0, hidden}) + matrix(hidden, heads) +
+                                 matrix(2 * shard.ffn.size(), {0, hidden}) +
+                                 matrix(hidden, shard.ffn);
   const int64_t layer_vectors = qkv + 2 * hidden;
-  return config.num_layers * (layer_matrices * element_bytes + layer_vectors * kF32Bytes) +
+  return config.num_layers * (layer_matrices + layer_vectors * kF32Bytes) +
          (shard.vocab.size() + padded_rows) * hidden * element_bytes + hidden * kF32Bytes;
 }
 
@@ -86,7 +133,8 @@ int64_t ShardPlan::KvTokens(int64_t kv_cache_bytes, int64_t block_size) const {
 Result<ShardPlan> PlanShards(const ModelConfig& config,
                              int32_t tp_size,
                              DType weight_dtype,
-                             DType kv_dtype) {
+                             DType kv_dtype,
+                             Quantization quantization) {
   LONGHAND_RETURN_IF_ERROR(CheckDivisible(config, tp_size));
   const auto weight_bytes = static_cast<int64_t>(DTypeSize(weight_dtype));
   ShardPlan plan;
@@ -105,7 +153,11 @@ Result<ShardPlan> PlanShards(const ModelConfig& config,
     shard.ffn = Part(config.intermediate_size, tp_size, rank);
     shard.vocab = {plan.padded_vocab_rows * rank,
                    std::min(plan.padded_vocab_rows * (rank + 1), config.vocab_size)};
-    shard.text_weight_bytes = TextWeightBytes(config, shard, plan.padded_vocab_rows, weight_bytes);
+    if (quantization == Quantization::kAwq) {
+      LONGHAND_RETURN_IF_ERROR(CheckGroups(config, shard, tp_size));
+    }
+    shard.text_weight_bytes =
+        TextWeightBytes(config, shard, plan.padded_vocab_rows, weight_bytes, quantization);
     shard.vision_weight_bytes = VisionWeightBytes(config.vision, weight_bytes);
     shard.weight_bytes = shard.text_weight_bytes + shard.vision_weight_bytes;
     shard.kv_bytes_per_token =

@@ -9,19 +9,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/config/index_range.h"
 #include "common/config/model_config.h"
+#include "common/config/quantization.h"
 #include "common/status.h"
 #include "common/tensor_view.h"
 
 namespace longhand {
-
-// Indices [begin, end).
-struct IndexRange {
-  int64_t begin = 0;
-  int64_t end = 0;
-  int64_t size() const { return end - begin; }
-  friend bool operator==(const IndexRange&, const IndexRange&) = default;
-};
 
 struct RankShard {
   int32_t rank = 0;
@@ -54,6 +48,7 @@ DType WeightDType(DType on_disk, DType model_dtype);
 Result<ShardPlan> PlanShards(const ModelConfig& config,
                              int32_t tp_size,
                              DType weight_dtype,
-                             DType kv_dtype);
+                             DType kv_dtype,
+                             Quantization quantization = Quantization::kNone);
 
 }  // namespace longhand

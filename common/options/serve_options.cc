@@ -42,7 +42,10 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--kv-cache-dtype", o.kv_cache_dtype,
          "auto is --dtype; int8 and fp8 (not on cpu) have a scale for each token and head")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8", "fp8"}));
-  Only(app.add_option("--quantization"), "none", "none: weights as the checkpoint has them");
+  Scalar(app, "--quantization", o.quantization,
+         "Weights of the decoder's layers; auto: as the checkpoint has them. int8 (not on cuda) and "
+         "fp8 quantise at load, awq reads AWQ checkpoints")
+      ->check(CLI::IsMember({"auto", "none", "int8", "fp8", "awq"}));
   Only(app.add_option("--data-parallel-size"), "1", "Groups that serve the model; 1");
   Scalar(app, "--threads", o.threads,
          "Threads of each worker; 0 divides the processors among the ranks")

@@ -19,6 +19,7 @@ struct ServeOptions {
   int tensor_parallel_size = 1;
   std::string dtype = "auto";           // auto, float32, bfloat16
   std::string kv_cache_dtype = "auto";  // auto: as dtype; float32, bfloat16, int8, fp8
+  std::string quantization = "auto";    // auto, none, int8, fp8, awq
   int64_t max_model_len =
       0;  // tokens; 0: the checkpoint's max_position_embeddings, as far as the cache holds
   int64_t kv_cache_memory_bytes =

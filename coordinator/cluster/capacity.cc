@@ -61,11 +61,16 @@ Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model
     return InvalidArgument(
         "--kv-cache-dtype is fp8; on --device cpu it may be auto, float32, bfloat16 or int8");
   }
+  LONGHAND_ASSIGN_OR_RETURN(capacity.quantization,
+                            ChooseQuantization(options.quantization, model.quantization));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckDeviceQuantizes(options.device, capacity.dtype, capacity.quantization));
   capacity.block_size = options.block_size;
   LONGHAND_ASSIGN_OR_RETURN(
       capacity.shards,
       PlanShards(model, options.tensor_parallel_size,
-                 WeightDType(model.torch_dtype, capacity.dtype), capacity.kv_dtype));
+                 WeightDType(model.torch_dtype, capacity.dtype), capacity.kv_dtype,
+                 capacity.quantization));
   return capacity;
 }
 
@@ -110,7 +115,8 @@ std::string CapacityTable(const Capacity& capacity, const ModelConfig& model) {
       fmt::format("{} layers, hidden {}, {} heads / {} KV heads of {}, MLP {}, vocabulary {}\n",
                   model.num_layers, model.hidden_size, model.num_heads, model.num_kv_heads,
                   model.head_dim, model.intermediate_size, model.vocab_size);
-  out += fmt::format("weights {}, KV cache {}, TP size {}\n", DTypeName(capacity.dtype),
+  out += fmt::format("weights {}, quantization {}, KV cache {}, TP size {}\n",
+                     DTypeName(capacity.dtype), QuantizationName(capacity.quantization),
                      DTypeName(capacity.kv_dtype), capacity.shards.tp_size);
   out += fmt::format("{:>4}  {:>9}  {:>9}  {:>15}  {:>15}  {:>11}  {:>14}\n", "rank", "heads",
                      "KV heads", "MLP columns", "vocabulary", "weights", "KV bytes/token");

@@ -15,6 +15,7 @@ namespace longhand::cluster {
 struct Capacity {
   DType dtype = DType::kBf16;
   DType kv_dtype = DType::kBf16;
+  Quantization quantization = Quantization::kNone;
   ShardPlan shards;
   int64_t num_blocks = 0;   // KV blocks of each rank
   int64_t block_size = 16;  // tokens

@@ -1,5 +1,5 @@
-// Whole clusters with quantised weights: they answer, say beforehand what they take, and refuse what
-// a checkpoint or a device cannot do.
+// Whole clusters with quantised weights: they answer, say beforehand what they take, and refuse
+// what a checkpoint or a device cannot do.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -28,6 +28,7 @@ runner::RunnerConfig MakeRunnerConfig(const ModelConfig& model, const GroupOptio
   return {.model = model,
           .dtype = options.dtype,
           .kv_dtype = options.kv_dtype.value_or(options.dtype),
+          .quantization = options.quantization,
           .num_blocks = WorkerGroup::kNumBlocks,
           .block_size = WorkerGroup::kBlockSize,
           .max_num_batched_tokens = WorkerGroup::kMaxTokens,

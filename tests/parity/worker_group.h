@@ -22,6 +22,7 @@ namespace longhand::parity {
 struct GroupOptions {
   std::string backend = "cpu";  // "reference", "emulated"
   int32_t tp_size = 1;
+  Quantization quantization = Quantization::kNone;
   DType dtype = DType::kF32;      // of weights and KV cache
   std::optional<DType> kv_dtype;  // of the KV cache, where it is another
   int threads = 1;                // of each rank

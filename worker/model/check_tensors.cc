@@ -38,6 +38,11 @@ Status CheckTensors(const Checkpoint& checkpoint, const ModelConfig& config) {
                              ToString(*tensor), "; expected the shape ", ShapeToString(spec.shape),
                              " that config.json asks for");
     }
+    if (spec.dtype ? tensor->dtype != *spec.dtype : !IsFloat(tensor->dtype)) {
+      return InvalidArgument(tensor->file, ": tensor ", tensor->name_in_file, " is ",
+                             ToString(*tensor), "; expected ",
+                             spec.dtype ? DTypeName(*spec.dtype) : "bfloat16, float16 or float32");
+    }
     known.insert(spec.name);
   }
   for (const auto& [name, tensor] : checkpoint.tensors()) {

@@ -24,10 +24,13 @@ std::string PublishedName(std::string_view name) {
   return std::string(name);
 }
 
-std::optional<DType> FloatDType(std::string_view name) {
+// Those that tensors of these models have: I32 and F8_E4M3 where they are quantised.
+std::optional<DType> ParseDType(std::string_view name) {
   if (name == "BF16") return DType::kBf16;
   if (name == "F16") return DType::kF16;
   if (name == "F32") return DType::kF32;
+  if (name == "I32") return DType::kI32;
+  if (name == "F8_E4M3") return DType::kF8E4M3;
   return std::nullopt;
 }
 
@@ -103,10 +106,10 @@ Status Checkpoint::AddFile(const std::filesystem::path& path) {
   auto entries = shim::ParseSafetensorsHeader(mapped.bytes());
   if (!entries.ok()) return entries.status().WithContext(file);
   for (const shim::SafetensorsEntry& entry : *entries) {
-    const std::optional<DType> dtype = FloatDType(entry.dtype);
+    const std::optional<DType> dtype = ParseDType(entry.dtype);
     if (!dtype) {
       return InvalidArgument(file, ": tensor ", entry.name, " is ", entry.dtype,
-                             "; expected BF16, F16 or F32");
+                             "; expected BF16, F16, F32, or in a quantised checkpoint I32 or F8_E4M3");
     }
     CheckpointTensor tensor{.file = file,
                             .name_in_file = entry.name,

@@ -27,7 +27,12 @@ struct CheckpointTensor {
   size_t num_bytes = 0;
 };
 
-// "BF16[64, 176]", for messages.
+// f32, bf16 or f16.
+inline bool IsFloat(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBf16 || dtype == DType::kF16;
+}
+
+// "bfloat16[64, 176]", for messages.
 std::string ToString(const CheckpointTensor& tensor);
 
 class Checkpoint {

@@ -74,6 +74,7 @@ std::vector<WorkspacePart<Decoder::Workspace>> Decoder::Parts(const ModelConfig&
       {&Workspace::cos, DType::kF32, t, half},
       {&Workspace::sin, DType::kF32, t, half},
       {&Workspace::inv_freq, DType::kF32, half, 1},
+      {&Workspace::row_scale, DType::kF32, t, 1},
       {&Workspace::rows, DType::kI32, r, 1},
       {&Workspace::sel_residual, sizes.activation, r, h},
       {&Workspace::sel_delta, sizes.activation, r, h},
@@ -179,8 +180,7 @@ Status Decoder::Attention(int64_t layer_idx,
   const TensorView query = Reshape(space_.mid.view, {num_tokens_, heads, head_dim});
   const TensorView attended = Reshape(space_.normed.view, {num_tokens_, heads, head_dim});
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
-  LONGHAND_RETURN_IF_ERROR(ops_.Linear(
-      {.x = Rows(space_.normed, config_.hidden_size), .weight = layer.qkv.get(), .out = qkv}));
+  LONGHAND_RETURN_IF_ERROR(Project(Rows(space_.normed, config_.hidden_size), *layer.qkv, qkv));
   LONGHAND_RETURN_IF_ERROR(ops_.QkvRopeWrite({.qkv = qkv,
                                               .bias = layer.qkv_bias.view,
                                               .cos = Rows(space_.cos, head_dim / 2),
@@ -198,8 +198,7 @@ Status Decoder::Attention(int64_t layer_idx,
                            .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
                            .out = attended,
                            .kv_scales = KvScales(layer_idx)}));
-  LONGHAND_RETURN_IF_ERROR(ops_.Linear(
-      {.x = Rows(space_.normed, heads * head_dim), .weight = layer.o.get(), .out = delta}));
+  LONGHAND_RETURN_IF_ERROR(Project(Rows(space_.normed, heads * head_dim), *layer.o, delta));
   return tp_size_ > 1 ? communicator.AllReduceSum(delta) : OkStatus();
 }
 
@@ -208,12 +207,20 @@ Status Decoder::Mlp(const LayerWeights& layer, comm::Communicator& communicator)
   const TensorView gate_up = Rows(space_.wide, 2 * ffn);
   const TensorView mid = Rows(space_.mid, ffn);
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
-  LONGHAND_RETURN_IF_ERROR(ops_.Linear({.x = Rows(space_.normed, config_.hidden_size),
-                                        .weight = layer.gate_up.get(),
-                                        .out = gate_up}));
+  LONGHAND_RETURN_IF_ERROR(
+      Project(Rows(space_.normed, config_.hidden_size), *layer.gate_up, gate_up));
   LONGHAND_RETURN_IF_ERROR(ops_.SwiGlu({.gate_up = gate_up, .out = mid}));
-  LONGHAND_RETURN_IF_ERROR(ops_.Linear({.x = mid, .weight = layer.down.get(), .out = delta}));
+  LONGHAND_RETURN_IF_ERROR(Project(mid, *layer.down, delta));
   return tp_size_ > 1 ? communicator.AllReduceSum(delta) : OkStatus();
+}
+
+Status Decoder::Project(TensorView x, const kernels::PackedLinear& weight, TensorView out) {
+  kernels::LinearArgs args{.x = x, .weight = &weight, .out = out};
+  if (weights_.rounds_rows) {
+    args.x_scale = Reshape(space_.row_scale.view, {x.dim(0)});
+    LONGHAND_RETURN_IF_ERROR(ops_.QuantizeRows({.x = x, .out = x, .scale = args.x_scale}));
+  }
+  return ops_.Linear(args);
 }
 
 Result<TensorView> Decoder::Logits(const std::vector<int32_t>& rows,

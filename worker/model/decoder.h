@@ -83,6 +83,7 @@ class Decoder {
     DeviceTensor cos;           // [T, D / 2] f32
     DeviceTensor sin;           // [T, D / 2] f32
     DeviceTensor inv_freq;      // [D / 2] f32
+    DeviceTensor row_scale;     // [T] f32: of rows that are rounded
     DeviceTensor rows;          // [R] i32
     DeviceTensor sel_residual;  // [R, h] A
     DeviceTensor sel_delta;     // [R, h] A
@@ -107,6 +108,8 @@ class Decoder {
   Status RunLayer(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
   Status Attention(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
   Status Mlp(const LayerWeights& layer, comm::Communicator& communicator);
+  // A layer's matrix times `x`, which is rounded in place where the weights ask for it.
+  Status Project(TensorView x, const kernels::PackedLinear& weight, TensorView out);
   Result<TensorView> FinishLogits(TensorView residual,
                                   TensorView delta,
                                   comm::Communicator& communicator);

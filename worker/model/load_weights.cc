@@ -8,6 +8,8 @@ namespace longhand::model {
 DType WeightDTypeOf(const Checkpoint& checkpoint, DType model_dtype) {
   DType on_disk = DType::kBf16;
   for (const auto& [name, tensor] : checkpoint.tensors()) {
+    // Those of quantised layers are never kept as floats.
+    if (!name.ends_with(".weight") || !IsFloat(tensor.dtype)) continue;
     if (tensor.shape.size() > 1 && tensor.dtype != DType::kBf16) on_disk = tensor.dtype;
   }
   return WeightDType(on_disk, model_dtype);
@@ -18,15 +20,19 @@ Result<ModelWeights> LoadWeights(const Checkpoint& checkpoint,
                                  int32_t tp_size,
                                  int32_t rank,
                                  DType model_dtype,
+                                 Quantization quantization,
                                  kernels::Ops& ops,
                                  const LoadProgress& progress) {
   LONGHAND_RETURN_IF_ERROR(CheckTensors(checkpoint, config));
   const DType weight_dtype = WeightDTypeOf(checkpoint, model_dtype);
   LONGHAND_ASSIGN_OR_RETURN(const ShardPlan plan,
-                            PlanShards(config, tp_size, weight_dtype, model_dtype));
+                            PlanShards(config, tp_size, weight_dtype, model_dtype, quantization));
   LONGHAND_CHECK(rank >= 0 && rank < tp_size) << "rank " << rank << " of " << tp_size;
-  WeightReader reader(checkpoint, weight_dtype, plan.ranks[rank].weight_bytes, ops, progress);
-  return ReadWeights(reader, config, plan, rank);
+  WeightReader reader(checkpoint, weight_dtype, quantization, config.quantization,
+                      plan.ranks[rank].weight_bytes, ops, progress);
+  LONGHAND_ASSIGN_OR_RETURN(ModelWeights weights, ReadWeights(reader, config, plan, rank));
+  weights.rounds_rows = quantization == Quantization::kFp8;
+  return weights;
 }
 
 }  // namespace longhand::model

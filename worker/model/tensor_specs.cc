@@ -1,5 +1,7 @@
 #include "worker/model/tensor_specs.h"
 
+#include "worker/model/code_reader.h"
+
 namespace longhand::model {
 namespace {
 
@@ -10,19 +12,45 @@ void AddLinear(Specs* specs, const std::string& name, int64_t out, int64_t in, b
   if (bias) specs->push_back({name + ".bias", {out}});
 }
 
+// A decoder layer's, as the checkpoint keeps it.
+void AddLayerLinear(Specs* specs,
+                    const CheckpointQuantization& quantization,
+                    const std::string& name,
+                    int64_t out,
+                    int64_t in,
+                    bool bias) {
+  const std::string weight = name + ".weight";
+  if (quantization.method == Quantization::kAwq) {
+    const AwqNames names = AwqNamesOf(weight);
+    const int64_t groups = in / quantization.group_size;
+    specs->push_back({names.codes, {in, out / 8}, DType::kI32});
+    specs->push_back({names.zeros, {groups, out / 8}, DType::kI32});
+    specs->push_back({names.scales, {groups, out}});
+  } else if (quantization.method == Quantization::kFp8) {
+    specs->push_back({weight, {out, in}, DType::kF8E4M3});
+    specs->push_back({ScaleNameOf(weight), {out, 1}});
+  } else {
+    specs->push_back({weight, {out, in}});
+  }
+  if (bias) specs->push_back({name + ".bias", {out}});
+}
+
 void AddTextLayer(Specs* specs, const ModelConfig& config, const std::string& prefix) {
   const int64_t hidden = config.hidden_size;
   const int64_t query = config.num_heads * config.head_dim;
   const int64_t kv = config.num_kv_heads * config.head_dim;
   specs->push_back({prefix + "input_layernorm.weight", {hidden}});
-  AddLinear(specs, prefix + "self_attn.q_proj", query, hidden, true);
-  AddLinear(specs, prefix + "self_attn.k_proj", kv, hidden, true);
-  AddLinear(specs, prefix + "self_attn.v_proj", kv, hidden, true);
-  AddLinear(specs, prefix + "self_attn.o_proj", hidden, query, false);
+  AddLayerLinear(specs, config.quantization, prefix + "self_attn.q_proj", query, hidden, true);
+  AddLayerLinear(specs, config.quantization, prefix + "self_attn.k_proj", kv, hidden, true);
+  AddLayerLinear(specs, config.quantization, prefix + "self_attn.v_proj", kv, hidden, true);
+  AddLayerLinear(specs, config.quantization, prefix + "self_attn.o_proj", hidden, query, false);
   specs->push_back({prefix + "post_attention_layernorm.weight", {hidden}});
-  AddLinear(specs, prefix + "mlp.gate_proj", config.intermediate_size, hidden, false);
-  AddLinear(specs, prefix + "mlp.up_proj", config.intermediate_size, hidden, false);
-  AddLinear(specs, prefix + "mlp.down_proj", hidden, config.intermediate_size, false);
+  AddLayerLinear(specs, config.quantization, prefix + "mlp.gate_proj", config.intermediate_size,
+                 hidden, false);
+  AddLayerLinear(specs, config.quantization, prefix + "mlp.up_proj", config.intermediate_size,
+                 hidden, false);
+  AddLayerLinear(specs, config.quantization, prefix + "mlp.down_proj", hidden,
+                 config.intermediate_size, false);
 }
 
 void AddVisionBlock(Specs* specs, const VisionConfig& vision, const std::string& prefix) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ namespace longhand::model {
 struct TensorSpec {
   std::string name;  // as published
   std::vector<int64_t> shape;
+  std::optional<DType> dtype = std::nullopt;  // any float when absent
 };
 
 std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config);

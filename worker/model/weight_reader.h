@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "common/config/quantization.h"
 #include "common/status.h"
 #include "kernels/ops.h"
 #include "worker/model/checkpoint.h"
+#include "worker/model/code_reader.h"
 #include "worker/model/device_tensor.h"
 #include "worker/model/weight_source.h"
 
@@ -18,22 +20,29 @@ namespace longhand::model {
 // Called with the bytes of this rank's weights that are ready, and of all of them.
 using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
-// Reads only what the slices name, through one staging buffer that is as large as the largest
-// fused matrix. The tensors must have been checked (CheckTensors).
+// Reads only what the slices name, through staging buffers that are as large as the largest fused
+// matrix. The tensors must have been checked (CheckTensors).
 class WeightReader final : public WeightSource {
  public:
+  // `on_disk` is the checkpoint's own quantisation.
   WeightReader(const Checkpoint& checkpoint,
                DType weight_dtype,
+               Quantization quantization,
+               const CheckpointQuantization& on_disk,
                int64_t total_bytes,
                kernels::Ops& ops,
                const LoadProgress& progress)
       : checkpoint_(checkpoint),
         weight_dtype_(weight_dtype),
+        quantization_(quantization),
+        on_disk_(on_disk),
         total_bytes_(total_bytes),
         ops_(ops),
         progress_(progress) {}
 
   Result<std::unique_ptr<kernels::PackedLinear>> Linear(
+      const std::vector<TensorSlice>& slices) override;
+  Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
       const std::vector<TensorSlice>& slices) override;
   Result<DeviceTensor> Matrix(const TensorSlice& slice) override;
   Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices) override;
@@ -47,10 +56,13 @@ class WeightReader final : public WeightSource {
 
   const Checkpoint& checkpoint_;
   const DType weight_dtype_;
+  const Quantization quantization_;
+  const CheckpointQuantization on_disk_;
   const int64_t total_bytes_;
   kernels::Ops& ops_;
   const LoadProgress& progress_;
   std::vector<char> staging_;
+  CodeReader codes_;
   int64_t done_bytes_ = 0;
 };
 

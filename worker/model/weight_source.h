@@ -31,6 +31,9 @@ class WeightSource {
   // The slices one below the other.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> Linear(
       const std::vector<TensorSlice>& slices) = 0;
+  // The same of a decoder layer's matrix, quantised where the source's weights are.
+  virtual Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
+      const std::vector<TensorSlice>& slices) = 0;
   // [rows, columns] in the weight dtype, not packed.
   virtual Result<DeviceTensor> Matrix(const TensorSlice& slice) = 0;
   // The slices one after the other, in f32.

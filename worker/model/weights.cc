@@ -17,18 +17,18 @@ Status LoadLayer(WeightSource& source,
   const std::string attention = prefix + "self_attn.";
   const std::string mlp = prefix + "mlp.";
   LONGHAND_ASSIGN_OR_RETURN(out->input_norm, source.Vector({{prefix + "input_layernorm.weight"}}));
-  LONGHAND_ASSIGN_OR_RETURN(out->qkv, source.Linear({{attention + "q_proj.weight", query},
-                                                     {attention + "k_proj.weight", kv},
-                                                     {attention + "v_proj.weight", kv}}));
+  LONGHAND_ASSIGN_OR_RETURN(out->qkv, source.LayerLinear({{attention + "q_proj.weight", query},
+                                                          {attention + "k_proj.weight", kv},
+                                                          {attention + "v_proj.weight", kv}}));
   LONGHAND_ASSIGN_OR_RETURN(out->qkv_bias, source.Vector({{attention + "q_proj.bias", query},
                                                           {attention + "k_proj.bias", kv},
                                                           {attention + "v_proj.bias", kv}}));
-  LONGHAND_ASSIGN_OR_RETURN(out->o, source.Linear({{attention + "o_proj.weight", {}, query}}));
+  LONGHAND_ASSIGN_OR_RETURN(out->o, source.LayerLinear({{attention + "o_proj.weight", {}, query}}));
   LONGHAND_ASSIGN_OR_RETURN(out->post_attention_norm,
                             source.Vector({{prefix + "post_attention_layernorm.weight"}}));
-  LONGHAND_ASSIGN_OR_RETURN(out->gate_up, source.Linear({{mlp + "gate_proj.weight", shard.ffn},
-                                                         {mlp + "up_proj.weight", shard.ffn}}));
-  LONGHAND_ASSIGN_OR_RETURN(out->down, source.Linear({{mlp + "down_proj.weight", {}, shard.ffn}}));
+  LONGHAND_ASSIGN_OR_RETURN(out->gate_up, source.LayerLinear({{mlp + "gate_proj.weight", shard.ffn},
+                                                              {mlp + "up_proj.weight", shard.ffn}}));
+  LONGHAND_ASSIGN_OR_RETURN(out->down, source.LayerLinear({{mlp + "down_proj.weight", {}, shard.ffn}}));
   return OkStatus();
 }
 

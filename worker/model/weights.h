@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/config/model_config.h"
+#include "common/config/quantization.h"
 #include "common/config/shard_plan.h"
 #include "common/status.h"
 #include "kernels/ops.h"
@@ -57,6 +58,8 @@ struct ModelWeights {
   std::unique_ptr<kernels::PackedLinear> head;  // [padded_vocab_rows, hidden]
   VisionWeights vision;
   int64_t bytes = 0;
+  // The layers' matrices are multiplied with rows that are rounded as they are (QuantizeRows).
+  bool rounds_rows = false;
 };
 
 // The shard of `rank`, from any source.
@@ -76,6 +79,7 @@ Result<ModelWeights> LoadWeights(const Checkpoint& checkpoint,
                                  int32_t tp_size,
                                  int32_t rank,
                                  DType model_dtype,
+                                 Quantization quantization,
                                  kernels::Ops& ops,
                                  const LoadProgress& progress);
 

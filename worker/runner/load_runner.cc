@@ -15,12 +15,12 @@ Result<std::unique_ptr<ModelRunner>> ModelRunner::Create(const RunnerConfig& con
   LONGHAND_ASSIGN_OR_RETURN(
       const ShardPlan plan,
       PlanShards(config.model, tp_size, model::WeightDTypeOf(opened, config.dtype),
-                 config.kv_dtype));
+                 config.kv_dtype, config.quantization));
   const auto load = [&] {
     // The files are unmapped as soon as the weights are in place.
     const model::Checkpoint checkpoint = std::move(opened);
     return model::LoadWeights(checkpoint, config.model, tp_size, communicator.rank(), config.dtype,
-                              ops, progress);
+                              config.quantization, ops, progress);
   };
   return CreateWith(config, plan, load, ops, communicator);
 }

@@ -28,7 +28,8 @@ namespace longhand::runner {
 struct RunnerConfig {
   ModelConfig model;              // its directory holds the checkpoint
   DType dtype = DType::kBf16;     // kF32 or kBf16: see WeightDType() and Ops::ActivationDType()
-  DType kv_dtype = DType::kBf16;  // kF32 or kBf16
+  DType kv_dtype = DType::kBf16;  // what Ops::HasKvDType() says
+  Quantization quantization = Quantization::kNone;
   int64_t num_blocks = 0;
   int64_t num_host_blocks = 0;    // KV blocks in host memory, for those that are swapped out
   int64_t block_size = 16;

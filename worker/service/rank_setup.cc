@@ -80,6 +80,7 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
   LONGHAND_ASSIGN_OR_RETURN(runner.kv_dtype,
                             ParseDType("kv_cache_dtype", request.kv_cache_dtype(),
                                        {DType::kF32, DType::kBf16, DType::kI8, DType::kF8E4M3}));
+  LONGHAND_ASSIGN_OR_RETURN(runner.quantization, ParseQuantization(request.quantization()));
   runner.num_blocks = request.num_blocks();
   runner.num_host_blocks = request.num_host_blocks();
   runner.block_size = request.block_size();
@@ -110,8 +111,9 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
 std::string RankSetup::ShardKey() const {
   std::ostringstream key;
   key << model_directory.string() << ' ' << communicator.rank << ' ' << communicator.size << ' '
-      << DTypeName(runner.dtype) << ' ' << DTypeName(runner.kv_dtype) << ' ' << runner.num_blocks
-      << ' ' << runner.block_size << ' ' << runner.max_num_batched_tokens << ' '
+      << DTypeName(runner.dtype) << ' ' << DTypeName(runner.kv_dtype) << ' '
+      << QuantizationName(runner.quantization) << ' ' << runner.num_blocks
+      << ' ' << runner.num_host_blocks << ' ' << runner.block_size << ' ' << runner.max_num_batched_tokens << ' '
       << runner.max_num_seqs << ' ' << runner.max_model_len << ' ' << runner.encoder_cache_tokens
       << ' ' << runner.image_bytes << ' ' << runner.max_patches_per_image << '\n'
       << Fingerprint(model_directory);

@@ -92,9 +92,8 @@ TEST(Quantization, OtherFormatsAreRefusedByField) {
               HasSubstr("quantization_config.bits"));
   EXPECT_THAT(message(R"({"quant_method": "awq", "bits": 4, "group_size": 96})"),
               HasSubstr("a multiple of 64"));
-  EXPECT_THAT(
-      message(R"({"quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemv"})"),
-      HasSubstr("version"));
+  EXPECT_THAT(message(R"({"quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemv"})"),
+              HasSubstr("version"));
   EXPECT_THAT(message(R"({"quant_method": "compressed-tensors", "format": "pack-quantized"})"),
               HasSubstr("format"));
   EXPECT_THAT(message(R"({"quant_method": "compressed-tensors", "config_groups": {"group_0": {

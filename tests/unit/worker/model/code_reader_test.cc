@@ -113,8 +113,8 @@ TEST_F(CodeReaderTest, Fp8CodesAndScalesComeFromTheFile) {
 }
 
 TEST_F(CodeReaderTest, RowsAreRoundedWithTheirLargestMagnitudeAsTheLargestCode) {
-  const Checkpoint& checkpoint = Open(
-      {{"a.weight", Tensor(DType::kF32, {2, 3}, std::vector<float>{1, -2, 0.5f, 0, 0, 0})}});
+  const Checkpoint& checkpoint =
+      Open({{"a.weight", Tensor(DType::kF32, {2, 3}, std::vector<float>{1, -2, 0.5f, 0, 0, 0})}});
   const kernels::QuantizedWeight fp8 =
       reader_.Read(checkpoint, {{"a.weight"}}, Quantization::kFp8, {});
   EXPECT_EQ(static_cast<float>(fp8.codes.as<Fp8E4M3>()[1]), -448);
@@ -134,12 +134,11 @@ TEST_F(CodeReaderTest, EveryRankLoadsTheBytesOfThePlan) {
   const std::unique_ptr<kernels::Ops> ops = kernels::CreateReferenceOps();
   for (const Quantization quantization : {Quantization::kInt8, Quantization::kFp8}) {
     for (const int32_t tp_size : {1, 2, 4}) {
-      const auto plan =
-          PlanShards(config, tp_size, DType::kBf16, DType::kBf16, quantization);
+      const auto plan = PlanShards(config, tp_size, DType::kBf16, DType::kBf16, quantization);
       ASSERT_TRUE(plan.ok()) << plan.status();
       for (int32_t rank = 0; rank < tp_size; ++rank) {
-        const auto weights = LoadWeights(checkpoint, config, tp_size, rank, DType::kBf16,
-                                         quantization, *ops, {});
+        const auto weights =
+            LoadWeights(checkpoint, config, tp_size, rank, DType::kBf16, quantization, *ops, {});
         ASSERT_TRUE(weights.ok()) << weights.status();
         EXPECT_EQ(weights->bytes, plan->ranks[static_cast<size_t>(rank)].weight_bytes);
         EXPECT_TRUE(weights->layers[0].down->is_quantized());

@@ -1,0 +1,47 @@
+// How the decoder's linear layers are kept in memory: what --quantization says, and what a
+// checkpoint that is quantised already asks for. Embedding, head, norms and the image encoder are
+// never quantised.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "common/config/index_range.h"
+#include "common/status.h"
+#include "common/tensor_view.h"
+
+namespace longhand {
+
+enum class Quantization : uint8_t {
+  kNone,
+  kInt8,  // a scale for each output
+  kFp8,  // a scale for each output; activations are rounded to fp8 too, with a scale for each token
+  kAwq,  // 4 bits; a scale and a zero for each output and group of inputs
+};
+
+// As --quantization has it: "none", "int8", "fp8", "awq".
+std::string_view QuantizationName(Quantization quantization);
+// kInvalidArgument for other names.
+Result<Quantization> ParseQuantization(std::string_view name);
+
+// What quantization_config of config.json says.
+struct CheckpointQuantization {
+  Quantization method = Quantization::kNone;  // kFp8: compressed-tensors; kAwq: AutoAWQ, "gemm"
+  int64_t group_size = 128;                   // kAwq
+};
+
+// `asked` is a name, or "auto": the checkpoint's own. kInvalidArgument when the checkpoint cannot
+// be loaded so.
+Result<Quantization> ChooseQuantization(std::string_view asked,
+                                        const CheckpointQuantization& checkpoint);
+
+// Whether workers on `device` multiply such weights in a model of this dtype; kInvalidArgument says
+// what would do.
+Status CheckDeviceQuantizes(std::string_view device, DType model_dtype, Quantization quantization);
+
+// The groups of a rank's inputs: those of the checkpoint or, where a shard ends inside of one,
+// halves of them.
+inline constexpr int64_t kHalfGroup = 64;
+int64_t ShardGroupSize(const IndexRange& columns, int64_t group_size);
+
+}  // namespace longhand

@@ -1,0 +1,182 @@
+#include "worker/model/code_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+#include "worker/model/slice_view.h"
+
+namespace longhand::model {
+namespace {
+
+std::string WithSuffix(const std::string& weight, std::string_view suffix) {
+  constexpr std::string_view kWeight = ".weight";
+  LONGHAND_CHECK(weight.ends_with(kWeight)) << weight;
+  return weight.substr(0, weight.size() - kWeight.size()) + std::string(suffix);
+}
+
+// AutoAWQ keeps eight outputs in a word: output 8 i + kAwqOrder[j] in nibble j.
+constexpr int kAwqOrder[8] = {0, 2, 4, 6, 1, 3, 5, 7};
+struct AwqShifts {
+  int of[8] = {};
+  constexpr AwqShifts() {
+    for (int j = 0; j < 8; ++j) of[kAwqOrder[j]] = 4 * j;
+  }
+};
+constexpr AwqShifts kShift;
+
+uint32_t WordAt(const char* p) {
+  uint32_t word;
+  std::memcpy(&word, p, sizeof(word));
+  return word;
+}
+
+// Element (row, n) of a tensor of words, [rows, outputs / 8].
+int Nibble(const CheckpointTensor& tensor, int64_t row, int64_t n) {
+  const int64_t width = tensor.shape[1];
+  return static_cast<int>(WordAt(tensor.data + (row * width + n / 8) * 4) >> kShift.of[n % 8] & 15);
+}
+
+// Outputs `rows` and inputs `columns` of [inputs, outputs / 8] words, to [rows, columns / 2] bytes
+// that are zero. Some inputs at a time, so that what is written stays in the cache.
+void TransposeCodes(const CheckpointTensor& tensor,
+                    const IndexRange& rows,
+                    const IndexRange& columns,
+                    uint8_t* codes) {
+  constexpr int64_t kAtOnce = 64;
+  const int64_t row_bytes = columns.size() / 2;
+  for (int64_t first = columns.begin; first < columns.end; first += kAtOnce) {
+    const int64_t end = std::min(columns.end, first + kAtOnce);
+    for (int64_t n = rows.begin; n < rows.end; ++n) {
+      uint8_t* to = codes + (n - rows.begin) * row_bytes;
+      for (int64_t k = first; k < end; ++k) {
+        const int64_t at = k - columns.begin;
+        to[at / 2] |= static_cast<uint8_t>(Nibble(tensor, k, n) << (at % 2 * 4));
+      }
+    }
+  }
+}
+
+int64_t RowsOf(const Checkpoint& checkpoint, const std::vector<TensorSlice>& slices) {
+  int64_t rows = 0;
+  for (const TensorSlice& slice : slices) rows += ViewOf(checkpoint, slice).rows.size();
+  return rows;
+}
+
+}  // namespace
+
+AwqNames AwqNamesOf(const std::string& weight) {
+  return {WithSuffix(weight, ".qweight"), WithSuffix(weight, ".qzeros"),
+          WithSuffix(weight, ".scales")};
+}
+
+std::string ScaleNameOf(const std::string& weight) { return WithSuffix(weight, ".weight_scale"); }
+
+kernels::QuantizedWeight CodeReader::Read(const Checkpoint& checkpoint,
+                                          const std::vector<TensorSlice>& slices,
+                                          Quantization quantization,
+                                          const CheckpointQuantization& on_disk) {
+  if (on_disk.method == Quantization::kAwq) {
+    return ReadAwq(checkpoint, slices, on_disk.group_size);
+  }
+  if (on_disk.method == Quantization::kFp8) return ReadFp8(checkpoint, slices);
+  return Quantize(checkpoint, slices,
+                  quantization == Quantization::kInt8 ? DType::kI8 : DType::kF8E4M3);
+}
+
+void CodeReader::Release(const Checkpoint& checkpoint, const TensorSlice& slice) const {
+  const AwqNames awq = AwqNamesOf(slice.name);
+  for (const std::string& name : {slice.name, awq.codes}) {
+    const CheckpointTensor* tensor = checkpoint.Find(name);
+    if (tensor != nullptr) checkpoint.Release(*tensor);
+  }
+}
+
+kernels::QuantizedWeight CodeReader::Rows(DType code_dtype, int64_t rows, int64_t columns) {
+  codes_.resize(static_cast<size_t>(rows * columns));
+  scales_.resize(static_cast<size_t>(rows));
+  return {.codes = TensorView(codes_.data(), code_dtype, {rows, columns}),
+          .scales = TensorView(scales_.data(), DType::kF32, {rows}),
+          .zeros = {}};
+}
+
+kernels::QuantizedWeight CodeReader::Quantize(const Checkpoint& checkpoint,
+                                              const std::vector<TensorSlice>& slices,
+                                              DType code_dtype) {
+  const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
+  kernels::QuantizedWeight weight = Rows(code_dtype, RowsOf(checkpoint, slices), columns);
+  std::vector<float> row(static_cast<size_t>(columns));
+  int64_t out = 0;
+  for (const TensorSlice& slice : slices) {
+    const SliceView view = ViewOf(checkpoint, slice);
+    for (int64_t i = view.rows.begin; i < view.rows.end; ++i, ++out) {
+      Convert(view.Row(i), view.tensor->dtype, reinterpret_cast<char*>(row.data()), DType::kF32,
+              columns);
+      kernels::QuantizeRow(row.data(), columns, code_dtype, codes_.data() + out * columns,
+                           &scales_[static_cast<size_t>(out)]);
+    }
+  }
+  return weight;
+}
+
+kernels::QuantizedWeight CodeReader::ReadFp8(const Checkpoint& checkpoint,
+                                             const std::vector<TensorSlice>& slices) {
+  const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
+  kernels::QuantizedWeight weight = Rows(DType::kF8E4M3, RowsOf(checkpoint, slices), columns);
+  int64_t out = 0;
+  for (const TensorSlice& slice : slices) {
+    const SliceView view = ViewOf(checkpoint, slice);
+    const SliceView scale = ViewOf(checkpoint, {.name = ScaleNameOf(slice.name)});
+    for (int64_t i = view.rows.begin; i < view.rows.end; ++i, ++out) {
+      std::memcpy(codes_.data() + out * columns, view.Row(i), static_cast<size_t>(columns));
+      Convert(scale.Row(i), scale.tensor->dtype,
+              reinterpret_cast<char*>(&scales_[static_cast<size_t>(out)]), DType::kF32, 1);
+    }
+  }
+  return weight;
+}
+
+kernels::QuantizedWeight CodeReader::ReadAwq(const Checkpoint& checkpoint,
+                                             const std::vector<TensorSlice>& slices,
+                                             int64_t group_size) {
+  const auto range_or_all = [](const IndexRange& range, int64_t count) {
+    return range.size() == 0 ? IndexRange{0, count} : range;
+  };
+  const CheckpointTensor& first = *checkpoint.Find(AwqNamesOf(slices.front().name).codes);
+  const IndexRange columns = range_or_all(slices.front().columns, first.shape[0]);
+  const int64_t shard_group = ShardGroupSize(columns, group_size);
+  const int64_t num_groups = columns.size() / shard_group;
+  int64_t num_rows = 0;
+  for (const TensorSlice& slice : slices) {
+    const CheckpointTensor& tensor = *checkpoint.Find(AwqNamesOf(slice.name).codes);
+    num_rows += range_or_all(slice.rows, tensor.shape[1] * 8).size();
+  }
+  codes_.assign(static_cast<size_t>(num_rows * columns.size() / 2), 0);
+  group_scales_.resize(static_cast<size_t>(num_rows * num_groups));
+  group_zeros_.resize(group_scales_.size());
+  int64_t out = 0;
+  for (const TensorSlice& slice : slices) {
+    const AwqNames names = AwqNamesOf(slice.name);
+    const CheckpointTensor& codes = *checkpoint.Find(names.codes);
+    const CheckpointTensor& zeros = *checkpoint.Find(names.zeros);
+    const CheckpointTensor& scales = *checkpoint.Find(names.scales);
+    const int64_t width = scales.shape[1];
+    const IndexRange rows = range_or_all(slice.rows, width);
+    TransposeCodes(codes, rows, columns, codes_.data() + out * columns.size() / 2);
+    for (int64_t n = rows.begin; n < rows.end; ++n, ++out) {
+      for (int64_t g = 0; g < num_groups; ++g) {
+        const int64_t group = (columns.begin + g * shard_group) / group_size;
+        const auto at = static_cast<size_t>(out * num_groups + g);
+        group_zeros_[at] = static_cast<uint8_t>(Nibble(zeros, group, n));
+        const int64_t element = static_cast<int64_t>(DTypeSize(scales.dtype));
+        Convert(scales.data + (group * width + n) * element, scales.dtype,
+                reinterpret_cast<char*>(&group_scales_[at]), DType::kBf16, 1);
+      }
+    }
+  }
+  return {.codes = TensorView(codes_.data(), DType::kU8, {num_rows, columns.size() / 2}),
+          .scales = TensorView(group_scales_.data(), DType::kBf16, {num_rows, num_groups}),
+          .zeros = TensorView(group_zeros_.data(), DType::kU8, {num_rows, num_groups})};
+}
+
+}  // namespace longhand::model
