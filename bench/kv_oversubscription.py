@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""What a KV cache costs that is a quarter of what its streams need: throughput beside the run that fits, in pairs.
+
+    python3 bench/kv_oversubscription.py [--pairs 5] [--streams 16] [--tokens 400] [--factor 4] [--model DIR] [--json FILE]
+
+The same requests run on two clusters of two ranks: one whose cache holds all of them whole, and one with 1/factor of that.
+The smaller one is made to expect short answers (50 of one token came before), so that it admits too many and has to preempt.
+Both texts must be equal. A figure is tokens a second of wall time, and CPU time a token, which says the same on a machine
+that does other things too. The two runs of a pair follow each other, in an order that alternates. The last line is one JSON
+object.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from journal_cost import BINARY, ROOT, cpu_seconds  # noqa: E402
+
+BLOCK = 16
+
+
+def generate(endpoint, prompt, seed, tokens):
+    return subprocess.Popen([BINARY, "generate", "--endpoint", endpoint, "--prompt", prompt, "--seed", str(seed), "--ignore-eos",
+                             "--stop", "no such text", "--max-tokens", str(tokens), "--json"],
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def run(arguments, cache_bytes, directory):
+    """Tokens a second, CPU microseconds a token, preemptions, token ids of all answers."""
+    ready = directory / "ready.json"
+    server = subprocess.Popen(
+        [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--threads", "1", "--max-num-seqs", str(arguments.streams),
+         "--max-model-len", str(arguments.context), "--kv-cache-memory-bytes", str(cache_bytes), "--journal", "none",
+         "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready], stderr=subprocess.DEVNULL)
+    try:
+        while not ready.exists():
+            if server.poll() is not None:
+                raise SystemExit("kv_oversubscription: the server ended")
+            time.sleep(0.02)
+        told = json.loads(ready.read_text())
+        pids = [told["pids"]["coordinator"], *told["pids"]["workers"]]
+        for seed in range(50):
+            generate(told["grpc"], "Hi", seed, 1).communicate()
+        before = [cpu_seconds(pid) for pid in pids]
+        started = time.monotonic()
+        clients = [generate(told["grpc"], f"Story {i}", i, arguments.tokens) for i in range(arguments.streams)]
+        answers = [json.loads(client.communicate()[0])["token_ids"] for client in clients]
+        seconds = time.monotonic() - started
+        spent = sum(cpu_seconds(pid) - was for pid, was in zip(pids, before))
+        status = json.loads(subprocess.check_output([BINARY, "status", "--endpoint", told["grpc"], "--json"]))
+    finally:
+        server.terminate()
+        server.wait()
+    tokens = sum(map(len, answers))
+    return tokens / seconds, spent / tokens * 1e6, int(status["preemptions"]), answers
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--streams", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=400, help="of each stream")
+    parser.add_argument("--factor", type=float, default=4)
+    parser.add_argument("--model", default=str(ROOT / "tests/data/nano"))
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    arguments.context = -(-(arguments.tokens + 64) // BLOCK) * BLOCK
+    plan = json.loads(subprocess.check_output(
+        [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--max-model-len", str(arguments.context), "--dry-run", "--json"],
+        stderr=subprocess.DEVNULL).splitlines()[-1])
+    whole = arguments.streams * arguments.context * plan["ranks"][0]["kv_bytes_per_token"]
+    ratios, cpu_ratios, preemptions = [], [], []
+    for n in range(arguments.pairs):
+        kinds = [("fits", whole), ("short", int(whole / arguments.factor))]
+        with tempfile.TemporaryDirectory() as name:
+            found = {kind: run(arguments, size, pathlib.Path(name)) for kind, size in (kinds if n % 2 == 0 else kinds[::-1])}
+        if found["fits"][3] != found["short"][3]:
+            raise SystemExit("kv_oversubscription: the texts differ")
+        ratios.append(found["short"][0] / found["fits"][0])
+        cpu_ratios.append(found["fits"][1] / found["short"][1])
+        preemptions.append(found["short"][2])
+        print(f"pair {n + 1}: {found['fits'][0]:.0f} -> {found['short'][0]:.0f} tokens/s ({ratios[-1]:.2f}), "
+              f"{found['fits'][1]:.0f} -> {found['short'][1]:.0f} us of CPU a token, {preemptions[-1]} preemptions", flush=True)
+    report = {"model": pathlib.Path(arguments.model).name, "streams": arguments.streams, "tokens": arguments.tokens,
+              "factor": arguments.factor, "pairs": len(ratios), "throughput_ratio": statistics.median(ratios),
+              "throughput_ratios": ratios, "cpu_ratio": statistics.median(cpu_ratios), "preemptions": preemptions,
+              "texts_equal": True}
+    print(json.dumps(report))
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(json.dumps(report) + "\n")
+
+
+if __name__ == "__main__":
+    main()
