@@ -6,6 +6,7 @@
 
 #include "client/executable.h"
 #include "client/serve/supervisor.h"
+#include "common/hub_cache.h"
 #include "common/options/command_line.h"
 
 namespace longhand::client {
@@ -44,8 +45,13 @@ int ServeCommand(const std::vector<std::string>& args) {
   app.add_option("--config", config_file, "YAML file with the same names")->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   if (config.options.model.empty()) {
-    std::fprintf(stderr, "longhand serve: --model is required: a checkpoint directory\n");
+    std::fprintf(stderr,
+                 "longhand serve: --model is required: a checkpoint directory, or org/name\n");
     return kExitUsage;
+  }
+  if (const auto model = LocateModel(config.options.model, config.options.revision); !model.ok()) {
+    std::fprintf(stderr, "longhand serve: %s\n", model.status().message().c_str());
+    return kExitFailed;
   }
   config.binaries = ExecutablePath().parent_path();
   config.coordinator_args = EffectiveArguments(app);

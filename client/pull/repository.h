@@ -1,0 +1,36 @@
+// Repository: what the hub says of a model at a revision, as far as a server needs it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/pull/digest.h"
+#include "common/status.h"
+
+namespace longhand::client {
+
+struct RepositoryFile {
+  std::string name;    // in the repository's root
+  int64_t size = 0;    // bytes
+  std::string digest;  // hex; names the blob in the cache
+  DigestKind digest_kind = DigestKind::kGitSha1;
+};
+
+struct Repository {
+  std::string commit;
+  std::vector<RepositoryFile> files;  // those that a server needs; the largest first
+
+  int64_t TotalBytes() const;
+};
+
+// Weights as safetensors, JSON, tokenizer files and chat templates, in the repository's root.
+// Pickles run code when they are loaded, and are never among them.
+bool IsNeeded(std::string_view name);
+
+// From the answer to GET /api/models/ID/revision/REVISION?blobs=true. kFailedPrecondition when
+// there are no safetensors in it; kInternal when it is not such an answer.
+Result<Repository> ParseRepository(const std::string& id, std::string_view json);
+
+}  // namespace longhand::client
