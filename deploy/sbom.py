@@ -43,7 +43,9 @@ def packages_of(names):
 
 def libraries(folder):
     paths = {path.name: path for path in sorted((folder / "lib/longhand").iterdir()) if not path.is_symlink()}
-    owners = packages_of(paths)
+    # The system knows a library by the name that programs ask for, which is a link where the file's name has its version.
+    file_of = {path.name: path.resolve().name for path in (folder / "lib/longhand").iterdir()}
+    owners = {file_of[name]: package for name, package in packages_of(file_of).items()}
     components = {component["name"]: component for component in debian(set(owners.values()))}
     for name, path in paths.items():
         component = components.setdefault(owners.get(name, name), {"type": "library", "name": name})
