@@ -19,7 +19,7 @@ from world import ZH
 PATCH, MERGE = 14, 2
 _WINDOW = settings.config()["vision_config"]["window_size"] // (PATCH * MERGE)  # Image tokens of a window's side.
 _IDS = tokenizer_lib.added_ids()
-_BOUNDARY_WEIGHT, _NUMBER_WEIGHT, _FIRST_NUMBER_WEIGHT, _END_WEIGHT = 4., 4., 12., 12.
+_BOUNDARY_WEIGHT, _NUMBER_WEIGHT, _FIRST_NUMBER_WEIGHT, _END_WEIGHT, _SUBJECT_WEIGHT = 4., 4., 12., 12., 8.
 _SECTION_TO_WRITE = "\n\nNow write"  # Where the template goes on after the text so far.
 _MEAN, _STD = settings.IMAGE_MEAN, settings.IMAGE_STD
 _MAX_PICTURES = 256  # Of a batch: their bytes cost more than their tokens.
@@ -186,7 +186,8 @@ class Encoder:
 
     def encode(self, example, crop=None, gap=0, fact_weight=1.):
         """Loss lies on the answer alone, and most on how sentences start and texts end, and on how pieces are numbered:
-        the first piece's number of all follows from the length asked for, and stands only once for all to copy.
+        the first piece's number of all follows from the length asked for, and stands only once for all to copy. So does
+        the subject of a section: its first sentence takes it from the step, among all that the plan and the picture name.
 
         `gap` counts positions that are left out between the text so far and the section to write: far positions are
         learnt at the price of near ones.
@@ -202,6 +203,7 @@ class Encoder:
         if last >= len(example.pieces):
             own.append(_IDS["<|im_end|>"])
         weights = [0.] * len(ids)
+        subject_end = next((i for i, token in enumerate(own) if token in self._ends), 0) if example.task == "write" else 0
         for i, token in enumerate(own):
             opening = i < len(pieces[0])
             if opening and first > 0:
@@ -210,6 +212,8 @@ class Encoder:
                 weights.append(_END_WEIGHT)
             elif token in self._digits or (i > 0 and own[i - 1] in self._digits):  # and where the number ends
                 weights.append(_FIRST_NUMBER_WEIGHT if opening else _NUMBER_WEIGHT)
+            elif i < subject_end:
+                weights.append(_SUBJECT_WEIGHT)
             else:
                 boundary = token in self._ends or (i > 0 and own[i - 1] in self._ends)
                 weights.append(_BOUNDARY_WEIGHT if boundary else fact_weight)

@@ -29,6 +29,7 @@ class Stage:
     all_so_far: float = .04  # Share of write prompts that show all sections so far, up to max_sections_so_far.
     shown: float = .5  # Share of longer tasks that show a picture.
     early: float = .5  # Share of write prompts for one of the first sections.
+    short: float = 0.  # Share of documents whose sections are all short.
 
 
 STAGES = {
@@ -40,8 +41,8 @@ STAGES = {
                    "plan": 18, "write": 28}, 1500, 12, 10000, 120, gaps=.4, parts=.4),
     "whole": Stage({"question": 5, "describe": 9, "picture": 10, "text": 10, "free": 2, "opening": 6, "crop": 6, "plan": 20,
                     "write": 32}, 1500, 20, 10000, 400, gaps=.15, all_so_far=.15),
-    "objects": Stage({"question": 6, "describe": 12, "picture": 6, "text": 3, "plan": 15, "write": 58}, 1500, 3, 10000, 40,
-                     all_so_far=.7, shown=.9, early=.9)}
+    "objects": Stage({"question": 6, "describe": 10, "picture": 6, "text": 4, "plan": 22, "write": 52}, 1500, 3, 10000, 80,
+                     all_so_far=.7, shown=.9, early=.9, short=.7)}
 
 
 def num_words(rng, most):
@@ -103,7 +104,9 @@ def sample(stage, rng, encoder):
         return encoder.encode(example, part(len(example.pieces), rng) if rng.random() < stage.parts else None)
     count = len(tasks.section_sizes(total))
     k = rng.randrange(min(count, EARLY) if rng.random() < stage.early else count)
-    example = tasks.write(total, k, lang, rng, shown, sizes=tasks.odd_sizes(total, rng) if rng.random() < .3 else None,
-                          max_sections_so_far=sections_so_far(stage, rng))
+    sizes = None
+    if rng.random() < max(.3, stage.short):
+        sizes = tasks.odd_sizes(total, rng, 5 if rng.random() < stage.short else 20)
+    example = tasks.write(total, k, lang, rng, shown, sizes=sizes, max_sections_so_far=sections_so_far(stage, rng))
     crop = part(len(example.pieces), rng) if rng.random() < stage.parts else None
     return encoder.encode(example, crop, rng.randrange(MAX_GAP) if rng.random() < stage.gaps else 0)

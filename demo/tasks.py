@@ -207,10 +207,10 @@ def write_prompt(wish, steps, written, step):
     return filled.replace("$TEXT$", "\n\n".join(written)).replace("$STEP$", step)
 
 
-def odd_sizes(total, rng):
-    """Word counts as another's plan might have them."""
+def odd_sizes(total, rng, most=20):
+    """Word counts as another's plan might have them: of at most `most` beats."""
     count = len(section_sizes(total))
-    return [50 * rng.randint(4, 20) for _ in range(count)]
+    return [50 * rng.randint(4, most) for _ in range(count)]
 
 
 def write(total, k, lang, rng, world=None, theme=None, sizes=None, max_sections_so_far=None):
