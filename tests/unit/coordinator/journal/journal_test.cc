@@ -75,6 +75,7 @@ class FullDisk : public ::testing::Test {
 TEST_F(FullDisk, LetsNothingOutUntilSpaceReturns) {
   JournalConfig config;
   config.retry_interval = std::chrono::milliseconds(5);
+  config.hangs_after = std::chrono::hours(1);
   std::promise<void> on_disk;
   {
     Journal journal(config, OpenStore(directory_.path()), NoMetrics());
