@@ -11,7 +11,7 @@ namespace longhand::e2e {
 namespace {
 
 constexpr int kNumStreams = 8;
-constexpr int64_t kMaxModelLen = 256;
+constexpr int64_t kMaxModelLen = 512;
 constexpr int64_t kMaxTokens = 180;
 
 std::vector<std::string> ClusterFlags() {
@@ -48,7 +48,7 @@ v1::GenerateRequest StoryRequest(int number) {
 
 TEST(Preemption, TheTextIsTheSameAloneTogetherAndPreempted) {
   std::vector<std::string> flags = ClusterFlags();
-  // Two whole contexts, for eight streams that take most of one each.
+  // Two whole contexts, for eight streams.
   flags.push_back("--kv-cache-memory-bytes=" +
                   std::to_string(2 * kMaxModelLen * KvBytesPerToken()));
   LocalCluster cluster(TestCheckpointPath(), flags);
@@ -84,8 +84,8 @@ TEST(Preemption, TheTextIsTheSameAloneTogetherAndPreempted) {
 TEST(Preemption, AFullQueueSaysWhenToTryAgain) {
   LocalCluster cluster(TestCheckpointPath(),
                        {"--threads", "1", "--max-num-seqs", "1", "--max-waiting-requests", "1"});
-  std::vector<std::jthread> clients;
   std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::jthread> clients;
   for (int i = 0; i < 2; ++i) {
     contexts.push_back(std::make_unique<grpc::ClientContext>());
     clients.emplace_back([&cluster, context = contexts.back().get(), i] {

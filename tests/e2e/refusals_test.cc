@@ -69,6 +69,12 @@ TEST_F(RefusalsTest, NumbersOutOfRange) {
   request.mutable_sampling()->set_n(1);
   request.mutable_sampling()->add_stop_token_ids(1 << 30);
   ExpectInvalid(request, "stop_token_ids holds 1073741824");
+  request.mutable_sampling()->clear_stop_token_ids();
+  request.set_priority(101);
+  ExpectInvalid(request, "priority is 101; it must be from -100 to 100");
+  request.set_priority(100);
+  request.set_cache_salt("a salt");
+  ExpectInvalid(request, "cache_salt has 6 bytes; it must be at most 128 of [A-Za-z0-9._:-]");
 }
 
 TEST_F(RefusalsTest, LengthsThatDoNotFitNameBothNumbers) {
