@@ -7,8 +7,11 @@
 
 #include "client/agent_write/write_command.h"
 #include "client/attach/attach_command.h"
+#include "client/bench/bench_command.h"
 #include "client/demo/demo_command.h"
+#include "client/doctor/doctor_command.h"
 #include "client/generate/generate_command.h"
+#include "client/pull/pull_command.h"
 #include "client/serve/serve_command.h"
 #include "client/status/status_command.h"
 #include "client/tokenize/tokenize_command.h"
@@ -42,11 +45,14 @@ struct Verb {
 
 constexpr Verb kVerbs[] = {
     {"demo", "serve the bundled model and write a story about a picture", DemoCommand},
+    {"pull", "download a model from the Hugging Face hub", PullCommand},
+    {"doctor", "say whether this machine can serve, and what to do", DoctorCommand},
     {"serve", "run a cluster on this machine", ServeCommand},
     {"generate", "ask a running server, with or without pictures", GenerateCommand},
     {"attach", "show the answer to a request again, or go on where it stood", AttachCommand},
     {"write", "write a long text with a running server: plan, then sections", WriteCommand},
     {"status", "show what a running server says of itself", StatusCommand},
+    {"bench", "measure a running server, ours or another", BenchCommand},
     {"tokenize", "turn lines of text into token ids", TokenizeCommand},
 };
 

@@ -36,9 +36,15 @@ ROOMS = {
     "coordinator/cluster": (CONFIG + ["common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
     "coordinator/api": (CONFIG + ["coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),
+    # The coordinator's own answer to whether it is ready, and nothing else of its cluster.
+    "coordinator/http": (CONFIG + ["coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
+                                   "proto", "shim"],
+                         WIRE | {"absl", "boost", "curl"}),
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
-    "client": (CONFIG + ["common/options", "common/text", "proto", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "fmt"}),
+    # Speaks to the hub, and to no server of ours.
+    "client/pull": (["common", "common/options"], {"boost", "cli11", "curl", "fmt", "openssl"}),
+    "client": (CONFIG + ["common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]
@@ -49,7 +55,7 @@ LIBRARIES = [  # how an #include <...> is recognised as a library's
     ("jpeg", r"j(peglib|error|config|morecfg)\.h"), ("png", r"png\.h"), ("webp", r"webp/"), ("gif", r"gif_lib\.h"),
     ("exif", r"libexif/"), ("cli11", r"CLI/"), ("spdlog", r"spdlog/"), ("fmt", r"fmt/"), ("yaml", r"yaml-cpp/"), ("absl", r"absl/"),
     ("gtest", r"g(test|mock)/"), ("cuda", r"cu(da|blas|rand)|nv"), ("nccl", r"nccl"), ("sqlite", r"sqlite3"),
-    ("zlib", r"zlib\.h"), ("pcre2", r"pcre2\.h"),
+    ("zlib", r"zlib\.h"), ("curl", r"curl/"), ("pcre2", r"pcre2\.h"),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 README_LINES = 80  # the engine's is its contract, and the longest

@@ -1,11 +1,18 @@
 #include "client/status/status_command.h"
 
-#include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <thread>
+#include <utility>
 
 #include "client/connection.h"
+#include "client/status/live_screen.h"
+#include "client/status/status_table.h"
+#include "client/status/status_view.h"
 #include "common/options/command_line.h"
 #include "longhand/v1/cluster.grpc.pb.h"
 #include "proto/grpc_status.h"
@@ -13,75 +20,83 @@
 namespace longhand::client {
 namespace {
 
-std::string StateName(v1::GroupState state) {
-  switch (state) {
-    case v1::GROUP_STATE_CONNECTING:
-      return "connecting";
-    case v1::GROUP_STATE_LOADING:
-      return "loading";
-    case v1::GROUP_STATE_READY:
-      return "ready";
-    case v1::GROUP_STATE_FAILED:
-      return "failed";
-    default:
-      return "unknown";
-  }
+constexpr std::chrono::seconds kPatience(5);  // with a server that is watched
+
+struct StatusOptions {
+  Endpoint endpoint;
+  bool json = false;
+  bool watch = false;
+  double interval = 1;  // seconds
+};
+
+std::string Json(const v1::GetStatusResponse& status) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  if (!google::protobuf::util::MessageToJsonString(status, &text, options).ok()) return "{}";
+  return text;
 }
 
-std::string Table(const v1::GetStatusResponse& s) {
-  std::string out =
-      fmt::format("{}: {}{}{}\n", s.model(), StateName(s.state()), s.draining() ? ", draining" : "",
-                  s.detail().empty() ? "" : " (" + s.detail() + ")");
-  out += fmt::format("  {} {}, TP {}, context {}, epoch {}, up {} s\n", s.version(), s.dtype(),
-                     s.tensor_parallel_size(), s.max_model_len(), s.epoch(), s.uptime_ms() / 1000);
-  out += fmt::format(
-      "  requests: {} running, {} waiting, {} of them preempted; {} tokens made in {} steps\n",
-      s.running_requests(), s.waiting_requests(), s.preempted_requests(), s.generated_tokens(),
-      s.steps());
-  out += fmt::format(
-      "  KV blocks: {} of {} free, {} of these promised, {} tokens each; {} preemptions\n",
-      s.kv_blocks_free(), s.kv_blocks_total(), s.kv_blocks_promised(), s.block_size(),
-      s.preemptions());
-  out +=
-      fmt::format("{:>4}  {:<10}  {:>5}  {:>9}  {:>9}  {:>9}  {:>11}  {:>9}  {}\n", "rank", "state",
-                  "load", "step", "step ms", "wait ms", "weights MiB", "KV MiB", "device, address");
-  for (const v1::RankStatus& rank : s.ranks()) {
-    out += fmt::format(
-        "{:>4}  {:<10}  {:>4.0f}%  {:>9}  {:>9.2f}  {:>9.2f}  {:>11.1f}  {:>9.1f}  {}, {}\n",
-        rank.rank(), StateName(rank.state()), rank.load_progress() * 100, rank.step(),
-        static_cast<double>(rank.execute_us()) / 1e3,
-        static_cast<double>(rank.communicate_us()) / 1e3,
-        static_cast<double>(rank.weight_bytes()) / (1 << 20),
-        static_cast<double>(rank.kv_cache_bytes()) / (1 << 20), rank.device(), rank.address());
+Status Ask(v1::Cluster::Stub& stub, bool is_patient, v1::GetStatusResponse* response) {
+  grpc::ClientContext context;
+  if (!is_patient) context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  return FromGrpc(stub.GetStatus(&context, v1::GetStatusRequest(), response));
+}
+
+// Until a signal ends it; a server that goes away is waited for.
+[[noreturn]] void Watch(v1::Cluster::Stub& stub, const StatusOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  const std::chrono::duration<double> interval(options.interval);
+  StatusView view;
+  LiveScreen screen(stdout);
+  const bool is_terminal = isatty(STDOUT_FILENO) == 1 && !options.json;
+  Clock::time_point last = Clock::now();
+  for (Clock::time_point next = last;; std::this_thread::sleep_until(next)) {
+    next = std::max(Clock::now(), next + std::chrono::duration_cast<Clock::duration>(interval));
+    v1::GetStatusResponse response;
+    const Status status = Ask(stub, false, &response);
+    const Clock::time_point now = Clock::now();
+    if (status.ok())
+      view.Take(response, std::chrono::duration<double>(now - std::exchange(last, now)).count());
+    if (is_terminal) {
+      std::vector<std::string> lines = view.Lines();
+      if (!status.ok())
+        lines.insert(lines.begin(),
+                     options.endpoint.address + " does not answer: " + status.ToString());
+      screen.Draw(lines);
+    } else if (!status.ok()) {
+      std::fprintf(stderr, "longhand status: %s\n", status.ToString().c_str());
+    } else {
+      std::printf("%s\n", (options.json ? Json(response) : view.Line()).c_str());
+      std::fflush(stdout);
+    }
   }
-  return out;
 }
 
 }  // namespace
 
 int StatusCommand(const std::vector<std::string>& args) {
   CLI::App app{"Shows what a running cell says of itself.", "longhand status"};
-  Endpoint endpoint;
-  bool json = false;
-  AddEndpointOption(app, endpoint);
-  app.add_flag("--json", json, "One JSON object");
+  StatusOptions options;
+  AddEndpointOption(app, options.endpoint);
+  app.add_flag("--watch", options.watch,
+               "Again and again: a live table on a terminal, a line each time otherwise")
+      ->configurable(false);
+  app.add_option("--interval", options.interval, "With --watch: seconds between two looks")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str()
+      ->configurable(false)
+      ->take_last();
+  app.add_flag("--json", options.json, "One JSON object; with --watch one a line");
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
-  const auto stub = v1::Cluster::NewStub(Connect(endpoint));
-  grpc::ClientContext context;
+  const auto stub = v1::Cluster::NewStub(Connect(options.endpoint));
+  if (options.watch) Watch(*stub, options);
   v1::GetStatusResponse response;
-  const grpc::Status status = stub->GetStatus(&context, v1::GetStatusRequest(), &response);
-  if (!status.ok()) return ReportFailure("status", endpoint, FromGrpc(status));
-  if (json) {
-    google::protobuf::util::JsonPrintOptions options;
-    options.always_print_primitive_fields = true;
-    options.preserve_proto_field_names = true;
-    std::string text;
-    if (!google::protobuf::util::MessageToJsonString(response, &text, options).ok())
-      return kExitFailed;
-    std::printf("%s\n", text.c_str());
-  } else {
-    std::fputs(Table(response).c_str(), stdout);
-  }
+  const Status status = Ask(*stub, true, &response);
+  if (!status.ok()) return ReportFailure("status", options.endpoint, status);
+  std::fputs(options.json ? (Json(response) + "\n").c_str() : StatusTable(response).c_str(),
+             stdout);
   return kExitOk;
 }
 

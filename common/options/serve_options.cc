@@ -130,6 +130,8 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
          "How ranks exchange activations; auto: NCCL between GPUs, shared memory on one host, else "
          "gloo")
       ->check(CLI::IsMember({"auto", "shared_memory", "gloo"}));
+  Scalar(app, "--http-address", o.http_address, "host:port; port 0 picks a free one")
+      ->check(CheckAddress);
   Scalar(app, "--grpc-address", o.grpc_address, "host:port; port 0 picks a free one")
       ->check(CheckAddress);
   Scalar(app, "--metrics-address", o.metrics_address, "host:port; port 0 picks a free one")
@@ -142,6 +144,25 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   app.add_flag("--dry-run", o.dry_run, "Print the shard plan and the memory it needs, and end")
       ->configurable(false);
   app.add_flag("--json", o.json, "With --dry-run: as one JSON object")->configurable(false);
+}
+
+void AddAccessOptions(CLI::App& app, ServeOptions& o) {
+  Scalar(app, "--api-key-file", o.api_key_file,
+         "Keys that may call, one a line: KEY or NAME:KEY, KEY itself or sha256:DIGEST; none: "
+         "everybody may");
+  CLI::Option* cert =
+      Scalar(app, "--tls-cert", o.tls_cert, "PEM file: the certificate of HTTP and gRPC, its chain");
+  CLI::Option* key = Scalar(app, "--tls-key", o.tls_key, "PEM file: its private key");
+  cert->needs(key);
+  key->needs(cert);
+  app.add_option("--allowed-origins", o.allowed_origins,
+                 "Web pages that may call, such as https://example.org; * is all, none is none")
+      ->delimiter(',')
+      ->default_str("*");
+  app.add_flag("--allow-image-urls", o.allow_image_urls,
+               "Pictures may be https URLs, which are fetched from the public internet");
+  Scalar(app, "--max-http-connections", o.max_http_connections, "Open at once")
+      ->check(CLI::Range(1, 1 << 20));
 }
 
 void AddJournalOptions(CLI::App& app, ServeOptions& o) {
@@ -168,6 +189,7 @@ void AddServeOptions(CLI::App& app, ServeOptions& options) {
   AddMemoryOptions(app, options);
   AddInputOptions(app, options);
   AddProcessOptions(app, options);
+  AddAccessOptions(app, options);
   AddJournalOptions(app, options);
 }
 

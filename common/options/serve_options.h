@@ -43,6 +43,7 @@ struct ServeOptions {
   int64_t heartbeat_timeout_ms = 1500;  // a worker that is not heard for so long is lost
   int spare_workers = 0;                // beyond the ranks
   std::string transport = "auto";   // auto, shared_memory, gloo
+  std::string http_address = "127.0.0.1:8000";
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";
   // A directory; none; auto: with `longhand serve`, a directory that lasts as long, else none.

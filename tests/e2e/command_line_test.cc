@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <csignal>
 #include <filesystem>
 #include <sstream>
 
@@ -108,6 +109,52 @@ TEST(CommandLine, ABrokenCheckpointIsNamedAndServeEnds) {
                    "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(no_tokenizer.exit_code, 0);
   EXPECT_THAT(no_tokenizer.err, HasSubstr("tokenizer.json"));
+}
+
+std::vector<std::string> DoctorOnFreePorts(const std::string& model) {
+  return {"doctor",
+          "--json",
+          "--model",
+          model,
+          "--http-address",
+          "127.0.0.1:0",
+          "--grpc-address",
+          "127.0.0.1:0",
+          "--metrics-address",
+          "127.0.0.1:0"};
+}
+
+TEST(CommandLine, DoctorSaysWhetherAModelFits) {
+  const auto verdict_on_model = [](const CommandResult& result) {
+    for (const auto& check : boost::json::parse(result.out).at("checks").as_array())
+      if (check.at("subject").as_string() == "model")
+        return std::string(check.at("verdict").as_string());
+    return std::string("none");
+  };
+  EXPECT_EQ(verdict_on_model(RunLonghand(DoctorOnFreePorts(TestCheckpointPath()))), "ok");
+  const testing::TempDirectory directory;
+  directory.Write("config.json", PublishedConfig(8192, 80, 64, 8, 29568, 3456));
+  std::vector<std::string> args = DoctorOnFreePorts(directory.path().string());
+  args.insert(args.end(), {"--max-model-len", "16777216", "--kv-cache-memory-bytes", "4096 GB"});
+  const CommandResult too_large = RunLonghand(args);
+  EXPECT_EQ(too_large.exit_code, 1);
+  EXPECT_EQ(verdict_on_model(too_large), "fail");
+}
+
+TEST(CommandLine, StatusIsWatchedAndBenchMeasuresOverGrpc) {
+  LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1", "--dtype", "float32"});
+  RunningCommand watch(
+      {"status", "--watch", "--interval", "0.1", "--endpoint", cluster.grpc_address()});
+  EXPECT_TRUE(watch.WaitForOutput("rank 1 ready"));
+  const CommandResult bench = RunLonghand({"bench", "serve", "--endpoint", cluster.grpc_address(),
+                                           "--json", "--num-prompts", "3", "--prompt-words", "8",
+                                           "--max-tokens", "5", "--ignore-eos"});
+  ASSERT_EQ(bench.exit_code, 0) << bench.err;
+  const boost::json::object report = boost::json::parse(bench.out).as_object();
+  EXPECT_EQ(report.at("completed").as_int64(), 3);
+  EXPECT_EQ(report.at("total_output_tokens").as_int64(), 15);
+  watch.Signal(SIGTERM);
+  watch.Wait();
 }
 
 }  // namespace
