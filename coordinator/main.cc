@@ -140,6 +140,7 @@ engine::EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelCo
                                 ? Duration(std::chrono::seconds(options.max_queue_time))
                                 : Duration::max(),
           .tenant_weights = std::move(tenant_weights),
+          .enable_prefix_caching = options.enable_prefix_caching,
           .pipeline_depth = options.pipeline_depth,
           .eos_token_ids = model.generation.eos_token_ids};
 }

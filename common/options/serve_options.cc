@@ -62,6 +62,9 @@ std::string CheckTenantWeight(const std::string& given) {
 }
 
 void AddQueueOptions(CLI::App& app, ServeOptions& o) {
+  app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", o.enable_prefix_caching,
+               "Keep KV blocks of finished work for prompts that begin alike")
+      ->take_last();
   Scalar(app, "--max-waiting-requests", o.max_waiting_requests, "Requests that may queue")
       ->check(CLI::Range(1, 1 << 20));
   Scalar(app, "--max-waiting-requests-per-tenant", o.max_waiting_requests_per_tenant,

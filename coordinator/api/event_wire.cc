@@ -13,6 +13,7 @@ void SetUsage(const engine::Usage& from, v1::Usage* to) {
   to->set_prompt_tokens(from.prompt_tokens);
   to->set_completion_tokens(from.completion_tokens);
   to->set_total_tokens(from.prompt_tokens + from.completion_tokens);
+  to->set_cached_tokens(from.cached_tokens);
 }
 
 void SetLogprob(const SampledToken& from, v1::Logprob* to) {

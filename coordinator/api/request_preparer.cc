@@ -77,6 +77,7 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
                            engine::kMinPriority, " to ", engine::kMaxPriority);
   }
   request.priority = wire.priority();
+  request.cache_salt = wire.cache_salt();
   LONGHAND_RETURN_IF_ERROR(CheckCacheSalt(wire.cache_salt()));
   request.tenant = wire.cache_salt();
   return request;

@@ -1,36 +1,22 @@
 #include "coordinator/engine/chunk_builder.h"
 
 #include <algorithm>
+#include <array>
 
 #include "common/check.h"
 
 namespace longhand::engine {
 namespace {
 
-// Token `idx` of prompt and answer together.
-int32_t TokenAt(const Sequence& sequence, int64_t idx) {
-  const std::vector<int32_t>& prompt = sequence.request->token_ids;
-  const int64_t output_idx = idx - static_cast<int64_t>(prompt.size());
-  if (output_idx < 0) return prompt[idx];
-  if (output_idx < static_cast<int64_t>(sequence.output_token_ids.size())) {
-    return sequence.output_token_ids[output_idx];
-  }
-  return kTokenOnDevice;
-}
+static_assert(kTokenOnDevice == -1);  // as KnownToken says
 
 void AddTokens(const Sequence& sequence, int64_t begin, int64_t end, SequenceChunk* chunk) {
-  const Request& request = *sequence.request;
   chunk->token_ids.reserve(end - begin);
   chunk->positions.reserve(3 * (end - begin));
   for (int64_t idx = begin; idx < end; ++idx) {
-    chunk->token_ids.push_back(TokenAt(sequence, idx));
-    if (idx < request.num_prompt_tokens()) {
-      const auto position = request.positions.begin() + 3 * idx;
-      chunk->positions.insert(chunk->positions.end(), position, position + 3);
-    } else {
-      chunk->positions.insert(chunk->positions.end(), 3,
-                              static_cast<int32_t>(idx) + request.rope_delta);
-    }
+    chunk->token_ids.push_back(sequence.KnownToken(idx));
+    const std::array<int32_t, 3> position = sequence.Position(idx);
+    chunk->positions.insert(chunk->positions.end(), position.begin(), position.end());
   }
 }
 
@@ -38,11 +24,12 @@ void AddBlocks(
     Sequence& sequence, int64_t end, int32_t block_size, BlockPool& pool, SequenceChunk* chunk) {
   const int64_t num_blocks = (end + block_size - 1) / block_size;
   LONGHAND_CHECK_LE(num_blocks, sequence.num_reserved_blocks);
-  chunk->first_block_idx = static_cast<int32_t>(sequence.block_table.size());
-  while (static_cast<int64_t>(sequence.block_table.size()) < num_blocks) {
-    sequence.block_table.push_back(pool.TakeReserved());
-    chunk->new_block_ids.push_back(sequence.block_table.back());
-  }
+  std::vector<int32_t>& table = sequence.block_table;
+  // Workers do not know what the sequence shares with others, either.
+  const size_t first = sequence.last_step == 0 ? 0 : table.size();
+  while (static_cast<int64_t>(table.size()) < num_blocks) table.push_back(pool.TakeReserved());
+  chunk->first_block_idx = static_cast<int32_t>(first);
+  chunk->new_block_ids.assign(table.begin() + static_cast<int64_t>(first), table.end());
 }
 
 // The parts of images that lie in [begin, end). Images before num_prefilled_images lie before
@@ -97,7 +84,7 @@ SequenceChunk BuildChunk(
   AddBlocks(sequence, end, block_size, pool, &chunk);
   AddImageSpans(sequence, begin, end, &chunk);
   AddScores(sequence, begin, end, &chunk);
-  if (begin == 0) AddStart(sequence, &chunk);
+  if (sequence.last_step == 0) AddStart(sequence, &chunk);
   chunk.sample = end == sequence.num_tokens();
   chunk.output_position = sequence.num_planned_samples;
   sequence.num_planned_tokens = end;

@@ -31,7 +31,8 @@ struct EngineConfig {
   // streams. The default takes 2,048 patches through 32 blocks: about 200 tokens' worth of a 7B
   // decoder.
   int64_t max_encode_patch_layers = 65536;
-  int32_t pipeline_depth = 1;  // plans sent ahead of the one that runs: 0 or 1
+  bool enable_prefix_caching = true;  // keep blocks of finished work for prompts that begin alike
+  int32_t pipeline_depth = 1;         // plans sent ahead of the one that runs: 0 or 1
   std::vector<int32_t> eos_token_ids;
 };
 

@@ -59,7 +59,13 @@ void Engine::SendPlans() {
          !gate_.IsFull()) {
     const int64_t num_preemptions = scheduler_->num_preemptions();
     const int64_t num_preempted_tokens = scheduler_->num_preempted_tokens();
+    const int64_t num_queried = scheduler_->num_queried_tokens();
+    const int64_t num_hit = scheduler_->num_hit_tokens();
     Scheduler::Planned planned = scheduler_->Plan();
+    metrics_.prefix_cache_queries.Increment(
+        static_cast<double>(scheduler_->num_queried_tokens() - num_queried));
+    metrics_.prefix_cache_hits.Increment(
+        static_cast<double>(scheduler_->num_hit_tokens() - num_hit));
     num_preemptions_ += scheduler_->num_preemptions() - num_preemptions;
     metrics_.preemptions.Increment(
         static_cast<double>(scheduler_->num_preemptions() - num_preemptions));

@@ -1,4 +1,5 @@
 // What the engine does when its worker group speaks.
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -84,6 +85,8 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   choice.sequence->on_probation = false;
   if (!active.first_token_at.has_value()) {
     active.first_token_at = now;
+    active.num_cached_tokens =
+        std::min(choice.sequence->prefix.num_cached_tokens, active.request->num_prompt_tokens());
     metrics_.time_to_first_token_seconds.Observe(Seconds(now - active.submitted_at));
   }
   if (choice.answer.num_tokens() > 0) {
@@ -105,7 +108,7 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   choice.is_over = true;
   const bool is_last = --active.num_open_choices == 0;
   if (is_last) {
-    event.usage = Usage{active.request->num_prompt_tokens(), 0};
+    event.usage = Usage{active.request->num_prompt_tokens(), 0, active.num_cached_tokens};
     for (const Choice& each : active.choices)
       event.usage->completion_tokens += each.answer.num_tokens();
   }

@@ -58,6 +58,10 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
                              "Tokens sampled ahead after an answer had ended, and dropped")),
       images_encoded(
           metrics.GetCounter("longhand_images_encoded_total", "Images that the ViT has encoded")),
+      prefix_cache_queries(metrics.GetCounter("longhand_prefix_cache_queries_total",
+                                              "Tokens that the prefix cache was asked for")),
+      prefix_cache_hits(metrics.GetCounter("longhand_prefix_cache_hits_total",
+                                           "Of these, tokens that it had in KV")),
       preemptions(metrics.GetCounter("longhand_preemptions_total",
                                      "Answers that lost their KV blocks to older ones")),
       preempted_tokens(

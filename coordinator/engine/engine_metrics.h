@@ -37,6 +37,8 @@ struct EngineMetrics {
   Counter& generation_tokens;
   Counter& surplus_tokens;
   Counter& images_encoded;
+  Counter& prefix_cache_queries;
+  Counter& prefix_cache_hits;
   Counter& preemptions;
   Counter& preempted_tokens;
   Counter& group_losses;

@@ -45,6 +45,8 @@ struct Request {
   TimePoint deadline = TimePoint::max();
   // Who shares with others by tokens, and the request's place among those of its tenant.
   std::string tenant;
+  // Prompts share KV blocks with those of the same tenant and salt only.
+  std::string cache_salt;
   int32_t priority = 0;  // kMinPriority (earliest) to kMaxPriority
   bool prompt_logprobs = false;
 

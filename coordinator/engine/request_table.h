@@ -44,6 +44,7 @@ struct ActiveRequest {
   bool prompt_logprobs_told = false;
   std::vector<TokenEvent> events;  // of this turn, not yet delivered
   int64_t last_event_seq = 0;
+  int64_t num_cached_tokens = 0;  // of the prompt, when its first answer began
   bool is_admitted = false;  // one of its answers ran
   TimePoint expires_at = TimePoint::max();
   TimePoint submitted_at{};

@@ -13,7 +13,8 @@ Scheduler::Scheduler(const EngineConfig& config, const GroupShape& shape, int64_
     : config_(config),
       shape_(shape),
       epoch_(epoch),
-      block_pool_(shape.num_blocks),
+      prefix_cache_(shape.num_blocks),
+      block_pool_(shape.num_blocks, prefix_cache_),
       encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks),
       waiting_(config_) {}
 
@@ -111,6 +112,7 @@ Scheduler::Planned Scheduler::Plan() {
   RequeuePreempted();
   ExtendPromises();
   AdmitWaiting(&planned);
+  SettlePrefixes(&plan);
   encoder_cache_.GiveUpUnwanted();
   AcquireImages(&planned);
   plan.images = encoder_cache_.PlanEncoding(plan.step, config_.max_encode_patch_layers);
@@ -119,7 +121,7 @@ Scheduler::Planned Scheduler::Plan() {
   // Releases ride along; alone they go only when the workers are idle, so that nothing is left
   // behind there.
   const bool has_releases = !released_sequences_.empty() || encoder_cache_.has_releases();
-  const bool has_work = !plan.chunks.empty() || !plan.images.empty();
+  const bool has_work = !plan.chunks.empty() || !plan.images.empty() || !plan.block_copies.empty();
   if (!has_work && !(has_releases && in_flight_.empty())) return planned;
   plan.released_sequences = std::exchange(released_sequences_, {});
   plan.released_images = encoder_cache_.TakeReleases(plan.step);
@@ -163,6 +165,7 @@ bool Scheduler::AnotherIsOnProbation(const Sequence& sequence) const {
 // holds a later image holds the next one it needs too: every holder gets on, and room comes back.
 void Scheduler::AcquireImages(Planned* planned) {
   for (Sequence* sequence : running_) {
+    if (!sequence->prefix.is_settled) continue;
     const std::vector<ImageInput>& images = sequence->request->images;
     for (size_t& i = sequence->num_acquired_images; i < images.size(); ++i) {
       const auto [entry, created] = encoder_cache_.Acquire(images[i]);
@@ -193,8 +196,10 @@ void Scheduler::PlanPrefill(int64_t budget, StepPlan* plan, StepInFlight* in_fli
   std::vector<int64_t> wanted;
   for (Sequence* sequence : running_) {
     // A stream that was just given its token looks decoding still: it may not get a second one.
-    if (!sequence->CanAdvance() || IsShort(*sequence) || sequence->last_step == plan->step)
+    if (!sequence->CanAdvance() || IsShort(*sequence) || sequence->last_step == plan->step ||
+        !sequence->prefix.is_settled) {
       continue;
+    }
     sequences.push_back(sequence);
     wanted.push_back(NumPrefillTokens(*sequence));
   }
@@ -223,7 +228,8 @@ int64_t Scheduler::NumPrefillTokens(Sequence& sequence) const {
   }
   const std::vector<ImageInput>& images = sequence.request->images;
   const int64_t end = num_ready < images.size() ? images[num_ready].offset : sequence.num_tokens();
-  return end - sequence.num_planned_tokens;
+  // A prefix may end within an image that is not.
+  return std::max<int64_t>(0, end - sequence.num_planned_tokens);
 }
 
 Result<std::vector<Scheduler::Progress>> Scheduler::Commit(StepResult result) {
@@ -269,6 +275,7 @@ Result<std::vector<Scheduler::Progress>> Scheduler::Commit(StepResult result) {
 void Scheduler::CommitChunk(const PlannedChunk& chunk) {
   Sequence& sequence = *chunk.sequence;
   sequence.num_computed_tokens += chunk.num_tokens;
+  CacheComputed(sequence);
   const std::vector<ImageInput>& images = sequence.request->images;
   size_t& i = sequence.num_prefilled_images;
   while (i < images.size() &&

@@ -22,6 +22,7 @@
 #include "coordinator/engine/block_pool.h"
 #include "coordinator/engine/config.h"
 #include "coordinator/engine/encoder_cache.h"
+#include "coordinator/engine/prefix_cache.h"
 #include "coordinator/engine/sequence.h"
 #include "coordinator/engine/waiting_queue.h"
 
@@ -72,6 +73,9 @@ class Scheduler {
   int64_t num_preempted_tokens() const { return num_preempted_tokens_; }  // to be computed again
   int64_t num_tenants() const { return waiting_.num_tenants(); }
   int64_t num_surplus_tokens() const { return num_surplus_tokens_; }
+  // Tokens that the prefix cache was asked for, and of these those that it had.
+  int64_t num_queried_tokens() const { return num_queried_tokens_; }
+  int64_t num_hit_tokens() const { return num_hit_tokens_; }
   const BlockPool& block_pool() const { return block_pool_; }
   const EncoderCache& encoder_cache() const { return encoder_cache_; }
 
@@ -112,6 +116,13 @@ class Scheduler {
   void RequeuePreempted();
   void CancelUntaken(Sequence& sequence);
 
+  // Tokens that are in KV already (scheduler_prefix.cc).
+  void SettlePrefixes(StepPlan* plan);
+  void ReuseCached(Sequence& sequence);
+  void ShareWith(const Sequence& first, Sequence& sequence, StepPlan* plan);
+  void StartAt(Sequence& sequence, int64_t num_tokens) const;
+  void CacheComputed(Sequence& sequence);
+
   void AdmitWaiting(Planned* planned);
   bool AnotherIsOnProbation(const Sequence& sequence) const;
   void AcquireImages(Planned* planned);
@@ -125,12 +136,14 @@ class Scheduler {
   void GiveBack(Sequence& sequence);
   void CheckSequence(const Sequence& sequence) const;
   void CheckPromises() const;
+  void CheckBlocks() const;
 
   const EngineConfig config_;
   const GroupShape shape_;
   const int64_t epoch_;
   ThreadChecker thread_;
 
+  PrefixCache prefix_cache_;
   BlockPool block_pool_;
   EncoderCache encoder_cache_;
   std::unordered_map<int64_t, std::unique_ptr<Sequence>> sequences_;  // every phase
@@ -147,6 +160,8 @@ class Scheduler {
   // whole promise: nobody is admitted before them.
   bool is_tight_ = false;
   int64_t num_surplus_tokens_ = 0;
+  int64_t num_queried_tokens_ = 0;
+  int64_t num_hit_tokens_ = 0;
   int64_t num_preempted_ = 0;
   int64_t num_preemptions_ = 0;
   int64_t num_preempted_tokens_ = 0;

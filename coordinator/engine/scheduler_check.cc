@@ -20,6 +20,7 @@ void Scheduler::CheckSequence(const Sequence& sequence) const {
   LONGHAND_CHECK_LE(sequence.num_reserved_blocks, NumWholeBlocks(sequence));
   switch (sequence.phase) {
     case SequencePhase::kWaiting:
+      LONGHAND_CHECK(!sequence.prefix.is_settled && num_blocks == 0);
       LONGHAND_CHECK(sequence.num_reserved_blocks == 0 && sequence.last_step == 0);
       break;
     case SequencePhase::kRunning:
@@ -57,27 +58,54 @@ void Scheduler::CheckPromises() const {
   LONGHAND_CHECK_EQ(num_preempted, num_preempted_);
 }
 
-void Scheduler::CheckInvariants() const {
-  std::vector<bool> in_table(static_cast<size_t>(shape_.num_blocks));
-  int64_t num_owned_blocks = 0;
+// A block has as many holders as there are tables that name it. Who shares a block writes behind it
+// only: it is full, and everybody's tokens in it are the same.
+void Scheduler::CheckBlocks() const {
+  std::vector<int32_t> num_holders(static_cast<size_t>(shape_.num_blocks));
+  std::vector<const Sequence*> holder(static_cast<size_t>(shape_.num_blocks));
+  int64_t num_named_blocks = 0;
   int64_t num_reserved_blocks = 0;
+  for (const auto& [id, sequence] : sequences_) {
+    num_named_blocks += static_cast<int64_t>(sequence->block_table.size());
+    num_reserved_blocks += sequence->num_reserved_blocks;
+    for (size_t i = 0; i < sequence->block_table.size(); ++i) {
+      const int32_t block_id = sequence->block_table[i];
+      if (num_holders[block_id]++ == 0) {
+        holder[block_id] = sequence.get();
+        continue;
+      }
+      const Sequence& other = *holder[block_id];
+      const auto end = static_cast<int64_t>(i + 1) * shape_.block_size;
+      LONGHAND_CHECK(i < other.block_table.size() && other.block_table[i] == block_id)
+          << "block " << block_id << " is at two places";
+      for (const Sequence* one : {static_cast<const Sequence*>(sequence.get()), &other}) {
+        LONGHAND_CHECK(end <= one->num_planned_tokens) << "block " << block_id << " is not full";
+      }
+      for (int64_t idx = end - shape_.block_size; idx < end; ++idx) {
+        LONGHAND_CHECK_EQ(sequence->KnownToken(idx), other.KnownToken(idx)) << block_id;
+      }
+    }
+  }
+  int64_t num_held_blocks = 0;
+  for (int64_t id = 0; id < shape_.num_blocks; ++id) {
+    const auto block_id = static_cast<int32_t>(id);
+    LONGHAND_CHECK_EQ(block_pool_.num_holders(block_id), num_holders[block_id]) << block_id;
+    num_held_blocks += num_holders[block_id] > 0 ? 1 : 0;
+  }
+  LONGHAND_CHECK_EQ(block_pool_.num_free() + num_held_blocks, block_pool_.num_blocks());
+  LONGHAND_CHECK_LE(block_pool_.num_idle(), prefix_cache_.num_entries());
+  LONGHAND_CHECK_EQ(block_pool_.num_reserved(), num_reserved_blocks - num_named_blocks);
+  LONGHAND_CHECK_GE(block_pool_.num_available(), 0);
+}
+
+void Scheduler::CheckInvariants() const {
   int64_t num_image_users = 0;
   for (const auto& [id, sequence] : sequences_) {
     CheckSequence(*sequence);
-    num_owned_blocks += static_cast<int64_t>(sequence->block_table.size());
-    num_reserved_blocks += sequence->num_reserved_blocks;
     num_image_users +=
         static_cast<int64_t>(sequence->num_acquired_images - sequence->num_prefilled_images);
-    for (const int32_t block_id : sequence->block_table) {
-      LONGHAND_CHECK(!in_table[block_id]) << "block " << block_id << " is in two tables";
-      LONGHAND_CHECK(block_pool_.is_owned(block_id))
-          << "block " << block_id << " is in a table and free";
-      in_table[block_id] = true;
-    }
   }
-  LONGHAND_CHECK_EQ(block_pool_.num_free() + num_owned_blocks, block_pool_.num_blocks());
-  LONGHAND_CHECK_EQ(block_pool_.num_reserved(), num_reserved_blocks - num_owned_blocks);
-  LONGHAND_CHECK_GE(block_pool_.num_available(), 0);
+  CheckBlocks();
   encoder_cache_.CheckInvariants(num_image_users);
 
   LONGHAND_CHECK_LE(num_running(), config_.max_num_seqs);

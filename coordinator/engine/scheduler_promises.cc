@@ -140,6 +140,7 @@ void Scheduler::RequeuePreempted() {
     sequence->num_planned_tokens = sequence->num_computed_tokens = sequence->last_step = 0;
     sequence->num_reserved_blocks = 0;
     sequence->block_table.clear();
+    sequence->prefix = {};
     sequence->num_acquired_images = sequence->num_ready_images = sequence->num_prefilled_images = 0;
     waiting_.Add(*sequence);
     return true;

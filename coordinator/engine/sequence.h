@@ -2,6 +2,7 @@
 // flight; computed counts are what came back. Engine thread (owned by Scheduler).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -22,6 +23,14 @@ enum class SequencePhase { kWaiting, kRunning, kPreempted, kFinished };
 struct Standing {
   int64_t admission = 0;       // rises with first admission; 0: never admitted
   bool was_preempted = false;  // which happens once
+};
+
+// Where a sequence's first tokens come from, since its latest admission.
+struct PrefixState {
+  bool is_settled = false;        // it was decided: it may be planned
+  int64_t num_cached_tokens = 0;  // found in the prefix cache
+  uint64_t parent = 0;            // entry of the last block that the cache was told of
+  size_t num_known_blocks = 0;    // of block_table, that it was told of
 };
 
 struct Sequence {
@@ -47,6 +56,7 @@ struct Sequence {
   int64_t num_reserved_blocks = 0;  // the promise, block_table included
   int64_t num_charged_tokens = 0;   // to its tenant, in this epoch
   std::vector<int32_t> block_table;
+  PrefixState prefix;
 
   // Per image of the request, in order: [0, num_acquired_images) were asked for, of these
   // [0, num_ready_images) can be prefilled, of these [0, num_prefilled_images) are in KV and given
@@ -59,6 +69,22 @@ struct Sequence {
   // Tokens that exist or are being sampled.
   int64_t num_tokens() const { return request->num_prompt_tokens() + num_planned_samples; }
   int64_t max_num_tokens() const { return request->num_prompt_tokens() + request->max_tokens; }
+  // Token `idx` of prompt and answer together; -1 while only a step in flight knows it.
+  int32_t KnownToken(int64_t idx) const {
+    const int64_t output_idx = idx - request->num_prompt_tokens();
+    if (output_idx < 0) return request->token_ids[idx];
+    const auto num_known = static_cast<int64_t>(output_token_ids.size());
+    return output_idx < num_known ? output_token_ids[output_idx] : -1;
+  }
+  // Its time, height and width (M-RoPE).
+  std::array<int32_t, 3> Position(int64_t idx) const {
+    if (idx < request->num_prompt_tokens()) {
+      const int32_t* position = request->positions.data() + 3 * idx;
+      return {position[0], position[1], position[2]};
+    }
+    const int32_t position = static_cast<int32_t>(idx) + request->rope_delta;
+    return {position, position, position};
+  }
   // The token after the last planned one exists, or will before the next step runs.
   bool CanAdvance() const {
     return num_planned_tokens < num_tokens() && num_planned_samples < request->max_tokens;

@@ -17,6 +17,7 @@ enum class FinishReason { kStop, kLength };
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;  // of all choices; stop tokens count
+  int64_t cached_tokens = 0;      // of the prompt, that the prefix cache had
 };
 
 struct TokenEvent {

@@ -30,6 +30,7 @@ struct Figures {
 Figures Run(int64_t num_blocks, Expectation expectation, int64_t shortest, int64_t longest) {
   EngineConfig config;
   config.max_num_seqs = kNumPlaces;
+  config.enable_prefix_caching = false;  // the prompts are one and the same
   config.max_model_len = kPromptTokens + kMaxTokens;
   Scheduler scheduler(
       config, {.num_blocks = num_blocks, .block_size = kBlockSize, .encoder_cache_tokens = 1}, 1);

@@ -28,6 +28,8 @@ SchedulerSimulation::SchedulerSimulation(uint64_t seed) : random_(seed) {
   config_.max_waiting_seqs_per_tenant = Between(1, 40);
   config_.max_encode_patch_layers = Between(1, 200);
   config_.pipeline_depth = static_cast<int32_t>(Random(2));
+  // The checker gives a block to one sequence only; engine_simulation_test has shared ones.
+  config_.enable_prefix_caching = false;
   config_.priority_step = std::chrono::milliseconds(20);
   config_.tenant_weights = {{"a", Between(1, 4)}, {"b", 2}};
   shape_.num_ranks = static_cast<int32_t>(Between(1, 4));

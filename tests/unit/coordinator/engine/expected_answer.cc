@@ -31,7 +31,7 @@ AnswerText ExpectedAnswer(const Request& request, uint32_t choice, const EngineC
   uint64_t context = 0;
   const std::vector<uint64_t> embeddings = PromptEmbeddings(request);
   for (size_t i = 0; i < embeddings.size(); ++i) {
-    context = Mix(context, SlotValue(embeddings[i], &request.positions[3 * i]));
+    context = Mix(context, SlotValue(context, embeddings[i], &request.positions[3 * i]));
     if (scored && i + 1 < embeddings.size()) {
       answer.prompt_logprobs.push_back(ScoreToken(context, request.token_ids[i + 1]));
     }
@@ -67,7 +67,7 @@ AnswerText ExpectedAnswer(const Request& request, uint32_t choice, const EngineC
     const int32_t position =
         static_cast<int32_t>(request.num_prompt_tokens() + num_output - 1) + request.rope_delta;
     const int32_t positions[3] = {position, position, position};
-    context = Mix(context, SlotValue(TokenEmbedding(token_id), positions));
+    context = Mix(context, SlotValue(context, TokenEmbedding(token_id), positions));
   }
 }
 

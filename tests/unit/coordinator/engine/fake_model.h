@@ -21,9 +21,10 @@ inline uint64_t Mix(uint64_t hash, uint64_t value) {
   return hash ^ (hash >> 29);
 }
 
-// What a token leaves in its KV slot. `embedding`: the token id, or the encoder cache row.
-inline uint64_t SlotValue(uint64_t embedding, const int32_t* position) {
-  uint64_t value = Mix(0x51, embedding);
+// What a token leaves in its KV slot, which is a function of all slots before it. `embedding`: the
+// token id, or the encoder cache row.
+inline uint64_t SlotValue(uint64_t context, uint64_t embedding, const int32_t* position) {
+  uint64_t value = Mix(Mix(0x51, context), embedding);
   for (int axis = 0; axis < 3; ++axis) value = Mix(value, static_cast<uint64_t>(position[axis]));
   return value;
 }

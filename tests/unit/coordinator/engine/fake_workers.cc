@@ -34,6 +34,7 @@ StepResult FakeWorkers::Run(const StepPlan& plan) {
   for (const ContentHash& image : plan.released_images) {
     LONGHAND_CHECK(images_.erase(image) == 1) << "an image is released but unknown";
   }
+  for (const BlockCopy& copy : plan.block_copies) Copy(copy);
   for (const EncodeImageItem& item : plan.images) Encode(item);
   StepResult result;
   result.epoch = plan.epoch;
@@ -48,6 +49,12 @@ StepResult FakeWorkers::Run(const StepPlan& plan) {
   }
   LONGHAND_CHECK_LE(static_cast<int64_t>(sequences_.size()), config_.max_num_seqs);
   return result;
+}
+
+void FakeWorkers::Copy(const BlockCopy& copy) {
+  for (int32_t i = 0; i < shape_.block_size; ++i) {
+    kv_.at(copy.to * shape_.block_size + i) = kv_.at(copy.from * shape_.block_size + i);
+  }
 }
 
 void FakeWorkers::Encode(const EncodeImageItem& item) {
@@ -89,7 +96,8 @@ std::vector<uint64_t> FakeWorkers::Embeddings(const SequenceChunk& chunk,
 
 SequenceResult FakeWorkers::RunChunk(const SequenceChunk& chunk) {
   if (!chunk.start.empty())
-    sequences_[chunk.sequence_id] = KnownSequence{chunk.start[0].sampling, {}, 0, -1};
+    sequences_[chunk.sequence_id] =
+        KnownSequence{chunk.start[0].sampling, {}, chunk.num_computed_tokens, -1};
   const auto found = sequences_.find(chunk.sequence_id);
   LONGHAND_CHECK(found != sequences_.end())
       << "sequence " << chunk.sequence_id << " was never started";
@@ -104,16 +112,18 @@ SequenceResult FakeWorkers::RunChunk(const SequenceChunk& chunk) {
                               chunk.new_block_ids.end());
 
   const std::vector<uint64_t> embeddings = Embeddings(chunk, sequence);
-  for (size_t i = 0; i < embeddings.size(); ++i) {
-    Slot(sequence, sequence.num_computed_tokens++) =
-        SlotValue(embeddings[i], &chunk.positions[3 * i]);
-  }
   uint64_t context = 0;
+  for (int64_t idx = 0; idx < chunk.num_computed_tokens; ++idx) {
+    context = Mix(context, Slot(sequence, idx));
+  }
   SequenceResult result;
   result.sequence_id = chunk.sequence_id;
-  for (int64_t idx = 0; idx < sequence.num_computed_tokens; ++idx) {
-    context = Mix(context, Slot(sequence, idx));
-    if (idx < chunk.num_computed_tokens || chunk.score_token_ids.empty()) continue;
+  for (size_t i = 0; i < embeddings.size(); ++i) {
+    const int64_t idx = sequence.num_computed_tokens++;
+    uint64_t& slot = Slot(sequence, idx);
+    slot = SlotValue(context, embeddings[i], &chunk.positions[3 * i]);
+    context = Mix(context, slot);
+    if (chunk.score_token_ids.empty()) continue;
     const int32_t token_id = chunk.score_token_ids.at(idx - chunk.num_computed_tokens);
     result.score_logprobs.push_back(token_id < 0 ? 0 : ScoreToken(context, token_id));
   }

@@ -36,6 +36,7 @@ class FakeWorkers {
     int32_t num_layers_done = 0;
   };
 
+  void Copy(const BlockCopy& copy);
   void Encode(const EncodeImageItem& item);
   SequenceResult RunChunk(const SequenceChunk& chunk);
   uint64_t& Slot(const KnownSequence& sequence, int64_t token_idx);

@@ -15,7 +15,8 @@ namespace longhand::engine {
 namespace {
 
 TEST(BlockPoolTest, APromiseIsKeptAndNotGivenTwice) {
-  BlockPool pool(4);
+  PrefixCache cache(4);
+  BlockPool pool(4, cache);
   EXPECT_TRUE(pool.Reserve(3));
   EXPECT_FALSE(pool.Reserve(2));
   EXPECT_EQ(pool.num_available(), 1);
@@ -32,7 +33,8 @@ TEST(BlockPoolTest, APromiseIsKeptAndNotGivenTwice) {
 }
 
 TEST(BlockPoolDeathTest, ABlockFreedTwiceEndsTheProcess) {
-  BlockPool pool(4);
+  PrefixCache cache(4);
+  BlockPool pool(4, cache);
   ASSERT_TRUE(pool.Reserve(1));
   const int32_t block = pool.TakeReserved();
   pool.Free({&block, 1});
@@ -40,7 +42,8 @@ TEST(BlockPoolDeathTest, ABlockFreedTwiceEndsTheProcess) {
 }
 
 TEST(BlockPoolDeathTest, ABlockWithoutAPromiseEndsTheProcess) {
-  BlockPool pool(4);
+  PrefixCache cache(4);
+  BlockPool pool(4, cache);
   EXPECT_DEATH(pool.TakeReserved(), "no block was promised");
 }
 

@@ -25,6 +25,7 @@ Simulation::Simulation(uint64_t seed, int32_t pipeline_depth) : random_(seed) {
   config_.priority_step = std::chrono::milliseconds(5);
   if (Chance(0.3)) config_.max_queue_time = std::chrono::milliseconds(100 + Random(400));
   config_.max_encode_patch_layers = 1 + static_cast<int64_t>(Random(200));
+  config_.enable_prefix_caching = Chance(0.7);
   config_.pipeline_depth = pipeline_depth;
   config_.eos_token_ids = {kFakeEos, 2};
   shape_.num_ranks = 1 + static_cast<int32_t>(Random(4));
@@ -115,8 +116,11 @@ Request Simulation::RandomRequest() {
   // Most answers are short, so that the long ones outgrow what is expected of them.
   const uint64_t num_tokens = 1 + Random(Chance(0.5) ? 60 : 8);
   const uint64_t max_tokens = 1 + Random(Chance(0.85) ? 4 : 60);
+  // Of few prompts, of which some are beginnings of others.
   Request request = MakeRequest(id, static_cast<int64_t>(num_tokens),
-                                static_cast<int64_t>(max_tokens), Random(1 << 30));
+                                static_cast<int64_t>(max_tokens), Random(4));
+  request.sampling.seed = Random(1 << 30);
+  if (Chance(0.1)) request.cache_salt = "salt";
   request.num_choices = Chance(0.1) ? 3 : 1;
   request.tenant = std::string(1, static_cast<char>('a' + Random(3)));
   request.priority = static_cast<int32_t>(Random(5)) - 2;
