@@ -1,5 +1,5 @@
-// Linear with weights of codes in the shapes of real models, timed with --bench beside the bf16 ones
-// of timed_cases.cc. Each is checked first, on its first and last row.
+// Linear with weights of codes in the shapes of real models, timed with --bench beside the bf16
+// ones of timed_cases.cc. Each is checked first, on its first and last row.
 #include <sstream>
 
 #include "tests/conformance/cases.h"
