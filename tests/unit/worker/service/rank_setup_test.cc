@@ -55,6 +55,8 @@ TEST(RankSetup, RefusesWhatItCannotRead) {
   EXPECT_EQ(message_with([](R& r) { r.set_epoch(0); }), "epoch is 0; epochs count from 1");
   EXPECT_EQ(message_with([](R& r) { r.set_dtype("fp8"); }),
             "dtype is 'fp8'; it must be float32 or bfloat16");
+  EXPECT_EQ(message_with([](R& r) { r.set_quantization("int4"); }),
+            "the quantization is 'int4'; it must be none, int8, fp8 or awq");
   EXPECT_EQ(message_with([](R& r) { r.set_kv_cache_dtype(""); }),
             "kv_cache_dtype is ''; it must be float32, bfloat16, int8 or float8_e4m3fn");
   EXPECT_EQ(message_with([](R& r) { r.clear_transport(); }),
@@ -80,6 +82,7 @@ TEST(RankSetup, TheShardKeyTellsShardsApartAndNothingElse) {
   EXPECT_NE(key_with([](R& r) { r.set_rank(1); }), key);
   EXPECT_NE(key_with([](R& r) { r.set_tensor_parallel_size(4); }), key);
   EXPECT_NE(key_with([](R& r) { r.set_dtype("bfloat16"); }), key);
+  EXPECT_NE(key_with([](R& r) { r.set_quantization("fp8"); }), key);
   EXPECT_NE(key_with([](R& r) { r.set_num_blocks(9); }), key);
   directory.Write("model.safetensors", "other weights");
   EXPECT_NE(key_with([](R&) {}), key);
