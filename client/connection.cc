@@ -1,14 +1,65 @@
 #include "client/connection.h"
 
+#include <grpcpp/support/client_interceptor.h>
+
 #include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <utility>
+#include <vector>
 
 #include "common/options/command_line.h"
 
 namespace longhand::client {
+namespace {
+
+// Call credentials would need a secure channel; a key is sent over a plain one, too.
+class KeySender final : public grpc::experimental::Interceptor {
+ public:
+  explicit KeySender(std::string authorization) : authorization_(std::move(authorization)) {}
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    using grpc::experimental::InterceptionHookPoints;
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA))
+      methods->GetSendInitialMetadata()->insert({"authorization", authorization_});
+    methods->Proceed();
+  }
+
+ private:
+  const std::string authorization_;
+};
+
+class KeySenderFactory final : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  explicit KeySenderFactory(const std::string& key) : authorization_("Bearer " + key) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo*) override {
+    return new KeySender(authorization_);  // gRPC's own
+  }
+
+ private:
+  const std::string authorization_;
+};
+
+// A file that cannot be read is no authority: then no server is trusted.
+std::shared_ptr<grpc::ChannelCredentials> CredentialsFor(const Endpoint& endpoint) {
+  if (endpoint.tls_ca.empty()) return grpc::InsecureChannelCredentials();
+  std::ifstream file(endpoint.tls_ca, std::ios::binary);
+  const std::string authority(std::istreambuf_iterator<char>(file), {});
+  if (authority.empty())
+    std::fprintf(stderr, "longhand: --tls-ca %s cannot be read\n", endpoint.tls_ca.c_str());
+  return grpc::SslCredentials({.pem_root_certs = authority.empty() ? "none" : authority});
+}
+
+}  // namespace
 
 void AddEndpointOption(CLI::App& app, Endpoint& endpoint) {
   app.add_option("--endpoint", endpoint.address, "host:port of the server's gRPC")
       ->capture_default_str()
+      ->take_last();
+  app.add_option("--api-key", endpoint.api_key, "What the server's --api-key-file asks for")
+      ->take_last();
+  app.add_option("--tls-ca", endpoint.tls_ca,
+                 "PEM file of the authority that the server's certificate is from; speaks TLS")
       ->take_last();
 }
 
@@ -30,7 +81,11 @@ std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint) {
   // What one attempt may take; the processors may be busy.
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
-  return grpc::CreateCustomChannel(endpoint.address, grpc::InsecureChannelCredentials(), args);
+  std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
+  if (!endpoint.api_key.empty())
+    interceptors.push_back(std::make_unique<KeySenderFactory>(endpoint.api_key));
+  return grpc::experimental::CreateCustomChannelWithInterceptors(
+      endpoint.address, CredentialsFor(endpoint), args, std::move(interceptors));
 }
 
 int ReportFailure(const std::string& verb, const Endpoint& endpoint, const Status& status) {

@@ -14,6 +14,8 @@ namespace longhand::client {
 
 struct Endpoint {
   std::string address = "127.0.0.1:8001";
+  std::string api_key;  // empty: none is sent
+  std::string tls_ca;   // a PEM file of who is trusted; empty: no TLS
 };
 
 void AddEndpointOption(CLI::App& app, Endpoint& endpoint);

@@ -15,11 +15,13 @@
 #include <thread>
 
 #include "common/config/model_config.h"
+#include "common/hub_cache.h"
 #include "common/options/command_line.h"
 #include "common/options/serve_options.h"
 #include "common/prometheus/prometheus_metrics.h"
 #include "common/version.h"
 #include "coordinator/api/checkpoint_digest.h"
+#include "coordinator/api/api_keys.h"
 #include "coordinator/api/cluster_service.h"
 #include "coordinator/api/generation_service.h"
 #include "coordinator/api/grpc_server.h"
@@ -34,6 +36,7 @@
 #include "coordinator/cluster/worker_group.h"
 #include "coordinator/engine/engine.h"
 #include "coordinator/health.h"
+#include "coordinator/http/gateway.h"
 #include "coordinator/input/image_processor.h"
 #include "coordinator/input/pixel_policy.h"
 #include "coordinator/input/prompt_encoder.h"
@@ -150,12 +153,6 @@ uint64_t DrawSeed() {
   return (uint64_t{device()} << 32) | device();
 }
 
-std::string ServedName(const ServeOptions& options) {
-  if (!options.served_model_name.empty()) return options.served_model_name;
-  const std::filesystem::path path(options.model);
-  return (path.has_filename() ? path : path.parent_path()).filename().string();
-}
-
 // Blocks until SIGTERM or SIGINT, or for as long as `patience`. Whether a signal came.
 bool WaitForSignal(std::chrono::milliseconds patience) {
   sigset_t signals;
@@ -174,6 +171,20 @@ std::string JournalDirectory(const ServeOptions& options) {
 journal::JournalConfig MakeJournalConfig(const ServeOptions& options) {
   return {.retention = {.max_age = std::chrono::seconds(options.journal_max_age),
                         .max_bytes = options.journal_max_bytes}};
+}
+
+Result<api::ApiKeys> LoadKeys(const ServeOptions& options) {
+  return options.api_key_file.empty() ? api::ApiKeys() : api::ApiKeys::Load(options.api_key_file);
+}
+
+http::GatewayConfig MakeGatewayConfig(const ServeOptions& options) {
+  return {.address = options.http_address,
+          .tls_cert = options.tls_cert,
+          .tls_key = options.tls_key,
+          .limits = {.max_body_bytes = options.max_request_bytes,
+                     .max_connections = options.max_http_connections},
+          .allowed_origins = options.allowed_origins,
+          .allow_image_urls = options.allow_image_urls};
 }
 
 // Null for none. A full disk is waited for; kCancelled when a signal came first.
@@ -202,8 +213,12 @@ void BlockSignals() {
 class Coordinator {
  public:
   // `store` is null without a journal.
-  Coordinator(const CoordinatorOptions& options, Model model, std::unique_ptr<journal::Store> store)
+  Coordinator(const CoordinatorOptions& options,
+              Model model,
+              api::ApiKeys keys,
+              std::unique_ptr<journal::Store> store)
       : options_(options.serve),
+        keys_(std::move(keys)),
         unfinished_(store ? store->TakeUnfinished() : std::vector<journal::StoredRequest>()),
         journal_(store ? std::make_unique<journal::Journal>(
                              MakeJournalConfig(options_), std::move(store), metrics_)
@@ -228,6 +243,7 @@ class Coordinator {
   void Drain();
 
   const ServeOptions options_;
+  const api::ApiKeys keys_;
   const SteadyClock clock_;
   const TimePoint started_ = clock_.Now();
   PrometheusMetrics metrics_;
@@ -288,14 +304,22 @@ class Coordinator {
        .checkpoint_digest = model_.digest,
        .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes}};
   api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
-  api::GenerationService generation_{intake_, pool_};
+  api::GenerationService generation_{intake_, pool_, keys_};
   api::ClusterService cluster_service_{{.get_status = [this](auto answer) { GetStatus(answer); },
                                         .drain =
                                             [this](std::function<void()> on_idle) {
                                               if (!engine_.Drain(on_idle).ok()) on_idle();
-                                            }}};
+                                            }},
+                                       keys_};
   std::unique_ptr<api::GrpcServer> server_;
   bool is_serving_ = false;  // what health checks say; main thread
+  http::Gateway gateway_{MakeGatewayConfig(options_),
+                         {.intake = intake_,
+                          .pool = pool_,
+                          .readiness = health_,
+                          .keys = keys_,
+                          .metrics = metrics_,
+                          .get_status = [this](auto answer) { GetStatus(answer); }}};
 };
 
 cluster::WorkerGroupConfig Coordinator::MakeGroupConfig(const CoordinatorOptions& options) const {
@@ -320,7 +344,7 @@ cluster::GroupObserver Coordinator::MakeObserver() {
 }
 
 api::RequestPreparer::Limits Coordinator::PrepareLimits() {
-  return {.served_model_name = ServedName(options_),
+  return {.served_model_name = options_.served_model_name,
           .max_images = options_.limit_mm_per_prompt,
           .max_model_len =
               [this] {
@@ -342,7 +366,7 @@ void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse
   const auto done = [this, answer](const engine::EngineStats& stats) {
     using std::chrono::duration_cast;
     v1::GetStatusResponse response = MakeStatusResponse(stats, group_.status(), health_.Check());
-    response.set_model(ServedName(options_));
+    response.set_model(options_.served_model_name);
     response.set_uptime_ms(
         duration_cast<std::chrono::milliseconds>(clock_.Now() - started_).count());
     answer(response);
@@ -361,12 +385,15 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
   LONGHAND_ASSIGN_OR_RETURN(
       server_,
       api::GrpcServer::Start({.address = options_.grpc_address,
+                              .tls_cert = options_.tls_cert,
+                              .tls_key = options_.tls_key,
                               .max_receive_bytes = options_.max_request_bytes,
                               .services = {&generation_, &cluster_service_},
                               .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"}}));
-  spdlog::info("serving {} from {}; pictures: {}", ServedName(options_), options_.model,
+  spdlog::info("serving {} from {}; pictures: {}", options_.served_model_name, options_.model,
                model_.pixels.ToString());
-  Tell({{"grpc", server_->address()}, {"metrics", metrics_address}});
+  LONGHAND_ASSIGN_OR_RETURN(const std::string http_address, gateway_.Start());
+  Tell({{"http", http_address}, {"grpc", server_->address()}, {"metrics", metrics_address}});
   return OkStatus();
 }
 
@@ -386,6 +413,7 @@ Status Coordinator::Run() {
   if (journal_) journal_->Stop();  // What waits is written and seen first, unless the disk refuses.
   streams_.EndAll(Unavailable("the coordinator is stopping; attach to the stream again"));
   server_.reset();
+  gateway_.Stop();
   return fatal_;
 }
 
@@ -400,6 +428,7 @@ void Coordinator::LookAround() {
 // a second signal ends the wait.
 void Coordinator::Drain() {
   spdlog::info("draining");
+  gateway_.Drain();
   if (!engine_.Drain([] { kill(getpid(), SIGTERM); }).ok()) return;
   const TimePoint deadline = clock_.Now() + std::chrono::seconds(options_.shutdown_timeout);
   do LookAround();
@@ -411,6 +440,8 @@ int Serve(const CoordinatorOptions& options) {
   if (!model.ok()) return Fail(model.status());
   const engine::EngineConfig engine_config = MakeEngineConfig(options.serve, model->config);
   if (const Status status = engine::CheckConfig(engine_config); !status.ok()) return Fail(status);
+  Result<api::ApiKeys> keys = LoadKeys(options.serve);
+  if (!keys.ok()) return Fail(keys.status());
   Result<std::unique_ptr<journal::Store>> store = OpenJournal(options.serve);
   if (!store.ok())
     return store.status().code() == StatusCode::kCancelled ? kExitOk : Fail(store.status());
@@ -418,7 +449,8 @@ int Serve(const CoordinatorOptions& options) {
     spdlog::error("the journal in {} was damaged: {} records are lost", options.serve.journal,
                   (*store)->num_lost_records());
   }
-  Coordinator coordinator(options, std::move(model).value(), std::move(store).value());
+  Coordinator coordinator(options, std::move(model).value(), std::move(keys).value(),
+                          std::move(store).value());
   if (const Status status = coordinator.Listen(options.rendezvous_address); !status.ok())
     return Fail(status);
   const Status status = coordinator.Run();
@@ -433,7 +465,7 @@ int Main(const std::vector<std::string>& args) {
   AddServeOptions(app, options.serve);
   std::string config_file;
   app.add_option("--config", config_file, "YAML file with the same names")->take_last();
-  app.add_option("--workers", options.workers, "host:port or unix:PATH of each rank, in rank order")
+  app.add_option("--workers", options.workers, "host:port or unix:PATH of each rank, in rank order, then of the spares")
       ->delimiter(',');
   app.add_option("--rendezvous-address", options.rendezvous_address,
                  "host:port at which workers on other hosts find each other")
@@ -442,6 +474,10 @@ int Main(const std::vector<std::string>& args) {
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   if (options.serve.model.empty())
     return Fail(InvalidArgument("--model is required: a checkpoint directory"));
+  Result<LocatedModel> located = LocateModel(options.serve.model, options.serve.revision);
+  if (!located.ok()) return Fail(located.status());
+  options.serve.model = located->directory.string();
+  if (options.serve.served_model_name.empty()) options.serve.served_model_name = located->name;
   if (options.serve.dry_run) return DryRun(options.serve);
   const int num_workers = options.serve.tensor_parallel_size + options.serve.spare_workers;
   if (static_cast<int>(options.workers.size()) != num_workers) {

@@ -54,16 +54,17 @@ std::string Describe(int wait_status) {
 }  // namespace
 
 Result<Supervisor> Supervisor::Create(SupervisorConfig config) {
+  LONGHAND_ASSIGN_OR_RETURN(ReservedPort http, ReservedPort::Reserve(config.options.http_address));
   LONGHAND_ASSIGN_OR_RETURN(ReservedPort grpc, ReservedPort::Reserve(config.options.grpc_address));
   std::string directory = (std::filesystem::temp_directory_path() / "longhand-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr) return Internal("cannot make ", directory);
   std::error_code ignored;
   if (!config.ready_file.empty()) std::filesystem::remove(config.ready_file, ignored);
-  return Supervisor(std::move(config), directory, std::move(grpc));
+  return Supervisor(std::move(config), directory, {std::move(http), std::move(grpc)});
 }
 
-Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory, ReservedPort grpc)
-    : config_(std::move(config)), directory_(std::move(directory)), grpc_port_(std::move(grpc)) {
+Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory, Ports ports)
+    : config_(std::move(config)), directory_(std::move(directory)), ports_(std::move(ports)) {
   const ServeOptions& options = config_.options;
   std::string workers;
   for (int i = 0; i < options.tensor_parallel_size + options.spare_workers; ++i) {
@@ -78,7 +79,8 @@ Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory,
   }
   std::vector<std::string> argv = {(config_.binaries / "longhand-coordinator").string()};
   argv.insert(argv.end(), config_.coordinator_args.begin(), config_.coordinator_args.end());
-  argv.insert(argv.end(), {"--workers", workers, "--grpc-address", grpc_port_.address()});
+  argv.insert(argv.end(), {"--workers", workers, "--http-address", ports_.http.address(),
+                           "--grpc-address", ports_.grpc.address()});
   if (options.journal == "auto")
     argv.insert(argv.end(), {"--journal", (directory_ / "journal").string()});
   children_.push_back({.name = "coordinator", .argv = std::move(argv)});
@@ -247,7 +249,8 @@ void Supervisor::StopWorkersWhenDrained() {
 
 void Supervisor::UpdateReadyFile() {
   if (!announced_ && ready_) {
-    std::fprintf(stderr, "longhand serve: ready, gRPC on %s\n", grpc_port_.address().c_str());
+    std::fprintf(stderr, "longhand serve: ready, HTTP on %s, gRPC on %s\n",
+                 ports_.http.address().c_str(), ports_.grpc.address().c_str());
     announced_ = true;
   }
   if (config_.ready_file.empty()) return;
@@ -273,7 +276,8 @@ void Supervisor::UpdateReadyFile() {
                               {"workers", worker_pids}};
   if (config_.options.spare_workers > 0) pids["spares"] = spare_pids;
   const std::string text =
-      boost::json::serialize(boost::json::object{{"grpc", grpc_port_.address()},
+      boost::json::serialize(boost::json::object{{"http", ports_.http.address()},
+                                                 {"grpc", ports_.grpc.address()},
                                                  {"metrics", coordinator().metrics_address},
                                                  {"worker_metrics", worker_metrics},
                                                  {"pids", pids}});

@@ -3,8 +3,8 @@
 //
 // Main thread only. It takes no part in serving: children tell it where they listen and whether
 // tokens can be made, as JSON lines on their standard output ({"grpc":..,"metrics":..},
-// {"ready":true,"workers":[0,2]}, {"silent_worker":1}, {"listen":..,"metrics":..}). Workers are counted
-// as they were started, spares last; `workers` says which of them each rank is.
+// {"ready":true,"workers":[0,2]}, {"silent_worker":1}, {"listen":..,"metrics":..}). Workers are
+// counted as they were started, spares last; `workers` says which of them each rank is.
 #pragma once
 
 #include <chrono>
@@ -49,7 +49,11 @@ class Supervisor {
     std::chrono::milliseconds backoff{0};
   };
 
-  Supervisor(SupervisorConfig config, std::filesystem::path directory, ReservedPort grpc);
+  struct Ports {
+    ReservedPort http;
+    ReservedPort grpc;
+  };
+  Supervisor(SupervisorConfig config, std::filesystem::path directory, Ports ports);
 
   Status StartAll();
   Status Start(Child& child);
@@ -69,7 +73,7 @@ class Supervisor {
 
   SupervisorConfig config_;
   std::filesystem::path directory_;  // the workers' sockets; removed at the end
-  ReservedPort grpc_port_;
+  Ports ports_;
   std::vector<Child> children_;  // workers, spares last, then the coordinator
   std::vector<size_t> ranks_;    // which of children_ each rank is
   bool ready_ = false;

@@ -5,7 +5,9 @@
 
 #include <functional>
 
+#include "coordinator/api/caller_check.h"
 #include "longhand/v1/cluster.grpc.pb.h"
+#include "proto/grpc_status.h"
 
 namespace longhand::api {
 
@@ -17,12 +19,17 @@ class ClusterService final : public v1::Cluster::CallbackService {
     std::function<void(std::function<void(const v1::GetStatusResponse&)> answer)> get_status;
     std::function<void(std::function<void()> on_idle)> drain;
   };
-  explicit ClusterService(Callbacks callbacks) : callbacks_(std::move(callbacks)) {}
+  ClusterService(Callbacks callbacks, const ApiKeys& keys)
+      : callbacks_(std::move(callbacks)), keys_(keys) {}
 
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
                                       const v1::GetStatusRequest*,
                                       v1::GetStatusResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    if (const Status status = CheckCaller(keys_, *context); !status.ok()) {
+      reactor->Finish(ToGrpc(status));
+      return reactor;
+    }
     callbacks_.get_status([reactor, response](const v1::GetStatusResponse& status) {
       *response = status;
       reactor->Finish(grpc::Status::OK);
@@ -34,12 +41,17 @@ class ClusterService final : public v1::Cluster::CallbackService {
                                   const v1::DrainRequest*,
                                   v1::DrainResponse*) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    if (const Status status = CheckCaller(keys_, *context); !status.ok()) {
+      reactor->Finish(ToGrpc(status));
+      return reactor;
+    }
     callbacks_.drain([reactor] { reactor->Finish(grpc::Status::OK); });
     return reactor;
   }
 
  private:
   const Callbacks callbacks_;
+  const ApiKeys& keys_;
 };
 
 }  // namespace longhand::api

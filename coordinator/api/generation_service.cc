@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "coordinator/api/call_deadline.h"
+#include "coordinator/api/caller_check.h"
 #include "proto/grpc_status.h"
 
 namespace longhand::api {
@@ -20,12 +21,18 @@ void FollowFrom(StreamCall& call, Result<std::shared_ptr<EventStream>> stream, i
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   const std::shared_ptr<StreamCall> call = StreamCall::Create(*context);
+  Result<std::string> caller = NameOfCaller(keys_, *context);
+  if (!caller.ok()) {
+    call->Refuse(caller.status());
+    return call->reactor();
+  }
   Result<RequestIntake::Call> identity =
       intake_.NewCall(request->request_id(), "gen", SteadyDeadline(context->raw_deadline()));
   if (!identity.ok()) {
     call->Refuse(identity.status());
     return call->reactor();
   }
+  identity->tenant = std::move(caller).value();
   const auto bytes = static_cast<int64_t>(request->ByteSizeLong());
   if (const Status status = intake_.Reserve(bytes); !status.ok()) {
     call->Refuse(status);
@@ -51,6 +58,10 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Attach(
     grpc::CallbackServerContext* context, const v1::AttachRequest* request) {
   const std::shared_ptr<StreamCall> call = StreamCall::Create(*context);
+  if (const Status status = CheckCaller(keys_, *context); !status.ok()) {
+    call->Refuse(status);
+    return call->reactor();
+  }
   if (std::shared_ptr<EventStream> stream = intake_.FindRunning(request->request_id())) {
     FollowFrom(*call, std::move(stream), request->from());
     return call->reactor();
@@ -66,8 +77,12 @@ grpc::ServerUnaryReactor* GenerationService::Cancel(grpc::CallbackServerContext*
                                                     const v1::CancelRequest* request,
                                                     v1::CancelResponse*) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const Status queued = intake_.engine().Cancel(
-      request->request_id(), [reactor](const Status& status) { reactor->Finish(ToGrpc(status)); });
+  Status queued = CheckCaller(keys_, *context);
+  if (queued.ok()) {
+    queued = intake_.engine().Cancel(request->request_id(), [reactor](const Status& status) {
+      reactor->Finish(ToGrpc(status));
+    });
+  }
   if (!queued.ok()) reactor->Finish(ToGrpc(queued));
   return reactor;
 }
@@ -75,30 +90,31 @@ grpc::ServerUnaryReactor* GenerationService::Cancel(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
                                                       const v1::TokenizeRequest* request,
                                                       v1::TokenizeResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  RunOnPool(reactor, [=, this]() -> Status {
+  return RunOnPool(context, [=, this]() -> Status {
     LONGHAND_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, intake_.Tokenize(*request));
     response->mutable_ids()->Add(ids.begin(), ids.end());
     return OkStatus();
   });
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerContext* context,
                                                         const v1::DetokenizeRequest* request,
                                                         v1::DetokenizeResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  RunOnPool(reactor, [=, this]() -> Status {
+  return RunOnPool(context, [=, this]() -> Status {
     LONGHAND_ASSIGN_OR_RETURN(*response->mutable_text(), intake_.Detokenize(*request));
     return OkStatus();
   });
-  return reactor;
 }
 
-void GenerationService::RunOnPool(grpc::ServerUnaryReactor* reactor, std::function<Status()> work) {
-  const Status queued =
-      pool_.Submit([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
+grpc::ServerUnaryReactor* GenerationService::RunOnPool(grpc::CallbackServerContext* context,
+                                                       std::function<Status()> work) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  Status queued = CheckCaller(keys_, *context);
+  if (queued.ok()) {
+    queued = pool_.Submit([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
+  }
   if (!queued.ok()) reactor->Finish(ToGrpc(queued));
+  return reactor;
 }
 
 }  // namespace longhand::api

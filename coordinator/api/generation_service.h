@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "coordinator/api/api_keys.h"
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_intake.h"
 #include "coordinator/api/stream_call.h"
@@ -15,7 +16,8 @@ namespace longhand::api {
 // Any gRPC thread; work on prompts is handed to the input pool.
 class GenerationService final : public v1::Generation::CallbackService {
  public:
-  GenerationService(RequestIntake& intake, InputPool& pool) : intake_(intake), pool_(pool) {}
+  GenerationService(RequestIntake& intake, InputPool& pool, const ApiKeys& keys)
+      : intake_(intake), pool_(pool), keys_(keys) {}
 
   grpc::ServerWriteReactor<v1::GenerateEvent>* Generate(
       grpc::CallbackServerContext* context, const v1::GenerateRequest* request) override;
@@ -32,10 +34,12 @@ class GenerationService final : public v1::Generation::CallbackService {
                                        v1::DetokenizeResponse* response) override;
 
  private:
-  void RunOnPool(grpc::ServerUnaryReactor* reactor, std::function<Status()> work);
+  grpc::ServerUnaryReactor* RunOnPool(grpc::CallbackServerContext* context,
+                                      std::function<Status()> work);
 
   RequestIntake& intake_;
   InputPool& pool_;
+  const ApiKeys& keys_;
 };
 
 }  // namespace longhand::api

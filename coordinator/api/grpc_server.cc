@@ -4,11 +4,30 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <chrono>
+#include <fstream>
+#include <iterator>
+#include <utility>
 
 namespace longhand::api {
 namespace {
 
 constexpr std::chrono::milliseconds kShutdownGrace(200);
+
+Result<std::string> ReadPem(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  if (text.empty()) return InvalidArgument("the PEM file ", path, " cannot be read");
+  return text;
+}
+
+Result<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const GrpcServerConfig& config) {
+  if (config.tls_cert.empty()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options;
+  LONGHAND_ASSIGN_OR_RETURN(std::string key, ReadPem(config.tls_key));
+  LONGHAND_ASSIGN_OR_RETURN(std::string cert, ReadPem(config.tls_cert));
+  options.pem_key_cert_pairs.push_back({std::move(key), std::move(cert)});
+  return grpc::SslServerCredentials(options);
+}
 
 }  // namespace
 
@@ -24,7 +43,9 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerConfig& co
   std::unique_ptr<GrpcServer> server(new GrpcServer(std::move(names)));
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(config.address, grpc::InsecureServerCredentials(), &port);
+  LONGHAND_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
+                            MakeCredentials(config));
+  builder.AddListeningPort(config.address, credentials, &port);
   builder.SetMaxReceiveMessageSize(static_cast<int>(config.max_receive_bytes));
   // Clients may keep a quiet stream alive by pings: long prompts are silent for a while.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);

@@ -14,7 +14,9 @@
 namespace longhand::api {
 
 struct GrpcServerConfig {
-  std::string address;  // host:port; port 0 picks one
+  std::string address;   // host:port; port 0 picks one
+  std::string tls_cert;  // PEM files; empty: plain
+  std::string tls_key;
   int64_t max_receive_bytes = 4 << 20;
   std::vector<grpc::Service*> services;    // outlive the server
   std::vector<std::string> service_names;  // full names, for reflection and health; empty: neither
@@ -22,7 +24,8 @@ struct GrpcServerConfig {
 
 class GrpcServer {
  public:
-  // kUnavailable when the address cannot be bound.
+  // kInvalidArgument when a file of TLS cannot be read, kUnavailable when the address cannot be
+  // bound.
   static Result<std::unique_ptr<GrpcServer>> Start(const GrpcServerConfig& config);
   // Lets calls end for a moment, then cancels them.
   ~GrpcServer();

@@ -38,6 +38,7 @@ class RequestPreparer {
   // kNotFound unless `name` is empty or the served model's.
   Status CheckModel(const std::string& name) const;
   const std::string& served_model_name() const { return limits_.served_model_name; }
+  int64_t max_model_len() const { return limits_.max_model_len(); }
 
  private:
   Result<std::vector<input::PreparedImage>> PrepareImages(const v1::GenerateRequest& wire) const;

@@ -50,7 +50,8 @@ class Cluster:
 
     def metric(self, line_start):
         """The value of the sample whose line begins so."""
-        page = Connection(*self.ready()["metrics"].rsplit(":", 1)).ask("GET", "/metrics").body.decode()
+        with Connection(*self.ready()["metrics"].rsplit(":", 1)) as connection:
+            page = connection.ask("GET", "/metrics").body.decode()
         return next((float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(line_start)), None)
 
     def connect(self, context=None):

@@ -90,12 +90,14 @@ class HttpServerTest : public ::testing::Test {
   boost::asio::awaitable<void> Handle(Exchange& exchange) {
     const std::string path = exchange.request().path;
     if (path == "/stream") {
-      if (!co_await exchange.Begin({.content_type = "text/event-stream"})) co_return;
+      const Response head{.content_type = "text/event-stream"};
+      if (!co_await exchange.Begin(head)) co_return;
       for (const char* part : {"one", "two"}) co_await exchange.Send(part);
       co_return co_await exchange.End();
     }
     if (path == "/endless") {  // Until the client is gone or does not read.
-      if (!co_await exchange.Begin({})) co_return;
+      const Response head;
+      if (!co_await exchange.Begin(head)) co_return;
       const std::string part(1 << 16, 'x');
       while (!exchange.gone() && co_await exchange.Send(part)) {
       }
@@ -108,7 +110,8 @@ class HttpServerTest : public ::testing::Test {
       while (!may_go_on_ && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
       was_left_ = exchange.gone();
     }
-    co_await exchange.Reply({.body = path + ":" + exchange.request().body});
+    Response response{.body = path + ":" + exchange.request().body};
+    co_await exchange.Reply(std::move(response));
   }
   void WaitFor(const std::atomic<bool>& flag) {
     while (!flag) std::this_thread::yield();
@@ -164,7 +167,7 @@ TEST_F(HttpServerTest, SlowHeadsAndBodiesAreToldSoAndNeverHoldOthersUp) {
     EXPECT_THAT(client->ReadToEnd(), StartsWith("HTTP/1.1 408 Request Timeout\r\n"));
   }
   EXPECT_THAT(body.ReadToEnd(), HasSubstr("the body of the request did not come in time"));
-  EXPECT_EQ(num_held_, 0);
+  while (num_held_ > 0) std::this_thread::yield();
 }
 
 TEST_F(HttpServerTest, AnIdleConnectionIsClosedWithoutAWord) {
@@ -218,7 +221,7 @@ TEST_F(HttpServerTest, BodiesBeyondTheBudgetAreRefused) {
   Socket next(server_->address());
   next.Send("POST /n HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
   EXPECT_THAT(next.ReadToEnd(), HasSubstr("/n:hi"));
-  EXPECT_EQ(num_held_, 0);
+  while (num_held_ > 0) std::this_thread::yield();
 }
 
 TEST_F(HttpServerTest, ConnectionsBeyondTheBoundAreClosed) {

@@ -1,0 +1,248 @@
+#include "coordinator/http/answer_handler.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "coordinator/http/error_response.h"
+#include "coordinator/http/event_writer.h"
+#include "coordinator/http/pool_job.h"
+
+namespace longhand::http {
+namespace {
+
+namespace json = boost::json;
+using api::EventStream;
+
+constexpr size_t kMaxSendBytes = 64 * 1024;
+constexpr int kMaxJsonDepth = 32;
+
+class WakingReader final : public EventStream::Reader {
+ public:
+  explicit WakingReader(Waker wake) : wake_(std::move(wake)) {}
+  void OnMore() override { wake_(); }
+
+ private:
+  const Waker wake_;
+};
+
+// Follows a stream for as long as it lives.
+class Following {
+ public:
+  Following(const std::shared_ptr<EventStream>& stream, Waker wake)
+      : stream_(stream), reader_(std::make_shared<WakingReader>(std::move(wake))) {
+    stream_->Join(reader_);
+  }
+  ~Following() { stream_->Leave(*reader_); }
+  Following(const Following&) = delete;
+
+ private:
+  const std::shared_ptr<EventStream> stream_;   // shared with its producer
+  const std::shared_ptr<WakingReader> reader_;  // and with the stream
+};
+
+struct Parsed {
+  AnswerRequest request;
+  std::optional<Fault> fault;
+};
+
+// Input thread.
+Parsed ParseBody(std::string body,
+                 std::optional<Fault> (*parse)(const json::object&, AnswerRequest*)) {
+  Parsed parsed;
+  boost::system::error_code error;
+  json::parse_options options;
+  options.max_depth = kMaxJsonDepth;
+  const json::value value = json::parse(body, error, {}, options);
+  std::string().swap(body);  // Pictures are large.
+  if (error) {
+    parsed.fault = Fault{InvalidArgument("the body is not JSON: ", error.message()), ""};
+  } else if (!value.is_object()) {
+    parsed.fault =
+        Fault{InvalidArgument("the body is ", Shown(value), "; it must be an object"), ""};
+  } else {
+    parsed.fault = parse(value.get_object(), &parsed.request);
+  }
+  return parsed;
+}
+
+// The event after the last that the client saw; 0 when it does not say. False for no number.
+bool ReadFrom(const Request& request, int64_t* from) {
+  const std::string* text = request.FindQuery("from");
+  const std::string* last = text == nullptr ? request.FindHeader("last-event-id") : nullptr;
+  *from = 0;
+  if (text == nullptr) text = last;
+  if (text == nullptr || text->empty()) return true;
+  const char* end = text->data() + text->size();
+  const auto [at, error] = std::from_chars(text->data(), end, *from);
+  if (error != std::errc() || at != end || *from < 0) return false;
+  if (text == last) ++*from;
+  return true;
+}
+
+Response EventStreamHead() {
+  return {.content_type = "text/event-stream; charset=utf-8",
+          .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
+}
+
+AnswerHead HeadOf(const EventStream& stream, const std::string& model) {
+  return {stream.identity().request_id, model, stream.identity().form};
+}
+
+}  // namespace
+
+boost::asio::awaitable<void> AnswerHandler::Chat(Exchange& exchange) {
+  return Answer(exchange, ParseChatRequest);
+}
+
+boost::asio::awaitable<void> AnswerHandler::Complete(Exchange& exchange) {
+  return Answer(exchange, ParseCompletionRequest);
+}
+
+boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse parse) {
+  Result<Parsed> parsed = co_await OnPool<Parsed>(exchange, parts_.pool, [&exchange, parse] {
+    return ParseBody(std::move(exchange.request().body), parse);
+  });
+  if (!parsed.ok()) co_return co_await exchange.Reply(ErrorResponse(parsed.status()));
+  if (const auto& fault = parsed->fault)
+    co_return co_await exchange.Reply(ErrorResponse(fault->status, fault->param));
+  AnswerRequest& request = parsed->request;
+  int64_t from = 0;
+  if (!ReadFrom(exchange.request(), &from)) {
+    co_return co_await exchange.Reply(
+        ErrorResponse(InvalidArgument("Last-Event-ID is no number of an event")));
+  }
+  if (const Status status = co_await FetchImages(exchange, &request); !status.ok())
+    co_return co_await exchange.Reply(ErrorResponse(status, "messages"));
+  const char* prefix =
+      request.form.kind() == journal::v1::AnswerForm::KIND_TEXT_COMPLETION ? "cmpl" : "chatcmpl";
+  Result<api::RequestIntake::Call> call =
+      parts_.intake.NewCall(request.wire.request_id(), prefix, TimePoint::max());
+  if (!call.ok()) co_return co_await exchange.Reply(ErrorResponse(call.status()));
+  call->tenant = NameCaller(parts_.keys, exchange.request()).value();  // checked with the head
+  if (exchange.gone()) co_return;
+  Result<Stream> stream = co_await OnPool<Stream>(exchange, parts_.pool, [&] {
+    return parts_.intake.FollowOrBegin(request.wire, request.form, *call);
+  });
+  if (!stream.ok()) co_return co_await exchange.Reply(ErrorResponse(stream.status()));
+  const bool wants_stream = request.stream;
+  parsed = Parsed();  // What was prepared is the engine's now.
+  if (wants_stream) {
+    co_await SendEvents(exchange, std::move(stream).value(), from);
+  } else {
+    co_await SendWhole(exchange, std::move(stream).value());
+  }
+}
+
+boost::asio::awaitable<Status> AnswerHandler::FetchImages(Exchange& exchange,
+                                                          AnswerRequest* request) {
+  if (request->image_urls.empty()) co_return OkStatus();
+  if (parts_.fetcher == nullptr) {
+    co_return InvalidArgument(
+        "an image_url begins with https://; send pictures as data URLs, or start the server with "
+        "--allow-image-urls");
+  }
+  const Result<bool> fetched =
+      co_await OnPool<bool>(exchange, *parts_.fetch_pool, [this, request]() -> Result<bool> {
+        for (const auto& [index, url] : request->image_urls) {
+          Result<std::string> bytes = parts_.fetcher->Fetch(url);
+          if (!bytes.ok()) return bytes.status().WithContext("image " + std::to_string(index));
+          request->wire.mutable_images(index)->set_data(std::move(bytes).value());
+        }
+        return true;
+      });
+  co_return fetched.status();
+}
+
+boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::string request_id) {
+  int64_t from = 0;
+  if (!ReadFrom(exchange.request(), &from))
+    co_return co_await exchange.Reply(
+        ErrorResponse(InvalidArgument("from is no number of an event; it must be at least 1")));
+  Stream stream = parts_.intake.FindRunning(request_id);
+  if (stream == nullptr) {
+    Result<Stream> found = co_await OnPool<Stream>(exchange, parts_.pool,
+                                                   [&] { return parts_.intake.Find(request_id); });
+    if (!found.ok()) co_return co_await exchange.Reply(ErrorResponse(found.status()));
+    stream = std::move(found).value();
+  }
+  co_await SendEvents(exchange, std::move(stream), from);
+}
+
+boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange, Stream stream) {
+  const Following following(stream, exchange.waker());
+  std::vector<const v1::GenerateEvent*> events;
+  while (true) {
+    if (exchange.gone()) co_return;
+    const EventStream::Next next = stream->Look(static_cast<int64_t>(events.size()) + 1);
+    if (next.event != nullptr) {
+      events.push_back(next.event);
+    } else if (next.end.has_value()) {
+      if (!next.end->ok()) co_return co_await exchange.Reply(ErrorResponse(*next.end));
+      break;
+    } else {
+      co_await exchange.Sleep(std::nullopt);
+    }
+  }
+  const AnswerHead head = HeadOf(*stream, parts_.intake.preparer().served_model_name());
+  Result<std::string> body =
+      co_await OnPool<std::string>(exchange, parts_.pool, [&]() -> Result<std::string> {
+        return json::serialize(WholeAnswerJson(head, parts_.intake.tokenizer(), events));
+      });
+  if (!body.ok()) co_return co_await exchange.Reply(ErrorResponse(body.status()));
+  Response response{.body = std::move(body).value()};
+  co_await exchange.Reply(std::move(response));
+}
+
+boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
+                                                       Stream stream,
+                                                       int64_t from) {
+  const Following following(stream, exchange.waker());
+  EventStream::Next next = stream->Look(1);
+  while (!next.accepted && !next.end && !exchange.gone()) {
+    co_await exchange.Sleep(std::nullopt);
+    next = stream->Look(1);
+  }
+  if (exchange.gone()) co_return;
+  if (!next.accepted && next.end) co_return co_await exchange.Reply(ErrorResponse(*next.end));
+  EventWriter writer(HeadOf(*stream, parts_.intake.preparer().served_model_name()),
+                     parts_.intake.tokenizer());
+  int64_t seq = 1;
+  for (; seq < from; ++seq) {
+    next = stream->Look(seq);
+    if (next.event == nullptr) break;
+    writer.Skip(*next.event);
+  }
+  if (seq < from) {
+    const int64_t last = seq + (next.end ? writer.TailLength(*next.end) : 0);
+    if (from > last) {
+      co_return co_await exchange.Reply(
+          ErrorResponse(InvalidArgument("from is ", from, "; the stream has ", seq - 1,
+                                        " events, so it must be from 1 to ", last),
+                        "from"));
+    }
+  }
+  if (!co_await exchange.Begin(EventStreamHead())) co_return;
+  std::string out;
+  auto ping_due = std::chrono::steady_clock::now() + parts_.ping_interval;
+  while (!exchange.gone()) {
+    next = stream->Look(seq);
+    for (; next.event != nullptr && out.size() < kMaxSendBytes; next = stream->Look(++seq))
+      writer.Append(*next.event, &out);
+    const bool is_over = next.event == nullptr && next.end.has_value();
+    if (is_over) writer.AppendTail(seq - 1, *next.end, from, &out);
+    const auto now = std::chrono::steady_clock::now();
+    if (out.empty() && !is_over && now >= ping_due) out = EventWriter::kPing;
+    if (!out.empty()) {
+      const bool was_sent = co_await exchange.Send(out);
+      if (!was_sent) co_return;
+      out.clear();
+      ping_due = now + parts_.ping_interval;
+    } else if (!is_over) {
+      co_await exchange.Sleep(ping_due);
+    }
+    if (is_over) co_return co_await exchange.End();
+  }
+}
+
+}  // namespace longhand::http

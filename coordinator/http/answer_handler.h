@@ -1,0 +1,53 @@
+// AnswerHandler: requests for answers, and streams that clients come back to. I/O thread.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "coordinator/api/api_keys.h"
+#include "coordinator/api/input_pool.h"
+#include "coordinator/api/request_intake.h"
+#include "coordinator/http/answer_request.h"
+#include "coordinator/http/exchange.h"
+#include "coordinator/http/image_fetcher.h"
+
+namespace longhand::http {
+
+// The name of the request's key; errors as ApiKeys::Check.
+inline Result<std::string> NameCaller(const api::ApiKeys& keys, const Request& request) {
+  const std::string* authorization = request.FindHeader("authorization");
+  return keys.Check(authorization == nullptr ? "" : *authorization);
+}
+
+class AnswerHandler {
+ public:
+  struct Parts {
+    api::RequestIntake& intake;
+    api::InputPool& pool;
+    const api::ApiKeys& keys;
+    api::InputPool* fetch_pool = nullptr;  // none: pictures elsewhere are not fetched
+    const ImageFetcher* fetcher = nullptr;
+    std::chrono::milliseconds ping_interval = std::chrono::seconds(5);
+  };
+  explicit AnswerHandler(Parts parts) : parts_(parts) {}
+
+  boost::asio::awaitable<void> Chat(Exchange& exchange);
+  boost::asio::awaitable<void> Complete(Exchange& exchange);
+  // GET /v1/streams/ID?from=N.
+  boost::asio::awaitable<void> Attach(Exchange& exchange, std::string request_id);
+
+ private:
+  using Parse = std::optional<Fault> (*)(const boost::json::object&, AnswerRequest*);
+  using Stream = std::shared_ptr<api::EventStream>;
+
+  boost::asio::awaitable<void> Answer(Exchange& exchange, Parse parse);
+  boost::asio::awaitable<Status> FetchImages(Exchange& exchange, AnswerRequest* request);
+  boost::asio::awaitable<void> SendWhole(Exchange& exchange, Stream stream);
+  boost::asio::awaitable<void> SendEvents(Exchange& exchange, Stream stream, int64_t from);
+
+  const Parts parts_;
+};
+
+}  // namespace longhand::http

@@ -1,0 +1,161 @@
+#include "coordinator/http/answer_json.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "coordinator/input/detokenizer.h"
+
+namespace longhand::http {
+namespace {
+
+namespace json = boost::json;
+
+std::string TokenText(const shim::Tokenizer& tokenizer, int32_t id) {
+  return input::Detokenize(tokenizer, std::vector<int32_t>{id}, input::SpecialTokens::kKeep);
+}
+
+template <typename Logprob>
+json::object TokenLogprobJson(const shim::Tokenizer& tokenizer, const Logprob& logprob) {
+  json::array bytes;
+  for (const char c : tokenizer.TokenBytes(logprob.token_id()))
+    bytes.push_back(static_cast<unsigned char>(c));
+  return {{"token", TokenText(tokenizer, logprob.token_id())},
+          {"logprob", logprob.logprob()},
+          {"bytes", std::move(bytes)}};
+}
+
+// One of the n answers, as it comes together.
+struct ChoiceParts {
+  std::string text;
+  json::array token_ids;
+  json::array chat_logprobs;
+  TextLogprobs text_logprobs;
+  bool has_logprobs = false;
+  int64_t num_characters = 0;
+  json::value finish_reason;
+  std::string finish_detail;
+};
+
+void AddEvent(const AnswerHead& head,
+              const shim::Tokenizer& tokenizer,
+              const v1::GenerateEvent& event,
+              ChoiceParts* choice) {
+  for (const v1::Logprob& logprob : event.logprobs()) {
+    choice->has_logprobs = true;
+    if (head.is_chat()) {
+      choice->chat_logprobs.push_back(ChatLogprobJson(tokenizer, logprob));
+    } else {
+      choice->text_logprobs.Add(tokenizer, logprob, choice->num_characters);
+    }
+  }
+  choice->text += event.text();
+  choice->num_characters += CountCharacters(event.text());
+  for (const int32_t id : event.token_ids()) choice->token_ids.push_back(id);
+  if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) {
+    choice->finish_reason = FinishReasonJson(event);
+    choice->finish_detail = event.finish_detail();
+  }
+}
+
+json::object ChoiceJson(const AnswerHead& head, uint32_t index, ChoiceParts choice) {
+  json::object out = {{"index", index}};
+  json::value logprobs = nullptr;
+  if (head.is_chat()) {
+    out["message"] = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
+    if (choice.has_logprobs)
+      logprobs = {{"content", std::move(choice.chat_logprobs)}, {"refusal", nullptr}};
+  } else {
+    out["text"] = choice.text;
+    if (choice.has_logprobs) logprobs = std::move(choice.text_logprobs).ToJson();
+  }
+  out["logprobs"] = std::move(logprobs);
+  out["finish_reason"] = std::move(choice.finish_reason);
+  if (!choice.token_ids.empty()) out["token_ids"] = std::move(choice.token_ids);
+  out["longhand"] = {{"finish_detail", choice.finish_detail}};
+  return out;
+}
+
+}  // namespace
+
+json::value FinishReasonJson(const v1::GenerateEvent& event) {
+  switch (event.finish_reason()) {
+    case v1::FINISH_REASON_STOP:
+      return "stop";
+    case v1::FINISH_REASON_LENGTH:
+      return "length";
+    default:
+      return nullptr;
+  }
+}
+
+json::object UsageJson(const v1::Usage& usage) {
+  return {{"prompt_tokens", usage.prompt_tokens()},
+          {"completion_tokens", usage.completion_tokens()},
+          {"total_tokens", usage.total_tokens()}};
+}
+
+json::array TokenIdsJson(const google::protobuf::RepeatedField<int32_t>& ids) {
+  return json::array(ids.begin(), ids.end());
+}
+
+json::object ChatLogprobJson(const shim::Tokenizer& tokenizer, const v1::Logprob& logprob) {
+  json::object out = TokenLogprobJson(tokenizer, logprob);
+  json::array top;
+  for (const v1::TopLogprob& each : logprob.top()) top.push_back(TokenLogprobJson(tokenizer, each));
+  out["top_logprobs"] = std::move(top);
+  return out;
+}
+
+void TextLogprobs::Add(const shim::Tokenizer& tokenizer,
+                       const v1::Logprob& logprob,
+                       int64_t text_offset) {
+  const std::string text = TokenText(tokenizer, logprob.token_id());
+  json::object top = {{text, logprob.logprob()}};
+  for (const v1::TopLogprob& each : logprob.top())
+    top[TokenText(tokenizer, each.token_id())] = each.logprob();
+  tokens_.push_back(json::string(text));
+  token_logprobs_.push_back(logprob.logprob());
+  top_logprobs_.push_back(std::move(top));
+  text_offsets_.push_back(text_offset);
+}
+
+json::object TextLogprobs::ToJson() && {
+  return {{"tokens", std::move(tokens_)},
+          {"token_logprobs", std::move(token_logprobs_)},
+          {"top_logprobs", std::move(top_logprobs_)},
+          {"text_offset", std::move(text_offsets_)}};
+}
+
+int64_t CountCharacters(std::string_view utf8) {
+  return std::count_if(utf8.begin(), utf8.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+}
+
+json::object WholeAnswerJson(const AnswerHead& head,
+                             const shim::Tokenizer& tokenizer,
+                             const std::vector<const v1::GenerateEvent*>& events) {
+  std::map<uint32_t, ChoiceParts> parts;
+  for (const v1::GenerateEvent* event : events)
+    AddEvent(head, tokenizer, *event, &parts[event->choice()]);
+  json::object out = {{"id", head.request_id},
+                      {"object", head.is_chat() ? "chat.completion" : "text_completion"},
+                      {"created", head.form.created()},
+                      {"model", head.model}};
+  if (!parts.empty()) out["longhand"] = {{"finish_detail", parts.begin()->second.finish_detail}};
+  json::array choices;
+  for (auto& [index, choice] : parts) choices.push_back(ChoiceJson(head, index, std::move(choice)));
+  if (!events.empty() && events.front()->prompt_token_ids_size() > 0) {
+    json::array ids = TokenIdsJson(events.front()->prompt_token_ids());
+    if (head.is_chat()) {
+      out["prompt_token_ids"] = std::move(ids);
+    } else {
+      for (json::value& choice : choices) choice.get_object()["prompt_token_ids"] = ids;
+    }
+  }
+  out["choices"] = std::move(choices);
+  out["usage"] = events.empty() ? json::value(nullptr) : UsageJson(events.back()->usage());
+  return out;
+}
+
+}  // namespace longhand::http

@@ -1,0 +1,51 @@
+// Events of a request become OpenAI's JSON: whole answers, and chunks of streams.
+#pragma once
+
+#include <boost/json.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "longhand/journal/v1/record.pb.h"
+#include "longhand/v1/generation.pb.h"
+#include "shim/tokenizer.h"
+
+namespace longhand::http {
+
+// Whose answer it is.
+struct AnswerHead {
+  std::string request_id;
+  std::string model;
+  journal::v1::AnswerForm form;
+
+  bool is_chat() const { return form.kind() != journal::v1::AnswerForm::KIND_TEXT_COMPLETION; }
+};
+
+// What both kinds of JSON have in common.
+boost::json::value FinishReasonJson(const v1::GenerateEvent& event);
+boost::json::object UsageJson(const v1::Usage& usage);
+boost::json::array TokenIdsJson(const google::protobuf::RepeatedField<int32_t>& ids);
+// A logprob as chat completions show it, with its alternatives.
+boost::json::object ChatLogprobJson(const shim::Tokenizer& tokenizer, const v1::Logprob& logprob);
+
+// The lists of a text completion's logprobs. `text_offset` counts characters of the answer.
+class TextLogprobs {
+ public:
+  void Add(const shim::Tokenizer& tokenizer, const v1::Logprob& logprob, int64_t text_offset);
+  boost::json::object ToJson() &&;
+
+ private:
+  boost::json::array tokens_;
+  boost::json::array token_logprobs_;
+  boost::json::array top_logprobs_;
+  boost::json::array text_offsets_;
+};
+
+int64_t CountCharacters(std::string_view utf8);
+
+// The whole answer. `events` are all of them.
+boost::json::object WholeAnswerJson(const AnswerHead& head,
+                                    const shim::Tokenizer& tokenizer,
+                                    const std::vector<const v1::GenerateEvent*>& events);
+
+}  // namespace longhand::http

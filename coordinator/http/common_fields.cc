@@ -1,0 +1,142 @@
+// Sampling and the extensions, as both kinds of completion have them.
+#include <limits>
+
+#include "coordinator/http/answer_request.h"
+
+namespace longhand::http {
+namespace {
+
+constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
+constexpr int32_t kMaxInt32 = std::numeric_limits<int32_t>::max();
+
+void ParseNumbers(RequestFields& fields, v1::Sampling* sampling) {
+  const auto number = [&](const char* name) -> std::optional<float> {
+    const std::optional<double> value = fields.Number(name);
+    return value ? std::optional(static_cast<float>(*value)) : std::nullopt;
+  };
+  if (const auto value = number("temperature")) sampling->set_temperature(*value);
+  if (const auto value = number("top_p")) sampling->set_top_p(*value);
+  if (const auto value = number("min_p")) sampling->set_min_p(*value);
+  if (const auto value = number("repetition_penalty")) sampling->set_repetition_penalty(*value);
+  if (const auto value = number("presence_penalty")) sampling->set_presence_penalty(*value);
+  if (const auto value = number("frequency_penalty")) sampling->set_frequency_penalty(*value);
+  // vLLM writes -1 for "off".
+  if (const auto value = fields.Int("top_k", -1, kMaxInt32))
+    sampling->set_top_k(static_cast<int32_t>(std::max<int64_t>(*value, 0)));
+  if (const auto value = fields.Unsigned("seed")) sampling->set_seed(*value);
+  if (const auto value = fields.Int("n", 1, 16)) sampling->set_n(static_cast<uint32_t>(*value));
+  if (const auto value = fields.Int("min_tokens", 0, kMaxInt64)) sampling->set_min_tokens(*value);
+  sampling->set_ignore_eos(fields.Bool("ignore_eos", false));
+}
+
+void ParseMaxTokens(RequestFields& fields, v1::Sampling* sampling) {
+  const auto old_name = fields.Int("max_tokens", 1, kMaxInt64);
+  const auto new_name = fields.Int("max_completion_tokens", 1, kMaxInt64);
+  if (old_name && new_name && *old_name != *new_name) {
+    fields.Fail("max_tokens", "it must be the same as max_completion_tokens, which is " +
+                                  std::to_string(*new_name));
+  }
+  const auto value = new_name ? new_name : old_name;
+  if (value) sampling->set_max_tokens(*value);
+}
+
+void ParseStops(RequestFields& fields, v1::Sampling* sampling) {
+  if (const boost::json::value* stop = fields.Find("stop")) {
+    if (const auto* one = stop->if_string()) {
+      sampling->add_stop(std::string(*one));
+    } else if (!stop->is_array()) {
+      fields.Fail("stop", "it must be a string or a list of strings");
+    } else {
+      for (const boost::json::value& each : stop->get_array()) {
+        if (!each.is_string()) return fields.Fail("stop", "it must hold strings only");
+        sampling->add_stop(std::string(each.get_string()));
+      }
+    }
+  }
+  const boost::json::value* ids = fields.Find("stop_token_ids");
+  if (ids == nullptr) return;
+  if (!ids->is_array()) return fields.Fail("stop_token_ids", "it must be a list of token ids");
+  for (const boost::json::value& id : ids->get_array()) {
+    if (!id.is_int64() || id.get_int64() < 0 || id.get_int64() > kMaxInt32)
+      return fields.Fail("stop_token_ids", "it must hold token ids only");
+    sampling->add_stop_token_ids(static_cast<int32_t>(id.get_int64()));
+  }
+}
+
+void ParseStreamOptions(RequestFields& fields, AnswerRequest* out) {
+  out->stream = fields.Bool("stream", false);
+  const boost::json::object* options = fields.Object("stream_options");
+  if (options == nullptr) return;
+  if (!out->stream) return fields.Fail("stream_options", "it is for requests with stream: true");
+  RequestFields inner(*options);
+  out->form.set_include_usage(inner.Bool("include_usage", false));
+  inner.Refuse("continuous_usage_stats", "usage comes once, at the end");
+  if (inner.fault()) fields.Fail("stream_options", inner.fault()->status);
+}
+
+void ParseOwnFields(RequestFields& fields, AnswerRequest* out) {
+  if (auto id = fields.String("request_id")) out->wire.set_request_id(std::move(*id));
+  if (auto salt = fields.String("cache_salt")) out->wire.set_cache_salt(std::move(*salt));
+  if (const auto priority = fields.Int("priority", -100, 100))
+    out->wire.set_priority(static_cast<int32_t>(*priority));
+  if (const auto what = fields.String("on_disconnect")) {
+    if (*what == "cancel") {
+      out->wire.set_on_disconnect(v1::ON_DISCONNECT_CANCEL);
+    } else if (*what == "continue") {
+      out->wire.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+    } else {
+      fields.Fail("on_disconnect", "it must be 'cancel' or 'continue'");
+    }
+  }
+  out->wire.mutable_return_()->set_token_ids(fields.Bool("return_token_ids", false));
+  out->wire.mutable_return_()->set_prompt_token_ids(
+      fields.Bool("prompt_token_ids", out->wire.return_().token_ids()));
+  if (fields.Has("target_words")) {
+    fields.Fail("target_words",
+                Unimplemented("target_words is not there yet: ask for a length in the prompt"));
+  }
+  if (fields.Bool("repetition_guard", false)) {
+    fields.Fail("repetition_guard",
+                Unimplemented("repetition_guard is not there yet; repetition_penalty is"));
+  }
+}
+
+void RefuseWhatIsNotDone(RequestFields& fields) {
+  fields.Refuse("tools", "the model calls no tools");
+  fields.Refuse("functions", "the model calls no functions");
+  fields.Refuse("audio", "the model has no voice");
+  fields.Refuse("logit_bias", "logits are changed by penalties only");
+  fields.Refuse("prompt_logprobs", "gRPC returns them");
+  fields.Refuse("suffix", "text is not inserted");
+  fields.Refuse("echo", "the prompt is not part of the answer");
+  fields.Refuse("chat_template", "the checkpoint's own is used");
+  fields.Refuse("continue_final_message", "an answer is a message of its own");
+  for (const char* name :
+       {"guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"})
+    fields.Refuse(name, "answers are free text");
+  if (const auto* format = fields.Object("response_format")) {
+    const boost::json::value* type = format->if_contains("type");
+    if (type == nullptr || *type != "text")
+      fields.Fail("response_format",
+                  InvalidArgument("response_format is not supported: answers are free text; "
+                                  "{\"type\": \"text\"} is allowed"));
+  }
+  const boost::json::value* modalities = fields.Find("modalities");
+  if (modalities != nullptr && *modalities != boost::json::array{"text"})
+    fields.Fail("modalities", "it must be [\"text\"]: the model writes text");
+}
+
+}  // namespace
+
+void ParseCommonFields(RequestFields& fields, AnswerRequest* out) {
+  RefuseWhatIsNotDone(fields);
+  if (auto model = fields.String("model")) out->wire.set_model(std::move(*model));
+  v1::Sampling* sampling = out->wire.mutable_sampling();
+  ParseNumbers(fields, sampling);
+  ParseMaxTokens(fields, sampling);
+  ParseStops(fields, sampling);
+  ParseStreamOptions(fields, out);
+  ParseOwnFields(fields, out);
+}
+
+}  // namespace longhand::http

@@ -1,0 +1,118 @@
+#include "coordinator/http/event_writer.h"
+
+#include <utility>
+
+#include "coordinator/http/error_response.h"
+
+namespace longhand::http {
+namespace {
+
+namespace json = boost::json;
+
+void AppendEvent(int64_t id, std::string_view data, std::string* out) {
+  out->append("id: ").append(std::to_string(id)).append("\ndata: ").append(data).append("\n\n");
+}
+
+}  // namespace
+
+EventWriter::EventWriter(AnswerHead head, const shim::Tokenizer& tokenizer)
+    : head_(std::move(head)), tokenizer_(tokenizer) {
+  prefix_ = json::serialize(
+      json::object{{"id", head_.request_id},
+                   {"object", head_.is_chat() ? "chat.completion.chunk" : "text_completion"},
+                   {"created", head_.form.created()},
+                   {"model", head_.model}});
+  prefix_.back() = ',';  // instead of the brace
+}
+
+EventWriter::Choice& EventWriter::ChoiceOf(const v1::GenerateEvent& event) {
+  if (event.choice() >= choices_.size()) choices_.resize(event.choice() + 1);
+  if (event.has_usage()) usage_ = event.usage();
+  return choices_[event.choice()];
+}
+
+void EventWriter::Skip(const v1::GenerateEvent& event) {
+  Choice& choice = ChoiceOf(event);
+  choice.has_begun = true;
+  choice.num_characters += CountCharacters(event.text());
+}
+
+void EventWriter::Append(const v1::GenerateEvent& event, std::string* out) {
+  Choice& choice = ChoiceOf(event);
+  AppendEvent(event.seq(), ChunkJson({ChoiceJson(event, choice)}, &event, nullptr), out);
+}
+
+json::object EventWriter::ChoiceJson(const v1::GenerateEvent& event, Choice& choice) const {
+  json::object out = {{"index", event.choice()}};
+  json::value logprobs = nullptr;
+  if (head_.is_chat()) {
+    json::object delta;
+    if (!choice.has_begun) delta["role"] = "assistant";
+    delta["content"] = event.text();
+    out["delta"] = std::move(delta);
+    if (event.logprobs_size() > 0) {
+      json::array content;
+      for (const v1::Logprob& logprob : event.logprobs())
+        content.push_back(ChatLogprobJson(tokenizer_, logprob));
+      logprobs = {{"content", std::move(content)}, {"refusal", nullptr}};
+    }
+  } else {
+    out["text"] = event.text();
+    if (event.logprobs_size() > 0) {
+      TextLogprobs lists;
+      for (const v1::Logprob& logprob : event.logprobs())
+        lists.Add(tokenizer_, logprob, choice.num_characters);
+      logprobs = std::move(lists).ToJson();
+    }
+    if (event.prompt_token_ids_size() > 0)
+      out["prompt_token_ids"] = TokenIdsJson(event.prompt_token_ids());
+  }
+  choice.has_begun = true;
+  choice.num_characters += CountCharacters(event.text());
+  out["logprobs"] = std::move(logprobs);
+  out["finish_reason"] = FinishReasonJson(event);
+  if (event.token_ids_size() > 0) out["token_ids"] = TokenIdsJson(event.token_ids());
+  if (!event.finish_detail().empty()) out["longhand"] = {{"finish_detail", event.finish_detail()}};
+  return out;
+}
+
+std::string EventWriter::ChunkJson(const json::array& choices,
+                                   const v1::GenerateEvent* event,
+                                   const v1::Usage* usage) const {
+  std::string chunk = prefix_;
+  chunk.append("\"choices\":").append(json::serialize(choices));
+  if (event != nullptr && head_.is_chat() && event->prompt_token_ids_size() > 0) {
+    chunk.append(",\"prompt_token_ids\":")
+        .append(json::serialize(TokenIdsJson(event->prompt_token_ids())));
+  }
+  if (head_.form.include_usage()) {
+    chunk.append(",\"usage\":")
+        .append(usage == nullptr ? "null" : json::serialize(UsageJson(*usage)));
+  }
+  return chunk.append("}");
+}
+
+int64_t EventWriter::TailLength(const Status& end) const {
+  // A coordinator that stops says so in passing: the stream goes on with the next.
+  if (!end.ok()) return end.code() == StatusCode::kUnavailable ? 0 : 1;
+  return head_.form.include_usage() ? 2 : 1;
+}
+
+void EventWriter::AppendTail(int64_t num_events,
+                             const Status& end,
+                             int64_t from,
+                             std::string* out) const {
+  if (!end.ok()) {
+    const int64_t id = num_events + TailLength(end);
+    if (id >= from || TailLength(end) == 0) AppendEvent(id, ErrorJson(end), out);
+    return;
+  }
+  int64_t id = num_events + 1;
+  if (head_.form.include_usage()) {
+    if (id >= from) AppendEvent(id, ChunkJson({}, nullptr, &usage_), out);
+    ++id;
+  }
+  if (id >= from) AppendEvent(id, "[DONE]", out);
+}
+
+}  // namespace longhand::http

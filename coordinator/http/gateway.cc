@@ -1,0 +1,188 @@
+#include "coordinator/http/gateway.h"
+
+#include <boost/json.hpp>
+#include <ctime>
+#include <utility>
+
+#include "common/version.h"
+#include "coordinator/http/error_response.h"
+#include "coordinator/http/openapi.h"
+#include "coordinator/http/status_page.h"
+
+namespace longhand::http {
+namespace {
+
+namespace json = boost::json;
+
+constexpr int kFetchThreads = 4;
+constexpr size_t kMaxWaitingFetches = 64;
+
+json::object ModelJson(const api::RequestPreparer& preparer, int64_t created) {
+  return {{"id", preparer.served_model_name()},
+          {"object", "model"},
+          {"created", created},
+          {"owned_by", "longhand"},
+          {"max_model_len", preparer.max_model_len()}};
+}
+
+bool IsJson(const Request& request) {
+  const std::string* type = request.FindHeader("content-type");
+  return type == nullptr || type->rfind("application/json", 0) == 0;
+}
+
+}  // namespace
+
+Gateway::Gateway(GatewayConfig config, const Parts& parts)
+    : config_(std::move(config)),
+      parts_(parts),
+      cors_(config_.allowed_origins),
+      created_(std::time(nullptr)),
+      metrics_(parts.metrics),
+      fetcher_({.max_bytes = config_.limits.max_body_bytes}),
+      fetch_pool_(config_.allow_image_urls
+                      ? std::make_unique<api::InputPool>(kFetchThreads, kMaxWaitingFetches)
+                      : nullptr),
+      answers_({.intake = parts.intake,
+                .pool = parts.pool,
+                .keys = parts.keys,
+                .fetch_pool = fetch_pool_.get(),
+                .fetcher = config_.allow_image_urls ? &fetcher_ : nullptr}),
+      tokens_(parts.intake, parts.pool) {}
+
+Result<std::string> Gateway::Start() {
+  HttpServerConfig server{.address = config_.address,
+                          .tls_cert = config_.tls_cert,
+                          .tls_key = config_.tls_key,
+                          .on_connections = [this](int64_t n) { metrics_.SetConnections(n); }};
+  server.host.limits = config_.limits;
+  server.host.handle = [this](Exchange& exchange) { return Handle(exchange); };
+  server.host.check_head = [this](const Request& request) { return CheckHead(request); };
+  server.host.decorate = [this](const Request& request, Response& response) {
+    for (Header& header : cors_.HeadersFor(request)) response.headers.push_back(std::move(header));
+  };
+  server.host.refuse = [this](const ParseError& error) {
+    metrics_.CountRequest(nullptr, error.status);
+    return ErrorResponse(error.status, error.message);
+  };
+  server.host.fail = [this](const Status& status) {
+    metrics_.CountRequest(nullptr, HttpStatusOf(status.code()));
+    return ErrorResponse(status);
+  };
+  server.host.reserve = [this](int64_t bytes) { return parts_.intake.Reserve(bytes); };
+  server.host.release = [this](int64_t bytes) { parts_.intake.Release(bytes); };
+  LONGHAND_ASSIGN_OR_RETURN(server_, HttpServer::Start(std::move(server)));
+  return server_->address();
+}
+
+void Gateway::Drain() {
+  if (server_) server_->Drain();
+}
+
+void Gateway::Stop() {
+  fetcher_.Cancel();
+  if (server_) server_->Stop();
+}
+
+// Before the body is read: whoever may not ask does not send one.
+std::optional<Response> Gateway::CheckHead(const Request& request) {
+  const RouteMatch match = MatchRoute(request.method, request.path);
+  std::optional<Response> refusal;
+  if (match.allowed.empty() && request.path != "*") {
+    refusal = ErrorResponse(404, "there is nothing at " + request.path);
+  } else if (auto preflight = Cors::AnswerPreflight(request, match.allowed)) {
+    refusal = std::move(*preflight);
+  } else if (match.route == nullptr) {
+    refusal =
+        ErrorResponse(405, request.method + " is not allowed here; " + match.allowed + " are");
+    refusal->headers.emplace_back("Allow", match.allowed);
+  } else if (!match.route->is_open) {
+    const Result<std::string> name = NameCaller(parts_.keys, request);
+    if (!name.ok()) refusal = ErrorResponse(name.status());
+  }
+  if (!refusal && match.route->method == "POST" && !IsJson(request))
+    refusal = ErrorResponse(415, "the Content-Type must be application/json");
+  if (refusal) metrics_.CountRequest(match.route, refusal->status);
+  return refusal;
+}
+
+boost::asio::awaitable<void> Gateway::Handle(Exchange& exchange) {
+  const RouteMatch match = MatchRoute(exchange.request().method, exchange.request().path);
+  co_await Dispatch(exchange, match);
+  metrics_.CountRequest(match.route, exchange.status());
+}
+
+boost::asio::awaitable<void> Gateway::Dispatch(Exchange& exchange, const RouteMatch& match) {
+  switch (match.route->id) {
+    case RouteId::kPage:
+      return ShowPage(exchange);
+    case RouteId::kLive:
+      return exchange.Reply({.body = R"({"status":"ok"})"});
+    case RouteId::kReady:
+    case RouteId::kHealth:
+      return exchange.Reply(Probe(/*only_startup=*/false));
+    case RouteId::kStartup:
+      return exchange.Reply(Probe(/*only_startup=*/true));
+    case RouteId::kVersion:
+      return exchange.Reply({.body = json::serialize(json::object{{"version", kVersion}})});
+    case RouteId::kOpenApi:
+      return exchange.Reply({.body = std::string(kOpenApi)});
+    case RouteId::kModels:
+      return exchange.Reply(Models());
+    case RouteId::kModel:
+      return exchange.Reply(Model(match.parameter));
+    case RouteId::kChat:
+      return answers_.Chat(exchange);
+    case RouteId::kCompletion:
+      return answers_.Complete(exchange);
+    case RouteId::kStream:
+      return answers_.Attach(exchange, match.parameter);
+    case RouteId::kTokenize:
+      return tokens_.Tokenize(exchange);
+    case RouteId::kDetokenize:
+      return tokens_.Detokenize(exchange);
+  }
+  return exchange.Reply(ErrorResponse(404, "there is nothing here"));
+}
+
+// Once tokens could be made, start-up is over whatever comes.
+Response Gateway::Probe(bool only_startup) {
+  const cluster::Readiness now = parts_.readiness.Check();
+  was_ready_ |= now.ready;
+  const bool ok = now.ready || (only_startup && was_ready_);
+  json::object body = {
+      {"status", ok ? "ok" : "unavailable"}, {"phase", now.phase}, {"percent", now.percent}};
+  if (!now.detail.empty()) body["detail"] = now.detail;
+  return {.status = ok ? 200 : 503, .body = json::serialize(body)};
+}
+
+Response Gateway::Models() const {
+  const json::array models = {ModelJson(parts_.intake.preparer(), created_)};
+  return {.body = json::serialize(json::object{{"object", "list"}, {"data", models}})};
+}
+
+Response Gateway::Model(const std::string& name) const {
+  const api::RequestPreparer& preparer = parts_.intake.preparer();
+  if (const Status status = preparer.CheckModel(name); !status.ok())
+    return ErrorResponse(status, "model");
+  return {.body = json::serialize(ModelJson(preparer, created_))};
+}
+
+boost::asio::awaitable<void> Gateway::ShowPage(Exchange& exchange) {
+  struct Answer {
+    std::atomic<bool> is_there = false;
+    v1::GetStatusResponse status;
+  };
+  const auto answer = std::make_shared<Answer>();  // shared with the thread that gives it
+  parts_.get_status([answer, wake = exchange.waker()](const v1::GetStatusResponse& status) {
+    answer->status = status;
+    answer->is_there = true;
+    wake();
+  });
+  while (!answer->is_there && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
+  if (!answer->is_there) co_return;
+  Response page{.content_type = "text/html; charset=utf-8",
+                .body = StatusPage(answer->status, parts_.readiness.Check().phase)};
+  co_await exchange.Reply(std::move(page));
+}
+
+}  // namespace longhand::http

@@ -1,0 +1,52 @@
+// RequestFields: typed reads of a request's JSON. The first error sticks: reads after it find
+// nothing, and the caller looks at fault() once at the end. null counts as absent.
+#pragma once
+
+#include <boost/json.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/status.h"
+
+namespace longhand::http {
+
+// What is wrong with a request, and which of its parameters is at fault.
+struct Fault {
+  Status status;
+  std::string param;
+};
+
+class RequestFields {
+ public:
+  explicit RequestFields(const boost::json::object& object) : object_(object) {}
+
+  bool Has(std::string_view name) const { return Find(name) != nullptr; }
+  std::optional<double> Number(std::string_view name);
+  std::optional<int64_t> Int(std::string_view name, int64_t min, int64_t max);
+  std::optional<uint64_t> Unsigned(std::string_view name);
+  bool Bool(std::string_view name, bool absent);
+  std::optional<std::string> String(std::string_view name);
+  const boost::json::object* Object(std::string_view name);
+  // A value of whatever kind; null when it is absent.
+  const boost::json::value* Find(std::string_view name) const;
+
+  // Fails with "NAME is SEEN; EXPECTED".
+  void Fail(std::string_view name, std::string_view expected);
+  void Fail(std::string_view name, const Status& status);
+  // Fails when the field is there and neither false nor empty: what is not done here must not be
+  // passed over in silence.
+  void Refuse(std::string_view name, std::string_view why);
+
+  const std::optional<Fault>& fault() const { return fault_; }
+
+ private:
+  const boost::json::object& object_;
+  std::optional<Fault> fault_;
+};
+
+// The value, cut short, for messages.
+std::string Shown(const boost::json::value& value);
+
+}  // namespace longhand::http

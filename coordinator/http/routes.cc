@@ -1,0 +1,50 @@
+#include "coordinator/http/routes.h"
+
+namespace longhand::http {
+namespace {
+
+constexpr Route kRoutes[] = {
+    {RouteId::kPage, "GET", "/", true},
+    {RouteId::kLive, "GET", "/livez", true},
+    {RouteId::kReady, "GET", "/readyz", true},
+    {RouteId::kStartup, "GET", "/startupz", true},
+    {RouteId::kHealth, "GET", "/health", true},
+    {RouteId::kVersion, "GET", "/version", true},
+    {RouteId::kOpenApi, "GET", "/openapi.json", true},
+    {RouteId::kModels, "GET", "/v1/models", false},
+    {RouteId::kModel, "GET", "/v1/models/{model}", false},
+    {RouteId::kChat, "POST", "/v1/chat/completions", false},
+    {RouteId::kCompletion, "POST", "/v1/completions", false},
+    {RouteId::kStream, "GET", "/v1/streams/{id}", false},
+    {RouteId::kTokenize, "POST", "/tokenize", false},
+    {RouteId::kDetokenize, "POST", "/detokenize", false},
+};
+
+// The parameter when the path is one of the pattern's; empty for a pattern without one.
+std::optional<std::string> Match(std::string_view pattern, std::string_view path) {
+  const size_t brace = pattern.find('{');
+  if (brace == std::string_view::npos)
+    return path == pattern ? std::optional<std::string>("") : std::nullopt;
+  if (path.size() <= brace || path.substr(0, brace) != pattern.substr(0, brace))
+    return std::nullopt;
+  return std::string(path.substr(brace));
+}
+
+}  // namespace
+
+std::span<const Route> Routes() { return kRoutes; }
+
+RouteMatch MatchRoute(std::string_view method, std::string_view path) {
+  RouteMatch match;
+  for (const Route& route : kRoutes) {
+    std::optional<std::string> parameter = Match(route.path, path);
+    if (!parameter) continue;
+    match.allowed = route.method == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+    if (method != route.method && !(method == "HEAD" && route.method == "GET")) continue;
+    match.route = &route;
+    match.parameter = std::move(*parameter);
+  }
+  return match;
+}
+
+}  // namespace longhand::http

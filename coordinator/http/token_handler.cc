@@ -1,0 +1,98 @@
+#include "coordinator/http/token_handler.h"
+
+#include <limits>
+#include <utility>
+
+#include "coordinator/http/answer_request.h"
+#include "coordinator/http/error_response.h"
+#include "coordinator/http/pool_job.h"
+
+namespace longhand::http {
+namespace {
+
+namespace json = boost::json;
+
+}  // namespace
+
+boost::asio::awaitable<void> TokenHandler::Tokenize(Exchange& exchange) {
+  return Run(exchange, [this](RequestFields& fields) { return TokenizeFields(fields); });
+}
+
+boost::asio::awaitable<void> TokenHandler::Detokenize(Exchange& exchange) {
+  return Run(exchange, [this](RequestFields& fields) { return DetokenizeFields(fields); });
+}
+
+boost::asio::awaitable<void> TokenHandler::Run(Exchange& exchange, Work work) {
+  const Result<Response> response =
+      co_await OnPool<Response>(exchange, pool_, [&]() -> Result<Response> {
+        boost::system::error_code error;
+        const json::value body = json::parse(exchange.request().body, error);
+        if (error) return InvalidArgument("the body is not JSON: ", error.message());
+        if (!body.is_object())
+          return InvalidArgument("the body is ", Shown(body), "; it must be an object");
+        RequestFields fields(body.get_object());
+        const Result<json::object> answer = work(fields);
+        if (fields.fault()) return ErrorResponse(fields.fault()->status, fields.fault()->param);
+        if (!answer.ok()) return answer.status();
+        return Response{.body = json::serialize(*answer)};
+      });
+  Response reply = response.ok() ? *response : ErrorResponse(response.status());
+  co_await exchange.Reply(std::move(reply));
+}
+
+// Of a text, control tokens parsed; or of a chat, as it would be asked, its pictures' tokens too.
+Result<json::object> TokenHandler::TokenizeFields(RequestFields& fields) const {
+  std::vector<int32_t> ids;
+  const std::string model = fields.String("model").value_or("");
+  if (const json::value* messages = fields.Find("messages")) {
+    AnswerRequest request;
+    request.wire.set_model(model);
+    if (const Status status = ParseMessages(*messages, &request); !status.ok()) {
+      fields.Fail("messages", status);
+      return status;
+    }
+    if (!request.image_urls.empty())
+      fields.Fail("messages", InvalidArgument("pictures are counted from data URLs only"));
+    if (fields.fault()) return fields.fault()->status;
+    LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared, intake_.preparer().Prepare(request.wire));
+    ids = std::move(prepared.token_ids);
+  } else {
+    v1::TokenizeRequest request;
+    request.set_model(model);
+    request.set_parse_control(true);
+    const std::optional<std::string> prompt = fields.String("prompt");
+    if (!prompt) {
+      fields.Fail("prompt", "it must be a string, or messages a list");
+      return fields.fault()->status;
+    }
+    request.set_text(*prompt);
+    LONGHAND_ASSIGN_OR_RETURN(ids, intake_.Tokenize(request));
+  }
+  return json::object{{"count", ids.size()},
+                      {"max_model_len", intake_.preparer().max_model_len()},
+                      {"tokens", json::array(ids.begin(), ids.end())}};
+}
+
+Result<json::object> TokenHandler::DetokenizeFields(RequestFields& fields) const {
+  v1::DetokenizeRequest request;
+  request.set_model(fields.String("model").value_or(""));
+  request.set_skip_special_tokens(fields.Bool("skip_special_tokens", false));
+  const json::value* tokens = fields.Find("tokens");
+  if (tokens == nullptr || !tokens->is_array()) {
+    fields.Fail("tokens", "it must be a list of token ids");
+    return fields.fault()->status;
+  }
+  for (const json::value& id : tokens->get_array()) {
+    if (!id.is_int64() || id.get_int64() < 0 ||
+        id.get_int64() > std::numeric_limits<int32_t>::max()) {
+      fields.Fail("tokens",
+                  InvalidArgument("tokens holds ", Shown(id), "; it must hold token ids"));
+      return fields.fault()->status;
+    }
+    request.add_ids(static_cast<int32_t>(id.get_int64()));
+  }
+  LONGHAND_ASSIGN_OR_RETURN(const std::string text, intake_.Detokenize(request));
+  return json::object{{"prompt", text}};
+}
+
+}  // namespace longhand::http
