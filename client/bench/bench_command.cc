@@ -149,18 +149,19 @@ Status WarmUp(const BenchLoad& load, BenchTarget& target) {
 int BenchServe(const std::vector<std::string>& args) {
   CLI::App app{
       "Measures a server: the time to the first token (TTFT), a token after it (TPOT), between "
-      "pieces of the stream "
-      "(ITL), of whole answers (E2E); tokens and words a second. One short request goes ahead and "
-      "is not counted. Exit "
-      "code 1 when a request failed.",
+      "pieces of "
+      "the stream\n(ITL), of whole answers (E2E); tokens and words a second. One short request "
+      "goes ahead "
+      "and is not counted.\nExit code 1 when a request failed.",
       "longhand bench serve"};
   BenchOptions options;
   AddBenchOptions(app, options);
   for (CLI::Option* option : app.get_options()) {
-    if (option->get_name() != "--endpoint") option->configurable(false);
-    if (option->get_items_expected_max() == 1 && option->get_name() != "--image")
-      option->take_last();
+    option->configurable(false);
+    if (option->get_items_expected_max() == 1) option->take_last();
   }
+  AddEndpointOption(app, options.endpoint);
+  app.get_option("--endpoint")->description("Without --base-url: host:port of the server's gRPC");
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   const Result<std::vector<BenchImage>> images = ReadImages(options.images);
   if (!images.ok()) return Fail(images.status());

@@ -87,7 +87,7 @@ std::string BenchReport::Table() const {
       OutputTokensPerSecond(), total_words, WordsPerSecond());
   if (max_start_delay >= 1)
     out += fmt::format(
-        "started late                by up to {:.0f} ms: --max-concurrency was reached\n",
+        "started late                by up to {:.0f} ms: connections, or this machine, were busy\n",
         max_start_delay);
   out += fmt::format("{:<28}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "milliseconds", "mean", "p50", "p90",
                      "p95", "p99");
