@@ -5,6 +5,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <utility>
+#include <vector>
 
 namespace longhand::http {
 namespace {
@@ -79,11 +80,10 @@ class TlsTransport final : public Transport {
   }
 
   asio::awaitable<bool> Read(std::string* into, size_t max_bytes) override {
-    const size_t before = into->size();
-    into->resize(before + max_bytes);
+    read_buffer_.resize(max_bytes);  // `into` is used while this waits.
     const auto [error, count] =
-        co_await stream_.async_read_some(asio::buffer(into->data() + before, max_bytes), kToken);
-    into->resize(before + count);
+        co_await stream_.async_read_some(asio::buffer(read_buffer_), kToken);
+    into->append(read_buffer_.data(), count);
     co_return !error;
   }
 
@@ -108,6 +108,7 @@ class TlsTransport final : public Transport {
 
  private:
   asio::ssl::stream<tcp::socket> stream_;
+  std::vector<char> read_buffer_;
 };
 
 }  // namespace

@@ -3,13 +3,13 @@ import json
 import os
 import random
 import re
-import signal
 import ssl
 import subprocess
 import tempfile
+import threading
 import unittest
 
-from http_cluster import PATIENCE_S, Cluster, greedy, picture_url, request
+from http_cluster import Cluster, greedy, picture_url, request
 
 
 class Gateway(unittest.TestCase):
@@ -339,8 +339,9 @@ class Streams(unittest.TestCase):
             wanted = rng.randrange(1, 12000)
             while len(data) < wanted and (chunk := connection.chunk()):
                 data += chunk
-        events = data[:rng.randrange(len(data) + 1)].rsplit(b"\n\n", 1)[0] + b"\n\n" if b"\n\n" in data else b""
-        return b"".join(part for part in re.findall(rb"(?:id: \d+\ndata: [^\n]*\n\n)", events))
+        data = data[:rng.randrange(len(data) + 1)]
+        whole = data[:data.rfind(b"\n\n") + 2] if b"\n\n" in data else b""
+        return b"".join(re.findall(rb"id: \d+\ndata: [^\n]*\n\n", whole))
 
     def test_where_a_stream_can_be_followed_from(self):
         cluster = Cluster()
@@ -366,7 +367,6 @@ class Streams(unittest.TestCase):
         running.post("/v1/chat/completions", greedy("Hello", 200, stream=True))
         running.until(b"id: 1\n")
         code = []
-        import threading
         stopper = threading.Thread(target=lambda: code.append(cluster.stop()))
         stopper.start()
         self.assertTrue(running.until(b"[DONE]"))
