@@ -175,6 +175,8 @@ void RequestParser::TakeFields() {
 }
 
 size_t RequestParser::FeedBody(std::string_view bytes) {
+  // Beast takes for granted that the last chunk, "0\r\n\r\n", is there in one piece.
+  if (impl_->parser.chunked() && bytes.size() < 5) return 0;
   // The lines between chunks are the parser's own, but it waits for their ends without a bound.
   error_code error;
   const size_t taken = impl_->parser.put(boost::asio::buffer(bytes), error);
