@@ -125,6 +125,10 @@ size_t RequestParser::FeedHead(std::string_view bytes) {
   }
   error_code error;
   const size_t taken = impl_->parser.put(boost::asio::buffer(head), error);
+  if (error == beast_http::error::bad_version) {
+    Fail(505, "HTTP/1.0 and HTTP/1.1 are spoken here");
+    return 0;
+  }
   if (error) {
     Fail(error == beast_http::error::body_limit ? 413 : 400,
          error == beast_http::error::body_limit
@@ -133,10 +137,6 @@ size_t RequestParser::FeedHead(std::string_view bytes) {
     return 0;
   }
   const auto& message = impl_->parser.get();
-  if (message.version() != 10 && message.version() != 11) {
-    Fail(505, "HTTP/1.0 and HTTP/1.1 are spoken here");
-    return 0;
-  }
   request_.minor_version = static_cast<int>(message.version() % 10);
   if (auto fault = FindFaultInFraming(head.substr(head.find("\r\n") + 2), request_.minor_version)) {
     Fail(400, std::move(*fault));
