@@ -80,7 +80,7 @@ TEST(ImageFetcher, GoesNowhereButToThePublicInternetByHttps) {
     EXPECT_THAT(got.status().message(), HasSubstr(why)) << url;
   };
   for (const char* url : {"http://a.example/b.png", "file:///etc/passwd", "ftp://a.example/b",
-                          "gopher://a.example/", "https:///b.png", "nonsense"})
+                          "gopher://a.example/", "https://", "nonsense"})
     refused(url, "must begin with https://");
   refused("https://user:word@a.example/b.png", "must not hold a user's name");
   for (const char* url :
