@@ -36,7 +36,7 @@ def run(arguments, journal, directory):
     ready = directory / "ready.json"
     server = subprocess.Popen(
         [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--threads", "1", "--max-num-seqs", str(arguments.streams),
-         "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready, "--journal", journal,
+         "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready, "--journal", journal,
          "--journal-sync", arguments.sync], stderr=subprocess.DEVNULL)
     try:
         while not ready.exists():

@@ -36,7 +36,7 @@ def run(arguments, cache_bytes, directory):
     server = subprocess.Popen(
         [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--threads", "1", "--max-num-seqs", str(arguments.streams),
          "--max-model-len", str(arguments.context), "--kv-cache-memory-bytes", str(cache_bytes), "--journal", "none",
-         "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready], stderr=subprocess.DEVNULL)
+         "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready], stderr=subprocess.DEVNULL)
     try:
         while not ready.exists():
             if server.poll() is not None:

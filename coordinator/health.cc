@@ -63,8 +63,14 @@ Health::Health(Parts parts)
 }
 
 cluster::Readiness Health::Check() const {
-  std::lock_guard lock(mutex_);
-  return readiness_;
+  engine::EngineStats stats;
+  Duration engine_silence;
+  {
+    std::lock_guard lock(mutex_);
+    stats = stats_;
+    engine_silence = engine_silence_;
+  }
+  return Judge(parts_.group(), stats, engine_silence);
 }
 
 cluster::Readiness Health::Look() {
@@ -74,7 +80,9 @@ cluster::Readiness Health::Look() {
   const cluster::Readiness readiness = Judge(group, stats, engine_silence);
   SetMetrics(group, readiness);
   std::lock_guard lock(mutex_);
-  return readiness_ = readiness;
+  stats_ = stats;
+  engine_silence_ = engine_silence;
+  return readiness;
 }
 
 // How long the engine has owed an answer, and the latest that it gave.

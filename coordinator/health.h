@@ -29,7 +29,7 @@ class Health final : public cluster::ReadinessSource {
   };
   explicit Health(Parts parts);
 
-  // Any thread: what the latest look found.
+  // Any thread: the group as it is now, the engine as the latest look found it.
   cluster::Readiness Check() const override;
   // One thread, some times a second: looks, and sets the metrics.
   cluster::Readiness Look();
@@ -63,7 +63,8 @@ class Health final : public cluster::ReadinessSource {
   Duration awaited_for_{};  // the engine's answer, by looks
 
   mutable std::mutex mutex_;
-  cluster::Readiness readiness_;
+  engine::EngineStats stats_;
+  Duration engine_silence_{};
 };
 
 }  // namespace longhand

@@ -34,7 +34,7 @@ void OnSignal(int) {
 }
 
 void TakeSignals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = OnSignal;
   action.sa_flags = SA_RESTART;
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) sigaction(number, &action, nullptr);
@@ -54,8 +54,9 @@ Status DemoCluster::Start(const std::filesystem::path& longhand,
   TakeSignals();
   Result<ChildProcess> serve = ChildProcess::Spawn(
       {longhand.string(), "serve", "--model", model.string(), "--tensor-parallel-size", "2",
-       "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--shutdown-timeout",
-       "0", "--ready-file", (directory_ / "ready.json").string()},
+       "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address",
+       "127.0.0.1:0", "--shutdown-timeout", "0", "--ready-file",
+       (directory_ / "ready.json").string()},
       log);
   close(log);
   if (!serve.ok()) return serve.status();

@@ -44,11 +44,8 @@ std::vector<v1::GenerateRequest> MakeRequests(const ChaosConfig& config) {
   return requests;
 }
 
-// Events as far as two runs of a request have them alike: all but the id.
-bool SameEvent(v1::GenerateEvent a, v1::GenerateEvent b) {
-  a.clear_request_id();
-  b.clear_request_id();
-  return a.SerializeAsString() == b.SerializeAsString();
+bool SameEvent(const v1::GenerateEvent& a, const v1::GenerateEvent& b) {
+  return Comparable(a) == Comparable(b);
 }
 
 class Chaos {

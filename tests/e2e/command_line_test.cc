@@ -99,14 +99,14 @@ TEST(CommandLine, ABrokenCheckpointIsNamedAndServeEnds) {
   std::filesystem::copy(TestCheckpointPath(), directory.path());
   std::filesystem::resize_file(directory / "model-00002-of-00002.safetensors", 1000);
   const CommandResult result =
-      RunLonghand({"serve", "--model", directory.path().string(), "--grpc-address", "127.0.0.1:0",
-                   "--metrics-address", "127.0.0.1:0"});
+      RunLonghand({"serve", "--model", directory.path().string(), "--http-address", "127.0.0.1:0",
+                   "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(result.exit_code, 0);
   EXPECT_THAT(result.err, HasSubstr("model-00002-of-00002.safetensors"));
   std::filesystem::remove(directory / "tokenizer.json");
   const CommandResult no_tokenizer =
-      RunLonghand({"serve", "--model", directory.path().string(), "--grpc-address", "127.0.0.1:0",
-                   "--metrics-address", "127.0.0.1:0"});
+      RunLonghand({"serve", "--model", directory.path().string(), "--http-address", "127.0.0.1:0",
+                   "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(no_tokenizer.exit_code, 0);
   EXPECT_THAT(no_tokenizer.err, HasSubstr("tokenizer.json"));
 }
@@ -126,7 +126,8 @@ std::vector<std::string> DoctorOnFreePorts(const std::string& model) {
 
 TEST(CommandLine, DoctorSaysWhetherAModelFits) {
   const auto verdict_on_model = [](const CommandResult& result) {
-    for (const auto& check : boost::json::parse(result.out).at("checks").as_array())
+    const boost::json::value report = boost::json::parse(result.out);
+    for (const auto& check : report.at("checks").as_array())
       if (check.at("subject").as_string() == "model")
         return std::string(check.at("verdict").as_string());
     return std::string("none");

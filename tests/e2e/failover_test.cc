@@ -152,13 +152,15 @@ TEST(Failover, AWokenZombieIsNotBelieved) {
         std::vector<std::string>{"--listen", address}, LonghandPath() + "-worker"));
     addresses += (addresses.empty() ? "" : ",") + address;
   }
-  RunningCommand coordinator({"--model", TestCheckpointPath(), "--tp", "2", "--workers", addresses,
-                              "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
-                              "--journal", (directory / "journal").string()},
-                             LonghandPath() + "-coordinator");
+  RunningCommand coordinator(
+      {"--model", TestCheckpointPath(), "--tp", "2", "--workers", addresses, "--http-address",
+       "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
+       "--journal", (directory / "journal").string()},
+      LonghandPath() + "-coordinator");
   ASSERT_TRUE(coordinator.WaitForOutput("{\"ready\":true"));
   const std::string told = coordinator.Output();
-  const size_t at = told.find("127.0.0.1:");
+  const std::string key = "\"grpc\":\"";
+  const size_t at = told.find(key) + key.size();
   const auto channel = grpc::CreateChannel(told.substr(at, told.find('"', at) - at),
                                            grpc::InsecureChannelCredentials());
   const auto generation = v1::Generation::NewStub(channel);

@@ -58,7 +58,7 @@ class Hosts(unittest.TestCase):
         before = interfaces()
         prompts = ["Write a story about the sea.", "写一篇文章。"]
         one = Cluster([os.path.join(BINARIES, "longhand"), "serve"],
-                      ["--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", *FLAGS])
+                      ["--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", *FLAGS])
         self.addCleanup(one.stop)
         expected = [one.tokens(prompt) for prompt in prompts]
         for device in ("cpu", "emulated"):

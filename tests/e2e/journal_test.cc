@@ -25,13 +25,9 @@ std::vector<std::string> WithJournal(const std::string& directory,
   return flags;
 }
 
-// The events of a request's stream, each without its name.
 std::vector<std::string> EventsOf(const Answer& answer) {
   std::vector<std::string> events;
-  for (v1::GenerateEvent event : answer.events) {
-    event.clear_request_id();
-    events.push_back(event.SerializeAsString());
-  }
+  for (const v1::GenerateEvent& event : answer.events) events.push_back(Comparable(event));
   return events;
 }
 
@@ -117,10 +113,10 @@ TEST(Journal, AnotherCheckpointOfTheSameNameDoesNotGoOnWithARequest) {
 
 // A coordinator that never has a group takes up what it finds, and dies over it.
 void DieOver(const std::string& journal, int64_t attempts) {
-  RunningCommand coordinator(
-      {"--model", TestCheckpointPath(), "--workers", "unix:/no/such/worker", "--grpc-address",
-       "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--journal", journal},
-      LonghandPath() + "-coordinator");
+  RunningCommand coordinator({"--model", TestCheckpointPath(), "--workers", "unix:/no/such/worker",
+                              "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0",
+                              "--metrics-address", "127.0.0.1:0", "--journal", journal},
+                             LonghandPath() + "-coordinator");
   int64_t noted = 0;
   while (noted < attempts) {
     Result<journal::Database> database =

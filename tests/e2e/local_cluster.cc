@@ -63,6 +63,7 @@ LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std:
   std::vector<std::string> argv = {LonghandPath(),      "serve",
                                    "--model",           checkpoint,
                                    "--ready-file",      (directory_ / "ready.json").string(),
+                                   "--http-address",    "127.0.0.1:0",
                                    "--grpc-address",    "127.0.0.1:0",
                                    "--metrics-address", "127.0.0.1:0"};
   argv.insert(argv.end(), flags.begin(), flags.end());

@@ -46,7 +46,8 @@ std::vector<int64_t> PlannedBytes(const std::string& model, std::vector<std::str
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const std::string line = result.out.substr(result.out.rfind("{\"ranks\""));
   std::vector<int64_t> bytes;
-  for (const auto& rank : boost::json::parse(line).at("ranks").as_array()) {
+  const boost::json::value plan = boost::json::parse(line);
+  for (const auto& rank : plan.at("ranks").as_array()) {
     bytes.push_back(rank.at("weight_bytes").to_number<int64_t>());
   }
   return bytes;
@@ -99,7 +100,7 @@ void ExpectRefused(const std::string& model,
   std::vector<std::string> args = {"serve", "--model", model, "--dry-run"};
   args.insert(args.end(), flags.begin(), flags.end());
   const CommandResult result = RunLonghand(args);
-  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.exit_code, 2);
   EXPECT_THAT(result.err + result.out, HasSubstr(message));
 }
 

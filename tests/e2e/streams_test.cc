@@ -31,14 +31,11 @@ v1::GenerateRequest NamedRequest(const std::string& id, int64_t max_tokens) {
   return request;
 }
 
-// The events from number `from` on, one string each, but for the name of the request.
+// The events from number `from` on.
 std::vector<std::string> EventsFrom(const Answer& answer, size_t from = 1) {
   std::vector<std::string> events;
-  for (size_t i = from - 1; i < answer.events.size(); ++i) {
-    v1::GenerateEvent event = answer.events[i];
-    event.clear_request_id();
-    events.push_back(event.SerializeAsString());
-  }
+  for (size_t i = from - 1; i < answer.events.size(); ++i)
+    events.push_back(Comparable(answer.events[i]));
   return events;
 }
 
@@ -192,7 +189,8 @@ TEST(Streams, TwoCoordinatorsDoNotShareAJournal) {
   LocalCluster cluster(TestCheckpointPath(), WithJournal(directory.path().string()));
   const CommandResult second =
       RunLonghand({"serve", "--model", TestCheckpointPath(), "--journal", directory.path().string(),
-                   "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
+                   "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0",
+                   "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(second.exit_code, 0);
   EXPECT_THAT(second.err, HasSubstr("is the journal of another coordinator"));
 }

@@ -30,7 +30,7 @@ class Cluster:
         folder = pathlib.Path(self._folder.name)
         self._ready, self._log = folder / "ready.json", folder / "log"
         self._command = [str(longhand), "serve", "--model", str(model), "--device", device, "--dtype", dtype,
-                         "--tensor-parallel-size", "1", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
+                         "--tensor-parallel-size", "1", "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
                          "--kv-cache-memory-bytes", "64mb", "--ready-file", str(self._ready)]
 
     def __enter__(self):

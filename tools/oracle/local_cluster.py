@@ -28,7 +28,7 @@ class LocalCluster:
         self._folder = tempfile.TemporaryDirectory(prefix="longhand-parity-")
         self.folder = pathlib.Path(self._folder.name)
         self._ready_file = self.folder / "ready.json"
-        addresses = {"grpc-address": "127.0.0.1:0", "metrics-address": "127.0.0.1:0"}
+        addresses = {"http-address": "127.0.0.1:0", "grpc-address": "127.0.0.1:0", "metrics-address": "127.0.0.1:0"}
         flags = {"model": checkpoint.resolve(), "ready-file": self._ready_file} | addresses | options
         self._command = [str(self._longhand), "serve"]
         for name, value in flags.items():
