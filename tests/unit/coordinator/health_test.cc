@@ -49,12 +49,13 @@ class HealthTest : public ::testing::Test {
                   .num_ranks = 2}};
 };
 
-TEST_F(HealthTest, AGroupThatIsUpIsReady) {
-  EXPECT_FALSE(health_.Check().ready);
-  LookFor(milliseconds(100));
+TEST_F(HealthTest, AGroupIsReadyFromTheMomentItIsUpUntilItIsLost) {
   EXPECT_TRUE(health_.Check().ready);
   EXPECT_EQ(health_.Check().phase, "ready");
   EXPECT_EQ(health_.Check().percent, 100);
+  LookFor(milliseconds(100));
+  group_.state = cluster::GroupState::kConnecting;
+  EXPECT_FALSE(health_.Check().ready);
 }
 
 TEST_F(HealthTest, WhileItLoadsItSaysHowFarItIs) {
