@@ -230,8 +230,9 @@ TEST_F(FullDisk, StreamsStallAndGoOnByThemselvesAndNothingUnkeptIsSeen) {
   // The coordinator says so, and then not one event more comes.
   v1::GenerateRequest refused = TextRequest("Any room?", 4);
   grpc::Status status;
-  while (status.error_code() != grpc::StatusCode::UNAVAILABLE) {
-    refused.set_request_id("refused-" + std::to_string(num_seen));
+  for (int i = 0; status.error_code() != grpc::StatusCode::UNAVAILABLE; ++i) {
+    refused.set_request_id("refused-" +
+                           std::to_string(i));  // An id again would wait for its first.
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
     const auto reader = cluster.generation().Generate(&context, refused);
