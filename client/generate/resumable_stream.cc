@@ -98,7 +98,10 @@ void ResumableStream::Pause() {
 }
 
 bool ResumableStream::MayRetry() {
-  if (status_.code() != StatusCode::kUnavailable) return false;
+  // Nobody cancels here: CANCELLED in gRPC's own word is a call that a stopping server reset.
+  const bool was_reset =
+      status_.code() == StatusCode::kCancelled && status_.message() == "CANCELLED";
+  if (status_.code() != StatusCode::kUnavailable && !was_reset) return false;
   const Clock::time_point now = Clock::now();
   const bool lasted = now - opened_at_ > kLasting;
   if (lasted || pause_ == milliseconds(0)) trouble_at_ = now;
