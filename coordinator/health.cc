@@ -4,6 +4,8 @@
 #include <chrono>
 #include <string>
 
+#include "common/duration.h"
+
 namespace longhand {
 namespace {
 
@@ -13,8 +15,6 @@ using std::chrono::milliseconds;
 constexpr Duration kEngineLimit = milliseconds(1500);
 // What one look may count for: beyond, it was this process that stood still.
 constexpr Duration kMostOfALook = milliseconds(300);
-
-double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 std::string PhaseOf(cluster::GroupState state) {
   switch (state) {
@@ -125,10 +125,8 @@ cluster::Readiness Health::Judge(const cluster::GroupStatus& group,
   }
   if (!group.stalled.empty()) return not_ready("stalled", group.stalled);
   if (engine_silence > kEngineLimit) {
-    return not_ready("stalled",
-                     "the engine has not answered for " +
-                         std::to_string(static_cast<int64_t>(1000 * Seconds(engine_silence))) +
-                         " ms");
+    return not_ready("stalled", "the engine has not answered for " +
+                                    std::to_string(Milliseconds(engine_silence)) + " ms");
   }
   if (const Status gate = parts_.gate.CheckAdmission(); !gate.ok())
     return not_ready("journal", gate.message());

@@ -1,7 +1,6 @@
 #include "coordinator/status_response.h"
 
-#include <chrono>
-
+#include "common/duration.h"
 #include "common/version.h"
 
 namespace longhand {
@@ -22,10 +21,6 @@ v1::GroupState ToWire(cluster::GroupState state) {
   return v1::GROUP_STATE_UNSPECIFIED;
 }
 
-int64_t Ms(Duration duration) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
-}
-
 void SetRank(const cluster::RankStatus& from, int32_t rank, v1::RankStatus* to) {
   to->set_rank(rank);
   to->set_address(from.address);
@@ -37,8 +32,8 @@ void SetRank(const cluster::RankStatus& from, int32_t rank, v1::RankStatus* to) 
   to->set_weight_bytes(from.weight_bytes);
   to->set_kv_cache_bytes(from.kv_cache_bytes);
   to->set_device(from.device);
-  to->set_heartbeat_age_ms(Ms(from.silent_for));
-  to->set_progress_age_ms(Ms(from.still_for));
+  to->set_heartbeat_age_ms(Milliseconds(from.silent_for));
+  to->set_progress_age_ms(Milliseconds(from.still_for));
 }
 
 }  // namespace
@@ -69,7 +64,7 @@ v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
   out.set_phase(readiness.phase);
   out.set_percent(static_cast<float>(readiness.percent));
   if (out.detail().empty()) out.set_detail(readiness.detail);
-  out.set_last_token_age_ms(Ms(engine.last_token_age));
+  out.set_last_token_age_ms(Milliseconds(engine.last_token_age));
   out.set_spare_workers(group.num_spares);
   out.set_spare_workers_ready(group.num_spares_ready);
   int32_t rank = 0;

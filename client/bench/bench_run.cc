@@ -5,14 +5,13 @@
 #include <thread>
 #include <utility>
 
+#include "common/duration.h"
 #include "common/text/word_counter.h"
 
 namespace longhand::client {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 BenchSample Measure(BenchTarget& target,
                     const BenchRequest& request,

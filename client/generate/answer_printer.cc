@@ -5,14 +5,9 @@
 #include <cstdio>
 #include <utility>
 
+#include "common/duration.h"
+
 namespace longhand::client {
-namespace {
-
-double Seconds(std::chrono::steady_clock::duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
-}  // namespace
 
 AnswerPrinter::AnswerPrinter(bool json) : json_(json), figures_(isatty(STDERR_FILENO) == 1) {}
 

@@ -5,17 +5,9 @@
 #include <cstdint>
 
 #include "common/clock.h"
+#include "common/pulse_state.h"
 
 namespace longhand::cluster {
-
-// worker.proto's Pulse, as far as it is judged.
-struct PulseState {
-  int64_t epoch = 0;
-  uint64_t progress = 0;
-  bool is_busy = false;
-  bool waits_for_peers = false;
-  bool tells_pieces = false;
-};
 
 // Not thread-safe; WorkerLink guards it.
 class Heartbeat {

@@ -2,14 +2,9 @@
 
 #include <algorithm>
 
+#include "common/duration.h"
+
 namespace longhand::cluster {
-namespace {
-
-int64_t Ms(Duration duration) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
-}
-
-}  // namespace
 
 int32_t FindSilentRank(const std::vector<Heartbeat>& ranks, Duration limit) {
   const auto silent = std::find_if(
@@ -30,11 +25,11 @@ int32_t FindStuckRank(const std::vector<Heartbeat>& ranks, Duration limit, Opera
 std::string WhyStalled(const std::vector<Heartbeat>& ranks, Duration operation_limit) {
   if (const int32_t rank = FindSilentRank(ranks, kStillLimit); rank >= 0) {
     return "worker rank " + std::to_string(rank) + " has not been heard for " +
-           std::to_string(Ms(ranks[static_cast<size_t>(rank)].silent_for())) + " ms";
+           std::to_string(Milliseconds(ranks[static_cast<size_t>(rank)].silent_for())) + " ms";
   }
   if (const int32_t rank = FindStuckRank(ranks, kStillLimit, Operations::kLong); rank >= 0) {
     return "worker rank " + std::to_string(rank) + " has stood still for " +
-           std::to_string(Ms(ranks[static_cast<size_t>(rank)].still_for())) + " ms";
+           std::to_string(Milliseconds(ranks[static_cast<size_t>(rank)].still_for())) + " ms";
   }
   // Each waits for a peer, or for a device that does not say how far it is.
   Duration shortest = Duration::max();
@@ -45,7 +40,7 @@ std::string WhyStalled(const std::vector<Heartbeat>& ranks, Duration operation_l
   }
   if (ranks.empty() || shortest <= (tells ? kStillLimit : std::max(kStillLimit, operation_limit)))
     return "";
-  return "no worker rank has made progress for " + std::to_string(Ms(shortest)) + " ms";
+  return "no worker rank has made progress for " + std::to_string(Milliseconds(shortest)) + " ms";
 }
 
 }  // namespace longhand::cluster

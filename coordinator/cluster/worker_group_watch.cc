@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "common/duration.h"
 #include "coordinator/cluster/progress_judge.h"
 #include "coordinator/cluster/worker_group.h"
 #include "proto/grpc_status.h"
@@ -22,8 +23,6 @@ constexpr milliseconds kLookForSparesEvery(250);
 constexpr milliseconds kLoadLimit(30'000);
 // The slowest GPU's idea of work, in weight bytes a second for each token of a step.
 constexpr double kSlowGpuBytesPerSecond = 20e12;
-
-int64_t Ms(Duration duration) { return std::chrono::duration_cast<milliseconds>(duration).count(); }
 
 }  // namespace
 
@@ -57,7 +56,7 @@ void WorkerGroup::WatchRanks() {
   if (const int32_t rank = FindSilentRank(ranks, heartbeat_limit); rank >= 0) {
     return Lose(epoch, rank,
                 Unavailable("worker rank ", rank, " has not been heard for ",
-                            Ms(ranks[static_cast<size_t>(rank)].silent_for()),
+                            Milliseconds(ranks[static_cast<size_t>(rank)].silent_for()),
                             " ms, more than the ", heartbeat_limit.count(), " ms allowed"));
   }
   // A thread that is stuck outside of a step, in one that is overdue, or while the group forms.
@@ -68,10 +67,10 @@ void WorkerGroup::WatchRanks() {
   if (stuck >= 0) {
     const Duration still_for = ranks[static_cast<size_t>(stuck)].still_for();
     return Lose(epoch, stuck,
-                deadline.ok()
-                    ? Unavailable("worker rank ", stuck, " has stood still for ", Ms(still_for),
-                                  " ms, more than the ", limit.count(), " ms allowed")
-                    : Unavailable(deadline.message()));
+                deadline.ok() ? Unavailable("worker rank ", stuck, " has stood still for ",
+                                            Milliseconds(still_for), " ms, more than the ",
+                                            limit.count(), " ms allowed")
+                              : Unavailable(deadline.message()));
   }
   if (!deadline.ok()) GoDown(epoch, Unavailable(deadline.message()));
 }
@@ -116,7 +115,7 @@ void WorkerGroup::WatchSpares() {
     const milliseconds heartbeat_limit(config_.options.heartbeat_timeout_ms);
     if (worker.alive() && worker.heartbeat().silent_for() > heartbeat_limit) {
       spdlog::warn("spare worker {} has not been heard for {} ms", worker.address(),
-                   Ms(worker.heartbeat().silent_for()));
+                   Milliseconds(worker.heartbeat().silent_for()));
       worker.Close();
       const int32_t idx = WorkerIdx(&worker);
       lock.unlock();

@@ -1,17 +1,13 @@
 // EngineMetrics: the engine's families under longhand_*. All exist from the start, empty or not.
 #pragma once
 
-#include <chrono>
-
-#include "common/clock.h"
+#include "common/duration.h"
 #include "common/metrics.h"
 #include "common/status.h"
 #include "coordinator/engine/engine_stats.h"
 #include "coordinator/engine/token_sink.h"
 
 namespace longhand::engine {
-
-inline double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 struct EngineMetrics {
   explicit EngineMetrics(Metrics& metrics);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common/duration.h"
+
 namespace longhand::engine {
 namespace {
 
@@ -11,14 +13,12 @@ constexpr int64_t kMaxDue = 4096;
 // The rate is that of the latest half to whole minute.
 constexpr std::chrono::seconds kWindow(60);
 
-double SecondsOf(Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
 }  // namespace
 
 void RetryAdvice::OnTokens(int64_t count, TimePoint now) {
   num_tokens_ += static_cast<double>(count);
   if (now - since_ < kWindow) return;
-  num_tokens_ *= SecondsOf(kWindow / 2) / SecondsOf(now - since_);
+  num_tokens_ *= Seconds(kWindow / 2) / Seconds(now - since_);
   since_ = now - kWindow / 2;
 }
 
@@ -31,7 +31,7 @@ void RetryAdvice::OnPlaceFree() { num_due_ = std::max<int64_t>(0, num_due_ - 1);
 
 double RetryAdvice::TokensPerSecond(TimePoint now) const {
   // A second at least: the first step's tokens are no rate.
-  return num_tokens_ / std::max(1.0, SecondsOf(now - since_));
+  return num_tokens_ / std::max(1.0, Seconds(now - since_));
 }
 
 int64_t RetryAdvice::Refuse(int64_t num_answers, int64_t answer_tokens, TimePoint now) {

@@ -26,6 +26,7 @@
 #include <thread>
 
 #include "common/bounded_queue.h"
+#include "common/pulse_state.h"
 #include "common/step_plan.h"
 #include "worker/comm/communicator.h"
 #include "worker/comm/key_value_store.h"
@@ -45,15 +46,6 @@ struct SetupProgress {
   // With `ready`.
   int64_t weight_bytes = 0;
   int64_t kv_cache_bytes = 0;
-};
-
-// What a heartbeat tells; worker.proto says it in full.
-struct PulseState {
-  int64_t epoch = 0;
-  uint64_t progress = 0;
-  bool is_busy = false;
-  bool waits_for_peers = false;
-  bool tells_pieces = false;
 };
 
 class Executor {
