@@ -1,32 +1,18 @@
 """OpenAI's own Python client, unchanged, against the gateway. Installs it once, from PyPI, into a virtual environment under
 ~/.cache/longhand; exits with 77 (skipped) where that cannot be done."""
-import filecmp
+import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
-import venv
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-REQUIREMENTS = os.path.join(HERE, "openai-requirements.txt")
-CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "longhand", "openai-sdk")
+import environment
 
+environment.enter("openai-sdk")
 
-def enter_environment():
-    """Runs this file again with the client at hand."""
-    python = os.path.join(CACHE, "bin", "python")
-    stamp = os.path.join(CACHE, "requirements.txt")
-    if not (os.path.exists(stamp) and filecmp.cmp(REQUIREMENTS, stamp, shallow=False)):
-        venv.create(CACHE, clear=True, with_pip=True)
-        done = subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps",
-                               "--require-hashes", "-r", REQUIREMENTS], check=False)
-        if done.returncode != 0:
-            print("skipped: the client cannot be installed")
-            sys.exit(77)
-        shutil.copyfile(REQUIREMENTS, stamp)
-    os.execv(python, [python, os.path.abspath(__file__), "--here", *sys.argv[1:]])
+import openai  # noqa: E402
+from http_cluster import ROOT, Cluster, picture_url  # noqa: E402
 
 
 class Sdk(unittest.TestCase):
@@ -119,13 +105,14 @@ class Sdk(unittest.TestCase):
                 return [chunk async for chunk in stream]
         self.assertGreaterEqual(len(asyncio.run(ask())), 1)
 
+    def test_the_example(self):
+        cluster = Cluster()
+        self.addCleanup(cluster.stop)
+        done = subprocess.run([sys.executable, os.path.join(ROOT, "docs", "examples", "chat.py"), f"http://{cluster.host}:{cluster.port}/v1",
+                               os.path.join(ROOT, "tests", "data", "recording", "images", "photograph.jpg"), "What is this?"],
+                              capture_output=True, text=True, check=True)
+        self.assertTrue(done.stdout.strip())
+
 
 if __name__ == "__main__":
-    if "--here" not in sys.argv:
-        enter_environment()
-    sys.argv.remove("--here")
-    import asyncio
-
-    import openai
-    from http_cluster import Cluster, picture_url
     unittest.main(verbosity=2)

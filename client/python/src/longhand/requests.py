@@ -1,0 +1,71 @@
+"""GenerateRequest from what a caller has at hand."""
+import os
+import pathlib
+import uuid
+from collections.abc import Iterable, Mapping
+
+from longhand.v1 import generation_pb2 as pb
+
+Picture = bytes | os.PathLike  # a file's bytes, or its path
+Part = str | Picture  # of a message: text, or a picture
+SAMPLING = frozenset(pb.Sampling.DESCRIPTOR.fields_by_name)
+
+
+def generate_request(
+    prompt: str | None = None,
+    *,
+    images: Iterable[Picture] = (),
+    messages: Iterable[Mapping] | None = None,
+    text: str | None = None,
+    token_ids: Iterable[int] | None = None,
+    request_id: str = "",
+    model: str = "",
+    keep_running: bool = False,
+    priority: int = 0,
+    cache_salt: str = "",
+    returns: Mapping | None = None,
+    **sampling,
+) -> pb.GenerateRequest:
+    """One of `prompt` (a user's message, before it the images), `messages` (dicts of `role` and `content`; content is text,
+    or a list of texts and pictures), `text` (raw, with `images`) and `token_ids`. `keep_running`: the request goes on when
+    nobody reads it. `returns`: fields of Return, such as {"token_ids": True}. The rest are fields of Sampling."""
+    given = [name for name, value in
+             (("prompt", prompt), ("messages", messages), ("text", text), ("token_ids", token_ids)) if value is not None]
+    if len(given) != 1:
+        raise TypeError(f"one of prompt, messages, text, token_ids is needed, not {', '.join(given) or 'none'}")
+    unknown = sorted(set(sampling) - SAMPLING)
+    if unknown:
+        raise TypeError(f"unknown: {', '.join(unknown)}; fields of Sampling are {', '.join(sorted(SAMPLING))}")
+
+    request = pb.GenerateRequest(request_id=request_id or f"py-{uuid.uuid4().hex}", model=model, priority=priority,
+                                 cache_salt=cache_salt, sampling=pb.Sampling(**sampling),
+                                 **{"return": pb.Return(**(returns or {}))})
+    if keep_running:
+        request.on_disconnect = pb.ON_DISCONNECT_CONTINUE
+    if prompt is not None:
+        messages, images = [{"role": "user", "content": [*images, prompt]}], ()
+    if messages is not None:
+        if tuple(images):
+            raise TypeError("images of messages stand in their content")
+        for message in messages:
+            _add_message(request, message["role"], message["content"])
+    elif text is not None:
+        request.text = text
+    else:
+        request.token_ids.ids.extend(token_ids)
+    request.images.extend(pb.Image(data=_data(image)) for image in images)
+    return request
+
+
+def _add_message(request: pb.GenerateRequest, role: str, content: Part | Iterable[Part]) -> None:
+    message = request.messages.messages.add(role=role)
+    for part in [content] if isinstance(content, (str, bytes, os.PathLike)) else content:
+        if isinstance(part, str):
+            message.content.add(text=part)
+        else:
+            message.content.add(image=pb.ImagePart())
+            request.images.add(data=_data(part))
+
+
+def _data(picture: Picture) -> bytes:
+    return picture if isinstance(picture, bytes) else pathlib.Path(picture).read_bytes()
