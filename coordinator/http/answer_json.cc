@@ -92,7 +92,8 @@ json::value FinishReasonJson(const v1::GenerateEvent& event) {
 json::object UsageJson(const v1::Usage& usage) {
   return {{"prompt_tokens", usage.prompt_tokens()},
           {"completion_tokens", usage.completion_tokens()},
-          {"total_tokens", usage.total_tokens()}};
+          {"total_tokens", usage.total_tokens()},
+          {"prompt_tokens_details", json::object{{"cached_tokens", usage.cached_tokens()}}}};
 }
 
 json::array TokenIdsJson(const google::protobuf::RepeatedField<int32_t>& ids) {

@@ -40,6 +40,7 @@ class EventWriterTest : public ::testing::Test {
     last.set_finish_reason(v1::FINISH_REASON_LENGTH);
     last.set_finish_detail("max_tokens");
     last.mutable_usage()->set_completion_tokens(num_events);
+    last.mutable_usage()->set_cached_tokens(2);
     return events;
   }
   std::string WriteFrom(const AnswerHead& head,
@@ -103,7 +104,8 @@ TEST_F(EventWriterTest, UsageComesOnceBeforeTheEndAndOnlyWhenAsked) {
   EXPECT_THAT(
       with, HasSubstr("id: 4\ndata: {\"id\":\"a\",\"object\":\"chat.completion.chunk\","
                       "\"created\":7,\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens"
-                      "\":0,\"completion_tokens\":3,\"total_tokens\":0}}\n\nid: 5\ndata: [DONE]"));
+                      "\":0,\"completion_tokens\":3,\"total_tokens\":0,"
+                      "\"prompt_tokens_details\":{\"cached_tokens\":2}}}\n\nid: 5\ndata: [DONE]"));
   EXPECT_THAT(with, HasSubstr("\"usage\":null"));
   EXPECT_THAT(WriteFrom(Chat(), Events(3), OkStatus(), 1), Not(HasSubstr("usage")));
 }

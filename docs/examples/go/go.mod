@@ -1,0 +1,3 @@
+module longhand.example/stream
+
+go 1.20
