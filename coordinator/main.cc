@@ -113,10 +113,11 @@ int DryRun(const ServeOptions& options) {
   Result<cluster::Capacity> capacity = cluster::PlanShape(options, *model);
   if (!capacity.ok()) return Fail(capacity.status());
   // A plan for other machines is printed all the same; then no tokens fit here.
+  const int64_t memory_bytes = cluster::AvailableMemoryBytes() /
+                               (options.tensor_parallel_size + options.spare_workers);
   const Result<cluster::Capacity> fitting =
       cluster::PlanCapacity(options, *model, LargestPicture(*pixels, model->vision),
-                            cluster::AvailableMemoryBytes() /
-                                (options.tensor_parallel_size + options.spare_workers));
+                            memory_bytes, memory_bytes);
   if (fitting.ok()) capacity = fitting;
   std::fputs(cluster::CapacityTable(*capacity, *model).c_str(), options.json ? stderr : stdout);
   if (!fitting.ok())

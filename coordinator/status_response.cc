@@ -56,6 +56,10 @@ v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
   out.set_preemptions(engine.num_preemptions);
   out.set_kv_blocks_free(engine.num_free_blocks);
   out.set_kv_blocks_promised(engine.num_reserved_blocks);
+  out.set_kv_host_blocks_total(engine.shape.num_host_blocks);
+  out.set_kv_host_blocks_free(engine.num_free_host_blocks);
+  out.set_kv_blocks_swapped_out(engine.num_swapped_out_blocks);
+  out.set_kv_blocks_swapped_in(engine.num_swapped_in_blocks);
   out.set_block_size(engine.shape.block_size);
   out.set_steps(engine.num_steps);
   out.set_generated_tokens(engine.num_generated_tokens);

@@ -16,6 +16,30 @@ CLI::Option* Only(CLI::Option* option, const std::string& value, const std::stri
   });
 }
 
+// A plain number is of GiB, as vLLM's is; one with a unit of that: 512MiB. Says what is wrong.
+std::string ParseGib(const std::string& given, int64_t* bytes) {
+  const std::string wrong = "'" + given + "' is not a size; it must be from 0 to 1048576 GiB, or a " +
+                            "number with a unit, such as 512MiB";
+  const bool is_plain = given.find_first_not_of("0123456789.") == std::string::npos;
+  try {
+    double gib = 0;
+    if (is_plain) {
+      size_t num_read = 0;
+      gib = std::stod(given, &num_read);
+      if (num_read != given.size()) return wrong;
+    } else {
+      std::string number = given;
+      if (!CLI::AsSizeValue(/*kb_is_1000=*/false)(number).empty()) return wrong;
+      gib = std::stod(number) / static_cast<double>(int64_t{1} << 30);
+    }
+    if (!(gib >= 0 && gib <= 1 << 20)) return wrong;
+    *bytes = static_cast<int64_t>(gib * static_cast<double>(int64_t{1} << 30));
+  } catch (const std::exception&) {  // of std::stod
+    return wrong;
+  }
+  return "";
+}
+
 // host:port. getaddrinfo would take port 65536 for 0.
 std::string CheckAddress(const std::string& address) {
   const size_t colon = address.rfind(':');
@@ -89,7 +113,16 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(int64_t{0}, 1024 * tera));
   Scalar(app, "--block-size", o.block_size, "Tokens of a KV block")->check(CLI::IsMember({16, 32}));
-  Only(app.add_option("--swap-space"), "0", "KV cache outside the ranks' own; 0: none");
+  app.add_option_function<std::string>(
+         "--swap-space", [&o](const std::string& given) { (void)ParseGib(given, &o.swap_space); },
+         "GiB of each rank's host memory, or a number with a unit, for KV blocks of preempted "
+         "answers; 0: they are computed again")
+      ->default_str("0")
+      ->take_last()
+      ->check([](const std::string& given) {
+        int64_t bytes = 0;
+        return ParseGib(given, &bytes);
+      });
   Scalar(app, "--max-num-seqs", o.max_num_seqs, "Sequences that run at once")
       ->check(CLI::Range(1, 4096));
   Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens,

@@ -25,6 +25,7 @@ struct ServeOptions {
   int64_t kv_cache_memory_bytes =
       0;                // of each rank; 0: enough for max_num_seqs, within a quarter of the memory
   int block_size = 16;  // tokens
+  int64_t swap_space = 0;  // bytes of each rank's host memory, for KV blocks of preempted answers
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 2048;
   bool enable_prefix_caching = true;

@@ -50,6 +50,25 @@ int64_t ChooseKvBytes(const ServeOptions& options,
                   gpu ? free_bytes / 4 * 3 : free_bytes / 4);
 }
 
+// KV blocks in host memory. Where a rank's memory is the host's, they take their part of it.
+Result<int64_t> PlanSwap(const ServeOptions& options,
+                         int64_t block_bytes,
+                         int64_t* memory_bytes,
+                         int64_t host_memory_bytes) {
+  if (options.swap_space == 0) return 0;
+  if (options.swap_space < block_bytes) {
+    return InvalidArgument("--swap-space is ", options.swap_space, " bytes; a KV block takes ",
+                           block_bytes);
+  }
+  if (options.device != "cuda") {
+    *memory_bytes -= options.swap_space;
+  } else if (options.swap_space > host_memory_bytes) {
+    return ResourceExhausted("--swap-space is ", Gib(options.swap_space), " on each rank; its ",
+                             "host has ", Gib(host_memory_bytes), " for it");
+  }
+  return std::min<int64_t>(options.swap_space / block_bytes, std::numeric_limits<int32_t>::max());
+}
+
 }  // namespace
 
 Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model) {
@@ -67,17 +86,17 @@ Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model
       CheckDeviceQuantizes(options.device, capacity.dtype, capacity.quantization));
   capacity.block_size = options.block_size;
   LONGHAND_ASSIGN_OR_RETURN(
-      capacity.shards,
-      PlanShards(model, options.tensor_parallel_size,
-                 WeightDType(model.torch_dtype, capacity.dtype), capacity.kv_dtype,
-                 capacity.quantization));
+      capacity.shards, PlanShards(model, options.tensor_parallel_size,
+                                  WeightDType(model.torch_dtype, capacity.dtype), capacity.kv_dtype,
+                                  capacity.quantization));
   return capacity;
 }
 
 Result<Capacity> PlanCapacity(const ServeOptions& options,
                               const ModelConfig& model,
                               int64_t max_pixels,
-                              int64_t memory_bytes) {
+                              int64_t memory_bytes,
+                              int64_t host_memory_bytes) {
   LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanShape(options, model));
   const int64_t weight_bytes = LargestRank(capacity.shards, &RankShard::weight_bytes);
   const int64_t bytes_per_token = LargestRank(capacity.shards, &RankShard::kv_bytes_per_token);
@@ -85,6 +104,14 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
     return ResourceExhausted(
         "the weights take ", Gib(weight_bytes), " on each rank, and ", Gib(memory_bytes),
         " of memory are available; use a larger --tensor-parallel-size on more machines");
+  }
+  LONGHAND_ASSIGN_OR_RETURN(
+      capacity.num_host_blocks,
+      PlanSwap(options, bytes_per_token * options.block_size, &memory_bytes, host_memory_bytes));
+  if (weight_bytes >= memory_bytes) {
+    return ResourceExhausted("--swap-space is ", Gib(options.swap_space), " on each rank; beside ",
+                             "weights of ", Gib(weight_bytes), " there are ",
+                             Gib(memory_bytes + options.swap_space - weight_bytes));
   }
   const int64_t kv_bytes =
       ChooseKvBytes(options, model, bytes_per_token, memory_bytes - weight_bytes);
@@ -129,6 +156,10 @@ std::string CapacityTable(const Capacity& capacity, const ModelConfig& model) {
   out += fmt::format("KV cache: {} tokens in {} blocks of {}; longest context {}\n",
                      capacity.kv_tokens(), capacity.num_blocks, capacity.block_size,
                      capacity.max_model_len);
+  if (capacity.num_host_blocks > 0) {
+    out += fmt::format("swap space: {} tokens in {} blocks in host memory\n",
+                       capacity.num_host_blocks * capacity.block_size, capacity.num_host_blocks);
+  }
   return out;
 }
 

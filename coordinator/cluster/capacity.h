@@ -17,8 +17,9 @@ struct Capacity {
   DType kv_dtype = DType::kBf16;
   Quantization quantization = Quantization::kNone;
   ShardPlan shards;
-  int64_t num_blocks = 0;   // KV blocks of each rank
-  int64_t block_size = 16;  // tokens
+  int64_t num_blocks = 0;       // KV blocks of each rank
+  int64_t num_host_blocks = 0;  // the same in host memory
+  int64_t block_size = 16;      // tokens
   int64_t max_model_len = 0;
   int64_t encoder_cache_tokens = 0;   // rows of the encoder cache
   int64_t max_patches_per_image = 0;  // ViT workspace
@@ -35,12 +36,13 @@ struct Capacity {
 Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model);
 
 // Adds what depends on memory. `max_pixels` bounds a resized picture; `memory_bytes` is what one
-// rank may take, weights included. kResourceExhausted, with the numbers, when weights or
-// --max-model-len do not fit.
+// rank may take, weights included; `host_memory_bytes` of host memory, where its own is a GPU's.
+// kResourceExhausted, with the numbers, when weights, --swap-space or --max-model-len do not fit.
 Result<Capacity> PlanCapacity(const ServeOptions& options,
                               const ModelConfig& model,
                               int64_t max_pixels,
-                              int64_t memory_bytes);
+                              int64_t memory_bytes,
+                              int64_t host_memory_bytes);
 
 // For people (a table) and for machines (one object, DESIGN's --dry-run --json).
 std::string CapacityTable(const Capacity& capacity, const ModelConfig& model);

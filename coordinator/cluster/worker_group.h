@@ -124,6 +124,7 @@ class WorkerGroup final : public engine::StepExecutor {
   void SetRanks();
   Status CheckAlike() const;
   int64_t MemoryOfARank() const;
+  int64_t HostMemoryOfARank() const;
   Status Configure(const Capacity& capacity);
   Status ConfigureRank(int32_t rank, const Capacity& capacity);
   worker::v1::ConfigureRequest MakeConfigureRequest(int32_t rank, const Capacity& capacity) const;

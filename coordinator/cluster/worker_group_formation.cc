@@ -82,7 +82,8 @@ Status WorkerGroup::Form() {
   LONGHAND_RETURN_IF_ERROR(Connect());
   LONGHAND_RETURN_IF_ERROR(CheckAlike());
   LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanCapacity(config_.options, config_.model,
-                                                            config_.max_pixels, MemoryOfARank()));
+                                                            config_.max_pixels, MemoryOfARank(),
+                                                            HostMemoryOfARank()));
   {
     std::lock_guard lock(mutex_);
     status_.capacity = capacity;
@@ -102,6 +103,7 @@ Status WorkerGroup::Form() {
       .num_ranks = static_cast<int32_t>(ranks_.size()),
       .num_encoder_layers = static_cast<int32_t>(config_.model.vision.depth),
       .num_blocks = capacity.num_blocks,
+      .num_host_blocks = capacity.num_host_blocks,
       .block_size = static_cast<int32_t>(capacity.block_size),
       .encoder_cache_tokens = capacity.encoder_cache_tokens};
   {
@@ -193,6 +195,20 @@ int64_t WorkerGroup::MemoryOfARank() const {
   return bytes;
 }
 
+// The same of host memory, beside a GPU's: spares of a host have their part, too.
+int64_t WorkerGroup::HostMemoryOfARank() const {
+  std::multiset<std::string> owners;
+  for (const Rank& rank : ranks_) owners.insert(rank.worker->description().host_identity());
+  int64_t bytes = std::numeric_limits<int64_t>::max();
+  for (const Rank& rank : ranks_) {
+    const wire::DescribeResponse description = rank.worker->description();
+    const auto sharers = static_cast<int64_t>(owners.count(description.host_identity())) +
+                         static_cast<int64_t>(spares_.size());
+    bytes = std::min(bytes, description.host_memory_bytes() / sharers);
+  }
+  return bytes;
+}
+
 // Bits must not depend on which rank computed them.
 Status WorkerGroup::CheckAlike() const {
   const wire::DescribeResponse first = ranks_[0].worker->description();
@@ -279,6 +295,7 @@ wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
   request.set_kv_cache_dtype(std::string(DTypeName(capacity.kv_dtype)));
   request.set_quantization(std::string(QuantizationName(capacity.quantization)));
   request.set_num_blocks(capacity.num_blocks);
+  request.set_num_host_blocks(capacity.num_host_blocks);
   request.set_block_size(static_cast<int32_t>(capacity.block_size));
   request.set_max_num_batched_tokens(config_.options.max_num_batched_tokens);
   request.set_max_num_seqs(config_.options.max_num_seqs);

@@ -44,6 +44,7 @@ struct GroupShape {
   int32_t num_ranks = 1;
   int32_t num_encoder_layers = 0;    // ViT blocks
   int64_t num_blocks = 0;            // KV blocks, the same on every rank
+  int64_t num_host_blocks = 0;       // KV blocks in host memory, for those that are preempted
   int32_t block_size = 16;           // tokens
   int64_t encoder_cache_tokens = 0;  // rows of the encoder cache
 };

@@ -74,6 +74,8 @@ void Engine::SendPlans() {
     for (const Sequence* sequence : planned.admitted) OnAdmitted(*sequence);
     for (const ImageInput* image : planned.images_to_send) executor_.PutImage(epoch_, *image);
     if (!planned.plan.has_value()) return;
+    num_swapped_out_blocks_ += static_cast<int64_t>(planned.plan->swaps_out.size());
+    num_swapped_in_blocks_ += static_cast<int64_t>(planned.plan->swaps_in.size());
     metrics_.step_tokens.Observe(static_cast<double>(planned.plan->num_tokens()));
     executor_.Execute(std::move(*planned.plan));
   }

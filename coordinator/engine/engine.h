@@ -202,6 +202,8 @@ class Engine final : public GroupListener {
   int64_t num_prompt_tokens_ = 0;
   int64_t num_generated_tokens_ = 0;
   int64_t num_preemptions_ = 0;  // with groups that are lost
+  int64_t num_swapped_out_blocks_ = 0;
+  int64_t num_swapped_in_blocks_ = 0;
 };
 
 }  // namespace longhand::engine

@@ -216,6 +216,8 @@ EngineStats Engine::Stats() const {
   stats.num_prompt_tokens = num_prompt_tokens_;
   stats.num_generated_tokens = num_generated_tokens_;
   stats.num_preemptions = num_preemptions_;
+  stats.num_swapped_out_blocks = num_swapped_out_blocks_;
+  stats.num_swapped_in_blocks = num_swapped_in_blocks_;
   const TimePoint now = clock_.Now();
   if (scheduler_ == nullptr) {
     for (const ActiveRequest* active : requests_.All())
@@ -231,6 +233,7 @@ EngineStats Engine::Stats() const {
   stats.num_tenants = scheduler_->num_tenants();
   stats.num_reserved_blocks = scheduler_->block_pool().num_reserved();
   stats.num_free_blocks = scheduler_->block_pool().num_free();
+  stats.num_free_host_blocks = scheduler_->host_blocks().num_free();
   stats.num_steps = scheduler_->num_committed_steps();
   stats.num_steps_in_flight = scheduler_->num_steps_in_flight();
   if (stats.num_running > 0) stats.last_token_age = now - last_token_at_;

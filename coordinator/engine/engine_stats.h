@@ -19,11 +19,14 @@ struct EngineStats {
   int64_t num_tenants = 0;          // with answers that wait or run
   int64_t num_free_blocks = 0;      // promised ones included
   int64_t num_reserved_blocks = 0;  // promised and not yet taken
-  int64_t num_steps = 0;            // of this epoch, that came back
+  int64_t num_free_host_blocks = 0;
+  int64_t num_steps = 0;  // of this epoch, that came back
   int64_t num_steps_in_flight = 0;
-  int64_t num_prompt_tokens = 0;     // computed, since start
-  int64_t num_generated_tokens = 0;  // delivered, since start
-  int64_t num_preemptions = 0;       // since start
+  int64_t num_prompt_tokens = 0;       // computed, since start
+  int64_t num_generated_tokens = 0;    // delivered, since start
+  int64_t num_preemptions = 0;         // since start
+  int64_t num_swapped_out_blocks = 0;  // KV blocks that went to host memory, since start
+  int64_t num_swapped_in_blocks = 0;   // and that came back
   // Zero while nothing is due. While answers run: since the latest token. While steps are in
   // flight: since the latest one came back; this is what health looks at.
   Duration last_token_age{};

@@ -15,6 +15,7 @@ Scheduler::Scheduler(const EngineConfig& config, const GroupShape& shape, int64_
       epoch_(epoch),
       prefix_cache_(shape.num_blocks),
       block_pool_(shape.num_blocks, prefix_cache_),
+      host_blocks_(shape.num_host_blocks),
       encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks),
       waiting_(config_) {}
 
@@ -109,8 +110,8 @@ Scheduler::Planned Scheduler::Plan() {
   plan.step = next_step_;
   StepInFlight in_flight{next_step_, {}};
 
-  RequeuePreempted();
-  ExtendPromises();
+  RequeuePreempted(&plan);
+  ExtendPromises(&plan);
   AdmitWaiting(&planned);
   SettlePrefixes(&plan);
   encoder_cache_.GiveUpUnwanted();
@@ -121,7 +122,9 @@ Scheduler::Planned Scheduler::Plan() {
   // Releases ride along; alone they go only when the workers are idle, so that nothing is left
   // behind there.
   const bool has_releases = !released_sequences_.empty() || encoder_cache_.has_releases();
-  const bool has_work = !plan.chunks.empty() || !plan.images.empty() || !plan.block_copies.empty();
+  const bool has_work = !plan.chunks.empty() || !plan.images.empty() ||
+                        !plan.block_copies.empty() || !plan.swaps_out.empty() ||
+                        !plan.swaps_in.empty();
   if (!has_work && !(has_releases && in_flight_.empty())) return planned;
   plan.released_sequences = std::exchange(released_sequences_, {});
   plan.released_images = encoder_cache_.TakeReleases(plan.step);
@@ -299,6 +302,7 @@ void Scheduler::Retire(Sequence& sequence) {
 
 void Scheduler::GiveBack(Sequence& sequence) {
   block_pool_.Free(sequence.block_table);
+  host_blocks_.Free(sequence.swapped.block_ids);
   for (size_t i = sequence.num_prefilled_images; i < sequence.num_acquired_images; ++i) {
     encoder_cache_.Release(*sequence.image_entries[i]);
   }

@@ -4,7 +4,8 @@
 // token budget, up to a bound, goes to prefill in chunks (prefill_share.h). WaitingQueue says who
 // is admitted next; an admitted sequence is promised the blocks of its expected length, the oldest
 // ones of their whole length. Who outgrows its promise gets more, if need be from the youngest,
-// which is preempted, once in its life, and computed again. Planning runs ahead of results: Plan()
+// which is preempted, once in its life; what it had is kept in host memory where there is room, and
+// computed again where not. Planning runs ahead of results: Plan()
 // may be called while earlier steps are in flight, and what those name is kept until they are
 // committed. One scheduler serves one epoch of a worker group. Engine thread.
 #pragma once
@@ -22,6 +23,7 @@
 #include "coordinator/engine/block_pool.h"
 #include "coordinator/engine/config.h"
 #include "coordinator/engine/encoder_cache.h"
+#include "coordinator/engine/host_blocks.h"
 #include "coordinator/engine/prefix_cache.h"
 #include "coordinator/engine/sequence.h"
 #include "coordinator/engine/waiting_queue.h"
@@ -77,6 +79,7 @@ class Scheduler {
   int64_t num_queried_tokens() const { return num_queried_tokens_; }
   int64_t num_hit_tokens() const { return num_hit_tokens_; }
   const BlockPool& block_pool() const { return block_pool_; }
+  const HostBlocks& host_blocks() const { return host_blocks_; }
   const EncoderCache& encoder_cache() const { return encoder_cache_; }
 
   // LONGHAND_CHECKs everything that README.md promises. O(all state): for tests.
@@ -107,14 +110,18 @@ class Scheduler {
   }
 
   // Promises and preemption (scheduler_promises.cc).
-  void ExtendPromises();
+  void ExtendPromises(StepPlan* plan);
   bool Extend(Sequence& sequence, int64_t num_blocks);
-  bool MakeRoom(size_t running_idx, int64_t* num_coming_blocks);
+  bool MakeRoom(size_t running_idx, int64_t* num_coming_blocks, StepPlan* plan);
   bool IsSafe(const Sequence& changed, int64_t num_blocks) const;
   Sequence* FindVictim(size_t running_idx) const;
   void Preempt(Sequence& sequence);
-  void RequeuePreempted();
+  void RequeuePreempted(StepPlan* plan);
   void CancelUntaken(Sequence& sequence);
+
+  // Tokens in host memory (scheduler_swap.cc).
+  void SwapOut(Sequence& sequence, StepPlan* plan);
+  void SwapIn(Sequence& sequence, StepPlan* plan);
 
   // Tokens that are in KV already (scheduler_prefix.cc).
   void SettlePrefixes(StepPlan* plan);
@@ -137,6 +144,7 @@ class Scheduler {
   void CheckSequence(const Sequence& sequence) const;
   void CheckPromises() const;
   void CheckBlocks() const;
+  void CheckHostBlocks() const;
 
   const EngineConfig config_;
   const GroupShape shape_;
@@ -145,6 +153,7 @@ class Scheduler {
 
   PrefixCache prefix_cache_;
   BlockPool block_pool_;
+  HostBlocks host_blocks_;
   EncoderCache encoder_cache_;
   std::unordered_map<int64_t, std::unique_ptr<Sequence>> sequences_;  // every phase
   WaitingQueue waiting_;

@@ -22,7 +22,8 @@ void Scheduler::CheckSequence(const Sequence& sequence) const {
     case SequencePhase::kWaiting:
       LONGHAND_CHECK(!sequence.prefix.is_settled && num_blocks == 0);
       LONGHAND_CHECK(sequence.num_reserved_blocks == 0 && sequence.last_step == 0);
-      break;
+      LONGHAND_CHECK(sequence.swapped.block_ids.empty() || sequence.standing.was_preempted);
+      return;
     case SequencePhase::kRunning:
       // Only the next token of a stream may lack a block.
       LONGHAND_CHECK_LE(NumBlocksFor(sequence.num_tokens()), sequence.num_reserved_blocks + 1);
@@ -36,6 +37,7 @@ void Scheduler::CheckSequence(const Sequence& sequence) const {
           << "sequence " << sequence.id << " was not retired";
       break;
   }
+  LONGHAND_CHECK(sequence.swapped.block_ids.empty()) << "sequence " << sequence.id << " is here";
 }
 
 // Everybody who runs can come to his end, the oldest first.
@@ -98,6 +100,26 @@ void Scheduler::CheckBlocks() const {
   LONGHAND_CHECK_GE(block_pool_.num_available(), 0);
 }
 
+// A host block belongs to one sequence, which waits, and holds tokens of it.
+void Scheduler::CheckHostBlocks() const {
+  std::vector<bool> is_named(static_cast<size_t>(shape_.num_host_blocks));
+  int64_t num_named = 0;
+  for (const auto& [id, sequence] : sequences_) {
+    const SwappedBlocks& swapped = sequence->swapped;
+    LONGHAND_CHECK_EQ(static_cast<int64_t>(swapped.block_ids.size()),
+                      NumBlocksFor(swapped.num_tokens));
+    LONGHAND_CHECK_LT(swapped.num_tokens, sequence->num_tokens());
+    for (const int32_t block_id : swapped.block_ids) {
+      LONGHAND_CHECK(host_blocks_.is_taken(block_id)) << "host block " << block_id << " is free";
+      LONGHAND_CHECK(!is_named[static_cast<size_t>(block_id)])
+          << "host block " << block_id << " is of two sequences";
+      is_named[static_cast<size_t>(block_id)] = true;
+      ++num_named;
+    }
+  }
+  LONGHAND_CHECK_EQ(host_blocks_.num_free() + num_named, host_blocks_.num_blocks());
+}
+
 void Scheduler::CheckInvariants() const {
   int64_t num_image_users = 0;
   for (const auto& [id, sequence] : sequences_) {
@@ -106,6 +128,7 @@ void Scheduler::CheckInvariants() const {
         static_cast<int64_t>(sequence->num_acquired_images - sequence->num_prefilled_images);
   }
   CheckBlocks();
+  CheckHostBlocks();
   encoder_cache_.CheckInvariants(num_image_users);
 
   LONGHAND_CHECK_LE(num_running(), config_.max_num_seqs);

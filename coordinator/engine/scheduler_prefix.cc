@@ -1,5 +1,5 @@
 // Scheduler: tokens that need not be computed, because they are in KV already. Either the prefix
-// cache knows their blocks, or another answer to the same prompt has them.
+// cache knows their blocks, or another answer to the same prompt has them, or they are swapped in.
 //
 // What a token leaves in KV is a function of the tokens and images up to it, to the bit, so an
 // answer does not depend on where its first tokens came from.
@@ -44,12 +44,6 @@ PrefixCache::Content ContentOf(const Sequence& sequence,
   return content;
 }
 
-// Log-probabilities of the prompt are made where its tokens are computed.
-bool MustComputePrompt(const Sequence& sequence) {
-  return sequence.request->prompt_logprobs && sequence.sampling.choice == 0 &&
-         sequence.output_token_ids.empty();
-}
-
 }  // namespace
 
 // Decides for those that were admitted. Of several answers to a prompt the first computes it; the
@@ -58,9 +52,10 @@ void Scheduler::SettlePrefixes(StepPlan* plan) {
   std::unordered_map<const Request*, const Sequence*> firsts;
   for (Sequence* sequence : running_) {
     const Request& request = *sequence->request;
+    if (!sequence->swapped.block_ids.empty()) SwapIn(*sequence, plan);
     if (request.num_choices > 1) {
       const auto [first, is_first] = firsts.emplace(&request, sequence);
-      if (!is_first && !sequence->prefix.is_settled && !MustComputePrompt(*sequence)) {
+      if (!is_first && !sequence->prefix.is_settled && !sequence->MustComputePrompt()) {
         if (first->second->num_planned_tokens < request.num_prompt_tokens()) continue;
         ShareWith(*first->second, *sequence, plan);
       }
@@ -74,7 +69,7 @@ void Scheduler::SettlePrefixes(StepPlan* plan) {
 void Scheduler::ReuseCached(Sequence& sequence) {
   PrefixState& prefix = sequence.prefix;
   prefix.is_settled = true;
-  if (!config_.enable_prefix_caching || MustComputePrompt(sequence)) return;
+  if (!config_.enable_prefix_caching || sequence.MustComputePrompt()) return;
   const int64_t block_size = shape_.block_size;
   num_queried_tokens_ += sequence.num_tokens();
   const int64_t most = (sequence.num_tokens() - 1) / block_size;

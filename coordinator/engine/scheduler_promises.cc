@@ -26,7 +26,7 @@ int64_t Scheduler::NumPromisedBlocks(const Sequence& sequence) const {
                       std::min(expected, sequence.request->max_tokens));
 }
 
-void Scheduler::ExtendPromises() {
+void Scheduler::ExtendPromises(StepPlan* plan) {
   is_tight_ = false;
   int64_t num_coming_blocks = 0;  // of those that leave, claimed by nobody yet
   for (const Sequence* sequence : leaving_)
@@ -41,7 +41,7 @@ void Scheduler::ExtendPromises() {
     }
     if (!sequence.CanAdvance() || !IsShort(sequence)) continue;
     if (Extend(sequence, NumPromisedBlocks(sequence))) continue;
-    is_tight_ |= !MakeRoom(i, &num_coming_blocks);
+    is_tight_ |= !MakeRoom(i, &num_coming_blocks, plan);
   }
 }
 
@@ -57,7 +57,7 @@ bool Scheduler::Extend(Sequence& sequence, int64_t num_blocks) {
 
 // Blocks for the next token of a running sequence, at the cost of younger ones if need be. False
 // when it has to wait for them.
-bool Scheduler::MakeRoom(size_t running_idx, int64_t* num_coming_blocks) {
+bool Scheduler::MakeRoom(size_t running_idx, int64_t* num_coming_blocks, StepPlan* plan) {
   Sequence& sequence = *running_[running_idx];
   const int64_t num_blocks = NumBlocksFor(sequence.num_tokens());
   if (!IsSafe(sequence, num_blocks)) return false;  // then no victim helps
@@ -74,7 +74,7 @@ bool Scheduler::MakeRoom(size_t running_idx, int64_t* num_coming_blocks) {
     if (victim->last_step > committed_step_) {
       *num_coming_blocks += static_cast<int64_t>(victim->block_table.size());
     } else {
-      RequeuePreempted();
+      RequeuePreempted(plan);
     }
   }
   return true;
@@ -130,11 +130,12 @@ void Scheduler::Preempt(Sequence& sequence) {
 }
 
 // Those whose steps are back give up what they hold, and wait.
-void Scheduler::RequeuePreempted() {
+void Scheduler::RequeuePreempted(StepPlan* plan) {
   std::erase_if(leaving_, [&](Sequence* sequence) {
     if (sequence->last_step > committed_step_) return false;
     GiveBack(*sequence);
-    num_preempted_tokens_ += sequence->num_computed_tokens;
+    SwapOut(*sequence, plan);
+    num_preempted_tokens_ += sequence->num_computed_tokens - sequence->swapped.num_tokens;
     sequence->phase = SequencePhase::kWaiting;
     sequence->num_planned_samples = static_cast<int64_t>(sequence->output_token_ids.size());
     sequence->num_planned_tokens = sequence->num_computed_tokens = sequence->last_step = 0;

@@ -15,8 +15,8 @@ namespace longhand::engine {
 
 struct ActiveRequest;
 
-// kWaiting: holds nothing. kRunning: holds its promise. kPreempted, kFinished: hold their blocks
-// until no step in flight names them; then the former waits again.
+// kWaiting: holds at most host blocks. kRunning: holds its promise. kPreempted, kFinished: hold
+// their blocks until no step in flight names them; then the former waits again.
 enum class SequencePhase { kWaiting, kRunning, kPreempted, kFinished };
 
 // An answer's place among the others: stays with it when it is preempted or its group is lost.
@@ -31,6 +31,12 @@ struct PrefixState {
   int64_t num_cached_tokens = 0;  // found in the prefix cache
   uint64_t parent = 0;            // entry of the last block that the cache was told of
   size_t num_known_blocks = 0;    // of block_table, that it was told of
+};
+
+// Its first tokens, while it waits preempted.
+struct SwappedBlocks {
+  std::vector<int32_t> block_ids;  // in host memory
+  int64_t num_tokens = 0;          // in them
 };
 
 struct Sequence {
@@ -57,6 +63,7 @@ struct Sequence {
   int64_t num_charged_tokens = 0;   // to its tenant, in this epoch
   std::vector<int32_t> block_table;
   PrefixState prefix;
+  SwappedBlocks swapped;
 
   // Per image of the request, in order: [0, num_acquired_images) were asked for, of these
   // [0, num_ready_images) can be prefilled, of these [0, num_prefilled_images) are in KV and given
@@ -66,6 +73,10 @@ struct Sequence {
   size_t num_ready_images = 0;
   size_t num_prefilled_images = 0;
 
+  // Log-probabilities of the prompt are made where its tokens are computed.
+  bool MustComputePrompt() const {
+    return request->prompt_logprobs && sampling.choice == 0 && output_token_ids.empty();
+  }
   // Tokens that exist or are being sampled.
   int64_t num_tokens() const { return request->num_prompt_tokens() + num_planned_samples; }
   int64_t max_num_tokens() const { return request->num_prompt_tokens() + request->max_tokens; }

@@ -26,6 +26,13 @@ BUGS = [
      "if (sequence->standing.was_preempted) continue;", ""),
     ("a preempted sequence returns though an older one could not come to its end", "scheduler_promises.cc",
      "if (NumWholeBlocks(sequence) + num_held > shape_.num_blocks) return false;", ""),
+    ("swapped blocks come back in another order", "scheduler_swap.cc",
+     "plan->swaps_in.push_back({swapped.block_ids[i], ",
+     "plan->swaps_in.push_back({swapped.block_ids[swapped.block_ids.size() - 1 - i], "),
+    ("host blocks of an answer that is over are kept", "scheduler.cc",
+     "  host_blocks_.Free(sequence.swapped.block_ids);\n", ""),
+    ("a block is taken for something else, and the prefix cache still finds it", "block_pool.cc",
+     "    cache_.Forget(block_id);\n", ""),
     ("streams wait for as many prompt tokens as a step can hold", "scheduler.cc",
      "if (num_decoding > 0) budget = std::min(budget, config_.max_num_prefill_tokens);", ""),
 ]

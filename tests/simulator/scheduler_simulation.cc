@@ -28,8 +28,7 @@ SchedulerSimulation::SchedulerSimulation(uint64_t seed) : random_(seed) {
   config_.max_waiting_seqs_per_tenant = Between(1, 40);
   config_.max_encode_patch_layers = Between(1, 200);
   config_.pipeline_depth = static_cast<int32_t>(Random(2));
-  // The checker gives a block to one sequence only; engine_simulation_test has shared ones.
-  config_.enable_prefix_caching = false;
+  config_.enable_prefix_caching = Chance(0.6);
   config_.priority_step = std::chrono::milliseconds(20);
   config_.tenant_weights = {{"a", Between(1, 4)}, {"b", 2}};
   shape_.num_ranks = static_cast<int32_t>(Between(1, 4));
@@ -37,6 +36,7 @@ SchedulerSimulation::SchedulerSimulation(uint64_t seed) : random_(seed) {
   shape_.block_size = 1 << Random(4);
   shape_.num_blocks = Between(100, 400) / shape_.block_size + 1;
   shape_.encoder_cache_tokens = Between(30, 90);
+  if (Chance(0.6)) shape_.num_host_blocks = Between(1, shape_.num_blocks);
   FormGroup();
 }
 
@@ -104,17 +104,22 @@ std::string SchedulerSimulation::Run(int64_t num_turns) {
   }
   checker_->OnQuiet();
   CheckTurn();
-  counts_.preemptions += scheduler_->num_preemptions();
+  CountEpoch();
   const BlockPool& pool = scheduler_->block_pool();
   if (pool.num_free() != pool.num_blocks() || pool.num_reserved() != 0)
     Fail(pool.num_blocks() - pool.num_free(), " blocks leaked, ", pool.num_reserved(), " promised");
+  const HostBlocks& host = scheduler_->host_blocks();
+  if (host.num_free() != host.num_blocks())
+    Fail(host.num_blocks() - host.num_free(), " host blocks leaked");
   return error_;
 }
 
 void SchedulerSimulation::Arrive() {
   const int64_t num_tokens = Between(1, Chance(0.5) ? 60 : 8);
   const int64_t max_tokens = Between(1, Chance(0.5) ? 10 : 100 - num_tokens);
-  Request request = MakeRequest(std::to_string(next_id_), num_tokens, max_tokens);
+  // Of few prompts, of which some are beginnings of others.
+  Request request = MakeRequest(std::to_string(next_id_), num_tokens, max_tokens, Random(4));
+  request.num_choices = Chance(0.1) ? 3 : 1;
   request.tenant = kTenants[Random(4)];
   request.priority = static_cast<int32_t>(Between(-3, 3));
   if (Chance(0.15)) {
@@ -126,14 +131,18 @@ void SchedulerSimulation::Arrive() {
     ++counts_.refused;
     return;
   }
-  Answer answer;
-  answer.request = std::make_shared<const Request>(std::move(request));
-  answer.length = Between(1, max_tokens);
-  answer.expected_tokens =
-      Chance(wrong_expectation_chance_) ? Between(1, answer.length) : Between(1, max_tokens);
-  answer.queued_at = now_;
-  const int64_t id = next_id_++;
-  Queue(id, answers_.emplace(id, std::move(answer)).first->second, {}, {});
+  const auto shared = std::make_shared<const Request>(std::move(request));
+  for (uint32_t choice = 0; choice < shared->num_choices; ++choice) {
+    Answer answer;
+    answer.request = shared;
+    answer.choice = choice;
+    answer.length = Between(1, max_tokens);
+    answer.expected_tokens =
+        Chance(wrong_expectation_chance_) ? Between(1, answer.length) : Between(1, max_tokens);
+    answer.queued_at = now_;
+    const int64_t id = next_id_++;
+    Queue(id, answers_.emplace(id, std::move(answer)).first->second, {}, {});
+  }
 }
 
 void SchedulerSimulation::Queue(int64_t id,
@@ -151,11 +160,13 @@ void SchedulerSimulation::Queue(int64_t id,
   auto sequence = std::make_unique<Sequence>();
   sequence->id = id;
   sequence->request = answer.request;
+  sequence->sampling.choice = answer.choice;
   sequence->queued_at = answer.queued_at;
   sequence->expected_tokens = answer.expected_tokens;
   sequence->standing = standing;
   sequence->num_planned_samples = static_cast<int64_t>(output.size());
   sequence->output_token_ids = std::move(output);
+  checker_->OnSequence(id, *answer.request);
   answer.sequence = &scheduler_->Add(std::move(sequence));
   answer.num_charged_tokens = 0;
   answer.first_admitted_step = -1;
@@ -179,10 +190,15 @@ void SchedulerSimulation::LoseGroup() {
     Sequence* const sequence = std::exchange(answer.sequence, nullptr);
     kept[id] = {std::move(sequence->output_token_ids), sequence->standing};
   }
-  counts_.preemptions += scheduler_->num_preemptions();
+  CountEpoch();
   FormGroup();
   for (auto& [id, answer] : answers_)
     Queue(id, answer, std::move(kept[id].output), kept[id].standing);
+}
+
+void SchedulerSimulation::CountEpoch() {
+  counts_.preemptions += scheduler_->num_preemptions();
+  counts_.hit_tokens += scheduler_->num_hit_tokens();
 }
 
 void SchedulerSimulation::Plan() {
@@ -202,6 +218,10 @@ void SchedulerSimulation::Plan() {
   if (!planned.plan.has_value()) return;
   if (verbose_) {
     std::printf("  step %ld:", static_cast<long>(planned.plan->step));
+    for (const BlockCopy& copy : planned.plan->swaps_out)
+      std::printf(" %d>host%d", copy.from, copy.to);
+    for (const BlockCopy& copy : planned.plan->swaps_in)
+      std::printf(" host%d>%d", copy.from, copy.to);
     for (const SequenceChunk& chunk : planned.plan->chunks) {
       std::printf(" %ld+%zu%s", static_cast<long>(chunk.sequence_id), chunk.token_ids.size(),
                   chunk.sample ? "" : "...");
@@ -215,6 +235,8 @@ void SchedulerSimulation::Plan() {
       ++counts_.waits_for_blocks;
     }
   }
+  counts_.swaps_out += static_cast<int64_t>(planned.plan->swaps_out.size());
+  counts_.swaps_in += static_cast<int64_t>(planned.plan->swaps_in.size());
   checker_->OnPlan(*planned.plan, committed_step);
   in_flight_.push_back(std::move(*planned.plan));
 }
@@ -263,14 +285,16 @@ void SchedulerSimulation::CommitStep() {
   result.epoch = plan.epoch;
   result.step = plan.step;
   for (const SequenceChunk& chunk : plan.chunks) {
-    if (chunk.sample) result.sequences.push_back({chunk.sequence_id, {SampledToken{}}, {}});
+    if (!chunk.sample) continue;
+    const int32_t token_id = OutputToken(chunk.sequence_id, chunk.output_position);
+    result.sequences.push_back({chunk.sequence_id, {SampledToken{.token_id = token_id}}, {}});
   }
   Result<std::vector<Scheduler::Progress>> committed = scheduler_->Commit(std::move(result));
   if (!committed.ok()) return Fail(committed.status());
   for (const Scheduler::Progress& progress : *committed) {
     Sequence& sequence = *progress.sequence;
     const int64_t id = sequence.id;
-    sequence.output_token_ids.push_back(0);
+    sequence.output_token_ids.push_back(progress.result.tokens.at(0).token_id);
     if (static_cast<int64_t>(sequence.output_token_ids.size()) < answers_.at(id).length) continue;
     ++counts_.answers;
     End(id);

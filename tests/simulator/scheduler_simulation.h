@@ -26,6 +26,9 @@ class SchedulerSimulation {
     int64_t cancelled = 0;
     int64_t refused = 0;
     int64_t preemptions = 0;
+    int64_t swaps_out = 0;   // of blocks
+    int64_t swaps_in = 0;    // those of answers that end meanwhile do not come back
+    int64_t hit_tokens = 0;  // of the prefix cache
     int64_t groups_lost = 0;
     int64_t waits_for_blocks = 0;  // a stream that got no token in a step for lack of a block
     int64_t longest_run = 0;       // steps from an answer's first admission to its end
@@ -44,6 +47,7 @@ class SchedulerSimulation {
  private:
   struct Answer {
     std::shared_ptr<const Request> request;
+    uint32_t choice = 0;
     int64_t length = 0;  // at which it ends by itself
     int64_t expected_tokens = 0;
     TimePoint queued_at{};
@@ -66,6 +70,7 @@ class SchedulerSimulation {
   void Queue(int64_t id, Answer& answer, std::vector<int32_t> output, Standing standing);
   void CancelRandom();
   void LoseGroup();
+  void CountEpoch();
   void Plan();
   void CheckAdmission(const Sequence& sequence);
   void CommitStep();

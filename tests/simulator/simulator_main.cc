@@ -31,6 +31,9 @@ bool RunSeed(uint64_t seed, int64_t num_turns, bool verbose, SchedulerSimulation
   sum->cancelled += counts.cancelled;
   sum->refused += counts.refused;
   sum->preemptions += counts.preemptions;
+  sum->swaps_out += counts.swaps_out;
+  sum->swaps_in += counts.swaps_in;
+  sum->hit_tokens += counts.hit_tokens;
   sum->groups_lost += counts.groups_lost;
   sum->waits_for_blocks += counts.waits_for_blocks;
   sum->longest_run = std::max(sum->longest_run, counts.longest_run);
@@ -70,12 +73,14 @@ int main(int argc, char** argv) {
   std::printf(
       "%ld seeds: %ld steps, %ld answers, %ld cancelled, %ld refused, %ld preemptions, %ld groups "
       "lost,\n"
+      "%ld blocks swapped out, %ld in, %ld tokens from the prefix cache,\n"
       "%ld waits of a stream for a block; longest from admission to end %ld steps, longest pause "
       "of the oldest %ld\n",
       static_cast<long>(num_seeds), static_cast<long>(sum.steps), static_cast<long>(sum.answers),
       static_cast<long>(sum.cancelled), static_cast<long>(sum.refused),
       static_cast<long>(sum.preemptions), static_cast<long>(sum.groups_lost),
-      static_cast<long>(sum.waits_for_blocks), static_cast<long>(sum.longest_run),
-      static_cast<long>(sum.longest_pause));
+      static_cast<long>(sum.swaps_out), static_cast<long>(sum.swaps_in),
+      static_cast<long>(sum.hit_tokens), static_cast<long>(sum.waits_for_blocks),
+      static_cast<long>(sum.longest_run), static_cast<long>(sum.longest_pause));
   return 0;
 }

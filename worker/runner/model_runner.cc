@@ -105,7 +105,7 @@ Status CheckMemory(const model::MemoryBudget& memory, int64_t limit_bytes) {
   if (limit_bytes == 0 || short_bytes <= 0) return OkStatus();
   return ResourceExhausted("this rank needs ", memory.total_bytes(),
                            " bytes of memory and may take ", limit_bytes, ", ", short_bytes,
-                           " fewer; use more ranks, or lower --kv-cache-memory-bytes, "
+                           " fewer; use more ranks, or lower --kv-cache-memory-bytes, --swap-space, "
                            "--max-num-batched-tokens or --max-pixels:\n",
                            model::ToTable(memory));
 }
@@ -521,6 +521,11 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
   budget.Add("language model weights", shard.text_weight_bytes);
   budget.Add("image encoder weights", shard.vision_weight_bytes);
   budget.Add("KV cache", config.num_blocks * config.block_size * shard.kv_bytes_per_token);
+  if (config.num_host_blocks > 0) {
+    budget.Add("KV blocks in host memory",
+               config.num_host_blocks * config.block_size * shard.kv_bytes_per_token,
+               /*is_elsewhere=*/ops.name() == "cuda");
+  }
   budget.Add("decoder workspace", model::Decoder::WorkspaceBytes(config.model, plan, shard,
                                                                  SizesOf(config, activation)));
   budget.Add("batch and sampling", DeviceBatch::WorkspaceBytes(limits) +

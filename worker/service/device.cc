@@ -63,11 +63,6 @@ int64_t ContainerLimitBytes() {
   return limit;
 }
 
-int64_t HostMemoryBytes() {
-  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  return std::min(machine, ContainerLimitBytes());
-}
-
 Result<Device> OpenHostDevice(const std::string& name, int num_threads) {
   if (name == "cpu") return OpenCpu(num_threads);
   if (name == "emulated") return OpenEmulated();
@@ -78,6 +73,11 @@ Result<Device> OpenHostDevice(const std::string& name, int num_threads) {
 }
 
 }  // namespace
+
+int64_t HostMemoryBytes() {
+  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  return std::min(machine, ContainerLimitBytes());
+}
 
 Result<Device> OpenDevice(const std::string& name, int num_threads, int device_idx) {
   if (num_threads < 1 || num_threads > kMaxThreads) {

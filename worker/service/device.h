@@ -32,4 +32,7 @@ struct Device {
 // kUnavailable when there is no such GPU.
 Result<Device> OpenDevice(const std::string& name, int num_threads, int device_idx = 0);
 
+// Of this machine, or what its container may take.
+int64_t HostMemoryBytes();
+
 }  // namespace longhand::service

@@ -29,6 +29,7 @@ wire::DescribeResponse WorkerService::Description() const {
   description.set_instruction_set(device.instruction_set);
   description.set_memory_bytes(device.memory_bytes);
   description.set_memory_identity(device.memory_identity);
+  description.set_host_memory_bytes(HostMemoryBytes());
   description.set_num_threads(device.num_threads);
   description.set_metrics_address(metrics_address_);
   description.set_pid(getpid());

@@ -67,8 +67,7 @@ TEST_F(OptionsTest, WhatIsToComeIsRefusedByNameAndWhatIsThereTaken) {
   ServeOptions options;
   AddServeOptions(app, options);
   EXPECT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
-  for (const char* flag : {"--swap-space=1", "--data-parallel-size=2",
-                           "--deterministic=false"}) {
+  for (const char* flag : {"--data-parallel-size=2", "--deterministic=false"}) {
     testing::internal::CaptureStderr();
     EXPECT_EQ(ParseCommandLine(app_, {flag}), kExitUsage) << flag;
     EXPECT_NE(testing::internal::GetCapturedStderr().find("is supported so far"), std::string::npos)
@@ -104,6 +103,28 @@ TEST_F(OptionsTest, WhatIsNotExpectedIsNamedInOrder) {
 TEST_F(OptionsTest, SizesTakeSuffixes) {
   EXPECT_EQ(ParseCommandLine(app_, {"--kv-cache-memory-bytes", "2GiB"}), std::nullopt);
   EXPECT_EQ(options_.kv_cache_memory_bytes, int64_t{2} << 30);
+}
+
+// As vLLM's flag is; and again when the effective configuration is read back.
+TEST_F(OptionsTest, SwapSpaceIsInGibUnlessAUnitSaysOtherwise) {
+  for (const auto& [given, bytes] : {std::pair<const char*, int64_t>{"4", int64_t{4} << 30},
+                                     {"0.5", int64_t{1} << 29},
+                                     {"512MiB", int64_t{1} << 29},
+                                     {"700b", 700},
+                                     {"0", 0}}) {
+    ASSERT_EQ(ParseCommandLine(app_, {"--swap-space", given}), std::nullopt) << given;
+    EXPECT_EQ(options_.swap_space, bytes) << given;
+    CLI::App app{"test"};
+    ServeOptions options;
+    AddServeOptions(app, options);
+    ASSERT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt) << given;
+    EXPECT_EQ(options.swap_space, bytes) << given;
+  }
+  for (const char* wrong : {"-1", "1.2.3", "many", "4 apples", "2000000"}) {
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(ParseCommandLine(app_, {std::string("--swap-space=") + wrong}), kExitUsage) << wrong;
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("is not a size"), std::string::npos);
+  }
 }
 
 TEST_F(OptionsTest, TheEffectiveConfigurationReadsBackAsItself) {

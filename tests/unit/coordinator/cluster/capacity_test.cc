@@ -30,9 +30,10 @@ ModelConfig Model7B() {
 constexpr int64_t kKvBytesPerToken =
     2 * 28 * 4 * 128 * 2;  // keys and values, layers, heads, dims, bf16
 constexpr int64_t kMaxPixels = 1048576;
+constexpr int64_t kHostBytes = 8 * kGib;
 
 TEST(Capacity, TheDefaultCacheTakesAQuarterOfWhatTheWeightsLeave) {
-  const Result<Capacity> capacity = PlanCapacity({}, Model7B(), kMaxPixels, 24 * kGib);
+  const Result<Capacity> capacity = PlanCapacity({}, Model7B(), kMaxPixels, 24 * kGib, kHostBytes);
   ASSERT_TRUE(capacity.ok()) << capacity.status();
   const int64_t left = 24 * kGib - capacity->shards.ranks[0].weight_bytes;
   EXPECT_GT(left, 7 * kGib);
@@ -58,7 +59,7 @@ TEST(Capacity, AnFp8CacheOnACpuIsRefused) {
 
 TEST(Capacity, WithMemoryToSpareTheCacheHoldsWhatSequencesCanUse) {
   const Result<Capacity> capacity =
-      PlanCapacity({.max_num_seqs = 2}, Model7B(), kMaxPixels, 1024 * kGib);
+      PlanCapacity({.max_num_seqs = 2}, Model7B(), kMaxPixels, 1024 * kGib, kHostBytes);
   ASSERT_TRUE(capacity.ok()) << capacity.status();
   EXPECT_EQ(capacity->kv_tokens(), 2 * 128000);
   EXPECT_EQ(capacity->max_model_len, 128000);
@@ -66,23 +67,53 @@ TEST(Capacity, WithMemoryToSpareTheCacheHoldsWhatSequencesCanUse) {
 
 TEST(Capacity, ACacheOfGivenBytesIsCutIntoWholeBlocks) {
   const ServeOptions options{.kv_cache_memory_bytes = kGib, .block_size = 32};
-  const Result<Capacity> capacity = PlanCapacity(options, Model7B(), kMaxPixels, 24 * kGib);
+  const Result<Capacity> capacity =
+      PlanCapacity(options, Model7B(), kMaxPixels, 24 * kGib, kHostBytes);
   ASSERT_TRUE(capacity.ok()) << capacity.status();
   EXPECT_EQ(capacity->num_blocks, kGib / (32 * kKvBytesPerToken));
   EXPECT_LE(capacity->kv_cache_bytes(0), kGib);
 }
 
+TEST(Capacity, SwapSpaceIsCutIntoBlocksOfHostMemory) {
+  const ServeOptions options{.kv_cache_memory_bytes = kGib, .swap_space = 3 * kGib};
+  const Result<Capacity> cpu = PlanCapacity(options, Model7B(), kMaxPixels, 24 * kGib, 0);
+  ASSERT_TRUE(cpu.ok()) << cpu.status();
+  EXPECT_EQ(cpu->num_host_blocks, 3 * kGib / (16 * kKvBytesPerToken));
+  EXPECT_EQ(cpu->num_blocks, kGib / (16 * kKvBytesPerToken));
+  // It is taken from what the cache is chosen from.
+  const ServeOptions chosen{.swap_space = 4 * kGib};
+  const Result<Capacity> less = PlanCapacity(chosen, Model7B(), kMaxPixels, 24 * kGib, 0);
+  ASSERT_TRUE(less.ok()) << less.status();
+  EXPECT_EQ(less->num_blocks,
+            (20 * kGib - less->shards.ranks[0].weight_bytes) / 4 / (16 * kKvBytesPerToken));
+}
+
+TEST(Capacity, SwapSpaceThatDoesNotFitIsRefused) {
+  const auto message = [](const ServeOptions& options) {
+    return PlanCapacity(options, Model7B(), kMaxPixels, 24 * kGib, kHostBytes).status().message();
+  };
+  EXPECT_EQ(
+      message({.swap_space = 20 * kGib}),
+      "--swap-space is 20.00 GiB on each rank; beside weights of 15.46 GiB there are 8.54 GiB");
+  EXPECT_EQ(message({.swap_space = 1000}), "--swap-space is 1000 bytes; a KV block takes 917504");
+  EXPECT_EQ(message({.device = "cuda", .swap_space = 9 * kGib}),
+            "--swap-space is 9.00 GiB on each rank; its host has 8.00 GiB for it");
+  // A GPU's memory is not host memory.
+  EXPECT_EQ(message({.device = "cuda", .swap_space = 8 * kGib}), "");
+}
+
 TEST(Capacity, RefusalsNameTheNumbers) {
-  const Status weights = PlanCapacity({}, Model7B(), kMaxPixels, 8 * kGib).status();
+  const Status weights = PlanCapacity({}, Model7B(), kMaxPixels, 8 * kGib, kHostBytes).status();
   EXPECT_EQ(weights.code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(weights.message(), HasSubstr("8.00 GiB"));
 
   const ServeOptions large{.kv_cache_memory_bytes = 12 * kGib};
-  EXPECT_THAT(PlanCapacity(large, Model7B(), kMaxPixels, 24 * kGib).status().message(),
+  EXPECT_THAT(PlanCapacity(large, Model7B(), kMaxPixels, 24 * kGib, kHostBytes).status().message(),
               HasSubstr("12.00 GiB"));
 
   const ServeOptions long_context{.max_model_len = 100000, .kv_cache_memory_bytes = kGib};
-  const Status context = PlanCapacity(long_context, Model7B(), kMaxPixels, 24 * kGib).status();
+  const Status context =
+      PlanCapacity(long_context, Model7B(), kMaxPixels, 24 * kGib, kHostBytes).status();
   EXPECT_EQ(context.code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(context.message(),
               HasSubstr("--max-model-len is 100000; the largest that works is 18720"));

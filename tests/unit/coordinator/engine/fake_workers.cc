@@ -12,6 +12,7 @@ FakeWorkers::FakeWorkers(const GroupShape& shape, const EngineConfig& config, in
       config_(config),
       epoch_(epoch),
       kv_(static_cast<size_t>(shape.num_blocks * shape.block_size)),
+      host_kv_(static_cast<size_t>(shape.num_host_blocks * shape.block_size)),
       encoder_(static_cast<size_t>(shape.encoder_cache_tokens)),
       in_hand_(shape.num_ranks) {}
 
@@ -34,7 +35,9 @@ StepResult FakeWorkers::Run(const StepPlan& plan) {
   for (const ContentHash& image : plan.released_images) {
     LONGHAND_CHECK(images_.erase(image) == 1) << "an image is released but unknown";
   }
-  for (const BlockCopy& copy : plan.block_copies) Copy(copy);
+  Copy(plan.swaps_out, kv_, &host_kv_);
+  Copy(plan.swaps_in, host_kv_, &kv_);
+  Copy(plan.block_copies, kv_, &kv_);
   for (const EncodeImageItem& item : plan.images) Encode(item);
   StepResult result;
   result.epoch = plan.epoch;
@@ -51,9 +54,11 @@ StepResult FakeWorkers::Run(const StepPlan& plan) {
   return result;
 }
 
-void FakeWorkers::Copy(const BlockCopy& copy) {
-  for (int32_t i = 0; i < shape_.block_size; ++i) {
-    kv_.at(copy.to * shape_.block_size + i) = kv_.at(copy.from * shape_.block_size + i);
+void FakeWorkers::Copy(const std::vector<BlockCopy>& copies, const Slots& from, Slots* to) const {
+  for (const BlockCopy& copy : copies) {
+    for (int32_t i = 0; i < shape_.block_size; ++i) {
+      to->at(copy.to * shape_.block_size + i) = from.at(copy.from * shape_.block_size + i);
+    }
   }
 }
 

@@ -36,7 +36,8 @@ class FakeWorkers {
     int32_t num_layers_done = 0;
   };
 
-  void Copy(const BlockCopy& copy);
+  using Slots = std::vector<uint64_t>;  // [blocks * block_size]
+  void Copy(const std::vector<BlockCopy>& copies, const Slots& from, Slots* to) const;
   void Encode(const EncodeImageItem& item);
   SequenceResult RunChunk(const SequenceChunk& chunk);
   uint64_t& Slot(const KnownSequence& sequence, int64_t token_idx);
@@ -46,7 +47,8 @@ class FakeWorkers {
   const EngineConfig config_;
   const int64_t epoch_;
   int64_t last_step_ = 0;
-  std::vector<uint64_t> kv_;       // [num_blocks * block_size]
+  Slots kv_;
+  Slots host_kv_;
   std::vector<uint64_t> encoder_;  // [encoder_cache_tokens]
   std::map<int64_t, KnownSequence> sequences_;
   std::map<ContentHash, int32_t> images_;  // pixels, here as the number of tokens

@@ -33,6 +33,8 @@ Simulation::Simulation(uint64_t seed, int32_t pipeline_depth) : random_(seed) {
   shape_.block_size = 1 << Random(4);
   shape_.num_blocks = (100 + static_cast<int64_t>(Random(150))) / shape_.block_size + 1;
   shape_.encoder_cache_tokens = 30 + static_cast<int64_t>(Random(60));
+  if (Chance(0.8))
+    shape_.num_host_blocks = static_cast<int64_t>(Random(static_cast<uint64_t>(shape_.num_blocks)));
   MakeEngine();
   FormGroup();
 }
@@ -61,6 +63,7 @@ void Simulation::Run(int64_t num_turns) {
     engine_->Turn(Duration::zero());
     engine_->CheckInvariants();
     num_preemptions_ = num_preemptions_before_ + engine_->Stats().num_preemptions;
+    num_swaps_ = num_swaps_before_ + engine_->Stats().num_swapped_in_blocks;
     CheckEnded();
     if (testing::Test::HasFailure()) return;
   }
@@ -81,6 +84,7 @@ void Simulation::Traffic() {
 void Simulation::Restart() {
   ++num_restarts_;
   num_preemptions_before_ = num_preemptions_;
+  num_swaps_before_ = num_swaps_;
   if (workers_ != nullptr) BreakGroup();
   engine_.reset();
   deliveries_.clear();
@@ -294,6 +298,7 @@ void Simulation::CheckNothingLeft() {
   EXPECT_EQ(stats.num_running, 0);
   EXPECT_EQ(stats.num_waiting, 0);
   EXPECT_EQ(stats.num_free_blocks, shape_.num_blocks);
+  EXPECT_EQ(stats.num_free_host_blocks, shape_.num_host_blocks);
   EXPECT_EQ(stats.num_steps_in_flight, 0);
   EXPECT_EQ(workers_->num_sequences(), 0u);
   EXPECT_EQ(workers_->num_images(), 0u);

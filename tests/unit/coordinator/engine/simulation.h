@@ -32,6 +32,7 @@ class Simulation final : private StepExecutor, private DeliveryGate {
   int64_t num_requests() const { return num_submitted_; }
   int64_t num_restarts() const { return num_restarts_; }
   int64_t num_preemptions() const { return num_preemptions_; }
+  int64_t num_swaps() const { return num_swaps_; }  // of blocks, in
   // How many requests ended with each code.
   const std::map<StatusCode, int64_t>& num_ended() const { return num_ended_; }
 
@@ -95,7 +96,9 @@ class Simulation final : private StepExecutor, private DeliveryGate {
   int64_t num_group_losses_ = 0;
   int64_t num_restarts_ = 0;
   int64_t num_preemptions_ = 0;
+  int64_t num_swaps_ = 0;
   int64_t num_preemptions_before_ = 0;  // by engines that are gone
+  int64_t num_swaps_before_ = 0;
 
   std::map<std::string, Submitted> open_;
   int64_t num_submitted_ = 0;

@@ -16,6 +16,7 @@ TEST_P(SimulationTest, EveryAnswerIsAFunctionOfItsRequest) {
   int64_t num_steps = 0;
   int64_t num_restarts = 0;
   int64_t num_preemptions = 0;
+  int64_t num_swaps = 0;
   std::map<StatusCode, int64_t> num_ended;
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -24,12 +25,13 @@ TEST_P(SimulationTest, EveryAnswerIsAFunctionOfItsRequest) {
     num_steps += simulation.num_steps();
     num_restarts += simulation.num_restarts();
     num_preemptions += simulation.num_preemptions();
+    num_swaps += simulation.num_swaps();
     for (const auto& [code, count] : simulation.num_ended()) num_ended[code] += count;
     if (HasFailure()) break;
   }
-  std::printf("seeds 1 to 300: %ld steps, %ld restarts, %ld preemptions",
+  std::printf("seeds 1 to 300: %ld steps, %ld restarts, %ld preemptions, %ld blocks swapped in",
               static_cast<long>(num_steps), static_cast<long>(num_restarts),
-              static_cast<long>(num_preemptions));
+              static_cast<long>(num_preemptions), static_cast<long>(num_swaps));
   for (const auto& [code, count] : num_ended) {
     std::printf(", %ld %s", static_cast<long>(count), std::string(StatusCodeName(code)).c_str());
   }
@@ -38,6 +40,7 @@ TEST_P(SimulationTest, EveryAnswerIsAFunctionOfItsRequest) {
   EXPECT_GT(num_steps, 50'000);
   EXPECT_GT(num_restarts, 300);
   EXPECT_GT(num_preemptions, 20);
+  EXPECT_GT(num_swaps, 10);
   EXPECT_GT(num_ended[StatusCode::kOk], 3'000);
   for (const StatusCode code :
        {StatusCode::kCancelled, StatusCode::kDeadlineExceeded, StatusCode::kUnavailable,

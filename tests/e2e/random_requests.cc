@@ -1,0 +1,137 @@
+#include "tests/e2e/random_requests.h"
+
+#include <iterator>
+#include <map>
+#include <random>
+
+#include "tests/e2e/requests.h"
+#include "tests/parity/recording.h"
+
+namespace longhand::e2e {
+namespace {
+
+// Of 4 to 30 tokens each.
+const char* const kPictures[] = {"rgb_112.png",    "tiny_3x5.png",    "chroma_155x133.jpg",
+                                 "gray_64x96.png", "tall_20x500.png", "exif6_120x80.jpg"};
+const char* const kWords[] = {"river", "stone ", "harbour", "。", "石头", "é", "winter",  "1844",
+                              "the",   " of ",   "and",     "\n", "🙂",   "?", "Picture", "long"};
+const char* const kOpenings[] = {
+    "Write a report about the following, in five sections, for readers "
+    "who know nothing of it: ",
+    "Continue: ", "请写一篇文章：", ""};
+
+class Maker {
+ public:
+  explicit Maker(uint64_t seed) : random_(seed) {}
+
+  v1::GenerateRequest Make() {
+    v1::GenerateRequest request;
+    const int num_pictures = Chance(0.35) ? Between(1, 2) : 0;
+    for (int i = 0; i < num_pictures; ++i) {
+      const std::string file = kPictures[Between(0, std::size(kPictures) - 1)];
+      request.add_images()->set_data(ReadBytes(parity::TestRecording().ImagePath(file).string()));
+    }
+    SetInput(num_pictures, &request);
+    SetSampling(request.mutable_sampling());
+    v1::Return* wanted = request.mutable_return_();
+    wanted->set_token_ids(true);
+    wanted->set_prompt_token_ids(Chance(0.2));
+    wanted->set_prompt_logprobs(Chance(0.15));
+    if (Chance(0.3)) wanted->set_logprobs(Between(0, 4));
+    request.set_priority(Between(-2, 2));
+    if (Chance(0.3)) request.set_cache_salt("tenant-" + std::to_string(Between(1, 2)));
+    return request;
+  }
+
+ private:
+  int Between(int64_t low, int64_t high) {
+    return static_cast<int>(std::uniform_int_distribution<int64_t>(low, high)(random_));
+  }
+  float Real(float low, float high) {
+    return std::uniform_real_distribution<float>(low, high)(random_);
+  }
+  bool Chance(double probability) { return std::bernoulli_distribution(probability)(random_); }
+
+  std::string Text() {
+    std::string text = kOpenings[Between(0, std::size(kOpenings) - 1)];
+    for (int n = Between(1, Chance(0.3) ? 90 : 12); n > 0; --n)
+      text += std::string(kWords[Between(0, std::size(kWords) - 1)]) + (Chance(0.7) ? " " : "");
+    return text;
+  }
+
+  void SetInput(int num_pictures, v1::GenerateRequest* request) {
+    if (num_pictures == 0 && Chance(0.2)) return request->set_text(Text());
+    if (num_pictures == 0 && Chance(0.15)) {
+      for (int n = Between(1, 60); n > 0; --n)
+        request->mutable_token_ids()->add_ids(Between(0, 400));
+      return;
+    }
+    if (Chance(0.3)) {
+      v1::ChatMessage* system = request->mutable_messages()->add_messages();
+      system->set_role("system");
+      system->add_content()->set_text("You write at length.");
+    }
+    v1::ChatMessage* user = request->mutable_messages()->add_messages();
+    user->set_role("user");
+    for (int i = 0; i < num_pictures; ++i) {
+      if (Chance(0.5)) user->add_content()->set_text(Text());
+      user->add_content()->mutable_image();
+    }
+    user->add_content()->set_text(Text());
+  }
+
+  void SetSampling(v1::Sampling* sampling) {
+    const int max_tokens = Between(1, Chance(0.4) ? kMaxRandomTokens : 24);
+    sampling->set_max_tokens(max_tokens);
+    sampling->set_seed(random_());
+    sampling->set_temperature(Chance(0.25) ? 0 : Real(0.2f, 1.6f));
+    if (Chance(0.5)) sampling->set_top_p(Real(0.3f, 1));
+    if (Chance(0.4)) sampling->set_top_k(Between(0, 60));
+    if (Chance(0.3)) sampling->set_min_p(Real(0, 0.3f));
+    if (Chance(0.4)) sampling->set_repetition_penalty(Real(0.9f, 1.4f));
+    if (Chance(0.3)) sampling->set_presence_penalty(Real(-1, 1));
+    if (Chance(0.3)) sampling->set_frequency_penalty(Real(-1, 1));
+    if (Chance(0.3)) sampling->set_min_tokens(Between(0, max_tokens));
+    sampling->set_ignore_eos(Chance(0.5));
+    if (Chance(0.2)) sampling->set_n(Between(2, 3));
+    for (int n = Chance(0.4) ? Between(1, 3) : 0; n > 0; --n)
+      sampling->add_stop(std::string(1, static_cast<char>('a' + Between(0, 25))) +
+                         static_cast<char>('a' + Between(0, 25)));
+    if (Chance(0.2)) sampling->add_stop_token_ids(Between(0, 1000));
+  }
+
+  std::mt19937_64 random_;
+};
+
+}  // namespace
+
+std::vector<v1::GenerateRequest> RandomRequests(uint64_t seed, int count) {
+  Maker maker(seed);
+  std::vector<v1::GenerateRequest> requests;
+  for (int i = 0; i < count; ++i) requests.push_back(maker.Make());
+  return requests;
+}
+
+std::string Contents(const Answer& answer) {
+  std::map<uint32_t, v1::GenerateEvent> choices;
+  v1::GenerateEvent whole;
+  for (v1::GenerateEvent event : answer.events) {
+    if (event.has_usage()) event.mutable_usage()->clear_cached_tokens();
+    whole.mutable_prompt_logprobs()->MergeFrom(event.prompt_logprobs());
+    whole.mutable_prompt_token_ids()->MergeFrom(event.prompt_token_ids());
+    if (event.has_usage()) *whole.mutable_usage() = event.usage();
+    v1::GenerateEvent& choice = choices[event.choice()];
+    *choice.mutable_text() += event.text();
+    choice.mutable_token_ids()->MergeFrom(event.token_ids());
+    choice.mutable_logprobs()->MergeFrom(event.logprobs());
+    if (event.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) continue;
+    choice.set_finish_reason(event.finish_reason());
+    choice.set_finish_detail(event.finish_detail());
+  }
+  std::string contents = whole.ShortDebugString();
+  for (const auto& [number, choice] : choices)
+    contents += "\n" + std::to_string(number) + ": " + choice.ShortDebugString();
+  return contents;
+}
+
+}  // namespace longhand::e2e
