@@ -174,6 +174,15 @@ class TimedOps final : public kernels::Ops {
                            int64_t vocab_size) override {
     return inner_.StageSampleRows(rows, vocab_size);
   }
+  Status DoShardLikeliest(const kernels::ShardLikeliestArgs& args) override {
+    return Pass("ShardLikeliest", &Ops::ShardLikeliest, args);
+  }
+  Status DoShardCandidates(const kernels::ShardCandidatesArgs& args) override {
+    return Pass("ShardCandidates", &Ops::ShardCandidates, args);
+  }
+  Status DoJoinShards(const kernels::JoinShardsArgs& args) override {
+    return Pass("JoinShards", &Ops::JoinShards, args);
+  }
   Status DoLogprobs(const kernels::LogprobsArgs& args) override {
     return Pass("Logprobs", &Ops::Logprobs, args);
   }

@@ -295,13 +295,61 @@ Status Ops::Sample(const SampleArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckLogits(args.logits));
   const int64_t num_seqs = args.logits.dim(0);
   LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_seqs}));
-  const int64_t num_rows =
-      args.rows == nullptr ? num_staged_rows_ : static_cast<int64_t>(args.rows->size());
-  if (num_rows != num_seqs) {
-    return InvalidArgument("rows has ", num_rows, " elements; logits needs ", num_seqs);
-  }
-  if (args.rows != nullptr) LONGHAND_RETURN_IF_ERROR(CheckSampleRows(*args.rows));
+  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_seqs));
   return DoSample(args);
+}
+
+Status Ops::CheckRows(const std::vector<SampleRow>* rows, int64_t num_rows) const {
+  const int64_t given = rows == nullptr ? num_staged_rows_ : static_cast<int64_t>(rows->size());
+  if (given != num_rows) {
+    return InvalidArgument("rows has ", given, " elements; logits needs ", num_rows);
+  }
+  return rows == nullptr ? OkStatus() : CheckSampleRows(*rows);
+}
+
+Status Ops::CheckShard(const VocabShard& shard) const {
+  LONGHAND_RETURN_IF_ERROR(CheckLogits(shard.logits));
+  if (shard.first_id < 0 || shard.num_ids < 0 || shard.num_ids > shard.logits.dim(1) ||
+      shard.first_id + shard.num_ids > shard.vocab_size) {
+    return InvalidArgument("the shard has ", shard.num_ids, " ids from ", shard.first_id,
+                           " on; logits has ", shard.logits.dim(1), " columns, and vocab_size is ",
+                           shard.vocab_size);
+  }
+  return CheckRows(shard.rows, shard.logits.dim(0));
+}
+
+Status Ops::ShardLikeliest(const ShardLikeliestArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckShard(args.shard));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("likeliest", args.likeliest, DType::kI64, {args.shard.logits.dim(0)}));
+  return DoShardLikeliest(args);
+}
+
+Status Ops::ShardCandidates(const ShardCandidatesArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckShard(args.shard));
+  const int64_t num_rows = args.shard.logits.dim(0);
+  LONGHAND_RETURN_IF_ERROR(CheckRank("likeliest", args.likeliest, 2));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("likeliest", args.likeliest, DType::kI64, {args.likeliest.dim(0), num_rows}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("words", args.words, DType::kI64, {num_rows, kShardWords}));
+  return DoShardCandidates(args);
+}
+
+Status Ops::JoinShards(const JoinShardsArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckRank("likeliest", args.likeliest, 2));
+  const int64_t num_ranks = args.likeliest.dim(0), num_rows = args.likeliest.dim(1);
+  if (num_ranks < 1 || num_ranks > kMaxShards) {
+    return InvalidArgument("likeliest is of ", num_ranks, " ranks; 1 to ", kMaxShards,
+                           " are possible");
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("likeliest", args.likeliest, DType::kI64,
+                                       {num_ranks, num_rows}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("words", args.words, DType::kI64, {num_ranks, num_rows, kShardWords}));
+  LONGHAND_RETURN_IF_ERROR(CheckAtLeast("vocab_size", args.vocab_size, 1));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_rows}));
+  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_rows));
+  return DoJoinShards(args);
 }
 
 Status Ops::StageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size) {

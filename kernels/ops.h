@@ -25,6 +25,7 @@
 #include "common/status.h"
 #include "common/tensor_view.h"
 #include "kernels/quantized_weight.h"
+#include "kernels/shard_sampling.h"
 
 namespace longhand::kernels {
 
@@ -291,6 +292,10 @@ class Ops {
   Status Sample(const SampleArgs& args);
   // Ordered: what the next calls of Sample without rows read. kUnimplemented where there is nothing to be staged.
   Status StageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size);
+  // Sample() where each rank has a part of the vocabulary: kernels/shard_sampling.h.
+  Status ShardLikeliest(const ShardLikeliestArgs& args);
+  Status ShardCandidates(const ShardCandidatesArgs& args);
+  Status JoinShards(const JoinShardsArgs& args);
   Status Logprobs(const LogprobsArgs& args);
 
  private:
@@ -314,7 +319,13 @@ class Ops {
   virtual Status DoVisionAttention(const VisionAttentionArgs& args) = 0;
   virtual Status DoSample(const SampleArgs& args) = 0;
   virtual Status DoStageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size);
+  virtual Status DoShardLikeliest(const ShardLikeliestArgs& args) = 0;
+  virtual Status DoShardCandidates(const ShardCandidatesArgs& args) = 0;
+  virtual Status DoJoinShards(const JoinShardsArgs& args) = 0;
   virtual Status DoLogprobs(const LogprobsArgs& args) = 0;
+
+  Status CheckRows(const std::vector<SampleRow>* rows, int64_t num_rows) const;
+  Status CheckShard(const VocabShard& shard) const;
 
   int64_t num_staged_rows_ = 0;
 };

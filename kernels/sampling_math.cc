@@ -9,42 +9,58 @@
 namespace longhand::kernels {
 namespace {
 
-bool InVocabulary(int32_t token_id, int64_t vocab_size) {
-  return token_id >= 0 && token_id < vocab_size;
-}
+// The logits of some of the vocabulary's ids.
+struct Logits {
+  int64_t first_id;
+  int64_t num_ids;
+  float* values;
+
+  // Null where the id is not among them.
+  float* Find(int32_t token_id) const {
+    const int64_t at = token_id - first_id;
+    return at >= 0 && at < num_ids ? values + at : nullptr;
+  }
+};
 
 // Divides positive logits and multiplies negative ones, once for each token that was seen.
-void ApplyRepetitionPenalty(const SampleRow& row, int64_t vocab_size, float* logits) {
+void ApplyRepetitionPenalty(const SampleRow& row, const Logits& logits) {
   const float penalty = row.params->repetition_penalty;
   std::unordered_set<int32_t> seen(row.prompt_token_ids->begin(), row.prompt_token_ids->end());
   seen.insert(row.output_token_ids->begin(), row.output_token_ids->end());
   for (int32_t id : seen) {
-    if (!InVocabulary(id, vocab_size)) continue;
-    logits[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty;
+    float* logit = logits.Find(id);
+    if (logit != nullptr) *logit = *logit > 0 ? *logit / penalty : *logit * penalty;
   }
 }
 
-void ApplyCountPenalties(const SampleRow& row, int64_t vocab_size, float* logits) {
+void ApplyCountPenalties(const SampleRow& row, const Logits& logits) {
   std::unordered_map<int32_t, int64_t> counts;
   for (int32_t id : *row.output_token_ids) ++counts[id];
   for (const auto& [id, count] : counts) {
-    if (!InVocabulary(id, vocab_size)) continue;
-    logits[id] -= row.params->frequency_penalty * static_cast<float>(count);
-    logits[id] -= row.params->presence_penalty;
+    float* logit = logits.Find(id);
+    if (logit == nullptr) continue;
+    *logit -= row.params->frequency_penalty * static_cast<float>(count);
+    *logit -= row.params->presence_penalty;
   }
 }
 
 }  // namespace
 
-void ApplyPenalties(const SampleRow& row, int64_t vocab_size, float* logits) {
+void ApplyPenalties(const SampleRow& row, int64_t first_id, int64_t num_ids, float* logits) {
+  const Logits all{first_id, num_ids, logits};
   if (row.params->HasPenalties()) {
-    if (row.params->repetition_penalty != 1.0f) ApplyRepetitionPenalty(row, vocab_size, logits);
-    ApplyCountPenalties(row, vocab_size, logits);
+    if (row.params->repetition_penalty != 1.0f) ApplyRepetitionPenalty(row, all);
+    ApplyCountPenalties(row, all);
   }
   if (!row.suppress_stop_ids) return;
   for (int32_t id : row.params->stop_token_ids) {
-    if (InVocabulary(id, vocab_size)) logits[id] = -std::numeric_limits<float>::infinity();
+    if (float* logit = all.Find(id)) *logit = -std::numeric_limits<float>::infinity();
   }
+}
+
+uint64_t MassOf(float score) {
+  if (score < kNoMass) return 0;
+  return static_cast<uint64_t>(std::exp(double{score}) * kMassUnits + 0.5);
 }
 
 float Gumbel(const DrawKey& key, int32_t token_id) {

@@ -54,6 +54,13 @@ class CpuOps final : public HostOps {
     return cpu::VisionAttention(cpu_, args);
   }
   Status DoSample(const SampleArgs& args) override { return cpu::Sample(cpu_, args); }
+  Status DoShardLikeliest(const ShardLikeliestArgs& args) override {
+    return cpu::ShardLikeliest(cpu_, args);
+  }
+  Status DoShardCandidates(const ShardCandidatesArgs& args) override {
+    return cpu::ShardCandidates(cpu_, args);
+  }
+  Status DoJoinShards(const JoinShardsArgs& args) override { return cpu::JoinShards(cpu_, args); }
   Status DoLogprobs(const LogprobsArgs& args) override { return cpu::Logprobs(cpu_, args); }
 
   CpuContext cpu_;

@@ -27,6 +27,9 @@ Status Patchify(CpuContext& cpu, const PatchifyArgs& args);
 Status VisionRope(CpuContext& cpu, const VisionRopeArgs& args);
 Status VisionAttention(CpuContext& cpu, const VisionAttentionArgs& args);
 Status Sample(CpuContext& cpu, const SampleArgs& args);
+Status ShardLikeliest(CpuContext& cpu, const ShardLikeliestArgs& args);
+Status ShardCandidates(CpuContext& cpu, const ShardCandidatesArgs& args);
+Status JoinShards(CpuContext& cpu, const JoinShardsArgs& args);
 Status Logprobs(CpuContext& cpu, const LogprobsArgs& args);
 
 // kUnimplemented unless the activations are f32.

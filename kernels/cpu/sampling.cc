@@ -9,103 +9,25 @@
 //
 // Threads    one row each.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/token_buckets.h"
 #include "kernels/host_checks.h"
 #include "kernels/sampling_math.h"
 
 namespace longhand::kernels::cpu {
 namespace {
 
-struct Token {
-  int32_t id;
-  float score;
-};
-
-bool Likelier(const Token& a, const Token& b) {
-  return a.score > b.score || (a.score == b.score && a.id < b.id);
-}
-
-// Scores of one row, in scratch, and e^score of each.
-struct Row {
-  const float* scores;
-  const float* weights;
-  int64_t vocab_size;
-};
-
-// The likeliest tokens up to a cut, by buckets: bucket b holds scores in (-(b + 1) / 32, -b / 32],
-// the last one all that is lower.
-class Buckets {
- public:
-  explicit Buckets(const Row& row) : row_(row) {
-    for (int64_t id = 0; id < row.vocab_size; ++id) {
-      const int b = BucketOf(row.scores[id]);
-      ++counts_[b];
-      masses_[b] += row.weights[id];
-    }
-  }
-
-  double total_mass() const {
-    double total = 0;
-    for (double mass : masses_) total += mass;
-    return total;
-  }
-
-  // All tokens of the buckets until they hold `count` tokens and `mass`; the tokens of the last
-  // bucket are sorted, as it is the only one that a cut can split. `before` and `mass_before` say
-  // how many tokens, and how much, precede it.
-  struct Head {
-    std::vector<Token> tokens;
-    size_t before = 0;
-    double mass_before = 0;
-  };
-  Head Take(int64_t count, double mass) const {
-    Head head;
-    int64_t num_tokens = counts_[0];
-    double sum = masses_[0];
-    int last = 0;
-    while (last + 1 < kBuckets && (num_tokens < count || sum < mass)) {
-      ++last;
-      num_tokens += counts_[last];
-      sum += masses_[last];
-    }
-    head.mass_before = sum - masses_[last];
-    std::vector<Token> in_last;
-    head.tokens.reserve(static_cast<size_t>(num_tokens));
-    for (int64_t id = 0; id < row_.vocab_size; ++id) {
-      const int b = BucketOf(row_.scores[id]);
-      if (b > last || !std::isfinite(row_.scores[id])) continue;
-      (b < last ? head.tokens : in_last).push_back({static_cast<int32_t>(id), row_.scores[id]});
-    }
-    head.before = head.tokens.size();
-    std::sort(in_last.begin(), in_last.end(), Likelier);
-    head.tokens.insert(head.tokens.end(), in_last.begin(), in_last.end());
-    return head;
-  }
-
- private:
-  static constexpr int kBuckets = 1024;
-
-  static int BucketOf(float score) {
-    return static_cast<int>(std::min(score * -32.0f, static_cast<float>(kBuckets - 1)));
-  }
-
-  const Row& row_;
-  std::array<int64_t, kBuckets> counts_{};
-  std::array<double, kBuckets> masses_{};
-};
-
 // Cuts where the mass reaches `enough`; tokens from `first` on are sorted, and `mass` lies before
 // them.
 void CutAtMass(
-    const float* weights, double enough, size_t first, double mass, std::vector<Token>& tokens) {
+    const float* weights, double enough, size_t first, uint64_t mass, std::vector<Token>& tokens) {
   size_t count = first;
-  while (count < tokens.size() && (count == 0 || mass < enough)) {
-    mass += weights[tokens[count++].id];
+  while (count < tokens.size() && static_cast<double>(mass) < enough) {
+    mass += MassOfWeight(weights[tokens[count++].id]);
   }
   tokens.resize(count);
 }
@@ -121,9 +43,9 @@ std::vector<Token> TokensAbove(const Row& row, double lowest) {
   return tokens;
 }
 
-double Mass(const Row& row, const std::vector<Token>& tokens) {
-  double mass = 0;
-  for (const Token& token : tokens) mass += row.weights[token.id];
+uint64_t Mass(const Row& row, const std::vector<Token>& tokens) {
+  uint64_t mass = 0;
+  for (const Token& token : tokens) mass += MassOfWeight(row.weights[token.id]);
   return mass;
 }
 
@@ -140,7 +62,7 @@ std::vector<Token> KeptTokens(const Row& row, const SamplingParams& params) {
     std::sort(tokens.begin(), tokens.end(), Likelier);
   } else if (by_mass) {
     const Buckets buckets(row);
-    const double enough = params.top_p * buckets.total_mass();
+    const double enough = double{params.top_p} * static_cast<double>(buckets.total_mass());
     Buckets::Head head = buckets.Take(0, enough);
     CutAtMass(row.weights, enough, head.before, head.mass_before, head.tokens);
     return std::move(head.tokens);
@@ -151,7 +73,10 @@ std::vector<Token> KeptTokens(const Row& row, const SamplingParams& params) {
   if (by_count && static_cast<size_t>(params.top_k) < tokens.size()) {
     tokens.resize(static_cast<size_t>(params.top_k));
   }
-  if (by_mass) CutAtMass(row.weights, params.top_p * Mass(row, tokens), 0, 0, tokens);
+  if (by_mass) {
+    const double enough = double{params.top_p} * static_cast<double>(Mass(row, tokens));
+    CutAtMass(row.weights, enough, 0, 0, tokens);
+  }
   return tokens;
 }
 
@@ -175,7 +100,7 @@ int32_t SampleOne(const RowKernels& kernels,
   float* scores = memory;
   float* weights = memory + vocab_size;
   kernels.copy_numbers(logits, vocab_size, scores);
-  ApplyPenalties(row, vocab_size, scores);
+  ApplyPenalties(row, /*first_id=*/0, vocab_size, scores);
   const float max = kernels.max(scores, vocab_size);
   const float temperature = row.params->temperature;
   if (temperature == 0 || !std::isfinite(max)) {

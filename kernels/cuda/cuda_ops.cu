@@ -74,6 +74,29 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     return WaitFor(context_.stream);
   }
 
+  PeerGroup MakePeerGroup() const override { return LONGHAND_DEVICE::MakePeerGroup(); }
+  bool IsTimed() const override { return LONGHAND_DEVICE::IsTimed(); }
+  Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(size_t bytes) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("an allocation"));
+    return LONGHAND_DEVICE::AllocatePeerMemory(context_.stream, bytes);
+  }
+  Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle) override {
+    return LONGHAND_DEVICE::OpenPeerMemory(handle);
+  }
+  Result<std::shared_ptr<PeerControl>> AllocatePeerControl() override {
+    LONGHAND_ASSIGN_OR_RETURN(std::shared_ptr<Buffer> buffer,
+                              AllocateStaging(sizeof(PeerControl)));
+    auto* control = static_cast<PeerControl*>(buffer->data());
+    return std::shared_ptr<PeerControl>(std::move(buffer), control);
+  }
+  Status DrainPeerCalls() override { return WaitFor(context_.stream); }
+  Status PeerReduce(const PeerReduceArgs& args) override {
+    return LONGHAND_DEVICE::PeerReduce(context_, args);
+  }
+  Status PeerGather(const PeerGatherArgs& args) override {
+    return LONGHAND_DEVICE::PeerGather(context_, args);
+  }
+
   bool CanRecord() const override { return true; }
   Result<std::unique_ptr<Recording>> Record(const std::function<Status()>& enqueue) override {
     LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a recording"));
@@ -165,6 +188,13 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     LONGHAND_RETURN_IF_ERROR(CheckNotRecording("staging"));
     return LONGHAND_DEVICE::StageSampleRows(context_, rows, vocab_size);
   }
+  Status DoShardLikeliest(const ShardLikeliestArgs& args) override {
+    return LONGHAND_DEVICE::ShardLikeliest(context_, args);
+  }
+  Status DoShardCandidates(const ShardCandidatesArgs& args) override {
+    return LONGHAND_DEVICE::ShardCandidates(context_, args);
+  }
+  Status DoJoinShards(const JoinShardsArgs& args) override { return LONGHAND_DEVICE::JoinShards(context_, args); }
   Status DoLogprobs(const LogprobsArgs& args) override {
     return LONGHAND_DEVICE::Logprobs(context_, args);
   }

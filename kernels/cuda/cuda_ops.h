@@ -9,11 +9,12 @@
 #include <cstdint>
 #include <memory>
 
+#include "common/peer_group.h"
 #include "kernels/ops.h"
 
 namespace longhand::kernels {
 
-class CudaOps : public Ops {
+class CudaOps : public Ops, public PeerDevice {
  public:
   // The cudaStream_t on which the operations run, for collectives between them. Null when emulated.
   virtual void* stream() const = 0;

@@ -77,6 +77,11 @@ Status VisionRope(Context& context, const VisionRopeArgs& args);
 Status VisionAttention(Context& context, const VisionAttentionArgs& args);
 Status Sample(Context& context, const SampleArgs& args);
 Status StageSampleRows(Context& context, const std::vector<SampleRow>& rows, int64_t vocab_size);
+Status ShardLikeliest(Context& context, const ShardLikeliestArgs& args);
+Status ShardCandidates(Context& context, const ShardCandidatesArgs& args);
+Status JoinShards(Context& context, const JoinShardsArgs& args);
+Status PeerReduce(Context& context, const PeerReduceArgs& args);
+Status PeerGather(Context& context, const PeerGatherArgs& args);
 Status Logprobs(Context& context, const LogprobsArgs& args);
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -11,43 +11,21 @@
 // Cost       reads and writes each row once or, with a residual, twice: memory.
 // Errors     kInternal when the launch fails.
 #include "kernels/cuda/device_ops.h"
-#include "kernels/cuda/element.h"
-#include "kernels/cuda/reduce.h"
+#include "kernels/cuda/rms_norm_row.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-constexpr int kThreads = 256;
-
 template <typename A, bool kAligned>
-__global__ void __launch_bounds__(kThreads) RmsNormKernel(
+__global__ void __launch_bounds__(kNormThreads) RmsNormKernel(
     const A* x, A* residual, const float* weight, int64_t hidden_size, float eps, A* out) {
   __shared__ float scratch[kWarpSize];
   const int64_t row = blockIdx.x * hidden_size;
-  const int64_t first = static_cast<int64_t>(threadIdx.x) * kGroup, step = kThreads * kGroup;
-  float sum = 0;
-  for (int64_t i = first; i < hidden_size; i += step) {
-    float values[kGroup];
-    LoadGroup<kAligned>(x + row + i, hidden_size - i, values);
-    if (residual != nullptr) {
-      float add[kGroup];
-      LoadGroup<kAligned>(residual + row + i, hidden_size - i, add);
-      for (int j = 0; j < kGroup; ++j) values[j] = ToFloat(FromFloat<A>(add[j] + values[j]));
-      StoreGroup<kAligned>(residual + row + i, hidden_size - i, values);
-    }
-    for (int j = 0; j < kGroup; ++j) sum = fmaf(values[j], values[j], sum);
-  }
-  sum = ReduceBlock(sum, scratch, [](float a, float b) { return a + b; });
-  const float factor = 1.0f / sqrtf(sum / static_cast<float>(hidden_size) + eps);
-  // A thread reads again what it has read or written itself.
-  const A* normed = residual != nullptr ? residual : x;
-  for (int64_t i = first; i < hidden_size; i += step) {
-    float values[kGroup], scale[kGroup];
-    LoadGroup<kAligned>(normed + row + i, hidden_size - i, values);
-    LoadGroup<kAligned>(weight + i, hidden_size - i, scale);
-    for (int j = 0; j < kGroup; ++j) values[j] = values[j] * factor * scale[j];
-    StoreGroup<kAligned>(out + row + i, hidden_size - i, values);
-  }
+  NormRow<A, kAligned>(
+      [&](int64_t i, int64_t left, float (&values)[kGroup]) {
+        LoadGroup<kAligned>(x + row + i, left, values);
+      },
+      residual != nullptr ? residual + row : nullptr, weight, hidden_size, eps, out + row, scratch);
 }
 
 }  // namespace
@@ -60,7 +38,7 @@ Status RmsNorm(Context& context, const RmsNormArgs& args) {
       RowsAreAligned(args.weight, hidden_size) && RowsAreAligned(args.out, hidden_size);
   return WithDeviceType(args.x.dtype(), [&](auto type) {
     using A = decltype(type);
-    return Launch("RmsNorm", context.stream, {static_cast<unsigned>(num_tokens), kThreads},
+    return Launch("RmsNorm", context.stream, {static_cast<unsigned>(num_tokens), kNormThreads},
                   aligned ? &RmsNormKernel<A, true> : &RmsNormKernel<A, false>, Elements<A>(args.x),
                   Elements<A>(args.residual), Elements<float>(args.weight), hidden_size, args.eps,
                   Elements<A>(args.out));

@@ -1,4 +1,6 @@
 #include <cstring>
+#include <string>
+#include <utility>
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
@@ -123,6 +125,69 @@ Status CopyToHost(const Stream& stream, void* host, const void* device, size_t b
   if (bytes == 0) return OkStatus();
   return ToStatus("copy to the host",
                   cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream.handle));
+}
+
+namespace {
+
+// Memory of another process on this host, or of this one.
+class IpcMemory final : public PeerMemory {
+ public:
+  IpcMemory(void* data, std::string handle, bool is_own)
+      : data_(data), handle_(std::move(handle)), is_own_(is_own) {}
+  ~IpcMemory() override { is_own_ ? cudaFree(data_) : cudaIpcCloseMemHandle(data_); }
+  IpcMemory(const IpcMemory&) = delete;
+  IpcMemory& operator=(const IpcMemory&) = delete;
+
+  std::byte* data() override { return static_cast<std::byte*>(data_); }
+  std::string handle() const override { return handle_; }
+
+ private:
+  void* data_;
+  std::string handle_;
+  bool is_own_;
+};
+
+}  // namespace
+
+// 64 blocks are on every GPU at once, with room for what runs beside them. Up to 8 MB a call.
+PeerGroup MakePeerGroup() { return {.max_blocks = 64, .region_bytes = 128 << 10}; }
+
+bool IsTimed() { return true; }
+
+Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(const Stream& stream, size_t bytes) {
+  void* data = nullptr;
+  ++stream.num_allocations;
+  cudaError_t error = cudaMalloc(&data, bytes);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return ResourceExhausted("no device memory for ", bytes,
+                             " bytes that ranks share: ", cudaGetErrorString(error));
+  }
+  cudaIpcMemHandle_t handle;
+  error = cudaMemset(data, 0, bytes);
+  if (error == cudaSuccess) error = cudaIpcGetMemHandle(&handle, data);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    cudaFree(data);
+    return Unavailable("memory cannot be shared: ", cudaGetErrorString(error));
+  }
+  return std::unique_ptr<PeerMemory>(std::make_unique<IpcMemory>(
+      data, std::string(reinterpret_cast<const char*>(&handle), sizeof(handle)), true));
+}
+
+Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle) {
+  cudaIpcMemHandle_t ipc;
+  if (handle.size() != sizeof(ipc)) {
+    return Unavailable("a handle of ", handle.size(), " bytes; it must have ", sizeof(ipc));
+  }
+  std::memcpy(&ipc, handle.data(), sizeof(ipc));
+  void* data = nullptr;
+  const cudaError_t error = cudaIpcOpenMemHandle(&data, ipc, cudaIpcMemLazyEnablePeerAccess);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return Unavailable("another rank's memory cannot be read: ", cudaGetErrorString(error));
+  }
+  return std::unique_ptr<PeerMemory>(std::make_unique<IpcMemory>(data, handle, false));
 }
 
 // Of this thread's calls only: other threads may go on with theirs.

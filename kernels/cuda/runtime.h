@@ -3,7 +3,9 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
+#include "common/peer_group.h"
 #include "kernels/cuda/device.h"
 #include "kernels/ops.h"
 
@@ -24,6 +26,12 @@ Status BeginRecording(Stream& stream);
 // Ends it in any case.
 Result<std::unique_ptr<Recording>> EndRecording(Stream& stream);
 Status Replay(const Stream& stream, const Recording& recording);
+
+// Of PeerDevice.
+PeerGroup MakePeerGroup();
+bool IsTimed();
+Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(const Stream& stream, size_t bytes);
+Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle);
 
 // kInternal when something enqueued before has failed.
 Status WaitFor(const Stream& stream);

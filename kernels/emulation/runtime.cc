@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
+#include "kernels/emulation/shared_memory.h"
 #include "kernels/host_memory.h"
 
 namespace longhand::kernels {
@@ -60,6 +61,20 @@ Status CopyToDevice(const Stream&, void* device, const void* host, size_t bytes)
 Status CopyToHost(const Stream&, void* host, const void* device, size_t bytes) {
   if (bytes > 0) std::memcpy(host, device, bytes);
   return OkStatus();
+}
+
+// Little, as hosts may have little of it: up to 1 MB a call.
+PeerGroup MakePeerGroup() { return {.max_blocks = 16, .region_bytes = 64 << 10}; }
+
+bool IsTimed() { return false; }
+
+Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(const Stream& stream, size_t bytes) {
+  ++stream.num_allocations;
+  return emulation::CreateSharedMemory(bytes);
+}
+
+Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle) {
+  return emulation::OpenSharedMemory(handle);
 }
 
 Status WaitFor(const Stream&) { return OkStatus(); }

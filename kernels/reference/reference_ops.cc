@@ -44,6 +44,13 @@ class ReferenceOps final : public HostOps {
     return reference::VisionAttention(args);
   }
   Status DoSample(const SampleArgs& args) override { return reference::Sample(args); }
+  Status DoShardLikeliest(const ShardLikeliestArgs& args) override {
+    return reference::ShardLikeliest(args);
+  }
+  Status DoShardCandidates(const ShardCandidatesArgs& args) override {
+    return reference::ShardCandidates(args);
+  }
+  Status DoJoinShards(const JoinShardsArgs& args) override { return reference::JoinShards(args); }
   Status DoLogprobs(const LogprobsArgs& args) override { return reference::Logprobs(args); }
 };
 

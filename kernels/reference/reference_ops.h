@@ -28,6 +28,9 @@ Status Patchify(const PatchifyArgs& args);
 Status VisionRope(const VisionRopeArgs& args);
 Status VisionAttention(const VisionAttentionArgs& args);
 Status Sample(const SampleArgs& args);
+Status ShardLikeliest(const ShardLikeliestArgs& args);
+Status ShardCandidates(const ShardCandidatesArgs& args);
+Status JoinShards(const JoinShardsArgs& args);
 Status Logprobs(const LogprobsArgs& args);
 
 }  // namespace longhand::kernels::reference

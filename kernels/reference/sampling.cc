@@ -1,7 +1,8 @@
 // Sampling and log-probabilities.
 //
-// top_p keeps the smallest set of the likeliest tokens whose probability, among the tokens that
-// min_p and top_k left, reaches top_p; top_k keeps exactly k. Ties go to the lower id.
+// top_p keeps the smallest set of the likeliest tokens whose mass, among the tokens that min_p and
+// top_k left, reaches top_p; top_k keeps exactly k. Ties go to the lower id. Masses are fixed-point
+// numbers, so that their sums do not depend on an order.
 #include "kernels/reference/sampling.h"
 
 #include <algorithm>
@@ -26,12 +27,13 @@ void KeepMinP(float min_p, std::vector<KeptToken>& tokens) {
 }
 
 void KeepTopP(float top_p, std::vector<KeptToken>& tokens) {
-  double total = 0;
-  for (const KeptToken& token : tokens) total += std::exp(double{token.score});
-  double sum = 0;
+  uint64_t total = 0;
+  for (const KeptToken& token : tokens) total += MassOf(token.score);
+  const double goal = double{top_p} * static_cast<double>(total);
+  uint64_t sum = 0;
   size_t count = 0;
-  while (count < tokens.size() && (count == 0 || sum < top_p * total)) {
-    sum += std::exp(double{tokens[count++].score});
+  while (count < tokens.size() && static_cast<double>(sum) < goal) {
+    sum += MassOf(tokens[count++].score);
   }
   tokens.resize(count);
 }
@@ -41,7 +43,7 @@ void KeepTopP(float top_p, std::vector<KeptToken>& tokens) {
 std::vector<KeptToken> KeptTokens(const float* logits, int64_t vocab_size, const SampleRow& row) {
   const SamplingParams& params = *row.params;
   std::vector<float> values(logits, logits + vocab_size);
-  ApplyPenalties(row, vocab_size, values.data());
+  ApplyPenalties(row, /*first_id=*/0, vocab_size, values.data());
   for (float& value : values) {
     if (std::isnan(value)) value = -std::numeric_limits<float>::infinity();
   }

@@ -60,6 +60,7 @@ void AddPagedAttentionCases(std::vector<Case>& cases);
 void AddKvCacheCases(std::vector<Case>& cases);
 void AddVisionCases(std::vector<Case>& cases);
 void AddSamplingCases(std::vector<Case>& cases);
+void AddShardSamplingCases(std::vector<Case>& cases);
 void AddReplayCases(std::vector<Case>& cases);
 void AddRefusedCases(std::vector<Case>& cases);
 void AddTimedCases(std::vector<Case>& cases);

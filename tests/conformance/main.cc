@@ -78,6 +78,7 @@ std::vector<Case> AllCases() {
   AddKvCacheCases(cases);
   AddVisionCases(cases);
   AddSamplingCases(cases);
+  AddShardSamplingCases(cases);
   AddRefusedCases(cases);
   AddTimedCases(cases);
   AddTimedQuantizedCases(cases);

@@ -1,0 +1,245 @@
+// ShardLikeliest, ShardCandidates and JoinShards: the token of a vocabulary that is cut is that of
+// Sample over all of it, whatever the logits look like and however it is cut.
+#include <cmath>
+#include <limits>
+
+#include "kernels/shard_sampling.h"
+#include "tests/conformance/cases.h"
+
+namespace longhand::conformance {
+namespace {
+
+constexpr auto kCandidates = static_cast<int32_t>(kernels::kShardCandidates);
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Rows of all settings at once, each with its own key and history.
+class MixedRows {
+ public:
+  MixedRows(int64_t vocab_size, bool whole_nucleus) : vocab_size_(vocab_size) {
+    Add([](auto& p) { p.temperature = 0; });
+    Add([](auto&) {});
+    Add([](auto& p) { p.temperature = 1e-6f; });
+    Add([](auto& p) { p.min_p = 0.05f; });
+    Add([](auto& p) { p.repetition_penalty = 1.3f, p.presence_penalty = 0.7f; });
+    Add([](auto& p) { p.temperature = 0, p.repetition_penalty = 1.05f; });
+    Add([](auto& p) { p.top_k = 1; });
+    Add([](auto& p) { p.top_k = 40, p.temperature = 1.5f; });
+    Add([](auto& p) { p.top_k = kCandidates; });
+    Add([](auto& p) { p.temperature = 0.6f, p.top_p = 0.95f; });
+    Add([](auto& p) { p.top_p = 0.1f; });
+    Add([](auto& p) { p.min_p = 0.01f, p.top_k = 20, p.top_p = 0.9f, p.temperature = 1.3f; });
+    Add([](auto& p) { p.frequency_penalty = -0.4f, p.top_p = 0.8f; });
+    if (whole_nucleus) {
+      Add([](auto& p) { p.top_k = kCandidates + 1; });
+      Add([](auto& p) { p.top_k = 700, p.top_p = 0.99f; });
+      Add([](auto& p) { p.top_p = 0.9999f, p.temperature = 2; });
+      Add([](auto& p) { p.top_p = 0.5f, p.temperature = 100; });
+    }
+    for (size_t i = 0; i < params_.size(); ++i) {
+      kernels::SampleRow row;
+      row.params = &params_[i];
+      row.key = {.seed = 99, .choice = 1, .position = static_cast<uint32_t>(i)};
+      row.suppress_stop_ids = i % 3 == 1;
+      row.prompt_token_ids = &prompt_;
+      row.output_token_ids = &output_;
+      rows_.push_back(row);
+    }
+  }
+  MixedRows(const MixedRows&) = delete;
+  MixedRows& operator=(const MixedRows&) = delete;
+
+  const std::vector<kernels::SampleRow>& rows() const { return rows_; }
+  int64_t size() const { return static_cast<int64_t>(rows_.size()); }
+
+ private:
+  template <typename Change>
+  void Add(Change change) {
+    SamplingParams params;
+    change(params);
+    params.stop_token_ids = {1, static_cast<int32_t>(vocab_size_ - 1)};
+    params_.push_back(params);
+  }
+
+  const int64_t vocab_size_;
+  const std::vector<int32_t> prompt_{0, 3, 3, 11, static_cast<int32_t>(vocab_size_)};
+  const std::vector<int32_t> output_{3, 5, 5, static_cast<int32_t>(vocab_size_ / 2)};
+  std::vector<SamplingParams> params_;
+  std::vector<kernels::SampleRow> rows_;
+};
+
+struct Look {
+  const char* name;
+  // Of the token `id` of `vocab_size`, from a normal deviate.
+  double (*logit)(double normal, int64_t id, int64_t vocab_size);
+};
+
+const Look kLooks[] = {
+    {"a model's", [](double x, int64_t, int64_t) { return 3 * x; }},
+    {"peaked", [](double x, int64_t, int64_t) { return 12 * x; }},
+    {"equal", [](double, int64_t, int64_t) { return 1.0; }},
+    {"of few values", [](double x, int64_t, int64_t) { return std::round(x); }},
+    {"nearly flat", [](double x, int64_t, int64_t) { return 1e-3 * x; }},
+    {"steep by id", [](double, int64_t id, int64_t) { return -0.01 * static_cast<double>(id); }},
+    {"the last rank's alone",
+     [](double x, int64_t id, int64_t n) { return id >= n - n / 4 ? x + 50 : x; }},
+    {"mostly impossible",
+     [](double x, int64_t id, int64_t) { return id % 11 == 5 ? x : -kInfinity; }},
+    {"all impossible", [](double, int64_t, int64_t) { return -kInfinity; }},
+    {"two infinite ones",
+     [](double x, int64_t id, int64_t n) { return id == n / 3 || id == n - 2 ? kInfinity : x; }},
+    {"with NaN", [](double x, int64_t id, int64_t) { return id % 5 == 2 ? std::nan("") : 2 * x; }},
+};
+
+HostTensor LogitsOf(const Look& look, int64_t num_rows, int64_t vocab_size) {
+  Rng rng(/*seed=*/91);
+  HostTensor logits = rng.Normal({num_rows, vocab_size}, DType::kF32);
+  for (int64_t i = 0; i < logits.num_elements(); ++i) {
+    logits.Set(i, look.logit(logits.At(i), i % vocab_size, vocab_size));
+  }
+  return logits;
+}
+
+// A rank's columns, and padding that is not to be read.
+HostTensor ShardOf(const HostTensor& logits, int64_t first_id, int64_t num_ids, int64_t width) {
+  const int64_t num_rows = logits.shape[0];
+  HostTensor shard(DType::kF32, {num_rows, width});
+  for (int64_t row = 0; row < num_rows; ++row) {
+    for (int64_t i = 0; i < width; ++i) {
+      shard.Set(row * width + i,
+                i < num_ids ? logits.At(row * logits.shape[1] + first_id + i) : kInfinity);
+    }
+  }
+  return shard;
+}
+
+struct Joined {
+  HostTensor likeliest, words, token_ids;
+};
+
+// `num_ranks` ranks on one device, in turn.
+Result<Joined> Join(Device& device,
+                    const HostTensor& logits,
+                    const MixedRows& rows,
+                    int num_ranks) {
+  const int64_t vocab_size = logits.shape[1], num_rows = rows.size();
+  const int64_t width = (vocab_size + num_ranks - 1) / num_ranks;
+  const TensorView likeliest = device.Out(DType::kI64, {num_ranks, num_rows});
+  const TensorView words = device.Out(DType::kI64, {num_ranks, num_rows, kernels::kShardWords});
+  std::vector<kernels::ShardLikeliestArgs> ranks;
+  for (int64_t r = 0; r < num_ranks; ++r) {
+    kernels::VocabShard shard;
+    shard.first_id = std::min(width * r, vocab_size);
+    shard.num_ids = std::min(width * (r + 1), vocab_size) - shard.first_id;
+    shard.vocab_size = vocab_size;
+    shard.logits = device.In(ShardOf(logits, shard.first_id, shard.num_ids, width));
+    shard.rows = &rows.rows();
+    ranks.push_back(
+        {shard, TensorView(likeliest.as<int64_t>() + r * num_rows, DType::kI64, {num_rows})});
+    LONGHAND_RETURN_IF_ERROR(device.ops().ShardLikeliest(ranks.back()));
+  }
+  for (int64_t r = 0; r < num_ranks; ++r) {
+    const kernels::ShardLikeliestArgs& rank = ranks[static_cast<size_t>(r)];
+    LONGHAND_RETURN_IF_ERROR(device.ops().ShardLikeliest(rank));
+    const TensorView own(words.as<int64_t>() + r * num_rows * kernels::kShardWords, DType::kI64,
+                         {num_rows, kernels::kShardWords});
+    LONGHAND_RETURN_IF_ERROR(
+        device.ops().ShardCandidates({.shard = rank.shard, .likeliest = likeliest, .words = own}));
+  }
+  const TensorView token_ids = device.Out(DType::kI32, {num_rows});
+  LONGHAND_RETURN_IF_ERROR(device.ops().JoinShards({.likeliest = likeliest,
+                                                    .words = words,
+                                                    .vocab_size = vocab_size,
+                                                    .rows = &rows.rows(),
+                                                    .token_ids = token_ids}));
+  return Joined{device.Read(likeliest), device.Read(words), device.Read(token_ids)};
+}
+
+Result<HostTensor> SampleWhole(Device& device, const HostTensor& logits, const MixedRows& rows) {
+  kernels::SampleArgs args;
+  args.logits = device.In(logits);
+  args.rows = &rows.rows();
+  args.token_ids = device.Out(DType::kI32, {rows.size()});
+  LONGHAND_RETURN_IF_ERROR(device.ops().Sample(args));
+  return device.Read(args.token_ids);
+}
+
+Result<Outputs> RunWhole(Device& device, const Look& look, int64_t vocab_size, bool whole_nucleus) {
+  const MixedRows rows(vocab_size, whole_nucleus);
+  LONGHAND_ASSIGN_OR_RETURN(HostTensor ids,
+                            SampleWhole(device, LogitsOf(look, rows.size(), vocab_size), rows));
+  return Outputs{std::move(ids)};
+}
+
+// A token that is not settled is sampled from all logits, as the caller does; `may_be_open` says
+// whether there may be one.
+Result<Outputs> RunCut(
+    Device& device, const Look& look, int64_t vocab_size, int num_ranks, bool may_be_open) {
+  const MixedRows rows(vocab_size, may_be_open);
+  const HostTensor logits = LogitsOf(look, rows.size(), vocab_size);
+  LONGHAND_ASSIGN_OR_RETURN(Joined joined, Join(device, logits, rows, num_ranks));
+  LONGHAND_ASSIGN_OR_RETURN(const HostTensor whole, SampleWhole(device, logits, rows));
+  for (int64_t i = 0; may_be_open && i < rows.size(); ++i) {
+    if (joined.token_ids.At(i) == -1) joined.token_ids.Set(i, whole.At(i));
+  }
+  return Outputs{std::move(joined.token_ids)};
+}
+
+// Numbers of 64 bits as two of 32 each, which a comparison keeps apart.
+HostTensor Halves(HostTensor tensor) {
+  tensor.dtype = DType::kI32;
+  tensor.shape.push_back(2);
+  return tensor;
+}
+
+// What ranks say, without masses and draws, which a backend may round its way or leave out where
+// they cannot win; and the tokens, open ones included.
+Result<Outputs> RunWords(Device& device, const Look& look, int64_t vocab_size, int num_ranks) {
+  const MixedRows rows(vocab_size, /*whole_nucleus=*/true);
+  LONGHAND_ASSIGN_OR_RETURN(Joined joined,
+                            Join(device, LogitsOf(look, rows.size(), vocab_size), rows, num_ranks));
+  auto* words = joined.words.view().as<int64_t>();
+  for (int64_t i = 0; i < num_ranks * rows.size(); ++i) {
+    std::fill_n(words + i * kernels::kShardWords, 3, 0);
+  }
+  return Outputs{Halves(std::move(joined.likeliest)), Halves(std::move(joined.words)),
+                 std::move(joined.token_ids)};
+}
+
+}  // namespace
+
+void AddShardSamplingCases(std::vector<Case>& cases) {
+  const auto add = [&](const char* op, const std::string& name, Body body, Body same_bits) {
+    cases.push_back({.op = op,
+                     .name = name,
+                     .body = std::move(body),
+                     .tolerance = {0, Tolerance::Metric::kOfLargest, "the same tokens"},
+                     .same_bits = std::move(same_bits)});
+  };
+  for (const Look& look : kLooks) {
+    for (const int64_t vocab_size : {29, 1000, 6000}) {
+      for (const int num_ranks : {1, 2, 3, 4, 8}) {
+        if (vocab_size > 1000 && num_ranks % 2 != 0) continue;
+        const std::string name = std::string(look.name) + ", " + std::to_string(vocab_size) +
+                                 " tokens over " + std::to_string(num_ranks);
+        add(
+            "JoinShards", name,
+            [=](Device& d) { return RunCut(d, look, vocab_size, num_ranks, true); },
+            [=](Device& d) { return RunWhole(d, look, vocab_size, true); });
+        if (vocab_size == 1000) {
+          add(
+              "ShardCandidates", name,
+              [=](Device& d) { return RunWords(d, look, vocab_size, num_ranks); }, nullptr);
+        }
+      }
+    }
+  }
+  // What no row may leave open: few tokens are likely, or top_k wants no more than are gathered.
+  for (const int num_ranks : {2, 4}) {
+    add(
+        "JoinShards", "settled without all logits, over " + std::to_string(num_ranks),
+        [=](Device& d) { return RunCut(d, kLooks[1], 6000, num_ranks, false); },
+        [=](Device& d) { return RunWhole(d, kLooks[1], 6000, false); });
+  }
+}
+
+}  // namespace longhand::conformance
