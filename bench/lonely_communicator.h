@@ -28,7 +28,7 @@ class LonelyCommunicator final : public comm::Communicator {
   Status Broadcast(TensorView, int) override { return OkStatus(); }
   Status Barrier() override { return OkStatus(); }
   Status Synchronize() override { return OkStatus(); }
-  bool CanBeRecorded() const override { return true; }
+  bool CanBeRecorded(size_t) const override { return true; }
   void Abort() override {}
 
  private:

@@ -126,8 +126,10 @@ void WorkerGroup::Observe(bool on) {
       rows.insert(rows.end(), seen.values.begin(), seen.values.end());
     };
   }
-  Rank& rank = *ranks_.front();
-  rank.thread.Do([&] { rank.runner->SetObserver(observer); }).get();
+  for (const std::unique_ptr<Rank>& rank : ranks_) {
+    rank->thread.Do([&] { rank->runner->SetObserver(observer); }).get();
+    if (on) observer = [](const model::Observation&) {};
+  }
 }
 
 }  // namespace longhand::parity

@@ -8,12 +8,23 @@
 // are enqueued, a failure may show in Synchronize() only.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "common/status.h"
 #include "common/tensor_view.h"
 
 namespace longhand::comm {
+
+// A sum over ranks that goes on with residual and RMSNorm: residual += sum of data; out = residual / sqrt(mean(residual^2)
+// + eps) * weight. The bits are those of AllReduceSum() and then Ops::RmsNorm().
+struct SumNormArgs {
+  TensorView data;      // [T, hidden_size] f32 or bf16; what it holds afterwards is nobody's
+  TensorView residual;  // in and out: as data
+  TensorView weight;    // [hidden_size] f32
+  float eps = 0;
+  TensorView out;       // out: as data
+};
 
 class Communicator {
  public:
@@ -33,8 +44,16 @@ class Communicator {
   // what was computed of them, known to be right.
   virtual Status Synchronize() = 0;
 
-  // Whether calls may be recorded with the operations between them (Ops::Record).
-  virtual bool CanBeRecorded() const { return false; }
+  // Whether AllReduceSumNorm() takes data of this shape: the same on every rank.
+  virtual bool FusesNorm(const TensorView&) const { return false; }
+  // kUnimplemented unless FusesNorm(args.data).
+  virtual Status AllReduceSumNorm(const SumNormArgs&) {
+    return Unimplemented("this transport sums and does nothing else");
+  }
+
+  // Whether calls of up to `max_bytes` a rank may be recorded with the operations between them
+  // (Ops::Record). What was recorded must be gone before the communicator is.
+  virtual bool CanBeRecorded(size_t) const { return false; }
 
   // Makes the pending call and all later ones fail with kAborted, on this rank. Any thread.
   virtual void Abort() = 0;

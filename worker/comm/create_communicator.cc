@@ -7,6 +7,7 @@
 
 #include "worker/comm/gloo_communicator.h"
 #include "worker/comm/nccl_communicator.h"
+#include "worker/comm/peer_communicator.h"
 #include "worker/comm/shared_memory.h"
 #include "worker/comm/single_rank.h"
 
@@ -94,6 +95,18 @@ Result<std::unique_ptr<Communicator>> CreateNccl(const CommunicatorConfig& confi
   return std::unique_ptr<Communicator>(std::move(communicator));
 }
 
+Result<std::unique_ptr<Communicator>> WithPeers(const CommunicatorConfig& config,
+                                                Result<std::unique_ptr<Communicator>> inner,
+                                                KeyValueStore& store,
+                                                std::stop_token stop) {
+  if (!inner.ok() || config.peers == nullptr) return inner;
+  return PeerCommunicator::Connect({.group = config.group,
+                                    .epoch = config.epoch,
+                                    .timeout = config.timeout,
+                                    .log = config.log},
+                                   std::move(inner).value(), *config.peers, store, stop);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Communicator>> CreateCommunicator(const CommunicatorConfig& config,
@@ -107,11 +120,11 @@ Result<std::unique_ptr<Communicator>> CreateCommunicator(const CommunicatorConfi
     case Transport::kSingle:
       break;
     case Transport::kSharedMemory:
-      return CreateSharedMemory(config, stop);
+      return WithPeers(config, CreateSharedMemory(config, stop), store, stop);
     case Transport::kGloo:
       return CreateGloo(config, store, stop);
     case Transport::kNccl:
-      return CreateNccl(config, store, stop);
+      return WithPeers(config, CreateNccl(config, store, stop), store, stop);
   }
   return InvalidArgument("unknown transport ", static_cast<int>(config.transport));
 }

@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
 
+#include "common/peer_group.h"
 #include "common/status.h"
 #include "worker/comm/communicator.h"
 #include "worker/comm/device_stream.h"
@@ -39,13 +41,18 @@ struct CommunicatorConfig {
   std::string host;
   std::string interface_name;
 
+  // Where set, kSharedMemory's and kNccl's ranks exchange by kernels where these can (peer_communicator.h); their memory
+  // and `store` must then do. Borrowed; outlives the communicator.
+  PeerDevice* peers = nullptr;
+  std::function<void(const std::string&)> log;  // one line; may be empty
+
   // kNccl, and kSingle on a GPU: the rank's device. Borrowed; outlives the communicator.
   DeviceStream* device = nullptr;
   std::string nccl_library;  // as NcclLibrary::Load()
 };
 
 // Called by every rank with the same group, epoch, size, transport and chunk_bytes; returns when
-// all have come. `store` is used by kGloo and kNccl only. kInvalidArgument for a configuration that
+// all have come. `store` is used by kGloo and kNccl, and with `peers`. kInvalidArgument for a configuration that
 // cannot work; kDeadlineExceeded when a rank does not come; kAborted soon after `stop` is
 // requested.
 Result<std::unique_ptr<Communicator>> CreateCommunicator(const CommunicatorConfig& config,

@@ -51,16 +51,18 @@ NcclCommunicator::NcclCommunicator(const NcclOptions& options,
       aborter_([this](const std::stop_token& done) {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [&] { return abort_requested_ || done.stop_requested(); });
-        if (!abort_requested_) return;
+        nccl::Comm* comm = std::exchange(comm_, nullptr);
         lock.unlock();
-        AbortNow();
+        if (comm != nullptr) nccl_.CommAbort(comm);
       }) {}
 
 NcclCommunicator::~NcclCommunicator() {
-  aborter_.request_stop();
+  {
+    std::lock_guard lock(mutex_);
+    aborter_.request_stop();
+  }
   changed_.notify_all();
   aborter_.join();
-  AbortNow();
 }
 
 Result<nccl::UniqueId> NcclCommunicator::ExchangeId(KeyValueStore& store,
@@ -237,13 +239,8 @@ void NcclCommunicator::Pause() const {
 
 Status NcclCommunicator::Fail(Status status) {
   failure_ = std::move(status);
-  AbortNow();
+  Abort();
   return failure_;
-}
-
-void NcclCommunicator::AbortNow() {
-  std::lock_guard lock(mutex_);
-  if (comm_ != nullptr) nccl_.CommAbort(std::exchange(comm_, nullptr));
 }
 
 void NcclCommunicator::Abort() {

@@ -50,7 +50,7 @@ class NcclCommunicator final : public Communicator {
                                                            DeviceStream& stream,
                                                            KeyValueStore& store,
                                                            std::stop_token stop);
-  // Aborts what is still under way.
+  // Aborts what is still under way. Nothing that was recorded may be left.
   ~NcclCommunicator() override;
 
   int rank() const override { return options_.rank; }
@@ -61,6 +61,8 @@ class NcclCommunicator final : public Communicator {
   Status Broadcast(TensorView data, int root) override;
   Status Barrier() override;
   Status Synchronize() override;
+  // On the stream alone: recorded calls are NCCL's kernels and ours.
+  bool CanBeRecorded(size_t) const override { return true; }
   void Abort() override;
 
  private:
@@ -85,7 +87,6 @@ class NcclCommunicator final : public Communicator {
   void Pause() const;
   // Ends the communicator and remembers why.
   Status Fail(Status status);
-  void AbortNow();
 
   const NcclOptions options_;
   DeviceStream& stream_;
@@ -99,7 +100,8 @@ class NcclCommunicator final : public Communicator {
   std::condition_variable changed_;
   bool abort_requested_ = false;  // guarded by mutex_
   nccl::Comm* comm_ = nullptr;    // guarded by mutex_; null once aborted
-  // NCCL's abort may take its time, and who calls Abort() may not wait. Last: it uses all of the
+  // NCCL's abort may take its time, as long as there are recordings of its calls at least, which
+  // the executor thread has: nobody waits for it but the destructor. Last: it uses all of the
   // above.
   std::jthread aborter_;
 };

@@ -37,7 +37,7 @@ class SingleRankCommunicator final : public Communicator {
   Status Barrier() override { return CheckAlive(); }
   Status Synchronize() override { return CheckAlive(); }
   // There is nothing to be recorded.
-  bool CanBeRecorded() const override { return true; }
+  bool CanBeRecorded(size_t) const override { return true; }
   void Abort() override { aborted_ = true; }
 
  private:

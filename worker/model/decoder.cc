@@ -151,28 +151,56 @@ Status Decoder::RunLayer(int64_t layer_idx,
   const LayerWeights& layer = weights_.layers[layer_idx];
   const TensorView residual = Rows(space_.residual, config_.hidden_size);
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
-  const TensorView normed = Rows(space_.normed, config_.hidden_size);
-  // Before the first layer nothing is pending: the residual itself is normed.
-  const bool first = layer_idx == 0;
-  LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = first ? residual : delta,
-                                         .residual = first ? TensorView() : residual,
-                                         .weight = layer.input_norm.view,
-                                         .eps = config_.rms_norm_eps,
-                                         .out = normed}));
-  LONGHAND_RETURN_IF_ERROR(Attention(layer_idx, batch, communicator));
-  LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = delta,
-                                         .residual = residual,
-                                         .weight = layer.post_attention_norm.view,
-                                         .eps = config_.rms_norm_eps,
-                                         .out = normed}));
-  LONGHAND_RETURN_IF_ERROR(Mlp(layer, communicator));
-  if (!observer_) return OkStatus();
-  return Observe(observer_, ops_, "lm/layer" + std::to_string(layer_idx), residual, delta);
+  if (layer_idx == 0) {
+    // Nothing is pending: the residual itself is normed.
+    LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = residual,
+                                           .weight = layer.input_norm.view,
+                                           .eps = config_.rms_norm_eps,
+                                           .out = Rows(space_.normed, config_.hidden_size)}));
+  }
+  LONGHAND_RETURN_IF_ERROR(Attention(layer_idx, batch));
+  LONGHAND_RETURN_IF_ERROR(JoinAndNorm(layer.post_attention_norm, communicator));
+  LONGHAND_RETURN_IF_ERROR(Mlp(layer));
+  const bool last = layer_idx + 1 == config_.num_layers;
+  if (!last && !observer_) {
+    return JoinAndNorm(weights_.layers[layer_idx + 1].input_norm, communicator);
+  }
+  // The last one's norm is of the rows that have logits.
+  if (tp_size_ > 1) LONGHAND_RETURN_IF_ERROR(communicator.AllReduceSum(delta));
+  if (observer_) {
+    LONGHAND_RETURN_IF_ERROR(
+        Observe(observer_, ops_, "lm/layer" + std::to_string(layer_idx), residual, delta));
+  }
+  if (last) return OkStatus();
+  return ops_.RmsNorm({.x = delta,
+                       .residual = residual,
+                       .weight = weights_.layers[layer_idx + 1].input_norm.view,
+                       .eps = config_.rms_norm_eps,
+                       .out = Rows(space_.normed, config_.hidden_size)});
 }
 
-Status Decoder::Attention(int64_t layer_idx,
-                          const DecoderBatch& batch,
-                          comm::Communicator& communicator) {
+Status Decoder::JoinAndNorm(const DeviceTensor& weight, comm::Communicator& communicator) {
+  const TensorView residual = Rows(space_.residual, config_.hidden_size);
+  const TensorView delta = Rows(space_.delta, config_.hidden_size);
+  const TensorView normed = Rows(space_.normed, config_.hidden_size);
+  if (tp_size_ > 1) {
+    if (communicator.FusesNorm(delta)) {
+      return communicator.AllReduceSumNorm({.data = delta,
+                                            .residual = residual,
+                                            .weight = weight.view,
+                                            .eps = config_.rms_norm_eps,
+                                            .out = normed});
+    }
+    LONGHAND_RETURN_IF_ERROR(communicator.AllReduceSum(delta));
+  }
+  return ops_.RmsNorm({.x = delta,
+                       .residual = residual,
+                       .weight = weight.view,
+                       .eps = config_.rms_norm_eps,
+                       .out = normed});
+}
+
+Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
   const LayerWeights& layer = weights_.layers[layer_idx];
   const int64_t heads = shard_.heads.size();
   const int64_t head_dim = config_.head_dim;
@@ -198,11 +226,10 @@ Status Decoder::Attention(int64_t layer_idx,
                            .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
                            .out = attended,
                            .kv_scales = KvScales(layer_idx)}));
-  LONGHAND_RETURN_IF_ERROR(Project(Rows(space_.normed, heads * head_dim), *layer.o, delta));
-  return tp_size_ > 1 ? communicator.AllReduceSum(delta) : OkStatus();
+  return Project(Rows(space_.normed, heads * head_dim), *layer.o, delta);
 }
 
-Status Decoder::Mlp(const LayerWeights& layer, comm::Communicator& communicator) {
+Status Decoder::Mlp(const LayerWeights& layer) {
   const int64_t ffn = shard_.ffn.size();
   const TensorView gate_up = Rows(space_.wide, 2 * ffn);
   const TensorView mid = Rows(space_.mid, ffn);
@@ -210,8 +237,7 @@ Status Decoder::Mlp(const LayerWeights& layer, comm::Communicator& communicator)
   LONGHAND_RETURN_IF_ERROR(
       Project(Rows(space_.normed, config_.hidden_size), *layer.gate_up, gate_up));
   LONGHAND_RETURN_IF_ERROR(ops_.SwiGlu({.gate_up = gate_up, .out = mid}));
-  LONGHAND_RETURN_IF_ERROR(Project(mid, *layer.down, delta));
-  return tp_size_ > 1 ? communicator.AllReduceSum(delta) : OkStatus();
+  return Project(mid, *layer.down, delta);
 }
 
 Status Decoder::Project(TensorView x, const kernels::PackedLinear& weight, TensorView out) {
@@ -223,8 +249,7 @@ Status Decoder::Project(TensorView x, const kernels::PackedLinear& weight, Tenso
   return ops_.Linear(args);
 }
 
-Result<TensorView> Decoder::Logits(const std::vector<int32_t>& rows,
-                                   comm::Communicator& communicator) {
+Result<kernels::VocabShard> Decoder::Logits(const std::vector<int32_t>& rows) {
   const auto num_rows = static_cast<int64_t>(rows.size());
   LONGHAND_CHECK(num_rows > 0 && num_rows <= sizes_.max_logit_rows) << num_rows;
   const TensorView row_ids = Reshape(space_.rows.view, {num_rows});
@@ -235,19 +260,16 @@ Result<TensorView> Decoder::Logits(const std::vector<int32_t>& rows,
       {.x = Rows(space_.residual, config_.hidden_size), .rows = row_ids, .out = residual}));
   LONGHAND_RETURN_IF_ERROR(ops_.GatherRows(
       {.x = Rows(space_.delta, config_.hidden_size), .rows = row_ids, .out = delta}));
-  LONGHAND_RETURN_IF_ERROR(PrepareLogits(num_rows, communicator));
-  return FinishLogits(residual, delta, communicator);
+  return FinishLogits(residual, delta);
 }
 
-Result<TensorView> Decoder::LogitsOfAll(comm::Communicator& communicator) {
+Result<kernels::VocabShard> Decoder::LogitsOfAll() {
   LONGHAND_CHECK(num_tokens_ <= sizes_.max_logit_rows) << num_tokens_;
   return FinishLogits(Rows(space_.residual, config_.hidden_size),
-                      Rows(space_.delta, config_.hidden_size), communicator);
+                      Rows(space_.delta, config_.hidden_size));
 }
 
-Result<TensorView> Decoder::FinishLogits(TensorView residual,
-                                         TensorView delta,
-                                         comm::Communicator& communicator) {
+Result<kernels::VocabShard> Decoder::FinishLogits(TensorView residual, TensorView delta) {
   const int64_t num_rows = delta.dim(0);
   LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = delta,
                                          .residual = residual,
@@ -255,50 +277,59 @@ Result<TensorView> Decoder::FinishLogits(TensorView residual,
                                          .eps = config_.rms_norm_eps,
                                          .out = delta}));
   LONGHAND_RETURN_IF_ERROR(Observe(observer_, ops_, "lm/final_norm", delta));
-  const TensorView local = tp_size_ > 1 ? space_.local_logits.view : space_.logits.view;
-  LONGHAND_RETURN_IF_ERROR(ops_.Linear({.x = delta,
-                                        .weight = weights_.head.get(),
-                                        .out = Reshape(local, {num_rows, padded_vocab_rows_})}));
-  if (tp_size_ > 1) LONGHAND_RETURN_IF_ERROR(GatherLogits(num_rows, communicator));
+  const TensorView logits = Reshape(tp_size_ > 1 ? space_.local_logits.view : space_.logits.view,
+                                    {num_rows, padded_vocab_rows_});
+  LONGHAND_RETURN_IF_ERROR(ops_.Linear({.x = delta, .weight = weights_.head.get(), .out = logits}));
+  return kernels::VocabShard{.logits = logits,
+                             .first_id = shard_.vocab.begin,
+                             .num_ids = shard_.vocab.size(),
+                             .vocab_size = config_.vocab_size};
+}
+
+Result<TensorView> Decoder::GatherLogits(const kernels::VocabShard& shard,
+                                         comm::Communicator& communicator) {
+  const int64_t num_rows = shard.logits.dim(0);
+  if (tp_size_ > 1) {
+    LONGHAND_RETURN_IF_ERROR(GathersByRow(num_rows) ? GatherRowByRow(shard.logits, communicator)
+                                                    : GatherSorted(shard.logits, communicator));
+  }
   const TensorView logits = Reshape(space_.logits.view, {num_rows, config_.vocab_size});
   LONGHAND_RETURN_IF_ERROR(Observe(observer_, ops_, "lm/logits", logits));
   return logits;
 }
 
-Status Decoder::PrepareLogits(int64_t num_rows, comm::Communicator& communicator) {
-  const auto count = static_cast<size_t>(tp_size_ * num_rows);
-  if (tp_size_ == 1 || GathersByRow(num_rows) || gather_rows_.size() == count) return OkStatus();
-  // Those of the call before may still be on their way.
-  LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
-  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
-  gather_rows_.clear();
-  for (int64_t row = 0; row < num_rows; ++row) {
-    for (int64_t rank = 0; rank < tp_size_; ++rank) {
-      gather_rows_.push_back(static_cast<int32_t>(rank * num_rows + row));
-    }
+// The padding at the end of a row is overwritten by the next one.
+Status Decoder::GatherRowByRow(TensorView local, comm::Communicator& communicator) {
+  for (int64_t row = 0; row < local.dim(0); ++row) {
+    auto* to = space_.logits.view.as<float>() + row * config_.vocab_size;
+    LONGHAND_RETURN_IF_ERROR(communicator.AllGather(
+        local.Slice(row, 1), TensorView(to, DType::kF32, {tp_size_, 1, padded_vocab_rows_})));
   }
-  return ops_.CopyToDevice(space_.gather_rows.view.data(), gather_rows_.data(),
-                           count * sizeof(int32_t));
+  return OkStatus();
 }
 
-// From [rows, V] on each rank to [rows, vocab_size] on all.
-Status Decoder::GatherLogits(int64_t num_rows, comm::Communicator& communicator) {
-  const TensorView local = Reshape(space_.local_logits.view, {num_rows, padded_vocab_rows_});
-  if (GathersByRow(num_rows)) {
-    // The padding at the end of a row is overwritten by the next one.
+Status Decoder::GatherSorted(TensorView local, comm::Communicator& communicator) {
+  const int64_t num_rows = local.dim(0);
+  const TensorView row_ids = Reshape(space_.gather_rows.view, {tp_size_ * num_rows});
+  if (static_cast<int64_t>(gather_rows_.size()) != tp_size_ * num_rows) {
+    // Those of the call before may still be on their way.
+    LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
+    LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+    gather_rows_.clear();
     for (int64_t row = 0; row < num_rows; ++row) {
-      auto* to = space_.logits.view.as<float>() + row * config_.vocab_size;
-      LONGHAND_RETURN_IF_ERROR(communicator.AllGather(
-          local.Slice(row, 1), TensorView(to, DType::kF32, {tp_size_, 1, padded_vocab_rows_})));
+      for (int64_t rank = 0; rank < tp_size_; ++rank) {
+        gather_rows_.push_back(static_cast<int32_t>(rank * num_rows + row));
+      }
     }
-    return OkStatus();
+    LONGHAND_RETURN_IF_ERROR(
+        ops_.CopyToDevice(row_ids.data(), gather_rows_.data(), row_ids.num_bytes()));
   }
   const TensorView gathered =
       Reshape(space_.gathered.view, {tp_size_ * num_rows, padded_vocab_rows_});
   LONGHAND_RETURN_IF_ERROR(communicator.AllGather(local, gathered));
   return ops_.GatherRows(
       {.x = gathered,
-       .rows = Reshape(space_.gather_rows.view, {tp_size_ * num_rows}),
+       .rows = row_ids,
        .out = Reshape(space_.logits.view, {tp_size_ * num_rows, padded_vocab_rows_})});
 }
 

@@ -57,15 +57,15 @@ class Decoder {
 
   // Runs all layers over the batch and keeps the last hidden states for Logits().
   Status Forward(const DecoderBatch& batch, comm::Communicator& communicator);
-  // Logits after the tokens at `rows` (host, within the last batch, at most max_logit_rows), on
-  // every rank: [rows, vocab_size] f32, valid until the next call.
-  Result<TensorView> Logits(const std::vector<int32_t>& rows, comm::Communicator& communicator);
+  // This rank's logits after the tokens at `rows` (host, within the last batch, at most
+  // max_logit_rows); valid until the next call.
+  Result<kernels::VocabShard> Logits(const std::vector<int32_t>& rows);
   // The same after each token of the last batch, in place: Forward() must come before the next
-  // call. With Forward() before it these are operations alone, and can be recorded, once
-  // PrepareLogits() was called for that many rows.
-  Result<TensorView> LogitsOfAll(comm::Communicator& communicator);
-  // Must come before recorded calls are replayed, too.
-  Status PrepareLogits(int64_t num_rows, comm::Communicator& communicator);
+  // call. With Forward() before it these are operations and collectives alone, and can be recorded.
+  Result<kernels::VocabShard> LogitsOfAll();
+  // All ranks' logits, of the rows that `shard` has, on every rank: [rows, vocab_size] f32.
+  Result<TensorView> GatherLogits(const kernels::VocabShard& shard,
+                                  comm::Communicator& communicator);
 
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
   TensorView KvCache(int64_t layer_idx) const { return kv_cache_[layer_idx].view; }
@@ -106,18 +106,20 @@ class Decoder {
   Status AllocateKvCache();
   Status Embed(const DecoderBatch& batch, comm::Communicator& communicator);
   Status RunLayer(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
-  Status Attention(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
-  Status Mlp(const LayerWeights& layer, comm::Communicator& communicator);
+  // These leave this rank's part of a sum in delta.
+  Status Attention(int64_t layer_idx, const DecoderBatch& batch);
+  Status Mlp(const LayerWeights& layer);
+  // Adds up the ranks' delta, adds that to the residual, and norms it.
+  Status JoinAndNorm(const DeviceTensor& weight, comm::Communicator& communicator);
   // A layer's matrix times `x`, which is rounded in place where the weights ask for it.
   Status Project(TensorView x, const kernels::PackedLinear& weight, TensorView out);
-  Result<TensorView> FinishLogits(TensorView residual,
-                                  TensorView delta,
-                                  comm::Communicator& communicator);
+  Result<kernels::VocabShard> FinishLogits(TensorView residual, TensorView delta);
   // Whether rows are gathered one by one, where padding or a single row spares sorting them.
   bool GathersByRow(int64_t num_rows) const {
     return num_rows == 1 || tp_size_ * padded_vocab_rows_ != config_.vocab_size;
   }
-  Status GatherLogits(int64_t num_rows, comm::Communicator& communicator);
+  Status GatherRowByRow(TensorView local, comm::Communicator& communicator);
+  Status GatherSorted(TensorView local, comm::Communicator& communicator);
   TensorView Rows(const DeviceTensor& tensor, int64_t width) const {
     return Reshape(tensor.view, {num_tokens_, width});
   }
@@ -134,8 +136,8 @@ class Decoder {
   Workspace space_;
   std::vector<DeviceTensor> kv_cache_;   // a layer: [2, num_blocks, block_size, K, D] KV
   std::vector<DeviceTensor> kv_scales_;  // a layer: [2, num_blocks, block_size, K] f32, in 8 bits
-  int64_t num_tokens_ = 0;              // of the last batch
-  std::vector<int32_t> gather_rows_;    // what is on the device, or on its way there
+  int64_t num_tokens_ = 0;               // of the last batch
+  std::vector<int32_t> gather_rows_;     // what is on the device, or on its way there
 };
 
 }  // namespace longhand::model

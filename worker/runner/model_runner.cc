@@ -61,6 +61,15 @@ kernels::StepSizes StepSizesOf(const RunnerConfig& config, const RankShard& shar
           .vocab_size = config.model.vocab_size};
 }
 
+// A sum over the ranks, or what they say of the tokens that they sample.
+size_t LargestExchangeBytes(const RunnerConfig& config, const kernels::Ops& ops) {
+  const size_t sum =
+      static_cast<size_t>(config.model.hidden_size) * DTypeSize(ops.ActivationDType(config.dtype));
+  const size_t words = kernels::kShardWords * sizeof(int64_t);
+  // Decode steps are padded, to less than twice as many sequences.
+  return 2 * static_cast<size_t>(config.max_num_seqs) * std::max(sum, words);
+}
+
 Status CheckConfig(const RunnerConfig& config) {
   const struct {
     const char* name;
@@ -119,6 +128,7 @@ class ModelRunnerImpl final : public ModelRunner {
         ops_(ops),
         communicator_(&communicator),
         replay_steps_(ops.CanRecord()),
+        largest_exchange_bytes_(LargestExchangeBytes(config, ops)),
         images_(config.image_bytes),
         in_hand_(static_cast<size_t>(communicator.size())) {}
 
@@ -130,6 +140,7 @@ class ModelRunnerImpl final : public ModelRunner {
                   std::span<const uint8_t> pixels) override;
   StepResult Execute(const StepPlan& plan) override;
   Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) override;
+  void LeaveGroup() override { decode_steps_.clear(); }
   const model::MemoryBudget& memory() const override { return memory_; }
   void SetObserver(model::Observer observer) override;
   void ReplaySteps(bool replay) override { replay_steps_ = replay && ops_.CanRecord(); }
@@ -142,7 +153,7 @@ class ModelRunnerImpl final : public ModelRunner {
   struct DecodeStep {
     bool has_run = false;
     std::unique_ptr<kernels::Recording> recording;
-    TensorView logits;
+    kernels::VocabShard logits;
   };
 
   Status CheckNumber(const StepPlan& plan) const;
@@ -159,10 +170,13 @@ class ModelRunnerImpl final : public ModelRunner {
   Status Decode(const StepPlan& plan,
                 comm::Communicator& communicator,
                 std::vector<SequenceResult>* results);
-  // Forward, logits and sampling: operations alone.
+  // Forward, logits and sampling: operations and collectives alone.
   Status EnqueueDecode(const model::DecoderBatch& batch,
                        comm::Communicator& communicator,
-                       TensorView* logits);
+                       kernels::VocabShard* logits);
+  // Gathers once what `shard` is of, when it is called.
+  TokenSampler::GatherLogits GatherOnce(const kernels::VocabShard& shard,
+                                        comm::Communicator& communicator);
   void Record(const model::DecoderBatch& batch, comm::Communicator& communicator, DecodeStep* step);
   Status SampleChunks(const StepPlan& plan,
                       comm::Communicator& communicator,
@@ -187,7 +201,8 @@ class ModelRunnerImpl final : public ModelRunner {
   std::unique_ptr<TokenSampler> sampler_;
   std::map<DecodeShape, DecodeStep> decode_steps_;
   bool replay_steps_;
-  bool can_record_ = true;  // as far as has been tried
+  bool can_record_ = true;               // as far as has been tried
+  const size_t largest_exchange_bytes_;  // of a rank, in a decode step
   std::vector<SampleRequest> requests_;
   bool has_observer_ = false;
   TensorView last_logits_;
@@ -224,10 +239,11 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   for (int64_t i = 0; i < config_.model.num_layers; ++i) {
     layers.push_back({decoder_->KvCache(i), decoder_->KvScales(i)});
   }
-  LONGHAND_ASSIGN_OR_RETURN(
-      block_mover_, BlockMover::Create(std::move(layers), config_.num_host_blocks, ops_));
+  LONGHAND_ASSIGN_OR_RETURN(block_mover_,
+                            BlockMover::Create(std::move(layers), config_.num_host_blocks, ops_));
   LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, ops_));
-  LONGHAND_ASSIGN_OR_RETURN(sampler_, TokenSampler::Create(MaxLogitRows(config_), ops_));
+  LONGHAND_ASSIGN_OR_RETURN(sampler_,
+                            TokenSampler::Create(MaxLogitRows(config_), limits_.tp_size, ops_));
   return OkStatus();
 }
 
@@ -354,7 +370,9 @@ TensorView ModelRunnerImpl::CacheRows(const EncodeImageItem& item) const {
 
 bool ModelRunnerImpl::CanReplay(const StepPlan& plan,
                                 const comm::Communicator& communicator) const {
-  if (!replay_steps_ || has_observer_ || !communicator.CanBeRecorded()) return false;
+  if (!replay_steps_ || has_observer_ || !communicator.CanBeRecorded(largest_exchange_bytes_)) {
+    return false;
+  }
   return std::all_of(plan.chunks.begin(), plan.chunks.end(), [](const SequenceChunk& chunk) {
     return chunk.token_ids.size() == 1 && chunk.sample && chunk.image_spans.empty() &&
            chunk.score_token_ids.empty();
@@ -371,11 +389,7 @@ Status ModelRunnerImpl::Decode(const StepPlan& plan,
   const DecodeShape shape = batch_->ShapeOf(plan);
   LONGHAND_ASSIGN_OR_RETURN(const model::DecoderBatch batch,
                             batch_->BuildDecode(plan, sequences_, shape));
-  if (rank_ == 0) {
-    LONGHAND_RETURN_IF_ERROR(
-        sampler_->Stage(requests_, shape.num_seqs, config_.model.vocab_size));
-  }
-  LONGHAND_RETURN_IF_ERROR(decoder_->PrepareLogits(shape.num_seqs, communicator));
+  LONGHAND_RETURN_IF_ERROR(sampler_->Stage(requests_, shape.num_seqs, config_.model.vocab_size));
   DecodeStep& step = decode_steps_[shape];
   if (step.has_run && step.recording == nullptr) Record(batch, communicator, &step);
   if (step.recording != nullptr) {
@@ -384,9 +398,10 @@ Status ModelRunnerImpl::Decode(const StepPlan& plan,
     LONGHAND_RETURN_IF_ERROR(EnqueueDecode(batch, communicator, &step.logits));
   }
   step.has_run = true;
-  last_logits_ = step.logits.Slice(0, static_cast<int64_t>(requests_.size()));
-  LONGHAND_ASSIGN_OR_RETURN(std::vector<SampledToken> tokens,
-                            sampler_->Fetch(step.logits, requests_, communicator));
+  last_logits_ = step.logits.logits.Slice(0, static_cast<int64_t>(requests_.size()));
+  LONGHAND_ASSIGN_OR_RETURN(
+      std::vector<SampledToken> tokens,
+      sampler_->Fetch(requests_, GatherOnce(step.logits, communicator), communicator));
   for (size_t i = 0; i < tokens.size(); ++i) {
     RecordSampledToken(tokens[i].token_id, &sequences_.at((*results)[i].sequence_id));
     (*results)[i].tokens.push_back(std::move(tokens[i]));
@@ -396,10 +411,20 @@ Status ModelRunnerImpl::Decode(const StepPlan& plan,
 
 Status ModelRunnerImpl::EnqueueDecode(const model::DecoderBatch& batch,
                                       comm::Communicator& communicator,
-                                      TensorView* logits) {
+                                      kernels::VocabShard* logits) {
   LONGHAND_RETURN_IF_ERROR(decoder_->Forward(batch, communicator));
-  LONGHAND_ASSIGN_OR_RETURN(*logits, decoder_->LogitsOfAll(communicator));
-  return rank_ == 0 ? sampler_->DrawStaged(*logits) : OkStatus();
+  LONGHAND_ASSIGN_OR_RETURN(*logits, decoder_->LogitsOfAll());
+  return sampler_->DrawStaged(*logits, communicator);
+}
+
+TokenSampler::GatherLogits ModelRunnerImpl::GatherOnce(const kernels::VocabShard& shard,
+                                                       comm::Communicator& communicator) {
+  return [this, shard, &communicator, all = TensorView()]() mutable -> Result<TensorView> {
+    if (all.empty()) {
+      LONGHAND_ASSIGN_OR_RETURN(all, decoder_->GatherLogits(shard, communicator));
+    }
+    return all;
+  };
 }
 
 // A step that cannot be recorded runs as it is, and so do all from there on.
@@ -407,8 +432,7 @@ void ModelRunnerImpl::Record(const model::DecoderBatch& batch,
                              comm::Communicator& communicator,
                              DecodeStep* step) {
   if (!can_record_) return;
-  auto recording =
-      ops_.Record([&] { return EnqueueDecode(batch, communicator, &step->logits); });
+  auto recording = ops_.Record([&] { return EnqueueDecode(batch, communicator, &step->logits); });
   if (recording.ok()) {
     step->recording = std::move(recording).value();
     return;
@@ -440,10 +464,12 @@ Status ModelRunnerImpl::SampleChunks(const StepPlan& plan,
   }
   if (rows.empty()) return OkStatus();
   // At most max_num_seqs rows: one call.
-  LONGHAND_ASSIGN_OR_RETURN(const TensorView logits, decoder_->Logits(rows, communicator));
-  last_logits_ = logits;
+  LONGHAND_ASSIGN_OR_RETURN(const kernels::VocabShard logits, decoder_->Logits(rows));
+  last_logits_ = logits.logits;
+  const TokenSampler::GatherLogits gather = GatherOnce(logits, communicator);
+  if (has_observer_) LONGHAND_RETURN_IF_ERROR(gather().status());
   LONGHAND_ASSIGN_OR_RETURN(std::vector<SampledToken> tokens,
-                            sampler_->Sample(logits, requests, communicator));
+                            sampler_->Sample(logits, requests, gather, communicator));
   for (size_t i = 0; i < tokens.size(); ++i) {
     SequenceResult& result = (*results)[chunk_idx[i]];
     RecordSampledToken(tokens[i].token_id, &sequences_.at(result.sequence_id));
@@ -472,7 +498,9 @@ Status ModelRunnerImpl::ScoreChunks(const StepPlan& plan,
         rows.push_back(first + offsets[j]);
         token_ids.push_back(chunk.score_token_ids[static_cast<size_t>(offsets[j])]);
       }
-      LONGHAND_ASSIGN_OR_RETURN(const TensorView logits, decoder_->Logits(rows, communicator));
+      LONGHAND_ASSIGN_OR_RETURN(const kernels::VocabShard shard, decoder_->Logits(rows));
+      LONGHAND_ASSIGN_OR_RETURN(const TensorView logits,
+                                decoder_->GatherLogits(shard, communicator));
       if (rank_ != 0) continue;
       LONGHAND_ASSIGN_OR_RETURN(const std::vector<float> logprobs,
                                 sampler_->Score(logits, token_ids));
@@ -493,7 +521,7 @@ Status ModelRunnerImpl::ResetForEpoch(int64_t epoch, comm::Communicator& communi
                               communicator.size());
   }
   communicator_ = &communicator;
-  decode_steps_.clear();  // Recorded calls were of the old one.
+  LeaveGroup();
   epoch_ = epoch;
   last_step_.reset();
   sequences_.clear();
@@ -528,9 +556,9 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
   }
   budget.Add("decoder workspace", model::Decoder::WorkspaceBytes(config.model, plan, shard,
                                                                  SizesOf(config, activation)));
-  budget.Add("batch and sampling", DeviceBatch::WorkspaceBytes(limits) +
-                                       BlockMover::WorkspaceBytes(limits) +
-                                       TokenSampler::WorkspaceBytes(MaxLogitRows(config)));
+  budget.Add("batch and sampling",
+             DeviceBatch::WorkspaceBytes(limits) + BlockMover::WorkspaceBytes(limits) +
+                 TokenSampler::WorkspaceBytes(MaxLogitRows(config), plan.tp_size));
   const int64_t reserved = ops.ReservedBytes(StepSizesOf(config, shard));
   if (reserved > 0) budget.Add("operations' workspaces", reserved);
   if (config.encoder_cache_tokens > 0) {

@@ -86,14 +86,18 @@ class ModelRunner {
   // kFailedPrecondition when rank or size differ from those that the weights were loaded for.
   virtual Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) = 0;
 
+  // The group ends: drops what was recorded with its communicator, which may only go then.
+  virtual void LeaveGroup() = 0;
+
   virtual const model::MemoryBudget& memory() const = 0;
-  // Named intermediate values of each step, for parity tests; empty in production.
+  // Named intermediate values of each step, for parity tests; empty in production. Over several
+  // ranks, all have one or none has.
   virtual void SetObserver(model::Observer observer) = 0;
   // Whether decode steps are recorded and replayed (CUDA graphs) where the Ops can; they are unless
   // this says no. The results have the same bits.
   virtual void ReplaySteps(bool replay) = 0;
-  // [sampled rows, vocab_size] f32 of the last step, in the plan's order, until the next; empty
-  // when it sampled nothing.
+  // This rank's logits of the last step, f32, a row for each sampled token in the plan's order,
+  // until the next; empty when it sampled nothing. Columns are the rank's part of the vocabulary.
   virtual TensorView LastLogits() const = 0;
   // A layer's KV cache [2, num_blocks, block_size, K, D], for benchmarks that fill it.
   virtual TensorView KvCache(int64_t layer_idx) const = 0;

@@ -18,6 +18,11 @@ class TimedCommunicator final : public comm::Communicator {
     const Span span(&elapsed_);
     return inner_.AllReduceSum(data);
   }
+  bool FusesNorm(const TensorView& data) const override { return inner_.FusesNorm(data); }
+  Status AllReduceSumNorm(const comm::SumNormArgs& args) override {
+    const Span span(&elapsed_);
+    return inner_.AllReduceSumNorm(args);
+  }
   Status AllGather(TensorView local, TensorView all) override {
     const Span span(&elapsed_);
     return inner_.AllGather(local, all);
@@ -32,7 +37,7 @@ class TimedCommunicator final : public comm::Communicator {
   }
   // Not timed: what it waits for is the device's work, not the peers'.
   Status Synchronize() override { return inner_.Synchronize(); }
-  bool CanBeRecorded() const override { return inner_.CanBeRecorded(); }
+  bool CanBeRecorded(size_t max_bytes) const override { return inner_.CanBeRecorded(max_bytes); }
   void Abort() override { inner_.Abort(); }
 
   int64_t elapsed_us() const {

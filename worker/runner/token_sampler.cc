@@ -1,40 +1,49 @@
 #include "worker/runner/token_sampler.h"
 
 #include <algorithm>
+#include <span>
 
 namespace longhand::runner {
 
 using model::Reshape;
 
-Result<std::unique_ptr<TokenSampler>> TokenSampler::Create(int64_t max_rows, kernels::Ops& ops) {
+Result<std::unique_ptr<TokenSampler>> TokenSampler::Create(int64_t max_rows,
+                                                           int64_t num_ranks,
+                                                           kernels::Ops& ops) {
   std::unique_ptr<TokenSampler> sampler(new TokenSampler(ops));
-  const Status status = model::AllocateParts(ops, Parts(max_rows), &sampler->space_);
+  const Status status = model::AllocateParts(ops, Parts(max_rows, num_ranks), &sampler->space_);
   LONGHAND_RETURN_IF_ERROR(status.WithContext("sampling workspace"));
-  LONGHAND_ASSIGN_OR_RETURN(
-      sampler->host_ids_, ops.AllocateStaging(static_cast<size_t>(max_rows) * sizeof(int32_t)));
+  LONGHAND_ASSIGN_OR_RETURN(sampler->host_ids_,
+                            ops.AllocateStaging(static_cast<size_t>(max_rows) * sizeof(int32_t)));
   sampler->rows_.reserve(static_cast<size_t>(max_rows));
   return sampler;
 }
 
-std::vector<model::WorkspacePart<TokenSampler::Workspace>> TokenSampler::Parts(int64_t max_rows) {
+std::vector<model::WorkspacePart<TokenSampler::Workspace>> TokenSampler::Parts(int64_t max_rows,
+                                                                               int64_t num_ranks) {
+  const int64_t shared_rows = num_ranks > 1 ? num_ranks * max_rows : 0;
   return {
       {&Workspace::token_ids, DType::kI32, max_rows, 1},
+      {&Workspace::likeliest, DType::kI64, shared_rows, 1},
+      {&Workspace::words, DType::kI64, shared_rows, kernels::kShardWords},
       {&Workspace::logprobs, DType::kF32, max_rows, 1},
       {&Workspace::top_ids, DType::kI32, max_rows, kMaxTop},
       {&Workspace::top_logprobs, DType::kF32, max_rows, kMaxTop},
   };
 }
 
-Result<std::vector<SampledToken>> TokenSampler::Sample(TensorView logits,
+Result<std::vector<SampledToken>> TokenSampler::Sample(kernels::VocabShard logits,
                                                        const std::vector<SampleRequest>& requests,
+                                                       const GatherLogits& gather,
                                                        comm::Communicator& communicator) {
-  if (communicator.rank() == 0) {
+  if (ops_.CanRecord()) {
+    LONGHAND_RETURN_IF_ERROR(Stage(requests, logits.logits.dim(0), logits.vocab_size));
+  } else {
     CollectRows(requests);
-    const TensorView token_ids = Reshape(space_.token_ids.view, {logits.dim(0)});
-    LONGHAND_RETURN_IF_ERROR(
-        ops_.Sample({.logits = logits, .rows = &rows_, .token_ids = token_ids}));
+    logits.rows = &rows_;
   }
-  return Fetch(logits, requests, communicator);
+  LONGHAND_RETURN_IF_ERROR(Draw(logits, communicator));
+  return Fetch(requests, gather, communicator);
 }
 
 Status TokenSampler::Stage(const std::vector<SampleRequest>& requests,
@@ -46,26 +55,69 @@ Status TokenSampler::Stage(const std::vector<SampleRequest>& requests,
   return ops_.StageSampleRows(rows_, vocab_size);
 }
 
-Status TokenSampler::DrawStaged(TensorView logits) {
-  return ops_.Sample(
-      {.logits = logits, .token_ids = Reshape(space_.token_ids.view, {logits.dim(0)})});
+Status TokenSampler::DrawStaged(kernels::VocabShard logits, comm::Communicator& communicator) {
+  logits.rows = nullptr;
+  return Draw(logits, communicator);
 }
 
-Result<std::vector<SampledToken>> TokenSampler::Fetch(TensorView logits,
-                                                      const std::vector<SampleRequest>& requests,
+Status TokenSampler::Draw(const kernels::VocabShard& logits, comm::Communicator& communicator) {
+  const int64_t num_rows = logits.logits.dim(0), num_ranks = communicator.size();
+  const TensorView token_ids = Reshape(space_.token_ids.view, {num_rows});
+  if (num_ranks == 1) {
+    return ops_.Sample({.logits = logits.logits, .rows = logits.rows, .token_ids = token_ids});
+  }
+  const TensorView likeliest = Reshape(space_.likeliest.view, {num_ranks, num_rows});
+  const TensorView words = Reshape(space_.words.view, {num_ranks, num_rows, kernels::kShardWords});
+  const TensorView own_likeliest = likeliest.Slice(communicator.rank(), 1);
+  const TensorView own_words = words.Slice(communicator.rank(), 1);
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.ShardLikeliest({.shard = logits, .likeliest = Reshape(own_likeliest, {num_rows})}));
+  LONGHAND_RETURN_IF_ERROR(communicator.AllGather(own_likeliest, likeliest));
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.ShardCandidates({.shard = logits,
+                            .likeliest = likeliest,
+                            .words = Reshape(own_words, {num_rows, kernels::kShardWords})}));
+  LONGHAND_RETURN_IF_ERROR(communicator.AllGather(own_words, words));
+  return ops_.JoinShards({.likeliest = likeliest,
+                          .words = words,
+                          .vocab_size = logits.vocab_size,
+                          .rows = logits.rows,
+                          .token_ids = token_ids});
+}
+
+Status TokenSampler::FetchIds(int64_t count, comm::Communicator& communicator) {
+  const TensorView token_ids = Reshape(space_.token_ids.view, {count});
+  LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.CopyToHost(host_ids_->data(), token_ids.data(), token_ids.num_bytes()));
+  return ops_.Synchronize();
+}
+
+Result<std::vector<SampledToken>> TokenSampler::Fetch(const std::vector<SampleRequest>& requests,
+                                                      const GatherLogits& gather,
                                                       comm::Communicator& communicator) {
   const auto count = static_cast<int64_t>(requests.size());
   const TensorView token_ids = Reshape(space_.token_ids.view, {count});
-  LONGHAND_RETURN_IF_ERROR(communicator.Broadcast(token_ids, /*root=*/0));
-  LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
-  const auto* ids = static_cast<const int32_t*>(host_ids_->data());
-  LONGHAND_RETURN_IF_ERROR(
-      ops_.CopyToHost(host_ids_->data(), token_ids.data(), token_ids.num_bytes()));
-  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  const std::span<const int32_t> ids(static_cast<const int32_t*>(host_ids_->data()),
+                                     requests.size());
+  LONGHAND_RETURN_IF_ERROR(FetchIds(count, communicator));
+  // What the ranks told each other does not settle every token.
+  if (std::ranges::count(ids, -1) > 0) {
+    LONGHAND_ASSIGN_OR_RETURN(const TensorView all, gather());
+    rows_.resize(requests.size());
+    LONGHAND_RETURN_IF_ERROR(
+        ops_.Sample({.logits = all.Slice(0, count), .rows = &rows_, .token_ids = token_ids}));
+    LONGHAND_RETURN_IF_ERROR(FetchIds(count, communicator));
+  }
   std::vector<SampledToken> out(requests.size());
   for (size_t i = 0; i < out.size(); ++i) out[i].token_id = ids[i];
+  const bool wants_logprobs = std::ranges::any_of(requests, [](const SampleRequest& request) {
+    return request.state->sampling.num_logprobs >= 0;
+  });
+  if (!wants_logprobs) return out;
+  LONGHAND_ASSIGN_OR_RETURN(const TensorView all, gather());
   if (communicator.rank() == 0) {
-    LONGHAND_RETURN_IF_ERROR(AddLogprobs(logits.Slice(0, count), requests, token_ids, &out));
+    LONGHAND_RETURN_IF_ERROR(AddLogprobs(all.Slice(0, count), requests, token_ids, &out));
   }
   return out;
 }
@@ -92,11 +144,10 @@ Status TokenSampler::AddLogprobs(TensorView logits,
                                  const std::vector<SampleRequest>& requests,
                                  TensorView token_ids,
                                  std::vector<SampledToken>* out) {
-  int64_t k = -1;
+  int64_t k = 0;
   for (const SampleRequest& request : requests) {
     k = std::max<int64_t>(k, request.state->sampling.num_logprobs);
   }
-  if (k < 0) return OkStatus();
   const auto count = static_cast<int64_t>(requests.size());
   kernels::LogprobsArgs args{
       .logits = logits, .token_ids = token_ids, .logprobs = Reshape(space_.logprobs.view, {count})};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -23,22 +24,31 @@ struct SampleRequest {
 
 class TokenSampler {
  public:
-  // `max_rows`: of logits at once.
-  static Result<std::unique_ptr<TokenSampler>> Create(int64_t max_rows, kernels::Ops& ops);
-  static int64_t WorkspaceBytes(int64_t max_rows) { return model::SumParts(Parts(max_rows)); }
+  // All ranks' logits on every rank, [rows, vocab_size] f32: a collective.
+  using GatherLogits = std::function<Result<TensorView>()>;
 
-  // logits [requests, vocab_size] f32. Rank 0 samples and tells the others; log-probabilities are
-  // computed on rank 0 only, where a request asks for them.
-  Result<std::vector<SampledToken>> Sample(TensorView logits,
+  // `max_rows`: of logits at once; `num_ranks` share the vocabulary.
+  static Result<std::unique_ptr<TokenSampler>> Create(int64_t max_rows,
+                                                      int64_t num_ranks,
+                                                      kernels::Ops& ops);
+  static int64_t WorkspaceBytes(int64_t max_rows, int64_t num_ranks) {
+    return model::SumParts(Parts(max_rows, num_ranks));
+  }
+
+  // A token for each row of `logits`, this rank's part of them; every rank gets the same. All
+  // logits are gathered where a token, or what a request asks for, needs them. Log-probabilities
+  // are computed on rank 0 only.
+  Result<std::vector<SampledToken>> Sample(kernels::VocabShard logits,
                                            const std::vector<SampleRequest>& requests,
+                                           const GatherLogits& gather,
                                            comm::Communicator& communicator);
   // Sample() in three steps, for those that are recorded. Stage: `requests` and rows of nobody up
-  // to `num_rows`; rank 0 only. DrawStaged: an operation alone, for as many rows of logits; rank 0
-  // only. Fetch: what was drawn for `requests`; `logits` has a row for each, and may have more.
+  // to `num_rows`. DrawStaged: operations and collectives alone, for as many rows of logits. Fetch:
+  // what was drawn for `requests`; what `gather` gives has a row for each, and may have more.
   Status Stage(const std::vector<SampleRequest>& requests, int64_t num_rows, int64_t vocab_size);
-  Status DrawStaged(TensorView logits);
-  Result<std::vector<SampledToken>> Fetch(TensorView logits,
-                                          const std::vector<SampleRequest>& requests,
+  Status DrawStaged(kernels::VocabShard logits, comm::Communicator& communicator);
+  Result<std::vector<SampledToken>> Fetch(const std::vector<SampleRequest>& requests,
+                                          const GatherLogits& gather,
                                           comm::Communicator& communicator);
   // The log-probability of token_ids[i] in row i. For rank 0.
   Result<std::vector<float>> Score(TensorView logits, const std::vector<int32_t>& token_ids);
@@ -46,6 +56,8 @@ class TokenSampler {
  private:
   struct Workspace {
     model::DeviceTensor token_ids;     // [rows] i32
+    model::DeviceTensor likeliest;     // [ranks, rows] i64; nothing on one rank
+    model::DeviceTensor words;         // [ranks, rows, kShardWords] i64; nothing on one rank
     model::DeviceTensor logprobs;      // [rows] f32
     model::DeviceTensor top_ids;       // [rows, kMaxTop] i32
     model::DeviceTensor top_logprobs;  // [rows, kMaxTop] f32
@@ -53,8 +65,10 @@ class TokenSampler {
   static constexpr int64_t kMaxTop = 20;
 
   explicit TokenSampler(kernels::Ops& ops) : ops_(ops) {}
-  static std::vector<model::WorkspacePart<Workspace>> Parts(int64_t max_rows);
+  static std::vector<model::WorkspacePart<Workspace>> Parts(int64_t max_rows, int64_t num_ranks);
   void CollectRows(const std::vector<SampleRequest>& requests);
+  Status Draw(const kernels::VocabShard& logits, comm::Communicator& communicator);
+  Status FetchIds(int64_t count, comm::Communicator& communicator);
   Status AddLogprobs(TensorView logits,
                      const std::vector<SampleRequest>& requests,
                      TensorView token_ids,

@@ -46,6 +46,7 @@ Result<Device> OpenCudaDevice(int device_idx) {
   }
   Device device{.name = "cuda"};
   LONGHAND_ASSIGN_OR_RETURN(device.stream, comm::CreateCudaStream((*opened)->stream()));
+  device.peers = opened->get();
   device.ops = std::move(opened).value();
   device.use_on_thread = [device_idx] {
     return ToStatus("cudaSetDevice", cudaSetDevice(device_idx));

@@ -38,7 +38,9 @@ Result<Device> OpenCpu(int num_threads) {
 // The kernels of --device cuda, on the host: for tests, and slow.
 Result<Device> OpenEmulated() {
   LONGHAND_ASSIGN_OR_RETURN(auto ops, kernels::CreateEmulatedOps());
-  return Device{.ops = std::move(ops), .name = "emulated", .instruction_set = "sm_80"};
+  PeerDevice* peers = ops.get();
+  return Device{
+      .ops = std::move(ops), .peers = peers, .name = "emulated", .instruction_set = "sm_80"};
 }
 
 Result<Device> OpenCuda(int device_idx) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "common/peer_group.h"
 #include "common/status.h"
 #include "kernels/ops.h"
 #include "worker/comm/device_stream.h"
@@ -15,6 +16,7 @@ namespace longhand::service {
 struct Device {
   std::unique_ptr<kernels::Ops> ops;
   std::unique_ptr<comm::DeviceStream> stream;  // of `ops`; null where tensors are in host memory
+  PeerDevice* peers = nullptr;                 // `ops`, where its kernels exchange; else null
   std::string name;                            // "cpu", "cuda", "emulated", "reference"
   std::string instruction_set;                 // "avx512", "avx2", "sm_90"; "none" for plain loops
   int num_threads = 1;

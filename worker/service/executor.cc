@@ -249,10 +249,14 @@ Status Executor::FormGroup(const RankSetup& setup, const std::stop_token& stop) 
     std::lock_guard lock(mutex_);
     old = std::move(communicator_);
   }
+  if (runner_ != nullptr) runner_->LeaveGroup();
   old.reset();  // Its peers are told, if they still wait.
   RendezvousClient store(setup.rendezvous_address);
   comm::CommunicatorConfig config = setup.communicator;
   config.device = options_.device.stream.get();
+  // Handles pass through the rendezvous.
+  if (!setup.rendezvous_address.empty()) config.peers = options_.device.peers;
+  config.log = options_.log;
   if (!options_.interface_name.empty()) {
     config.host.clear();
     config.interface_name = options_.interface_name;

@@ -20,6 +20,11 @@ class WatchedCommunicator final : public comm::Communicator {
     const Progress::Wait wait(progress_);
     return inner_->AllReduceSum(data);
   }
+  bool FusesNorm(const TensorView& data) const override { return inner_->FusesNorm(data); }
+  Status AllReduceSumNorm(const comm::SumNormArgs& args) override {
+    const Progress::Wait wait(progress_);
+    return inner_->AllReduceSumNorm(args);
+  }
   Status AllGather(TensorView local, TensorView all) override {
     const Progress::Wait wait(progress_);
     return inner_->AllGather(local, all);
@@ -34,7 +39,7 @@ class WatchedCommunicator final : public comm::Communicator {
   }
   // The device's work too: whose turn it is cannot be told.
   Status Synchronize() override { return inner_->Synchronize(); }
-  bool CanBeRecorded() const override { return inner_->CanBeRecorded(); }
+  bool CanBeRecorded(size_t max_bytes) const override { return inner_->CanBeRecorded(max_bytes); }
   void Abort() override { inner_->Abort(); }
 
  private:

@@ -105,7 +105,8 @@ void ExpectGather(Communicator& communicator, DType dtype, int64_t count, uint32
   // their size.
   Bytes local = Operand(dtype, count, seed, communicator.rank());
   Bytes all(local.size() * static_cast<size_t>(communicator.size()));
-  const Status status = Finish(communicator, communicator.AllGather(View(local, dtype), View(all, dtype)));
+  const Status status =
+      Finish(communicator, communicator.AllGather(View(local, dtype), View(all, dtype)));
   ASSERT_TRUE(status.ok()) << status;
   Bytes expected;
   for (int r = 0; r < communicator.size(); ++r) {
@@ -173,7 +174,8 @@ TEST_P(Conformance, TheOrderOfTheSumIsTheOrderOfRanks) {
   group_.Run([](Communicator& communicator) {
     const float mine[] = {0x1p25f, 1.0f, -0x1p25f};
     std::vector<float> data(100, communicator.rank() < 3 ? mine[communicator.rank()] : 0.0f);
-    const Status status = Finish(communicator, communicator.AllReduceSum(TensorView(data.data(), DType::kF32, {100})));
+    const Status status = Finish(
+        communicator, communicator.AllReduceSum(TensorView(data.data(), DType::kF32, {100})));
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_EQ(data, std::vector<float>(100, 0.0f));
   });
@@ -187,7 +189,8 @@ TEST_P(Conformance, NanAndInfinityPassThroughASum) {
     data[1] = Bf16(last ? std::numeric_limits<float>::infinity() : 1.0f);
     // The largest bf16 doubled overflows; alone it stays.
     data[2] = Bf16(0x1.fep127f);
-    const Status status = Finish(communicator, communicator.AllReduceSum(TensorView(data, DType::kBf16, {3})));
+    const Status status =
+        Finish(communicator, communicator.AllReduceSum(TensorView(data, DType::kBf16, {3})));
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_TRUE(std::isnan(static_cast<float>(data[0])));
     EXPECT_TRUE(std::isinf(static_cast<float>(data[1])));
@@ -279,6 +282,9 @@ std::vector<GroupParam> Groups() {
   for (const int size : {2, 3, 4}) groups.push_back({TestTransport::kGloo, size});
   for (const int size : {2, 3, 4}) groups.push_back({TestTransport::kNccl, size});
   groups.push_back({TestTransport::kNcclPieces, 3});
+  if (!kHasEmulatedDevices) return groups;
+  for (const int size : {2, 3, 4}) groups.push_back({TestTransport::kPeers, size});
+  groups.push_back({TestTransport::kPeersShuffled, 3});
   return groups;
 }
 

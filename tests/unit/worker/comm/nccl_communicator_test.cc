@@ -180,6 +180,22 @@ TEST_F(NcclCommunicatorTest, AbortEndsThePendingCallAndAllLaterOnes) {
   }
 }
 
+// NCCL's abort waits for the recordings, which the calling thread has: it must come back all the
+// same.
+TEST_F(NcclCommunicatorTest, RecordingsHoldUpTheAbortAndNobodyElse) {
+  for (const bool by_abort : {false, true}) {
+    std::vector<Formed> ranks = ConnectBoth(by_abort ? 2 : 1, by_abort ? kNever : kSoon);
+    ASSERT_TRUE(ranks[0].ok() && ranks[1].ok());
+    nccl_stand_in::HoldInRecordings(0, 1);
+    if (by_abort) (*ranks[0])->Abort();
+    std::vector<float> data(10, 1.0f);
+    const StatusCode expected = by_abort ? StatusCode::kAborted : StatusCode::kDeadlineExceeded;
+    EXPECT_EQ(Sum(**ranks[0], data).code(), expected);
+    EXPECT_EQ((*ranks[0])->Synchronize().code(), expected);
+    nccl_stand_in::HoldInRecordings(0, 0);
+  }
+}
+
 // Every rank is aborted, then all form again under the next epoch, on the same devices.
 TEST_F(NcclCommunicatorTest, AnAbortedGroupFormsAnew) {
   for (int64_t epoch = 1; epoch <= 3; ++epoch) {

@@ -10,6 +10,7 @@
 #include "tests/unit/worker/comm/nccl_stand_in/nccl_stand_in.h"
 #include "worker/comm/create_communicator.h"
 #include "worker/comm/nccl_communicator.h"
+#include "worker/comm/peer_communicator.h"
 #include "worker/comm/shared_memory.h"
 
 namespace longhand::comm {
@@ -31,6 +32,10 @@ const char* TransportName(TestTransport transport) {
       return "Nccl";
     case TestTransport::kNcclPieces:
       return "NcclPieces";
+    case TestTransport::kPeers:
+      return "Peers";
+    case TestTransport::kPeersShuffled:
+      return "PeersShuffled";
   }
   return "";
 }
@@ -54,6 +59,21 @@ std::unique_ptr<Communicator> ConnectNccl(const GroupParam& param,
                       .spin = false};
   if (param.transport == TestTransport::kNcclPieces) options.scratch_bytes = 4096;
   auto communicator = NcclCommunicator::Connect(options, device, store, {});
+  EXPECT_TRUE(communicator.ok()) << communicator.status();
+  return communicator.ok() ? std::move(communicator).value() : nullptr;
+}
+
+bool IsPeers(TestTransport transport) {
+  return transport == TestTransport::kPeers || transport == TestTransport::kPeersShuffled;
+}
+
+std::unique_ptr<Communicator> ConnectPeers(std::unique_ptr<Communicator> inner,
+                                           int64_t epoch,
+                                           std::chrono::milliseconds timeout,
+                                           PeerDevice& device,
+                                           KeyValueStore& store) {
+  auto communicator = PeerCommunicator::Connect(
+      {.group = "test", .epoch = epoch, .timeout = timeout}, std::move(inner), device, store, {});
   EXPECT_TRUE(communicator.ok()) << communicator.status();
   return communicator.ok() ? std::move(communicator).value() : nullptr;
 }
@@ -94,7 +114,8 @@ std::string GroupName(const GroupParam& param) {
 RankGroup::RankGroup(const GroupParam& param, std::chrono::milliseconds timeout)
     : ranks_(static_cast<size_t>(param.size)) {
   const bool in_process = param.transport == TestTransport::kSharedMemory ||
-                          param.transport == TestTransport::kSharedMemoryChunks;
+                          param.transport == TestTransport::kSharedMemoryChunks ||
+                          IsPeers(param.transport);
   if (in_process) {
     const size_t chunk_bytes =
         param.transport == TestTransport::kSharedMemoryChunks ? 4096 : size_t{1} << 20;
@@ -103,10 +124,25 @@ RankGroup::RankGroup(const GroupParam& param, std::chrono::milliseconds timeout)
       ranks_[static_cast<size_t>(rank)] = std::make_unique<SharedMemoryCommunicator>(
           segment, rank, SharedMemoryCommunicator::Options{.timeout = timeout});
     }
-    return;
+    if (!IsPeers(param.transport)) return;
   }
   static std::atomic<int64_t> epoch{0};
   const int64_t this_epoch = ++epoch;
+  if (in_process) {
+    const uint64_t seed = param.transport == TestTransport::kPeersShuffled ? 7 : 0;
+    for (int rank = 0; rank < param.size; ++rank) {
+      auto ops = kernels::CreateEmulatedOps({.schedule_seed = seed});
+      LONGHAND_CHECK(ops.ok()) << ops.status();
+      ops_.push_back(std::move(ops).value());
+    }
+    std::vector<std::jthread> threads;
+    for (size_t r = 0; r < ranks_.size(); ++r) {
+      threads.emplace_back([&, r] {
+        ranks_[r] = ConnectPeers(std::move(ranks_[r]), this_epoch, timeout, *ops_[r], store_);
+      });
+    }
+    return;
+  }
   const bool nccl = IsNccl(param.transport);
   for (int rank = 0; nccl && rank < param.size; ++rank) {
     devices_.push_back(std::make_unique<HostDeviceStream>());

@@ -7,11 +7,19 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/cuda_ops.h"
 #include "tests/unit/worker/comm/in_memory_store.h"
 #include "worker/comm/communicator.h"
 #include "worker/comm/device_stream.h"
 
 namespace longhand::comm {
+
+// The thread sanitizer does not follow the fibers of emulated devices.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kHasEmulatedDevices = false;
+#else
+inline constexpr bool kHasEmulatedDevices = true;
+#endif
 
 enum class TestTransport {
   kSingle,
@@ -21,6 +29,8 @@ enum class TestTransport {
   kGloo,                // TCP over loopback
   kNccl,                // the stand-in for NCCL, over devices in host memory
   kNcclPieces,          // the same with little room: sums go in many pieces
+  kPeers,          // kernels of emulated devices that read each other's memory, over shared memory
+  kPeersShuffled,  // the same with threads and blocks in another order
 };
 
 struct GroupParam {
@@ -35,14 +45,20 @@ class RankGroup {
 
   int size() const { return static_cast<int>(ranks_.size()); }
   Communicator& operator[](int rank) { return *ranks_[static_cast<size_t>(rank)]; }
+  // The device of a rank of kPeers, on which its calls run.
+  kernels::CudaOps& ops(int rank) { return *ops_[static_cast<size_t>(rank)]; }
   // Lets one rank go, as when its process ends.
   void Destroy(int rank) { ranks_[static_cast<size_t>(rank)].reset(); }
+  std::unique_ptr<Communicator> Take(int rank) {
+    return std::move(ranks_[static_cast<size_t>(rank)]);
+  }
   // Runs `body` once per rank, each in a thread of its own, to the end.
   void Run(const std::function<void(Communicator&)>& body);
 
  private:
   InMemoryStore store_;
   std::vector<std::unique_ptr<DeviceStream>> devices_;  // [size], or none
+  std::vector<std::unique_ptr<kernels::CudaOps>> ops_;  // [size], or none
   std::vector<std::unique_ptr<Communicator>> ranks_;
 };
 

@@ -52,6 +52,7 @@ class FakeRunner final : public runner::ModelRunner {
     communicator_ = &communicator;
     return OkStatus();
   }
+  void LeaveGroup() override {}
   const model::MemoryBudget& memory() const override { return memory_; }
   void SetObserver(model::Observer) override {}
   void ReplaySteps(bool) override {}

@@ -15,14 +15,16 @@ namespace {
 // The coordinator's side, as its protocol says.
 class Rendezvous final : public wire::Rendezvous::Service {
  public:
-  Rendezvous() {
+  explicit Rendezvous(const std::string& host = "127.0.0.1") {
     grpc::ServerBuilder builder;
     int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(host + ":0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
-    address_ = "127.0.0.1:" + std::to_string(port);
+    address_ = host + ":" + std::to_string(port);
   }
+
+  bool listens() const { return server_ != nullptr; }
 
   grpc::Status SetValue(grpc::ServerContext*,
                         const wire::SetValueRequest* request,
@@ -98,14 +100,17 @@ TEST(RendezvousClient, StopEndsTheWaitingForAStoreThatIsNotThere) {
 }
 
 // The whole way: addresses through the coordinator, sums over TCP.
-TEST(RendezvousClient, WorkersFormAGroupOverGloo) {
-  Rendezvous rendezvous;
+class GroupOverGloo : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(GroupOverGloo, Forms) {
+  Rendezvous rendezvous(GetParam());
+  if (!rendezvous.listens()) GTEST_SKIP() << "this machine has no " << GetParam();
   TestWorker workers[2];
   const auto setup = [&](int rank) {
     wire::ConfigureRequest request = SetupOf(/*epoch=*/1, rank, /*size=*/2);
     request.set_transport(wire::TRANSPORT_GLOO);
     request.set_rendezvous_address(rendezvous.address());
-    request.set_bind_address("127.0.0.1");
+    request.set_bind_address(GetParam());
     return request;
   };
   {
@@ -122,6 +127,11 @@ TEST(RendezvousClient, WorkersFormAGroupOverGloo) {
   EXPECT_EQ(result->sequences[0].tokens[0].token_id, 103);
   EXPECT_TRUE(one.Receive().ok());
 }
+
+INSTANTIATE_TEST_SUITE_P(Hosts,
+                         GroupOverGloo,
+                         ::testing::Values("127.0.0.1", "[::1]"),
+                         [](const auto& info) { return info.index == 0 ? "IPv4" : "IPv6"; });
 
 }  // namespace
 }  // namespace longhand::service

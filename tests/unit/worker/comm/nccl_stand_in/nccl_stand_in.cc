@@ -64,6 +64,7 @@ int init_hangs = -1;
 int init_fails = -1;
 Result init_failure = kSuccess;
 int device_hangs = -1;
+std::map<int, int> recordings;  // by rank
 int misuses = 0;
 
 thread_local int group_depth = 0;
@@ -195,10 +196,11 @@ Result ncclCommGetAsyncError(Comm* comm, Result* state) {
 }
 
 Result ncclCommAbort(Comm* comm) {
-  std::lock_guard lock(mutex);
+  std::unique_lock lock(mutex);
   if (!comms.contains(comm) || comm->aborted) ++misuses;
   comm->aborted = true;
   changed.notify_all();
+  changed.wait(lock, [&] { return recordings[comm->rank] == 0; });
   return kSuccess;
 }
 
@@ -275,6 +277,12 @@ void FailAsync(int rank, nccl::Result result) {
   for (const auto& [comm, shared] : nccl::comms) {
     if (comm->rank == rank && !comm->aborted) comm->async_error = result;
   }
+}
+
+void HoldInRecordings(int rank, int num_recordings) {
+  std::lock_guard lock(nccl::mutex);
+  nccl::recordings[rank] = num_recordings;
+  nccl::changed.notify_all();
 }
 
 int LiveCommunicators() {

@@ -22,6 +22,9 @@ void FailInit(int rank, nccl::Result result);
 void HangDevice(int rank);
 // All live communicators of `rank` report `result` from now on.
 void FailAsync(int rank, nccl::Result result);
+// So many recordings hold calls of the communicators of `rank`: their abort lets waiting calls end,
+// and returns when there is none left, as the real one's does.
+void HoldInRecordings(int rank, int num_recordings);
 // Communicators that were made and not aborted.
 int LiveCommunicators();
 // Calls that NCCL does not allow: while it was busy with another, on an aborted communicator, with

@@ -1,0 +1,227 @@
+// PeerCommunicator: what goes beyond a transport's conformance. Devices are emulated, ranks are
+// threads.
+#include "worker/comm/peer_communicator.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/worker/comm/rank_group.h"
+
+namespace longhand::comm {
+namespace {
+
+constexpr std::chrono::hours kNever{1};
+constexpr std::chrono::seconds kTimeout{60};
+constexpr std::chrono::milliseconds kSoon{100};
+
+// Memory of an emulated device is the host's.
+struct Tensor {
+  Tensor(DType type, int64_t rows, int64_t width)
+      : bytes(static_cast<size_t>(rows * width) * DTypeSize(type)),
+        view(bytes.data(), type, {rows, width}) {}
+  Tensor(const Tensor&) = delete;
+
+  void Fill(uint32_t seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    for (int64_t i = 0; i < view.num_elements(); ++i) {
+      if (view.dtype() == DType::kF32) {
+        view.as<float>()[i] = normal(random);
+      } else {
+        view.as<Bf16>()[i] = Bf16(normal(random));
+      }
+    }
+  }
+
+  std::vector<std::byte> bytes;
+  TensorView view;
+};
+
+struct Shape {
+  DType dtype;
+  int64_t rows, width;
+};
+
+class PeerSumNorm : public testing::TestWithParam<GroupParam> {};
+
+// One shot and two, rows that are aligned and that are not, more rows than blocks.
+TEST_P(PeerSumNorm, HasTheBitsOfASumAndThenANorm) {
+  RankGroup group(GetParam(), kTimeout);
+  group.Run([&](Communicator& communicator) {
+    kernels::CudaOps& ops = group.ops(communicator.rank());
+    uint32_t seed = 0;
+    for (const Shape& shape :
+         {Shape{DType::kF32, 1, 64}, Shape{DType::kBf16, 1, 8192}, Shape{DType::kBf16, 3, 100},
+          Shape{DType::kF32, 37, 33}, Shape{DType::kBf16, 64, 1024}, Shape{DType::kF32, 40, 2056},
+          Shape{DType::kBf16, 90, 3000}}) {
+      seed += 100;
+      const int64_t rows = shape.rows, width = shape.width;
+      Tensor fused(shape.dtype, rows, width), apart(shape.dtype, rows, width);
+      Tensor residual(shape.dtype, rows, width), expected_residual(shape.dtype, rows, width);
+      Tensor out(shape.dtype, rows, width), expected(shape.dtype, rows, width);
+      Tensor weight(DType::kF32, 1, width);
+      fused.Fill(seed + static_cast<uint32_t>(communicator.rank()));
+      apart.bytes = fused.bytes;
+      apart.view = TensorView(apart.bytes.data(), shape.dtype, {rows, width});
+      residual.Fill(seed + 50);
+      expected_residual.Fill(seed + 50);
+      weight.Fill(seed + 51);
+      const TensorView scale(weight.bytes.data(), DType::kF32, {width});
+      ASSERT_TRUE(communicator.FusesNorm(fused.view)) << fused.view.ToString();
+      Status status = communicator.AllReduceSumNorm({.data = fused.view,
+                                                     .residual = residual.view,
+                                                     .weight = scale,
+                                                     .eps = 1e-6f,
+                                                     .out = out.view});
+      ASSERT_TRUE(status.ok()) << status;
+      status = communicator.AllReduceSum(apart.view);
+      ASSERT_TRUE(status.ok()) << status;
+      status = ops.RmsNorm({.x = apart.view,
+                            .residual = expected_residual.view,
+                            .weight = scale,
+                            .eps = 1e-6f,
+                            .out = expected.view});
+      ASSERT_TRUE(status.ok()) << status;
+      status = communicator.Synchronize();
+      ASSERT_TRUE(status.ok()) << status;
+      EXPECT_TRUE(residual.bytes == expected_residual.bytes) << fused.view.ToString();
+      EXPECT_TRUE(out.bytes == expected.bytes) << fused.view.ToString();
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks,
+                         PeerSumNorm,
+                         testing::Values(GroupParam{TestTransport::kPeers, 2},
+                                         GroupParam{TestTransport::kPeers, 4},
+                                         GroupParam{TestTransport::kPeersShuffled, 3}),
+                         [](const auto& info) { return GroupName(info.param); });
+
+TEST(PeerCommunicator, APeerThatDoesNotComeIsADeadlineExceededAndAllLaterCallsFailAlike) {
+  RankGroup group({TestTransport::kPeers, 2}, kSoon);
+  std::vector<float> data(5000, 1.0f);
+  const TensorView view(data.data(), DType::kF32, {5000});
+  ASSERT_TRUE(group[0].AllReduceSum(view).ok());
+  EXPECT_EQ(group[0].Synchronize().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(group[0].AllReduceSum(view).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(group[0].Synchronize().code(), StatusCode::kDeadlineExceeded);
+}
+
+TEST(PeerCommunicator, AbortEndsAKernelThatWaits) {
+  for (int delay = 0; delay < 6; ++delay) {
+    RankGroup group({TestTransport::kPeers, 2}, kNever);
+    std::atomic<bool> called{false};
+    Status ended;
+    std::jthread rank([&] {
+      std::vector<float> data(5000, 1.0f);
+      called = true;
+      ended = group[0].AllReduceSum(TensorView(data.data(), DType::kF32, {5000}));
+      if (ended.ok()) ended = group[0].Synchronize();
+    });
+    while (!called) std::this_thread::yield();
+    for (int turn = 0; turn < (1 << delay); ++turn) std::this_thread::yield();
+    group[0].Abort();
+    rank.join();
+    EXPECT_EQ(ended.code(), StatusCode::kAborted) << ended;
+  }
+}
+
+// A flag that goes astray: nobody may go on as if the peer had come.
+TEST(PeerCommunicator, AMissingFlagIsFound) {
+  std::vector<std::unique_ptr<kernels::CudaOps>> ops;
+  std::vector<std::unique_ptr<PeerMemory>> memory;
+  std::vector<std::shared_ptr<PeerControl>> controls;
+  PeerGroup groups[2];
+  for (int r = 0; r < 2; ++r) {
+    auto opened = kernels::CreateEmulatedOps();
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    ops.push_back(std::move(opened).value());
+    groups[r] = ops.back()->MakePeerGroup();
+    auto own = ops.back()->AllocatePeerMemory(static_cast<size_t>(groups[r].memory_bytes()));
+    auto control = ops.back()->AllocatePeerControl();
+    ASSERT_TRUE(own.ok() && control.ok());
+    memory.push_back(std::move(own).value());
+    controls.push_back(std::move(control).value());
+  }
+  std::vector<std::byte> astray(static_cast<size_t>(groups[0].memory_bytes()));
+  for (int r = 0; r < 2; ++r) {
+    groups[r].rank = r;
+    groups[r].size = 2;
+    groups[r].timeout_ns = 100'000'000;
+    groups[r].control = controls[static_cast<size_t>(r)].get();
+    for (int p = 0; p < 2; ++p) groups[r].memory[p] = memory[static_cast<size_t>(p)]->data();
+  }
+  groups[0].memory[1] = astray.data();
+  {
+    std::vector<std::jthread> threads;
+    for (size_t r = 0; r < 2; ++r) {
+      threads.emplace_back([&, r] {
+        std::vector<float> data(100, 1.0f);
+        const TensorView view(data.data(), DType::kF32, {100});
+        EXPECT_TRUE(ops[r]->PeerReduce({.group = &groups[r], .data = view}).ok());
+      });
+    }
+  }
+  EXPECT_EQ(controls[0]->timed_out, 0u);
+  EXPECT_EQ(controls[1]->timed_out, 1u);
+}
+
+// What a group of another host, or a device that cannot read its peers, falls back to.
+TEST(PeerCommunicator, WhereMemoryCannotBeReadTheOtherCommunicatorIsTaken) {
+  class Blind final : public PeerDevice {
+   public:
+    explicit Blind(PeerDevice& device) : device_(device) {}
+    PeerGroup MakePeerGroup() const override { return device_.MakePeerGroup(); }
+    bool IsTimed() const override { return false; }
+    Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(size_t bytes) override {
+      return device_.AllocatePeerMemory(bytes);
+    }
+    Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string&) override {
+      return Unavailable("no way to it");
+    }
+    Result<std::shared_ptr<PeerControl>> AllocatePeerControl() override {
+      return device_.AllocatePeerControl();
+    }
+    Status DrainPeerCalls() override { return OkStatus(); }
+    Status PeerReduce(const PeerReduceArgs& args) override { return device_.PeerReduce(args); }
+    Status PeerGather(const PeerGatherArgs& args) override { return device_.PeerGather(args); }
+
+   private:
+    PeerDevice& device_;
+  };
+  RankGroup inner({TestTransport::kNamedSharedMemory, 2}, kTimeout);
+  InMemoryStore store;
+  std::string lines[2];
+  std::vector<std::jthread> threads;
+  for (size_t r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      auto ops = kernels::CreateEmulatedOps();
+      ASSERT_TRUE(ops.ok());
+      Blind blind(**ops);
+      // Rank 1 alone is blind.
+      PeerDevice& device = r == 1 ? static_cast<PeerDevice&>(blind) : **ops;
+      auto communicator = PeerCommunicator::Connect(
+          {.group = "test",
+           .timeout = kTimeout,
+           .log = [&lines, r](const std::string& line) { lines[r] += line; }},
+          inner.Take(static_cast<int>(r)), device, store, {});
+      ASSERT_TRUE(communicator.ok()) << communicator.status();
+      std::vector<float> data(10, 1.0f);
+      EXPECT_TRUE((*communicator)->AllReduceSum(TensorView(data.data(), DType::kF32, {10})).ok());
+      EXPECT_EQ(data, std::vector<float>(10, 2.0f));
+      EXPECT_FALSE((*communicator)->CanBeRecorded(4));
+    });
+  }
+  threads.clear();
+  for (const std::string& line : lines) {
+    EXPECT_EQ(line, "ranks exchange without kernels of their own: rank 1: no way to it");
+  }
+}
+
+}  // namespace
+}  // namespace longhand::comm

@@ -1,0 +1,285 @@
+#include "worker/comm/peer_communicator.h"
+
+#include <algorithm>
+#include <atomic>
+#include <sstream>
+#include <utility>
+
+#include "worker/comm/collective_checks.h"
+#include "worker/comm/host_identity.h"
+
+namespace longhand::comm {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr int kTimedCalls = 20;
+// Sizes that are timed, each four times the one before.
+constexpr size_t kLeastTimedBytes = 4 << 10;
+
+// A sum without a norm goes in rows of so many elements (kernels/cuda/peer_collectives.cu).
+constexpr int64_t kSumRow = 2048;
+constexpr int64_t kGatherRow = 4096;
+
+void Store(uint32_t* word, uint32_t value) { std::atomic_ref<uint32_t>(*word).store(value); }
+uint32_t Load(uint32_t* word) { return std::atomic_ref<uint32_t>(*word).load(); }
+
+}  // namespace
+
+PeerCommunicator::PeerCommunicator(const PeerOptions& options,
+                                   std::unique_ptr<Communicator> inner,
+                                   PeerDevice& device)
+    : options_(options),
+      inner_(std::move(inner)),
+      device_(device),
+      group_(device.MakePeerGroup()),
+      memory_(static_cast<size_t>(inner_->size())) {
+  group_.rank = inner_->rank();
+  group_.size = inner_->size();
+  group_.timeout_ns = static_cast<uint64_t>(std::chrono::nanoseconds(options.timeout).count());
+}
+
+PeerCommunicator::~PeerCommunicator() {
+  if (control_ != nullptr) Store(&control_->abort, 1);
+  inner_.reset();
+  // No kernel of this rank may still read what goes now; those of others may read this rank's.
+  (void)device_.DrainPeerCalls();
+  auto& own = memory_[static_cast<size_t>(group_.rank)];
+  if (own != nullptr) device_.RetirePeerMemory(std::move(own));
+}
+
+Result<std::unique_ptr<Communicator>> PeerCommunicator::Connect(const PeerOptions& options,
+                                                                std::unique_ptr<Communicator> inner,
+                                                                PeerDevice& device,
+                                                                KeyValueStore& store,
+                                                                std::stop_token stop) {
+  const auto log = [&](const std::string& line) {
+    if (options.log) options.log(line);
+  };
+  if (inner->size() > kMaxPeers) {
+    log("ranks exchange without kernels of their own: at most " + std::to_string(kMaxPeers) +
+        " ranks can");
+    return inner;
+  }
+  std::unique_ptr<PeerCommunicator> peers(new PeerCommunicator(options, std::move(inner), device));
+  const Status exchanged = peers->Exchange(store, stop);
+  if (stop.stop_requested()) return Aborted("forming the group was aborted");
+  if (exchanged.code() == StatusCode::kFailedPrecondition) {
+    log("ranks exchange without kernels of their own: " + std::string(exchanged.message()));
+    return std::move(peers->inner_);
+  }
+  LONGHAND_RETURN_IF_ERROR(exchanged);
+  std::ostringstream line;
+  line << "sums over ranks: one shot up to " << peers->ways_.one_shot << " bytes, two shots up to "
+       << peers->ways_.two_shot << peers->measured_;
+  log(line.str());
+  peers->thread_.Detach();
+  return std::unique_ptr<Communicator>(std::move(peers));
+}
+
+Status PeerCommunicator::Publish(KeyValueStore& store,
+                                 const std::string& what,
+                                 const std::string& value) const {
+  return store.Set("peer/" + options_.group + "/" + std::to_string(options_.epoch) + "/" + what +
+                       "/" + std::to_string(group_.rank),
+                   value);
+}
+
+Result<std::string> PeerCommunicator::Read(KeyValueStore& store,
+                                           const std::string& what,
+                                           int rank,
+                                           const std::stop_token& stop) const {
+  return store.Get("peer/" + options_.group + "/" + std::to_string(options_.epoch) + "/" + what +
+                       "/" + std::to_string(rank),
+                   options_.timeout, stop);
+}
+
+Status PeerCommunicator::Exchange(KeyValueStore& store, const std::stop_token& stop) {
+  // Each rank says how it went, so that all go on alike.
+  const Status opened = ExchangeMemory(store, stop);
+  LONGHAND_RETURN_IF_ERROR(
+      Publish(store, "opened", opened.ok() ? "" : std::string(opened.message())));
+  std::string reason;
+  for (int r = 0; r < group_.size; ++r) {
+    LONGHAND_ASSIGN_OR_RETURN(const std::string failed, Read(store, "opened", r, stop));
+    if (reason.empty() && !failed.empty()) reason = "rank " + std::to_string(r) + ": " + failed;
+  }
+  // All are here: nobody is left in the group before.
+  device_.FreeRetiredPeerMemory();
+  if (memory_[static_cast<size_t>(group_.rank)] != nullptr) {
+    memory_[static_cast<size_t>(group_.rank)]->Close();
+  }
+  if (!reason.empty()) return FailedPrecondition(reason);
+  return ChooseWays(store, stop);
+}
+
+// kFailedPrecondition, or what else, where this rank cannot read all the others' memory.
+Status PeerCommunicator::ExchangeMemory(KeyValueStore& store, const std::stop_token& stop) {
+  LONGHAND_ASSIGN_OR_RETURN(control_, device_.AllocatePeerControl());
+  group_.control = control_.get();
+  const std::string host = HostIdentity() + "\n";
+  auto own = device_.AllocatePeerMemory(static_cast<size_t>(group_.memory_bytes()));
+  LONGHAND_RETURN_IF_ERROR(
+      Publish(store, "memory", host + (own.ok() ? (*own)->handle() : std::string())));
+  LONGHAND_RETURN_IF_ERROR(own.status());
+  memory_[static_cast<size_t>(group_.rank)] = std::move(own).value();
+  for (int r = 0; r < group_.size; ++r) {
+    auto& memory = memory_[static_cast<size_t>(r)];
+    if (r != group_.rank) {
+      LONGHAND_ASSIGN_OR_RETURN(const std::string value, Read(store, "memory", r, stop));
+      if (value.compare(0, host.size(), host) != 0) {
+        return FailedPrecondition("rank ", r, " is on another host");
+      }
+      LONGHAND_ASSIGN_OR_RETURN(memory, device_.OpenPeerMemory(value.substr(host.size())));
+    }
+    group_.memory[r] = memory->data();
+  }
+  return OkStatus();
+}
+
+Status PeerCommunicator::ChooseWays(KeyValueStore& store, const std::stop_token& stop) {
+  const auto most = static_cast<size_t>(group_.max_blocks * group_.region_bytes);
+  if (!device_.IsTimed()) {
+    ways_ = {.one_shot = most / 4, .two_shot = most};
+    return OkStatus();
+  }
+  std::ostringstream text;
+  bool one_shot_wins = true, kernels_win = true;
+  for (size_t bytes = kLeastTimedBytes; bytes <= most; bytes *= 4) {
+    LONGHAND_ASSIGN_OR_RETURN(const double one, TimeSum(bytes, true, false));
+    LONGHAND_ASSIGN_OR_RETURN(const double two, TimeSum(bytes, true, true));
+    LONGHAND_ASSIGN_OR_RETURN(const double other, TimeSum(bytes, false, false));
+    text << (text.tellp() == 0 ? "; measured (one shot, two, the other way): " : ", ") << bytes
+         << " bytes " << one << ", " << two << ", " << other << " us";
+    one_shot_wins = one_shot_wins && one <= std::min(two, other);
+    kernels_win = kernels_win && std::min(one, two) <= other;
+    if (one_shot_wins) ways_.one_shot = bytes;
+    if (kernels_win) ways_.two_shot = bytes;
+  }
+  measured_ = text.str();
+  if (group_.rank == 0) {
+    return Publish(store, "ways",
+                   std::to_string(ways_.one_shot) + " " + std::to_string(ways_.two_shot));
+  }
+  LONGHAND_ASSIGN_OR_RETURN(const std::string told, Read(store, "ways", 0, stop));
+  std::istringstream numbers(told);
+  if (numbers >> ways_.one_shot >> ways_.two_shot) return OkStatus();
+  return Internal("rank 0 chose '", told, "'; it must be two numbers");
+}
+
+// Microseconds of a sum, with the waits of its peers.
+Result<double> PeerCommunicator::TimeSum(size_t bytes, bool by_kernel, bool two_shot) {
+  LONGHAND_ASSIGN_OR_RETURN(const auto memory, device_.AllocatePeerMemory(bytes));
+  const TensorView data(memory->data(), DType::kBf16,
+                        {static_cast<int64_t>(bytes / kSumRow / 2), kSumRow});
+  const auto sum = [&] {
+    if (!by_kernel) return inner_->AllReduceSum(data);
+    return device_.PeerReduce({.group = &group_, .data = data, .two_shot = two_shot});
+  };
+  LONGHAND_RETURN_IF_ERROR(sum());
+  LONGHAND_RETURN_IF_ERROR(inner_->Barrier());
+  const auto begin = steady_clock::now();
+  for (int call = 0; call < kTimedCalls; ++call) LONGHAND_RETURN_IF_ERROR(sum());
+  LONGHAND_RETURN_IF_ERROR(inner_->Synchronize());
+  LONGHAND_RETURN_IF_ERROR(CheckControl());
+  const std::chrono::duration<double, std::micro> took = steady_clock::now() - begin;
+  return took.count() / kTimedCalls;
+}
+
+bool PeerCommunicator::FitsReduce(const TensorView& data, bool by_row, bool two_shot) const {
+  const auto width = static_cast<int64_t>(DTypeSize(data.dtype()));
+  const int64_t row = by_row ? data.num_elements() / std::max<int64_t>(data.dim(0), 1) : kSumRow;
+  return group_.BlocksFor((data.num_elements() + row - 1) / row, row * width,
+                          two_shot ? group_.size : 1) > 0;
+}
+
+Status PeerCommunicator::AllReduceSum(TensorView data) {
+  CheckAllReduce(data);
+  thread_.Check();
+  LONGHAND_RETURN_IF_ERROR(failure_);
+  const size_t bytes = data.num_bytes();
+  const bool two_shot = bytes > ways_.one_shot;
+  if (bytes == 0 || bytes > ways_.two_shot || !FitsReduce(data, false, two_shot)) {
+    return inner_->AllReduceSum(data);
+  }
+  return device_.PeerReduce({.group = &group_, .data = data, .two_shot = two_shot});
+}
+
+bool PeerCommunicator::FusesNorm(const TensorView& data) const {
+  const size_t bytes = data.num_bytes();
+  return bytes > 0 && bytes <= ways_.two_shot && FitsReduce(data, true, bytes > ways_.one_shot);
+}
+
+Status PeerCommunicator::AllReduceSumNorm(const SumNormArgs& args) {
+  CheckAllReduce(args.data);
+  thread_.Check();
+  LONGHAND_RETURN_IF_ERROR(failure_);
+  LONGHAND_CHECK(FusesNorm(args.data)) << args.data.ToString();
+  return device_.PeerReduce({.group = &group_,
+                             .data = args.data,
+                             .residual = args.residual,
+                             .weight = args.weight,
+                             .eps = args.eps,
+                             .out = args.out,
+                             .two_shot = args.data.num_bytes() > ways_.one_shot});
+}
+
+Status PeerCommunicator::AllGather(TensorView local, TensorView all) {
+  CheckAllGather(local, all, group_.size);
+  thread_.Check();
+  LONGHAND_RETURN_IF_ERROR(failure_);
+  const auto bytes = static_cast<int64_t>(local.num_bytes());
+  const int64_t num_rows = (bytes + kGatherRow - 1) / kGatherRow;
+  if (bytes == 0 || group_.BlocksFor(num_rows, kGatherRow, 1) == 0) {
+    return inner_->AllGather(local, all);
+  }
+  return device_.PeerGather({.group = &group_, .local = local, .all = all});
+}
+
+Status PeerCommunicator::Broadcast(TensorView data, int root) {
+  LONGHAND_RETURN_IF_ERROR(failure_);
+  return inner_->Broadcast(data, root);
+}
+
+Status PeerCommunicator::Barrier() {
+  LONGHAND_RETURN_IF_ERROR(failure_);
+  LONGHAND_RETURN_IF_ERROR(inner_->Barrier());
+  return CheckControl();
+}
+
+Status PeerCommunicator::Synchronize() {
+  thread_.Check();
+  LONGHAND_RETURN_IF_ERROR(failure_);
+  const Status ended = inner_->Synchronize();
+  // What the others say comes second to what this rank's own kernels saw.
+  const Status seen = CheckControl();
+  if (!seen.ok() || ended.ok()) return seen;
+  Store(&control_->abort, 1);
+  return failure_ = ended;
+}
+
+Status PeerCommunicator::CheckControl() {
+  if (Load(&control_->abort) != 0) {
+    failure_ = Aborted("the communicator was aborted");
+  } else if (Load(&control_->timed_out) != 0) {
+    failure_ = DeadlineExceeded("a peer did not come to an exchange within ",
+                                options_.timeout.count(), " ms");
+    inner_->Abort();
+  }
+  return failure_;
+}
+
+bool PeerCommunicator::CanBeRecorded(size_t max_bytes) const {
+  if (inner_->CanBeRecorded(max_bytes)) return true;
+  // Then no call may be too large for kernels.
+  const TensorView largest(nullptr, DType::kF32, {static_cast<int64_t>(max_bytes / sizeof(float))});
+  return max_bytes <= ways_.two_shot && FitsReduce(largest, false, /*two_shot=*/true) &&
+         group_.BlocksFor(static_cast<int64_t>(max_bytes) / kGatherRow + 1, kGatherRow, 1) > 0;
+}
+
+void PeerCommunicator::Abort() {
+  if (control_ != nullptr) Store(&control_->abort, 1);
+  inner_->Abort();
+}
+
+}  // namespace longhand::comm

@@ -1,0 +1,94 @@
+// PeerCommunicator: collectives by kernels that read the memory of the other ranks on the host,
+// with another communicator for what is too large for that, and for all else.
+//
+// Sums have the bits of SumInRankOrder whichever way they go, so which way is taken for which size
+// only matters for time: it is measured when the group forms, by rank 0, and told to the others.
+// Where times mean nothing, kernels are taken wherever they can be.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "common/peer_group.h"
+#include "common/thread_checker.h"
+#include "worker/comm/communicator.h"
+#include "worker/comm/key_value_store.h"
+
+namespace longhand::comm {
+
+struct PeerOptions {
+  std::string group;
+  int64_t epoch = 0;
+  // To form, and how long a kernel waits for its peers.
+  std::chrono::milliseconds timeout{30'000};
+  // One line, once the group has formed; may be empty.
+  std::function<void(const std::string&)> log;
+};
+
+// Up to which size in bytes a sum goes which way. one_shot <= two_shot; beyond, the other
+// communicator.
+struct SumWays {
+  size_t one_shot = 0;
+  size_t two_shot = 0;
+};
+
+class PeerCommunicator final : public Communicator {
+ public:
+  // Called by every rank of `inner`; handles pass through `store`. Where a rank cannot read the
+  // memory of another, as on several hosts, all get `inner` back, and the reason is logged. The
+  // device must outlive the communicator.
+  static Result<std::unique_ptr<Communicator>> Connect(const PeerOptions& options,
+                                                       std::unique_ptr<Communicator> inner,
+                                                       PeerDevice& device,
+                                                       KeyValueStore& store,
+                                                       std::stop_token stop);
+  ~PeerCommunicator() override;
+
+  int rank() const override { return group_.rank; }
+  int size() const override { return group_.size; }
+
+  Status AllReduceSum(TensorView data) override;
+  bool FusesNorm(const TensorView& data) const override;
+  Status AllReduceSumNorm(const SumNormArgs& args) override;
+  Status AllGather(TensorView local, TensorView all) override;
+  Status Broadcast(TensorView data, int root) override;
+  Status Barrier() override;
+  Status Synchronize() override;
+  bool CanBeRecorded(size_t max_bytes) const override;
+  void Abort() override;
+
+ private:
+  PeerCommunicator(const PeerOptions& options,
+                   std::unique_ptr<Communicator> inner,
+                   PeerDevice& device);
+
+  Status Exchange(KeyValueStore& store, const std::stop_token& stop);
+  Status ExchangeMemory(KeyValueStore& store, const std::stop_token& stop);
+  Status ChooseWays(KeyValueStore& store, const std::stop_token& stop);
+  Result<double> TimeSum(size_t bytes, bool by_kernel, bool two_shot);
+  Status Publish(KeyValueStore& store, const std::string& what, const std::string& value) const;
+  Result<std::string> Read(KeyValueStore& store,
+                           const std::string& what,
+                           int rank,
+                           const std::stop_token& stop) const;
+
+  bool FitsReduce(const TensorView& data, bool by_row, bool two_shot) const;
+  Status CheckControl();
+
+  const PeerOptions options_;
+  std::unique_ptr<Communicator> inner_;
+  PeerDevice& device_;
+  ThreadChecker thread_;
+  PeerGroup group_;
+  SumWays ways_;
+  std::string measured_;
+  Status failure_;
+  std::shared_ptr<PeerControl> control_;
+  std::vector<std::unique_ptr<PeerMemory>> memory_;  // [size]
+};
+
+}  // namespace longhand::comm
