@@ -50,6 +50,7 @@ class TimedOps final : public kernels::Ops {
   DType ActivationDType(DType model_dtype) const override {
     return inner_.ActivationDType(model_dtype);
   }
+  DType RoundedDType(DType activation) const override { return inner_.RoundedDType(activation); }
   bool HasKvDType(DType kv) const override { return inner_.HasKvDType(kv); }
   Result<std::unique_ptr<kernels::Buffer>> Allocate(size_t bytes) override {
     return inner_.Allocate(bytes);

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "kernels/host_checks.h"
-#include "kernels/kv_scales.h"
+#include "kernels/row_scale.h"
 
 namespace longhand::kernels {
 namespace {

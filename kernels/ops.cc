@@ -3,7 +3,7 @@
 #include "kernels/ops.h"
 
 #include "kernels/argument_checks.h"
-#include "kernels/kv_scales.h"
+#include "kernels/row_scale.h"
 
 namespace longhand::kernels {
 
@@ -22,12 +22,15 @@ Result<std::unique_ptr<PackedLinear>> Ops::PackQuantized(const QuantizedWeight& 
 Status Ops::Linear(const LinearArgs& args) {
   if (args.weight == nullptr) return InvalidArgument("weight is missing");
   const int64_t out_features = args.weight->out_features();
-  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  const bool is_fp8 = args.x.dtype() == DType::kF8E4M3 && args.weight->is_quantized();
+  LONGHAND_RETURN_IF_ERROR(is_fp8 ? CheckRank("x", args.x, 2) : CheckFloat("x", args.x, 2));
   const int64_t num_tokens = args.x.dim(0);
   LONGHAND_RETURN_IF_ERROR(
       CheckTensor("x", args.x, args.x.dtype(), {num_tokens, args.weight->in_features()}));
   LONGHAND_RETURN_IF_ERROR(CheckOptional("bias", args.bias, DType::kF32, {out_features}));
-  const DType out_dtype = args.out.dtype() == DType::kF32 ? DType::kF32 : args.x.dtype();
+  const DType out_dtype = args.out.dtype() == DType::kF32 ? DType::kF32
+                          : is_fp8                        ? DType::kBf16
+                                                          : args.x.dtype();
   LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, out_dtype, {num_tokens, out_features}));
   LONGHAND_RETURN_IF_ERROR(CheckOptional("x_scale", args.x_scale, DType::kF32, {num_tokens}));
   if (args.x_scale.rank() > 0 && !args.weight->is_quantized()) {
@@ -40,8 +43,8 @@ Status Ops::Linear(const LinearArgs& args) {
 Status Ops::QuantizeRows(const QuantizeRowsArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
   const int64_t num_rows = args.x.dim(0);
-  LONGHAND_RETURN_IF_ERROR(
-      CheckTensor("out", args.out, args.x.dtype(), {num_rows, args.x.dim(1)}));
+  const DType out_dtype = args.out.dtype() == DType::kF8E4M3 ? DType::kF8E4M3 : args.x.dtype();
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, out_dtype, {num_rows, args.x.dim(1)}));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("scale", args.scale, DType::kF32, {num_rows}));
   return DoQuantizeRows(args);
 }

@@ -55,18 +55,18 @@ class PackedLinear {
 
 // out[i] = x[i] * weight^T + bias; with x_scale, x_scale[i] * (x[i] * weight^T) + bias.
 struct LinearArgs {
-  TensorView x;    // [T, in_features] A
+  TensorView x;  // [T, in_features] A; fp8 with an fp8 weight, where RoundedDType says so
   const PackedLinear* weight = nullptr;
   TensorView bias; // [out_features] f32, or empty
   TensorView out;  // out: [T, out_features] A, or f32
   TensorView x_scale = {};  // [T] f32, or empty; with a quantised weight only
 };
 
-// Rounds each row to fp8, the largest magnitude as 448: out[i] * scale[i] is x[i], rounded. What it writes are the
-// numbers that fp8 has, as A.
+// Rounds each row to fp8, the largest magnitude as 448: out[i] * scale[i] is x[i], rounded. What it
+// writes are the numbers that fp8 has.
 struct QuantizeRowsArgs {
   TensorView x;      // [T, n] A
-  TensorView out;    // out: [T, n] A; may be x
+  TensorView out;    // out: [T, n] A, and may be x; or fp8
   TensorView scale;  // out: [T] f32; 0 where a row is zeros
 };
 
@@ -239,6 +239,9 @@ class Ops {
   // The dtype that activations have when the model's dtype is `model_dtype`. Where the machine computes in f32 anyway
   // (cpu), activations stay f32 and bf16 means bf16 weights and KV.
   virtual DType ActivationDType(DType model_dtype) const = 0;
+  // The dtype that rows must have, once rounded (QuantizeRows), to be multiplied by a weight in
+  // fp8: fp8 where the device multiplies that, else `activation`.
+  virtual DType RoundedDType(DType activation) const { return activation; }
   // Whether the KV cache may have this dtype.
   virtual bool HasKvDType(DType kv) const = 0;
 

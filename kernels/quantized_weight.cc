@@ -5,7 +5,7 @@
 
 #include "common/fp8.h"
 #include "kernels/argument_checks.h"
-#include "kernels/kv_scales.h"
+#include "kernels/row_scale.h"
 
 namespace longhand::kernels {
 
@@ -47,21 +47,41 @@ Status CheckQuantizedWeight(const QuantizedWeight& weight) {
   return OkStatus();
 }
 
+namespace {
+
+// Of the magnitudes; in lanes, so that compilers make vectors of them.
+float Largest(const float* row, int64_t count) {
+  constexpr int64_t kLanes = 16;
+  float largest[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; ++j) {
+      const float size = std::abs(row[i + j]);
+      largest[j] = size > largest[j] ? size : largest[j];
+    }
+  }
+  for (; i < count; ++i) largest[0] = std::max(largest[0], std::abs(row[i]));
+  return *std::max_element(largest, largest + kLanes);
+}
+
+}  // namespace
+
 void QuantizeRow(const float* row, int64_t count, DType code_dtype, void* codes, float* scale) {
-  float largest = 0;
-  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(row[i]));
+  const float largest = Largest(row, count);
   if (code_dtype == DType::kF8E4M3) {
-    const KvScale by(largest, Fp8E4M3::kMax);
-    auto* out = static_cast<Fp8E4M3*>(codes);
-    for (int64_t i = 0; i < count; ++i) out[i] = Fp8E4M3(row[i] * by.inverse);
+    const RowScale by(largest, Fp8E4M3::kMax);
+    auto* out = static_cast<uint8_t*>(codes);
+    for (int64_t i = 0; i < count; ++i) out[i] = Fp8E4M3(row[i] * by.inverse).bits;
     *scale = by.scale;
     return;
   }
-  const KvScale by(largest, kMaxInt8);
+  const RowScale by(largest, kMaxInt8);
   auto* out = static_cast<int8_t*>(codes);
+  // Adding 1.5 * 2^23 leaves whole numbers, rounded to nearest even.
+  constexpr float kWhole = 0x1.8p23f;
   for (int64_t i = 0; i < count; ++i) {
-    out[i] =
-        static_cast<int8_t>(std::clamp(std::nearbyint(row[i] * by.inverse), -kMaxInt8, kMaxInt8));
+    const float rounded = row[i] * by.inverse + kWhole - kWhole;
+    out[i] = static_cast<int8_t>(static_cast<int>(std::clamp(rounded, -kMaxInt8, kMaxInt8)));
   }
   *scale = by.scale;
 }

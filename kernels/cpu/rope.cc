@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/host_checks.h"
-#include "kernels/kv_scales.h"
+#include "kernels/row_scale.h"
 
 namespace longhand::kernels::cpu {
 namespace {
@@ -29,7 +29,7 @@ void WriteInt8(CpuContext& cpu,
     } else {
       cpu.rows.add(x, head_bias, head_dim, row);
     }
-    const KvScale scale(cpu.rows.largest(row, head_dim), kMaxInt8);
+    const RowScale scale(cpu.rows.largest(row, head_dim), kMaxInt8);
     const int64_t idx = is_key ? slot * num_kv_heads + head
                                : (num_slots + slot) * num_kv_heads + head - num_kv_heads;
     args.kv_scales.as<float>()[idx] = scale.scale;

@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/host_checks.h"
-#include "kernels/kv_scales.h"
+#include "kernels/row_scale.h"
 
 namespace longhand::kernels::cpu {
 namespace {
@@ -95,11 +95,12 @@ Status Add(CpuContext& cpu, const AddArgs& args) {
 
 Status QuantizeRows(CpuContext& cpu, const QuantizeRowsArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckActivations(args.x));
+  LONGHAND_RETURN_IF_ERROR(CheckActivations(args.out));
   const int64_t width = args.x.dim(1);
   ForRows(cpu, args.x.dim(0), args.x.num_elements(), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const float* x = args.x.as<float>() + i * width;
-      const KvScale scale(cpu.rows.largest(x, width), Fp8E4M3::kMax);
+      const RowScale scale(cpu.rows.largest(x, width), Fp8E4M3::kMax);
       args.scale.as<float>()[i] = scale.scale;
       cpu.rows.round_to_fp8(x, scale.inverse, width, args.out.as<float>() + i * width);
     }

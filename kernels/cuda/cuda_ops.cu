@@ -3,7 +3,7 @@
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/device_ops.h"
-#include "kernels/kv_scales.h"
+#include "kernels/row_scale.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
@@ -22,6 +22,10 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
 
   std::string_view name() const override { return name_; }
   DType ActivationDType(DType model_dtype) const override { return model_dtype; }
+  DType RoundedDType(DType activation) const override {
+    const bool codes = activation == DType::kBf16 && MultipliesFp8(context_.stream);
+    return codes ? DType::kF8E4M3 : activation;
+  }
   bool HasKvDType(DType kv) const override {
     return kv == DType::kF32 || kv == DType::kBf16 || HasKvScales(kv);
   }

@@ -31,6 +31,8 @@ struct EmulationOptions {
   uint64_t schedule_seed = 0;
   // What kernels see as the device's; some launch as many blocks as it can hold.
   int num_multiprocessors = 2;
+  // Whether the device has products of fp8; without, fp8 weights become bf16.
+  bool multiplies_fp8 = true;
   // Recording fails, as it may on a device.
   bool refuses_recordings = false;
 };

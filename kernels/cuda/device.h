@@ -31,6 +31,7 @@ struct Stream {
 #else
   uint64_t schedule_seed = 0;
   bool refuses_recordings = false;
+  bool multiplies_fp8 = true;
   // Where launches go instead of being run: with the arguments that they have now.
   std::vector<std::function<Status()>>* recorder = nullptr;
 #endif

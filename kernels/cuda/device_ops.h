@@ -59,6 +59,8 @@ std::unique_ptr<CudaOps> MakeOps(std::string_view name, Stream stream, void (*cl
 Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView weight);
 Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
                                                     const QuantizedWeight& weight);
+// Whether this build has fp8 products for the stream's device.
+bool MultipliesFp8(const Stream& stream);
 Status Linear(Context& context, const LinearArgs& args);
 Status QuantizeRows(Context& context, const QuantizeRowsArgs& args);
 Status Embedding(Context& context, const EmbeddingArgs& args);

@@ -11,6 +11,11 @@ struct DeviceBf16 {
   uint16_t bits;
 };
 
+// As longhand::Fp8E4M3.
+struct DeviceFp8 {
+  uint8_t bits;
+};
+
 __device__ __forceinline__ float ToFloat(float x) { return x; }
 __device__ __forceinline__ float ToFloat(DeviceBf16 x) {
   return __uint_as_float(uint32_t{x.bits} << 16);

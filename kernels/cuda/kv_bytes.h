@@ -1,10 +1,10 @@
 // A KV cache in 8 bits, int8 or fp8 (e4m3), on the device: elements to floats and back, and the
-// scale of a row. kernels/kv_scales.h and common/fp8.h say the same for the host; both give the
+// scale of a row. kernels/row_scale.h and common/fp8.h say the same for the host; both give the
 // same bits.
 #pragma once
 
 #include "kernels/cuda/element.h"
-#include "kernels/kv_scales.h"
+#include "kernels/row_scale.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
@@ -47,11 +47,11 @@ __device__ __forceinline__ uint8_t ToByte(float x, bool fp8) {
 }
 
 // The scale of a row, and what its elements are multiplied by to be stored.
-struct RowScale {
+struct DeviceRowScale {
   float scale = 0, inverse = 0;
-  __device__ __forceinline__ RowScale(float largest, bool fp8) {
+  __device__ __forceinline__ DeviceRowScale(float largest, bool fp8) {
     const float max = fp8 ? 448.0f : kMaxInt8;
-    if (!(largest >= kSmallestKvRow)) return;
+    if (!(largest >= kSmallestRow)) return;
     scale = __fdiv_rn(largest, max);
     inverse = __fdiv_rn(max, largest);
   }

@@ -1,13 +1,13 @@
 // out[i] = x[i] * weight^T + bias: packs weights and chooses the kernel.
 //
-//   x       [T, in_features]             f32 or bf16
+//   x       [T, in_features]             f32, bf16 or fp8
 //   weight  [out_features, in_features]  f32, bf16 or codes, packed (packed_weight.h)
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            as x, or f32; summed in f32
 //
 // Errors     kResourceExhausted when the weight does not fit, kInvalidArgument for a weight that
-//            another backend packed, kInternal when a launch fails, kUnimplemented for codes with x
-//            or out in f32.
+//            another backend packed, kInternal when a launch fails, kUnimplemented for codes with out
+//            in f32, or x in another dtype than the device multiplies by them.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -140,6 +140,17 @@ Result<bool> TryWgmma(Context& context) {
 
 }  // namespace
 
+bool MultipliesFp8([[maybe_unused]] const Stream& stream) {
+#if defined(__CUDACC__)
+  // What the code that runs here was compiled for, which may be older than the device.
+  constexpr int kLeastPtx = 89;
+  cudaFuncAttributes code;
+  return cudaFuncGetAttributes(&code, &PackKernel) == cudaSuccess && code.ptxVersion >= kLeastPtx;
+#else
+  return stream.multiplies_fp8;
+#endif
+}
+
 Status PrepareLinear(Context& context, int64_t in_features) {
   // Now, so that no call of Linear allocates.
   LONGHAND_RETURN_IF_ERROR(ReserveMeetings(context, in_features));
@@ -179,9 +190,11 @@ Status Linear(Context& context, const LinearArgs& args) {
   if (weight == nullptr) return InvalidArgument("weight was packed by another backend");
   if (args.x.dim(0) == 0) return OkStatus();
   if (weight->is_quantized()) {
-    if (args.x.dtype() != DType::kBf16 || args.out.dtype() != DType::kBf16) {
+    const DType x = weight->format() == WeightFormat::kFp8 ? DType::kF8E4M3 : DType::kBf16;
+    if (args.x.dtype() != x || args.out.dtype() != DType::kBf16) {
       return Unimplemented("x is ", args.x.ToString(), " and out ", args.out.ToString(),
-                           "; with a quantised weight this backend has bfloat16 only");
+                           "; with such a weight this device has x in ", DTypeName(x),
+                           " and out in bfloat16 only");
     }
   } else if (args.x.dtype() != DType::kBf16 || weight->format() != WeightFormat::kBf16) {
     return LinearFloat(context, args, *weight);

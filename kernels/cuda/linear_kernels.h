@@ -6,8 +6,8 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// bf16 x, and a weight that is bf16 or becomes it in registers; tensor cores. All sum a row alike, so
-// the choice never shows in its bits.
+// Tensor cores: x in bf16, and a weight that is bf16 or becomes it in registers; or both in fp8.
+// Both sum a row alike, so the choice never shows in its bits.
 constexpr int64_t kMaxSkinnyRows = 64;
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight);
 // Which instruction multiplies, in LinearTiled.
@@ -19,7 +19,7 @@ Status LinearTiled(Context& context,
 
 // The tensors of both.
 struct TensorCoreProblem {
-  const DeviceBf16* x;
+  const void* x;  // bf16 or fp8, as the weight's format says
   const unsigned char* weight;
   const float* bias;
   int64_t num_tokens, in_features, out_features;
@@ -31,17 +31,19 @@ struct TensorCoreProblem {
 };
 
 inline TensorCoreProblem MakeProblem(const LinearArgs& args, const PackedWeight& weight) {
-  return {.x = Elements<DeviceBf16>(args.x),
-          .weight = weight.data<unsigned char>(),
-          .bias = Elements<float>(args.bias),
-          .num_tokens = args.x.dim(0),
-          .in_features = weight.in_features(),
-          .out_features = weight.out_features(),
-          .parts = PartsOf(weight.in_features()),
-          .x_is_aligned = RowsAreAligned(args.x, weight.in_features()),
-          .scales = weight.scales(),
-          .x_scale = Elements<float>(args.x_scale),
-          .blocks_per_group = static_cast<int>(weight.group_size() / kBlockK)};
+  const auto row_bytes = weight.in_features() * static_cast<int64_t>(DTypeSize(args.x.dtype()));
+  return {
+      .x = args.x.data(),
+      .weight = weight.data<unsigned char>(),
+      .bias = Elements<float>(args.bias),
+      .num_tokens = args.x.dim(0),
+      .in_features = weight.in_features(),
+      .out_features = weight.out_features(),
+      .parts = PartsOf(weight.in_features()),
+      .x_is_aligned = row_bytes % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data()) % 16 == 0,
+      .scales = weight.scales(),
+      .x_scale = Elements<float>(args.x_scale),
+      .blocks_per_group = static_cast<int>(weight.group_size() / kBlockK)};
 }
 
 // Static shared memory of a kernel here, at most.

@@ -1,11 +1,11 @@
 // out = x * weight^T + bias for up to 64 rows: the weight streams by once.
 //
-//   x       [T <= 64, in_features]       bf16
+//   x       [T <= 64, in_features]       bf16; fp8 where the device multiplies it by fp8 weights
 //   weight  packed (packed_weight.h)     bf16, fp8 or int4
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
-// Features are the 16 rows of mma.m16n8k16, tokens its 8 columns, so that one token wastes no
+// Features are the 16 rows of mma.m16n8k16 (fp8: k32), tokens its 8 columns, so that one token wastes no
 // tensor core time that matters. A block takes 64 or 128 features and either one part of k
 // (KParts), whose sums the last block of the features to end adds in order, or all of them one
 // after the other.
@@ -42,7 +42,7 @@ template <typename Format, int kTokens, int kWarps, int kRingBytes>
 struct Ring {
   static constexpr int kWeightBytes = kWarps * Format::kStageBytes;  // of a stage
   static constexpr int kStageBytes =
-      kWeightBytes + kTokens * kBlockK * static_cast<int>(sizeof(DeviceBf16));
+      kWeightBytes + kTokens * kBlockK * static_cast<int>(sizeof(typename Format::X));
   static constexpr int kStages =
       kRingBytes / kStageBytes < kMaxStages ? kRingBytes / kStageBytes : kMaxStages;
   static constexpr size_t kBytes = size_t{kStages} * kStageBytes;
@@ -67,14 +67,14 @@ __device__ __forceinline__ Unit UnitAt(const Units& units, const KParts& parts, 
 
 template <typename Format, int kTiles>
 __device__ __forceinline__ void MultiplyStage(const unsigned char* weights,
-                                              const DeviceBf16* x,
+                                              const typename Format::X* x,
                                               int lane,
                                               TileSums (&sum)[kTiles]) {
   // As many products between two of one sum as hide what one takes.
   constexpr int kTogether = kTiles < 4 ? kTiles : 4;
   const typename Format::Groups groups(weights, lane);
 #pragma unroll
-  for (int pair = 0; pair < kBlockK / 32; ++pair) {
+  for (int pair = 0; pair < Format::kPairs; ++pair) {
     uint32_t a[2][4];
     Format::LoadPair(weights, pair, lane, groups, a);
 #pragma unroll
@@ -86,7 +86,7 @@ __device__ __forceinline__ void MultiplyStage(const unsigned char* weights,
       for (int half = 0; half < 2; ++half) {
 #pragma unroll
         for (int t = 0; t < kTogether; ++t) {
-          MmaBf16(sum[first + t], a[half], {b[t][2 * half], b[t][2 * half + 1]});
+          Format::Multiply(sum[first + t], a[half], {b[t][2 * half], b[t][2 * half + 1]});
         }
       }
     }
@@ -102,10 +102,10 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<k
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
   auto* ring = DynamicShared<unsigned char>();
   const auto x_of = [](unsigned char* stage) {
-    return reinterpret_cast<DeviceBf16*>(stage + Ring::kWeightBytes);
+    return reinterpret_cast<typename Format::X*>(stage + Ring::kWeightBytes);
   };
 
-  const XCopies<kTokens, kThreads> x_copies(problem, 0);
+  const XCopies<typename Format::X, kTokens, kThreads> x_copies(problem, 0);
 
   // What is to be copied next, and where to.
   int next_idx = blockIdx.x, next_stage = 0;
@@ -270,6 +270,8 @@ Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight
   switch (weight.format()) {
     case WeightFormat::kFp8:
       return LaunchFormat<Fp8Weights>(context, problem, out);
+    case WeightFormat::kWidenedFp8:
+      return LaunchFormat<WidenedFp8Weights>(context, problem, out);
     case WeightFormat::kInt4:
       return LaunchFormat<Int4Weights>(context, problem, out);
     default:

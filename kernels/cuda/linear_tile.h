@@ -1,8 +1,9 @@
 // What linear_skinny.cu and linear_tiled.cu share: how x's blocks of 64 k lie in shared memory, its
 // operands for mma.sync, what becomes of the sums. Weights: weight_formats.h.
 //
-// x lies as bf16 weights do (packed_weight.h): atoms of eight tokens, chunk c of token r at place
-// c ^ r.
+// x lies in atoms of eight tokens and 64 k, whose chunks of 16 bytes are moved so that no reader
+// meets a bank twice: chunk c of token r is at place c ^ r of eight in bf16, as in bf16 weights
+// (packed_weight.h), and at c ^ r / 2 of four in fp8, where two tokens share 128 bytes.
 #pragma once
 
 #include <type_traits>
@@ -18,26 +19,36 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 // (0, 1), (1, 0), (1, 1).
 using TileSums = float[4];
 
+template <typename X>
+struct XBlock {
+  static constexpr int kChunk = 16 / static_cast<int>(sizeof(X));  // elements
+  static constexpr int kRowChunks = kBlockK / kChunk;
+  // Where chunk c of token r lies in its atom, in elements.
+  __host__ __device__ static constexpr int Place(int r, int c) {
+    return r * kBlockK + (c ^ (r * kRowChunks / kAtomRows)) * kChunk;
+  }
+};
+
 // A thread's share of copying blocks of kTokens rows of x, from first_token on: the same chunk of
 // every kThreads / 8th row.
-template <int kTokens, int kThreads>
+template <typename X, int kTokens, int kThreads>
 class XCopies {
  public:
   __device__ XCopies(const TensorCoreProblem& problem, int64_t first_token)
       : in_features_(problem.in_features), is_aligned_(problem.x_is_aligned) {
-    const int row = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks;
-    first_k_ = chunk * kGroup;
-    from_ = problem.x + (first_token + row) * problem.in_features + first_k_;
-    to_ = row / kAtomRows * kAtom + SwizzledChunk(row % kAtomRows, chunk);
+    const int row = threadIdx.x / Block::kRowChunks, chunk = threadIdx.x % Block::kRowChunks;
+    first_k_ = chunk * Block::kChunk;
+    from_ = static_cast<const X*>(problem.x) + (first_token + row) * problem.in_features + first_k_;
+    to_ = row / kAtomRows * kAtom + Block::Place(row % kAtomRows, chunk);
     const int64_t rows = problem.num_tokens - first_token - row;
     num_ = rows <= 0 ? 0 : static_cast<int>(min(CeilDiv(rows, kRows), int64_t{kPieces}));
   }
 
-  __device__ __forceinline__ void Copy(int block, DeviceBf16* x) const {
-    if (kTokens < kRows && threadIdx.x >= kTokens * kChunks) return;
+  __device__ __forceinline__ void Copy(int block, X* x) const {
+    if (kTokens < kRows && threadIdx.x >= kTokens * Block::kRowChunks) return;
     const int64_t k = int64_t{block} * kBlockK;
     const bool k_exists = k + first_k_ < in_features_;
-    const DeviceBf16* from = from_ + k;
+    const X* from = from_ + k;
     if (is_aligned_) {
 #pragma unroll
       for (int i = 0; i < kPieces; ++i) {
@@ -48,32 +59,30 @@ class XCopies {
 #pragma unroll 1
       for (int i = 0; i < kPieces; ++i) {
 #pragma unroll 1
-        for (int j = 0; j < kGroup; ++j) {
+        for (int j = 0; j < Block::kChunk; ++j) {
           const bool exists = i < num_ && k + first_k_ + j < in_features_;
-          x[to_ + i * kRows * kBlockK + j] =
-              exists ? from[i * kRows * in_features_ + j] : DeviceBf16{0};
+          x[to_ + i * kRows * kBlockK + j] = exists ? from[i * kRows * in_features_ + j] : X{0};
         }
       }
     }
   }
 
  private:
-  static constexpr int kRows = kThreads / kChunks;  // of one piece of every thread
+  using Block = XBlock<X>;
+  static constexpr int kRows = kThreads / Block::kRowChunks;  // of one piece of every thread
   static constexpr int kPieces = kTokens < kRows ? 1 : kTokens / kRows;
   static_assert(kRows % kAtomRows == 0);
 
-  const DeviceBf16* from_;
+  const X* from_;
   int64_t in_features_;
   int first_k_, to_, num_;  // num_: rows that exist
   bool is_aligned_;
 };
 
-// Eight tokens and k 32 pair .. 32 pair + 31 of a block: operand b of two steps.
-__device__ __forceinline__ void LoadX(const DeviceBf16* atom,
-                                      int pair,
-                                      int lane,
-                                      uint32_t (&b)[4]) {
-  LoadMatrixX4<false>(b, atom + SwizzledChunk(lane % 8, 4 * pair + lane / 8));
+// Eight tokens and 64 bytes of k from 64 pair on, of a block: operand b of two steps.
+template <typename X>
+__device__ __forceinline__ void LoadX(const X* atom, int pair, int lane, uint32_t (&b)[4]) {
+  LoadMatrixX4<false>(b, atom + XBlock<X>::Place(lane % 8, 4 * pair + lane / 8));
 }
 
 // The first part's sum is the total, the others are added.

@@ -1,12 +1,12 @@
 // out = x * weight^T + bias for many rows: tiles of 128 tokens and 128 features on tensor cores.
 //
-//   x       [T, in_features]             bf16
+//   x       [T, in_features]             bf16; fp8 where the device multiplies it by fp8 weights
 //   weight  packed (packed_weight.h)     bf16, fp8 or int4
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
-// A row's sum has the bits that linear_skinny.cu gives it: products of 16 k, in order, the sums of
-// the parts of k added in order. Two kernels: mma.sync for any device; wgmma for sm_90a and bf16
+// A row's sum has the bits that linear_skinny.cu gives it: products of 16 k (fp8: 32), in order, the
+// sums of the parts of k added in order. Two kernels: mma.sync for any device; wgmma for sm_90a and bf16
 // weights, where it writes mma.sync's bits (linear.cu tries that).
 //
 // Launch     grid (tiles, or tiles x parts of k), 256 threads; stages of 64 k in shared memory,
@@ -31,11 +31,11 @@ template <typename Format>
 constexpr int kWeightBytes = kFeatures / kTileFeatures * Format::kStageBytes;
 template <typename Format>
 constexpr int kStageBytes =
-    kWeightBytes<Format> + kTokens * kBlockK * static_cast<int>(sizeof(DeviceBf16));
+    kWeightBytes<Format> + kTokens * kBlockK * static_cast<int>(sizeof(typename Format::X));
 
 template <typename Format>
-__device__ __forceinline__ DeviceBf16* XOf(unsigned char* stage) {
-  return reinterpret_cast<DeviceBf16*>(stage + kWeightBytes<Format>);
+__device__ __forceinline__ typename Format::X* XOf(unsigned char* stage) {
+  return reinterpret_cast<typename Format::X*>(stage + kWeightBytes<Format>);
 }
 
 // Which tiles and blocks of k a launch takes, and where parts meet.
@@ -94,7 +94,7 @@ class Copies {
   static_assert(kFeatures / kTileFeatures == kThreads / kWarpSize);
 
   int block_, end_, warp_;
-  XCopies<kTokens, kThreads> x_;
+  XCopies<typename Format::X, kTokens, kThreads> x_;
   TileCopies<Format> weights_;
 };
 
@@ -103,17 +103,19 @@ class Copies {
 constexpr int kWarpTokens = 64, kWarpFeatures = 32;
 constexpr int kTokenTiles = kWarpTokens / 8, kFeatureTiles = kWarpFeatures / kTileFeatures;
 constexpr int kSums = kFeatureTiles * kTokenTiles;
-constexpr int kMmaStages = 3;
+// As many as fit the 99 KiB of sm_86 and sm_89.
+template <typename Format>
+constexpr int kMmaStages = sizeof(typename Format::X) == 1 ? 6 : 3;
 
 template <typename Format>
 __device__ __forceinline__ void MultiplyStage(
     const unsigned char* weights,
-    const DeviceBf16* x,
+    const typename Format::X* x,
     int lane,
     TileSums (&sum)[kSums]) {
   constexpr int kTogether = kTokenTiles / 2;  // all would not fit the registers
 #pragma unroll
-  for (int pair = 0; pair < kBlockK / 32; ++pair) {
+  for (int pair = 0; pair < Format::kPairs; ++pair) {
     uint32_t a[kFeatureTiles][2][4];
 #pragma unroll
     for (int f = 0; f < kFeatureTiles; ++f) {
@@ -131,10 +133,37 @@ __device__ __forceinline__ void MultiplyStage(
         for (int t = 0; t < kTogether; ++t) {
 #pragma unroll
           for (int f = 0; f < kFeatureTiles; ++f) {
-            MmaBf16(sum[f * kTokenTiles + first + t], a[f][half],
-                    {b[t][2 * half], b[t][2 * half + 1]});
+            Format::Multiply(sum[f * kTokenTiles + first + t], a[f][half],
+                             {b[t][2 * half], b[t][2 * half + 1]});
           }
         }
+      }
+    }
+  }
+}
+
+// A step after the other: sm_90 makes f16 of fp8, and that of two steps would not fit the registers.
+template <>
+__device__ __forceinline__ void MultiplyStage<Fp8Weights>(const unsigned char* weights,
+                                                          const DeviceFp8* x,
+                                                          int lane,
+                                                          TileSums (&sum)[kSums]) {
+#pragma unroll 1
+  for (int step = 0; step < 2; ++step) {
+    uint32_t a[kFeatureTiles][4];
+#pragma unroll
+    for (int f = 0; f < kFeatureTiles; ++f) {
+      Fp8Weights::LoadStep(weights + f * Fp8Weights::kStageBytes, step, lane, a[f]);
+    }
+#pragma unroll
+    for (int t = 0; t < kTokenTiles; t += 2) {
+      uint32_t b[4];  // of two tiles of tokens
+      LoadMatrixX4<false>(b, x + (t + lane / 16) * kAtom +
+                                 XBlock<DeviceFp8>::Place(lane % 8, 2 * step + lane / 8 % 2));
+#pragma unroll
+      for (int f = 0; f < kFeatureTiles; ++f) {
+        MmaFp8(sum[f * kTokenTiles + t], a[f], {b[0], b[1]});
+        MmaFp8(sum[f * kTokenTiles + t + 1], a[f], {b[2], b[3]});
       }
     }
   }
@@ -154,10 +183,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   int next_stage = 0;
   const auto copy_next = [&] {
     copies.Start(stages + next_stage * kStageBytes<Format>);
-    next_stage = next_stage + 1 == kMmaStages ? 0 : next_stage + 1;
+    next_stage = next_stage + 1 == kMmaStages<Format> ? 0 : next_stage + 1;
   };
 #pragma unroll 1
-  for (int i = 0; i < kMmaStages - 1; ++i) copy_next();
+  for (int i = 0; i < kMmaStages<Format> - 1; ++i) copy_next();
 
   int stage_idx = 0;
   TileSums total[kSums] = {};
@@ -167,13 +196,13 @@ __global__ void __launch_bounds__(kThreads, 1)
     const int end = min(begin + parts.blocks_per_part, parts.num_blocks);
 #pragma unroll 1
     for (int block = begin; block < end; ++block) {
-      WaitForCopies<kMmaStages - 2>();
+      WaitForCopies<kMmaStages<Format> - 2>();
       // This stage is there for all threads, and all are done with the one before, whose place the
       // next copies take.
       __syncthreads();
       copy_next();
       unsigned char* stage = stages + stage_idx * kStageBytes<Format>;
-      stage_idx = stage_idx + 1 == kMmaStages ? 0 : stage_idx + 1;
+      stage_idx = stage_idx + 1 == kMmaStages<Format> ? 0 : stage_idx + 1;
       MultiplyStage<Format>(stage + warp_feature / kTileFeatures * Format::kStageBytes,
                             XOf<Format>(stage) + warp_token / kAtomRows * kAtom, lane, sum);
     }
@@ -307,15 +336,20 @@ Status LinearTiled(Context& context,
   const auto launch_mma_sync = [&](auto format, auto* out) {
     using Format = decltype(format);
     return Launch("LinearTiled", context.stream,
-                  {num_blocks, kThreads, size_t{kMmaStages} * kStageBytes<Format>},
+                  {num_blocks, kThreads, size_t{kMmaStages<Format>} * kStageBytes<Format>},
                   &MmaSyncKernel<Format, std::remove_reference_t<decltype(*out)>>, problem, tiles,
                   out);
   };
-  if (weight.format() == WeightFormat::kFp8) {
-    return launch_mma_sync(Fp8Weights{}, Elements<DeviceBf16>(args.out));
-  }
-  if (weight.format() == WeightFormat::kInt4) {
-    return launch_mma_sync(Int4Weights{}, Elements<DeviceBf16>(args.out));
+  auto* bf16_out = Elements<DeviceBf16>(args.out);
+  switch (weight.format()) {
+    case WeightFormat::kFp8:
+      return launch_mma_sync(Fp8Weights{}, bf16_out);
+    case WeightFormat::kWidenedFp8:
+      return launch_mma_sync(WidenedFp8Weights{}, bf16_out);
+    case WeightFormat::kInt4:
+      return launch_mma_sync(Int4Weights{}, bf16_out);
+    default:
+      break;
   }
   return WithDeviceType(args.out.dtype(), [&](auto type) {
     using Out = decltype(type);

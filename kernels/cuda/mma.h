@@ -1,5 +1,5 @@
-// Instructions that CUDA C++ has no function for: ldmatrix, mma.sync, cp.async of sm_80; wgmma of
-// sm_90a, which does nothing in code for other devices.
+// Instructions that CUDA C++ has no function for: ldmatrix, mma.sync, cp.async of sm_80; mma.sync
+// of fp8, of sm_89, and wgmma of sm_90a, which do nothing in code for other devices.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -51,6 +51,24 @@ __device__ __forceinline__ void MmaBf16(float (&d)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
   emulation::MultiplyAccumulate(d, a, b);
+#endif
+}
+
+// d += a b for 16 x 32 and 32 x 8 matrices of fp8 (e4m3), in f32. Each register has four neighbours
+// of k. sm_90 has no such instruction of its own: ptxas makes f16 of the operands, exactly, and two
+// products of 16 k, each as of f16.
+__device__ __forceinline__ void MmaFp8(float (&d)[4],
+                                       const uint32_t (&a)[4],
+                                       const uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#elif !defined(__CUDACC__)
+  emulation::MultiplyAccumulateFp8(d, a, b);
+#else
+  (void)d, (void)a, (void)b;
 #endif
 }
 

@@ -33,12 +33,12 @@ struct Codes {
   }
 };
 
-// Where operand a's registers of a step begin: register r, element e of lane 4 g + q is feature
-// 2 g + r % 2 and k 2 q + e + r / 2 * 8.
+// Register r of operand a, element e, of lane 4 g + q is feature 2 g + r % 2 and, of a step's 16 k,
+// 2 q + e + r / 2 * 8; of 32 k in fp8, 4 q + e + r / 2 * 16.
 template <typename Format>
 __global__ void __launch_bounds__(kThreads)
     PackCodesKernel(Codes codes, int64_t num_words, int64_t num_blocks, uint32_t* packed) {
-  constexpr bool kIsFp8 = std::is_same_v<Format, Fp8Weights>;
+  constexpr bool kIsInt4 = std::is_same_v<Format, Int4Weights>;
   constexpr int kBlockWords = Format::kBytes / 4;
   constexpr int kPairWords = kBlockWords / 2, kLaneWords = kPairWords / kWarpSize;
   const int64_t idx = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
@@ -47,16 +47,18 @@ __global__ void __launch_bounds__(kThreads)
   const int within = idx % kBlockWords;
   const int pair = within / kPairWords, lane = within % kPairWords / kLaneWords;
   const int word = within % kLaneWords;
-  const int half = kIsFp8 ? word / 2 : word;
   const int64_t row = tile * kTileFeatures + lane / 4 * 2;
-  const int64_t k = block * kBlockK + (2 * pair + half) * 16 + lane % 4 * 2;
   uint32_t out = 0;
-  if (kIsFp8) {
-    for (int i = 0; i < 4; ++i) {
+  if constexpr (std::is_same_v<Format, Fp8Weights>) {
+    const int64_t k = block * kBlockK + pair * 32 + word / 2 * 16 + lane % 4 * 4;
+    for (int i = 0; i < 4; ++i) out |= codes.Byte(row + word % 2, k + i) << 8 * i;
+  } else {
+    const int half = kIsInt4 ? word : word / 2;
+    const int64_t k = block * kBlockK + (2 * pair + half) * 16 + lane % 4 * 2;
+    for (int i = 0; i < 4 && !kIsInt4; ++i) {
       out |= codes.Byte(row + i % 2, k + i / 2 + word % 2 * 8) << 8 * i;
     }
-  } else {
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < 8 && kIsInt4; ++i) {
       out |= codes.Nibble(row + i % 2, k + i / 4 + i % 4 / 2 * 8) << 4 * i;
     }
   }
@@ -130,11 +132,16 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
   auto* packed = static_cast<unsigned char*>(buffer->data());
   LONGHAND_RETURN_IF_ERROR(
       CopyToDevice(context.stream, packed + scale_offset, scales, scale_bytes));
-  LONGHAND_RETURN_IF_ERROR(is_int4 ? PackCodes<Int4Weights>(context, weight, packed)
-                                   : PackCodes<Fp8Weights>(context, weight, packed));
-  return std::unique_ptr<PackedLinear>(std::make_unique<PackedWeight>(
-      is_int4 ? WeightFormat::kInt4 : WeightFormat::kFp8, out_features, in_features,
-      std::move(buffer), scale_offset, is_int4 ? weight.group_size() : 0));
+  const WeightFormat format = is_int4                          ? WeightFormat::kInt4
+                              : MultipliesFp8(context.stream) ? WeightFormat::kFp8
+                                                               : WeightFormat::kWidenedFp8;
+  LONGHAND_RETURN_IF_ERROR(
+      format == WeightFormat::kInt4   ? PackCodes<Int4Weights>(context, weight, packed)
+      : format == WeightFormat::kFp8 ? PackCodes<Fp8Weights>(context, weight, packed)
+                                      : PackCodes<WidenedFp8Weights>(context, weight, packed));
+  return std::unique_ptr<PackedLinear>(
+      std::make_unique<PackedWeight>(format, out_features, in_features, std::move(buffer),
+                                     scale_offset, is_int4 ? weight.group_size() : 0));
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -9,7 +9,8 @@
 //
 // fp8, int4: the same blocks, but in the order in which the lanes of a warp take them from shared
 // memory as operand a (weight_formats.h), and behind them the scales:
-//   fp8   [out_features / 16][in_features / 64][2][32 lanes][16 bytes], [out_features] f32
+//   fp8   [out_features / 16][in_features / 64][2][32 lanes][16 bytes], [out_features] f32;
+//         the order within the 16 bytes depends on whether the device multiplies fp8
 //   int4  [out_features / 16][in_features / 64][2][32 lanes][8 bytes],
 //         [out_features / 16][groups][16] words: scale, bf16, above 0xc300 + zero, as bf16
 //         -(128 + zero)
@@ -72,7 +73,8 @@ __device__ __forceinline__ float WeightAt(const float* packed,
   return packed[feature * in_features + k];
 }
 
-enum class WeightFormat : uint8_t { kF32, kBf16, kFp8, kInt4 };
+// kFp8 is multiplied as it is, by x in fp8; kWidenedFp8 and kInt4 become bf16 first.
+enum class WeightFormat : uint8_t { kF32, kBf16, kFp8, kWidenedFp8, kInt4 };
 
 // A weight on the device. Of codes, what lies from `scale_offset` on are the scales.
 class PackedWeight final : public PackedLinear {

@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(kThreads) QkvRopeWriteBytesKernel(const A* qkv
   for (int64_t unit = threadIdx.x; unit < num_rows * groups; unit += kThreads) {
     const int64_t head = num_heads + unit / groups, i = unit % groups * kGroup;
     const Halves halves = Turned<kAligned>(qkv, bias, cos, sin, heads, head, i);
-    const RowScale scale(__uint_as_float(largest[head - num_heads]), fp8);
+    const DeviceRowScale scale(__uint_as_float(largest[head - num_heads]), fp8);
     const int64_t row = CacheRow(heads, num_slots, slot, head);
     KvByte* to = kv_cache + row * head_dim + i;
     StoreBytes<kAligned>(halves.low, scale.inverse, fp8, half - i, to);

@@ -1,10 +1,15 @@
 // What a block of 16 features and 64 k of a packed weight is in shared memory, and as operand a of
-// mma.sync: one struct a format. Codes become bf16 in registers, exactly but for int4's product
-// with its scale, so sums have the order and the bits that bf16 weights of these values would give.
+// mma.sync: one struct a format. Where x is bf16, codes become it in registers, exactly but for
+// int4's product with its scale, so sums have the order and the bits that bf16 weights of these
+// values would give. fp8 codes times rows of fp8 codes need no conversion; their products are exact
+// too, and summed over the same parts of k.
 //
+//   X             an element of x
+//   Multiply      one step: 32 bytes of k
+//   kPairs        of steps in a block
 //   kBytes        of a block in memory, kStageBytes in shared memory, where scales may follow
 //   Groups        what LoadPair needs to know of a block, loaded once
-//   LoadPair      operand a of two steps: features of the block, k 32 pair .. 32 pair + 31
+//   LoadPair      operand a of two steps: features of the block, 64 bytes of k from 64 pair on
 //   kHasRowScale  sums are scaled by feature when they are stored
 #pragma once
 
@@ -13,7 +18,17 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-struct Bf16Weights {
+struct TimesBf16 {
+  using X = DeviceBf16;
+  static constexpr int kPairs = 2;
+  static __device__ __forceinline__ void Multiply(float (&sum)[4],
+                                                  const uint32_t (&a)[4],
+                                                  const uint32_t (&b)[2]) {
+    MmaBf16(sum, a, b);
+  }
+};
+
+struct Bf16Weights : TimesBf16 {
   static constexpr int kBytes = kTileBlock * 2;
   static constexpr int kStageBytes = kBytes;
   static constexpr bool kHasRowScale = false;
@@ -33,9 +48,42 @@ struct Bf16Weights {
   }
 };
 
-// Lane l's 16 bytes are a[0][0] to a[1][3]: word 2 half + i has a[half][2 i] in its bytes 0 and 2,
-// a[half][2 i + 1] in 1 and 3.
+// Lane l's 16 bytes of a step are a's four registers.
 struct Fp8Weights {
+  using X = DeviceFp8;
+  static constexpr int kPairs = 1;
+  static constexpr int kBytes = kTileBlock;
+  static constexpr int kStageBytes = kBytes;
+  static constexpr bool kHasRowScale = true;
+  struct Groups {
+    __device__ Groups(const unsigned char*, int) {}
+  };
+
+  static __device__ __forceinline__ void Multiply(float (&sum)[4],
+                                                  const uint32_t (&a)[4],
+                                                  const uint32_t (&b)[2]) {
+    MmaFp8(sum, a, b);
+  }
+
+  static __device__ __forceinline__ void LoadStep(const unsigned char* block,
+                                                  int step,
+                                                  int lane,
+                                                  uint32_t (&a)[4]) {
+    const uint4 codes =
+        *reinterpret_cast<const uint4*>(block + (step * kWarpSize + lane) * sizeof(uint4));
+    a[0] = codes.x, a[1] = codes.y, a[2] = codes.z, a[3] = codes.w;
+  }
+
+  static __device__ __forceinline__ void LoadPair(
+      const unsigned char* block, int, int lane, const Groups&, uint32_t (&a)[2][4]) {
+    LoadStep(block, 0, lane, a[0]);
+    LoadStep(block, 1, lane, a[1]);
+  }
+};
+
+// For devices without fp8 products. Lane l's 16 bytes are a[0][0] to a[1][3]: word 2 half + i has
+// a[half][2 i] in its bytes 0 and 2, a[half][2 i + 1] in 1 and 3.
+struct WidenedFp8Weights : TimesBf16 {
   static constexpr int kBytes = kTileBlock;
   static constexpr int kStageBytes = kBytes;
   static constexpr bool kHasRowScale = true;
@@ -65,7 +113,7 @@ struct Fp8Weights {
 
 // Lane l's 8 bytes are a[0] and a[1], a word each: a[half][i] in nibbles i and i + 4. Behind a
 // block in shared memory: the words of its group.
-struct Int4Weights {
+struct Int4Weights : TimesBf16 {
   static constexpr int kBytes = kTileBlock / 2;
   static constexpr int kGroupBytes = kTileFeatures * 4;
   static constexpr int kStageBytes = kBytes + kGroupBytes;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "common/fp8.h"
 #include "kernels/emulation/grid.h"
 
 namespace longhand::kernels::emulation {
@@ -40,27 +41,39 @@ struct MultiplySlot {
   const uint32_t* b;
 };
 
-float Low(uint32_t pair) { return std::bit_cast<float>(pair << 16); }
-float High(uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000u); }
+// What a register of operands holds: neighbours of k.
+struct Bf16Pair {
+  static constexpr int kCount = 2;
+  static float At(uint32_t word, int i) {
+    return std::bit_cast<float>(i == 0 ? word << 16 : word & 0xffff0000u);
+  }
+};
+struct FourFp8 {
+  static constexpr int kCount = 4;
+  static float At(uint32_t word, int i) {
+    Fp8E4M3 element;
+    element.bits = static_cast<uint8_t>(word >> 8 * i);
+    return static_cast<float>(element);
+  }
+};
 
+template <typename Register>
 void MultiplyAll(void* const (&slots)[32], uint32_t) {
-  float a[16][16], b[16][8], d[16][8];
+  constexpr int kCount = Register::kCount, kHalf = 4 * kCount, kDepth = 2 * kHalf;
+  float a[16][kDepth], b[kDepth][8], d[16][8];
   for (int lane = 0; lane < 32; ++lane) {
     const auto& slot = *static_cast<MultiplySlot*>(slots[lane]);
-    const int group = lane / 4, pair = lane % 4 * 2;
-    for (int i = 0; i < 4; ++i) {
-      const int row = group + i % 2 * 8, k = pair + i / 2 * 8;
-      a[row][k] = Low(slot.a[i]);
-      a[row][k + 1] = High(slot.a[i]);
-    }
-    for (int i = 0; i < 2; ++i) {
-      b[pair + 8 * i][group] = Low(slot.b[i]);
-      b[pair + 8 * i + 1][group] = High(slot.b[i]);
+    const int group = lane / 4, pair = lane % 4 * 2, first_k = lane % 4 * kCount;
+    for (int j = 0; j < kCount; ++j) {
+      for (int i = 0; i < 4; ++i) {
+        a[group + i % 2 * 8][first_k + i / 2 * kHalf + j] = Register::At(slot.a[i], j);
+      }
+      for (int i = 0; i < 2; ++i) b[first_k + i * kHalf + j][group] = Register::At(slot.b[i], j);
     }
     for (int i = 0; i < 4; ++i) d[group + i / 2 * 8][pair + i % 2] = slot.d[i];
   }
   for (int row = 0; row < 16; ++row) {
-    for (int k = 0; k < 16; ++k) {
+    for (int k = 0; k < kDepth; ++k) {
       for (int n = 0; n < 8; ++n) d[row][n] = std::fma(a[row][k], b[k][n], d[row][n]);
     }
   }
@@ -144,7 +157,12 @@ void LoadMatrixX4(uint32_t (&out)[4], const void* row, bool transposed) {
 
 void MultiplyAccumulate(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   MultiplySlot slot{d, a, b};
-  WarpOperation("mma.sync", kAllLanes, &MultiplyAll, &slot);
+  WarpOperation("mma.sync", kAllLanes, &MultiplyAll<Bf16Pair>, &slot);
+}
+
+void MultiplyAccumulateFp8(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  MultiplySlot slot{d, a, b};
+  WarpOperation("mma.sync fp8", kAllLanes, &MultiplyAll<FourFp8>, &slot);
 }
 
 }  // namespace longhand::kernels::emulation

@@ -15,6 +15,9 @@ void LoadMatrixX4(uint32_t (&out)[4], const void* row, bool transposed);
 // terms is its own.
 void MultiplyAccumulate(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
+// mma.sync.m16n8k32, fp8 (e4m3): the same.
+void MultiplyAccumulateFp8(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+
 // wgmma.m64n128k16, bf16: d = a b or d += a b, one warp's 16 rows of it. `a` and `b` are rows of
 // 64 k in atoms of 8 rows and 1024 bytes, as the 128-byte swizzle lays them; both point to the
 // first of the 16 k. Done at once, where a device does it until it is waited for.

@@ -87,6 +87,7 @@ Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& optio
   }
   const emulated::Stream stream{.schedule_seed = options.schedule_seed,
                                 .refuses_recordings = options.refuses_recordings,
+                                .multiplies_fp8 = options.multiplies_fp8,
                                 .num_multiprocessors = options.num_multiprocessors};
   return emulated::MakeOps("emulated", stream, [](emulated::Stream&) {});
 }

@@ -18,7 +18,7 @@ void WithFloatType(DType dtype, Fn&& fn) {
   fn(Bf16{});
 }
 
-// As WithFloatType, and int8_t{} or Fp8E4M3{} for a KV cache in 8 bits.
+// As WithFloatType, and int8_t{} or Fp8E4M3{} for what is kept in 8 bits.
 template <typename Fn>
 void WithKvType(DType dtype, Fn&& fn) {
   if (dtype == DType::kI8) return fn(int8_t{});

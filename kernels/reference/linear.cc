@@ -1,6 +1,6 @@
 // out[i] = x[i] * weight^T + bias
 //
-//   x       [num_tokens, in_features]    f32 or bf16
+//   x       [num_tokens, in_features]    f32 or bf16; fp8 with a quantised weight
 //   weight  [out_features, in_features]  f32 or bf16, kept as it came
 //   bias    [out_features]               f32, or empty
 //   out     [num_tokens, out_features]   as x, or f32
@@ -105,6 +105,10 @@ Status QuantizeRows(const QuantizeRowsArgs& args) {
       const A* x = args.x.as<A>() + i * width;
       for (size_t k = 0; k < row.size(); ++k) row[k] = static_cast<float>(x[k]);
       QuantizeRow(row.data(), width, DType::kF8E4M3, codes.data(), args.scale.as<float>() + i);
+      if (args.out.dtype() == DType::kF8E4M3) {
+        std::copy(codes.begin(), codes.end(), args.out.as<Fp8E4M3>() + i * width);
+        continue;
+      }
       A* out = args.out.as<A>() + i * width;
       for (size_t k = 0; k < row.size(); ++k) out[k] = A(static_cast<float>(codes[k]));
     }
@@ -115,7 +119,7 @@ Status QuantizeRows(const QuantizeRowsArgs& args) {
 Status Linear(const LinearArgs& args) {
   const auto* weight = dynamic_cast<const PlainWeight*>(args.weight);
   if (weight == nullptr) return InvalidArgument("weight was packed by another backend");
-  WithFloatType(args.x.dtype(), [&](auto x) {
+  WithKvType(args.x.dtype(), [&](auto x) {
     WithFloatType(weight->view().dtype(), [&](auto w) {
       WithFloatType(args.out.dtype(), [&](auto out) {
         Multiply<decltype(x), decltype(w), decltype(out)>(args, *weight);

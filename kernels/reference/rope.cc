@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/host_checks.h"
-#include "kernels/kv_scales.h"
+#include "kernels/row_scale.h"
 #include "kernels/reference/element.h"
 #include "kernels/reference/reference_ops.h"
 
@@ -34,7 +34,7 @@ void StoreRow(const QkvRopeWriteArgs& args, int64_t row, const std::vector<float
     float largest = 0;
     for (const float value : x) largest = std::max(largest, std::abs(value));
     constexpr bool kInt8 = std::is_same_v<Kv, int8_t>;
-    const KvScale scale(largest, kInt8 ? kMaxInt8 : Fp8E4M3::kMax);
+    const RowScale scale(largest, kInt8 ? kMaxInt8 : Fp8E4M3::kMax);
     args.kv_scales.as<float>()[row] = scale.scale;
     for (int64_t d = 0; d < head_dim; ++d) {
       const float stored = x[static_cast<size_t>(d)] * scale.inverse;

@@ -26,7 +26,8 @@ Result<Backend> MakeCpu(int num_threads) {
   return backend;
 }
 
-// The twin has another order of threads, and as many multiprocessors as a GPU: neither may show.
+// The twin has another order of threads, as many multiprocessors as a GPU, and no products of fp8:
+// none of it may show.
 Result<Backend> MakeEmulated(uint64_t schedule_seed) {
   Backend backend;
   backend.in_host_memory = false;
@@ -34,8 +35,9 @@ Result<Backend> MakeEmulated(uint64_t schedule_seed) {
                             kernels::CreateEmulatedOps({.schedule_seed = schedule_seed}));
   if (schedule_seed != 0) return backend;
   LONGHAND_ASSIGN_OR_RETURN(
-      auto twin, kernels::CreateEmulatedOps({.schedule_seed = 1, .num_multiprocessors = 132}));
-  backend.twins.push_back({"shuffled schedule, 132 multiprocessors", std::move(twin)});
+      auto twin, kernels::CreateEmulatedOps(
+                     {.schedule_seed = 1, .num_multiprocessors = 132, .multiplies_fp8 = false}));
+  backend.twins.push_back({"shuffled schedule, 132 multiprocessors, fp8 as bf16", std::move(twin)});
   return backend;
 }
 

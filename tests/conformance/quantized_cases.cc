@@ -31,16 +31,20 @@ HostTensor MixedRows(int64_t num_rows, int64_t width, DType dtype) {
 }
 
 void AddQuantizeRows(int64_t num_rows, int64_t width, DType dtype, std::vector<Case>& cases) {
-  for (const bool in_place : {false, true}) {
+  enum class To { kRows, kSameRows, kCodes };
+  for (const To to : {To::kRows, To::kSameRows, To::kCodes}) {
+    const bool in_place = to == To::kSameRows;
+    const DType out = to == To::kCodes ? kFp8 : dtype;
     std::ostringstream name;
-    name << num_rows << "x" << width << " " << DTypeName(dtype) << (in_place ? " in place" : "");
+    name << num_rows << "x" << width << " " << DTypeName(dtype) << (in_place ? " in place" : "")
+         << (to == To::kCodes ? " to codes" : "");
     cases.push_back({.op = "QuantizeRows",
                      .name = name.str(),
                      .body = [=](Device& device) -> Result<Outputs> {
                        const HostTensor rows = MixedRows(num_rows, width, dtype);
                        kernels::QuantizeRowsArgs args;
                        args.x = in_place ? device.InOut(rows) : device.In(rows);
-                       args.out = in_place ? args.x : device.Out(dtype, {num_rows, width});
+                       args.out = in_place ? args.x : device.Out(out, {num_rows, width});
                        args.scale = device.Out(kF32, {num_rows});
                        LONGHAND_RETURN_IF_ERROR(device.ops().QuantizeRows(args));
                        return Outputs{device.Read(args.out), device.Read(args.scale)};
@@ -73,18 +77,36 @@ std::string Name(const Shape& shape, const Options& options) {
   return name.str();
 }
 
+// x as a weight in fp8 takes it: rounded, and in the dtype that the backend multiplies.
+Result<TensorView> Round(Device& device, const HostTensor& x, TensorView* scale) {
+  const std::vector<int64_t>& shape = x.shape;
+  kernels::QuantizeRowsArgs args;
+  args.x = device.In(x);
+  args.out = device.Out(device.ops().RoundedDType(x.dtype), shape);
+  args.scale = device.Out(kF32, {shape[0]});
+  LONGHAND_RETURN_IF_ERROR(device.ops().QuantizeRows(args));
+  *scale = args.scale;
+  return args.out;
+}
+
 // The rows [begin, begin + count) of the case's x, alone.
 Result<Outputs> Run(
     Device& device, const Shape& shape, const Options& options, int64_t begin, int64_t count) {
   Rng rng(/*seed=*/92);
   const HostTensor x = rng.Normal({shape.rows, shape.in}, options.x);
-  HostTensor x_scale = rng.Normal({shape.rows}, kF32);
+  const HostTensor x_scale = rng.Normal({shape.rows}, kF32);
   HostWeight weight = RandomWeight(rng, shape.codes, shape.out, shape.in, shape.group_size);
   kernels::LinearArgs args;
   if (options.bias) args.bias = device.In(rng.Normal({shape.out}, kF32));
-  if (options.x_scale) args.x_scale = device.In(x_scale.Rows(begin, count));
   LONGHAND_ASSIGN_OR_RETURN(args.weight, device.Pack(weight.view()));
-  args.x = device.In(x.Rows(begin, count));
+  TensorView row_scale;
+  if (shape.codes == kFp8) {
+    LONGHAND_ASSIGN_OR_RETURN(args.x, Round(device, x.Rows(begin, count), &row_scale));
+  } else {
+    args.x = device.In(x.Rows(begin, count));
+    row_scale = device.In(x_scale.Rows(begin, count));
+  }
+  if (options.x_scale) args.x_scale = row_scale;
   args.out = device.Out(options.x, {count, shape.out});
   LONGHAND_RETURN_IF_ERROR(device.ops().Linear(args));
   return Outputs{device.Read(args.out)};
@@ -157,6 +179,17 @@ void AddRefusals(std::vector<Case>& cases) {
       [](Weight& w) { w.codes = TensorView(w.codes.data(), DType::kU8, {5, 32}); }, cases);
   AddPacking(
       "refuses a zero of 16", kInt4, [](Weight& w) { w.zeros.as<uint8_t>()[9] = 16; }, cases);
+  cases.push_back({.op = "Linear",
+                   .name = "refuses rows of codes with a weight without",
+                   .body = [](Device& device) -> Result<Outputs> {
+                     kernels::LinearArgs args;
+                     LONGHAND_ASSIGN_OR_RETURN(args.weight, device.Pack(HostTensor(kBf16, {3, 4})));
+                     args.x = device.In(HostTensor(kFp8, {2, 4}));
+                     args.out = device.InOut(HostTensor(kBf16, {2, 3}));
+                     LONGHAND_RETURN_IF_ERROR(device.ops().Linear(args));
+                     return Outputs{};
+                   },
+                   .refused = true});
   cases.push_back({.op = "Linear",
                    .name = "refuses scaled rows of a weight without codes",
                    .body = [](Device& device) -> Result<Outputs> {

@@ -29,6 +29,14 @@ Result<kernels::LinearArgs> Make(Device& device, const Shape& shape, DType dtype
   kernels::LinearArgs args;
   LONGHAND_ASSIGN_OR_RETURN(args.weight, device.Pack(weight.view()));
   args.x = device.In(x);
+  if (shape.codes == DType::kF8E4M3) {
+    kernels::QuantizeRowsArgs round;
+    round.x = args.x;
+    round.out = device.Out(device.ops().RoundedDType(dtype), x.shape);
+    round.scale = device.Out(DType::kF32, {x.shape[0]});
+    LONGHAND_RETURN_IF_ERROR(device.ops().QuantizeRows(round));
+    args.x = round.out;
+  }
   args.out = device.Out(dtype, {x.shape[0], shape.out});
   return args;
 }

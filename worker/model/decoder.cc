@@ -63,6 +63,7 @@ std::vector<WorkspacePart<Decoder::Workspace>> Decoder::Parts(const ModelConfig&
   const int64_t half = config.head_dim / 2;
   const int64_t padded = plan.padded_vocab_rows;
   const int64_t shared_rows = plan.tp_size > 1 ? r : 0;
+  const int64_t rounded_rows = sizes.rounded == sizes.activation ? 0 : t;
   // Gathered rows are as long as all padded shards; the last one ends behind the last logit.
   const int64_t logits = r * config.vocab_size + plan.tp_size * padded - config.vocab_size;
   return {
@@ -75,6 +76,7 @@ std::vector<WorkspacePart<Decoder::Workspace>> Decoder::Parts(const ModelConfig&
       {&Workspace::sin, DType::kF32, t, half},
       {&Workspace::inv_freq, DType::kF32, half, 1},
       {&Workspace::row_scale, DType::kF32, t, 1},
+      {&Workspace::rounded, sizes.rounded, rounded_rows, std::max({h, query, ffn})},
       {&Workspace::rows, DType::kI32, r, 1},
       {&Workspace::sel_residual, sizes.activation, r, h},
       {&Workspace::sel_delta, sizes.activation, r, h},
@@ -244,7 +246,10 @@ Status Decoder::Project(TensorView x, const kernels::PackedLinear& weight, Tenso
   kernels::LinearArgs args{.x = x, .weight = &weight, .out = out};
   if (weights_.rounds_rows) {
     args.x_scale = Reshape(space_.row_scale.view, {x.dim(0)});
-    LONGHAND_RETURN_IF_ERROR(ops_.QuantizeRows({.x = x, .out = x, .scale = args.x_scale}));
+    if (!space_.rounded.view.empty()) {
+      args.x = Reshape(space_.rounded.view, {x.dim(0), x.dim(1)});
+    }
+    LONGHAND_RETURN_IF_ERROR(ops_.QuantizeRows({.x = x, .out = args.x, .scale = args.x_scale}));
   }
   return ops_.Linear(args);
 }

@@ -40,6 +40,7 @@ struct DecoderSizes {
   int64_t block_size = 0;
   DType activation = DType::kF32;
   DType kv_dtype = DType::kF32;
+  DType rounded = DType::kF32;  // rows times fp8 weights (Ops::RoundedDType); else as `activation`
 };
 
 class Decoder {
@@ -84,6 +85,7 @@ class Decoder {
     DeviceTensor sin;           // [T, D / 2] f32
     DeviceTensor inv_freq;      // [D / 2] f32
     DeviceTensor row_scale;     // [T] f32: of rows that are rounded
+    DeviceTensor rounded;       // [T, max(h, query, ffn)]: nothing where they are rounded in place
     DeviceTensor rows;          // [R] i32
     DeviceTensor sel_residual;  // [R, h] A
     DeviceTensor sel_delta;     // [R, h] A
@@ -111,7 +113,7 @@ class Decoder {
   Status Mlp(const LayerWeights& layer);
   // Adds up the ranks' delta, adds that to the residual, and norms it.
   Status JoinAndNorm(const DeviceTensor& weight, comm::Communicator& communicator);
-  // A layer's matrix times `x`, which is rounded in place where the weights ask for it.
+  // A layer's matrix times `x`, which is rounded where the weights ask for it, perhaps in place.
   Status Project(TensorView x, const kernels::PackedLinear& weight, TensorView out);
   Result<kernels::VocabShard> FinishLogits(TensorView residual, TensorView delta);
   // Whether rows are gathered one by one, where padding or a single row spares sorting them.

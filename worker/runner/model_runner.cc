@@ -42,13 +42,16 @@ PlanLimits LimitsOf(const RunnerConfig& config, int32_t tp_size) {
           .tp_size = tp_size};
 }
 
-model::DecoderSizes SizesOf(const RunnerConfig& config, DType activation) {
+model::DecoderSizes SizesOf(const RunnerConfig& config, const kernels::Ops& ops) {
+  const DType activation = ops.ActivationDType(config.dtype);
+  const bool rounds_rows = config.quantization == Quantization::kFp8;
   return {.max_tokens = config.max_num_batched_tokens,
           .max_logit_rows = MaxLogitRows(config),
           .num_blocks = config.num_blocks,
           .block_size = config.block_size,
           .activation = activation,
-          .kv_dtype = config.kv_dtype};
+          .kv_dtype = config.kv_dtype,
+          .rounded = rounds_rows ? ops.RoundedDType(activation) : activation};
 }
 
 kernels::StepSizes StepSizesOf(const RunnerConfig& config, const RankShard& shard) {
@@ -224,7 +227,7 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
   LONGHAND_ASSIGN_OR_RETURN(weights_, load());
   LONGHAND_ASSIGN_OR_RETURN(decoder_, model::Decoder::Create(config_.model, plan, weights_,
-                                                             SizesOf(config_, activation), ops_));
+                                                             SizesOf(config_, ops_), ops_));
   if (config_.encoder_cache_tokens > 0) {
     LONGHAND_ASSIGN_OR_RETURN(
         encoder_, model::VisionEncoder::Create(config_.model, weights_.vision, activation,
@@ -555,7 +558,7 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
                /*is_elsewhere=*/ops.name() == "cuda");
   }
   budget.Add("decoder workspace", model::Decoder::WorkspaceBytes(config.model, plan, shard,
-                                                                 SizesOf(config, activation)));
+                                                                 SizesOf(config, ops)));
   budget.Add("batch and sampling",
              DeviceBatch::WorkspaceBytes(limits) + BlockMover::WorkspaceBytes(limits) +
                  TokenSampler::WorkspaceBytes(MaxLogitRows(config), plan.tp_size));

@@ -245,6 +245,34 @@ __global__ void Multiply(const DeviceBf16* a,
   }
 }
 
+// [16, 32] times [8, 32] in fp8: a lane's registers are four neighbours of k each.
+__global__ void MultiplyFp8(const uint32_t* a, const uint32_t* b, float* out) {
+  const int group = static_cast<int>(threadIdx.x) / 4, place = static_cast<int>(threadIdx.x) % 4;
+  const uint32_t a_parts[4] = {a[group * 8 + place], a[(group + 8) * 8 + place],
+                               a[group * 8 + 4 + place], a[(group + 8) * 8 + 4 + place]};
+  float d[4] = {};
+  MmaFp8(d, a_parts, {b[group * 8 + place], b[group * 8 + 4 + place]});
+  for (int i = 0; i < 4; ++i) out[(group + i / 2 * 8) * 8 + place * 2 + i % 2] = d[i];
+}
+
+TEST(Emulation, ProductsOfFp8AreThoseOfPlainLoops) {
+  std::vector<Fp8E4M3> a(16 * 32), b(8 * 32);
+  std::vector<float> expected(128, 0), out(128);
+  const auto small = [](size_t i) { return std::ldexp(static_cast<float>(i * 37 % 15) - 7, -4); };
+  for (size_t i = 0; i < a.size(); ++i) a[i] = Fp8E4M3(small(i));
+  for (size_t i = 0; i < b.size(); ++i) b[i] = Fp8E4M3(small(3 * i + 1));
+  for (size_t i = 0; i < expected.size(); ++i) {
+    for (size_t k = 0; k < 32; ++k) {
+      expected[i] += static_cast<float>(a[i / 8 * 32 + k]) * static_cast<float>(b[i % 8 * 32 + k]);
+    }
+  }
+  const Status status =
+      Launch("MultiplyFp8", Stream(), {1, 32}, &MultiplyFp8, reinterpret_cast<uint32_t*>(a.data()),
+             reinterpret_cast<uint32_t*>(b.data()), out.data());
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(out, expected);
+}
+
 TEST(Emulation, TensorCoreProductsAreThoseOfPlainLoops) {
   std::vector<DeviceBf16> a(256), b(128), b_turned(128);
   std::vector<float> expected(128, 0), out(128), out_turned(128);

@@ -1,4 +1,4 @@
-// KV caches in 8 bits: what a row's scale is.
+// Rows in 8 bits, of KV caches, weights and activations: what a row's scale is.
 #pragma once
 
 #include <cmath>
@@ -11,14 +11,14 @@ namespace longhand::kernels {
 
 inline constexpr float kMaxInt8 = 127.0f;
 // Rows smaller than this are stored as zeros, so that the inverse of a scale is a number.
-inline constexpr float kSmallestKvRow = 0x1p-100f;
+inline constexpr float kSmallestRow = 0x1p-100f;
 
 // Of a row whose largest magnitude is `largest`, stored as `max`. Every backend divides so.
-struct KvScale {
+struct RowScale {
   float scale = 0;
   float inverse = 0;
-  KvScale(float largest, float max) {
-    if (!(largest >= kSmallestKvRow)) return;
+  RowScale(float largest, float max) {
+    if (!(largest >= kSmallestRow)) return;
     scale = largest / max;
     inverse = max / largest;
   }
