@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -73,7 +74,7 @@ int Serve(const WorkerOptions& options) {
   const std::string description = device->name + " (" + device->instruction_set + ", " +
                                   std::to_string(device->num_threads) + " threads)";
   service::Executor executor({.device = std::move(device).value(),
-                              .load_runner = service::LoadRunner,
+                              .load_runner = std::bind_front(&service::LoadRunner, options.threads),
                               .metrics = worker_metrics,
                               .log = [](const std::string& line) { spdlog::info("{}", line); },
                               .interface_name = options.interface_name});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
+#include <thread>
 
 #include "worker/model/slice_view.h"
 
@@ -57,6 +58,19 @@ void TransposeCodes(const CheckpointTensor& tensor,
   }
 }
 
+// fn(begin, end) of parts of [0, count), each on a thread. Parts begin at multiples of `unit`.
+template <typename Fn>
+void InParts(int64_t count, int64_t unit, int num_threads, const Fn& fn) {
+  const int64_t units = (count + unit - 1) / unit;
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(num_threads, units));
+  const auto begin = [&](int64_t part) { return std::min(count, units * part / parts * unit); };
+  std::vector<std::jthread> threads;
+  for (int64_t part = 1; part < parts; ++part) {
+    threads.emplace_back([&, part] { fn(begin(part), begin(part + 1)); });
+  }
+  fn(0, begin(1));
+}
+
 int64_t RowsOf(const Checkpoint& checkpoint, const std::vector<TensorSlice>& slices) {
   int64_t rows = 0;
   for (const TensorSlice& slice : slices) rows += ViewOf(checkpoint, slice).rows.size();
@@ -105,16 +119,19 @@ kernels::QuantizedWeight CodeReader::Quantize(const Checkpoint& checkpoint,
                                               DType code_dtype) {
   const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
   kernels::QuantizedWeight weight = Rows(code_dtype, RowsOf(checkpoint, slices), columns);
-  std::vector<float> row(static_cast<size_t>(columns));
-  int64_t out = 0;
+  int64_t first = 0;
   for (const TensorSlice& slice : slices) {
     const SliceView view = ViewOf(checkpoint, slice);
-    for (int64_t i = view.rows.begin; i < view.rows.end; ++i, ++out) {
-      Convert(view.Row(i), view.tensor->dtype, reinterpret_cast<char*>(row.data()), DType::kF32,
-              columns);
-      kernels::QuantizeRow(row.data(), columns, code_dtype, codes_.data() + out * columns,
-                           &scales_[static_cast<size_t>(out)]);
-    }
+    InParts(view.rows.size(), /*unit=*/1, num_threads_, [&](int64_t begin, int64_t end) {
+      std::vector<float> row(static_cast<size_t>(columns));
+      for (int64_t i = begin; i < end; ++i) {
+        Convert(view.Row(view.rows.begin + i), view.tensor->dtype,
+                reinterpret_cast<char*>(row.data()), DType::kF32, columns);
+        kernels::QuantizeRow(row.data(), columns, code_dtype, codes_.data() + (first + i) * columns,
+                             &scales_[static_cast<size_t>(first + i)]);
+      }
+    });
+    first += view.rows.size();
   }
   return weight;
 }
@@ -162,17 +179,23 @@ kernels::QuantizedWeight CodeReader::ReadAwq(const Checkpoint& checkpoint,
     const CheckpointTensor& scales = *checkpoint.Find(names.scales);
     const int64_t width = scales.shape[1];
     const IndexRange rows = range_or_all(slice.rows, width);
-    TransposeCodes(codes, rows, columns, codes_.data() + out * columns.size() / 2);
-    for (int64_t n = rows.begin; n < rows.end; ++n, ++out) {
-      for (int64_t g = 0; g < num_groups; ++g) {
-        const int64_t group = (columns.begin + g * shard_group) / group_size;
-        const auto at = static_cast<size_t>(out * num_groups + g);
-        group_zeros_[at] = static_cast<uint8_t>(Nibble(zeros, group, n));
-        const int64_t element = static_cast<int64_t>(DTypeSize(scales.dtype));
-        Convert(scales.data + (group * width + n) * element, scales.dtype,
-                reinterpret_cast<char*>(&group_scales_[at]), DType::kBf16, 1);
+    const auto read = [&](int64_t begin, int64_t end) {
+      const IndexRange part = {rows.begin + begin, rows.begin + end};
+      TransposeCodes(codes, part, columns, codes_.data() + (out + begin) * columns.size() / 2);
+      for (int64_t n = part.begin; n < part.end; ++n) {
+        for (int64_t g = 0; g < num_groups; ++g) {
+          const int64_t group = (columns.begin + g * shard_group) / group_size;
+          const auto at = static_cast<size_t>((out + n - rows.begin) * num_groups + g);
+          group_zeros_[at] = static_cast<uint8_t>(Nibble(zeros, group, n));
+          const int64_t element = static_cast<int64_t>(DTypeSize(scales.dtype));
+          Convert(scales.data + (group * width + n) * element, scales.dtype,
+                  reinterpret_cast<char*>(&group_scales_[at]), DType::kBf16, 1);
+        }
       }
-    }
+    };
+    // Eight outputs share the words that are read.
+    InParts(rows.size(), /*unit=*/8, num_threads_, read);
+    out += rows.size();
   }
   return {.codes = TensorView(codes_.data(), DType::kU8, {num_rows, columns.size() / 2}),
           .scales = TensorView(group_scales_.data(), DType::kBf16, {num_rows, num_groups}),

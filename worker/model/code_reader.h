@@ -14,6 +14,10 @@ namespace longhand::model {
 
 class CodeReader {
  public:
+  // Rows are divided among so many threads, the caller's included; what is read does not depend on
+  // it.
+  explicit CodeReader(int num_threads) : num_threads_(num_threads) {}
+
   // The slices, named as float weights are ("...q_proj.weight"), one below the other; valid until
   // the next call. `on_disk` is what the files hold; its tensors must have been checked.
   kernels::QuantizedWeight Read(const Checkpoint& checkpoint,
@@ -34,6 +38,7 @@ class CodeReader {
                                    int64_t group_size);
   kernels::QuantizedWeight Rows(DType code_dtype, int64_t rows, int64_t columns);
 
+  const int num_threads_;
   std::vector<uint8_t> codes_;
   std::vector<float> scales_;
   std::vector<Bf16> group_scales_;

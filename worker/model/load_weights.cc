@@ -22,14 +22,15 @@ Result<ModelWeights> LoadWeights(const Checkpoint& checkpoint,
                                  DType model_dtype,
                                  Quantization quantization,
                                  kernels::Ops& ops,
-                                 const LoadProgress& progress) {
+                                 const LoadProgress& progress,
+                                 int num_threads) {
   LONGHAND_RETURN_IF_ERROR(CheckTensors(checkpoint, config));
   const DType weight_dtype = WeightDTypeOf(checkpoint, model_dtype);
   LONGHAND_ASSIGN_OR_RETURN(const ShardPlan plan,
                             PlanShards(config, tp_size, weight_dtype, model_dtype, quantization));
   LONGHAND_CHECK(rank >= 0 && rank < tp_size) << "rank " << rank << " of " << tp_size;
   WeightReader reader(checkpoint, weight_dtype, quantization, config.quantization,
-                      plan.ranks[rank].weight_bytes, ops, progress);
+                      plan.ranks[rank].weight_bytes, ops, progress, num_threads);
   LONGHAND_ASSIGN_OR_RETURN(ModelWeights weights, ReadWeights(reader, config, plan, rank));
   weights.rounds_rows = quantization == Quantization::kFp8;
   return weights;

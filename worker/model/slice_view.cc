@@ -22,18 +22,36 @@ float HalfToFloat(uint16_t half) {
   return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
 }
 
-float LoadElement(const char* from, DType dtype) {
-  if (dtype == DType::kF32) {
+template <DType kFrom>
+float LoadElement(const char* from) {
+  if constexpr (kFrom == DType::kF32) {
     float value;
     std::memcpy(&value, from, sizeof(value));
     return value;
+  } else {
+    uint16_t bits;
+    std::memcpy(&bits, from, sizeof(bits));
+    if constexpr (kFrom == DType::kF16) return HalfToFloat(bits);
+    Bf16 value;
+    value.bits = bits;
+    return static_cast<float>(value);
   }
-  uint16_t bits;
-  std::memcpy(&bits, from, sizeof(bits));
-  if (dtype == DType::kF16) return HalfToFloat(bits);
-  Bf16 value;
-  value.bits = bits;
-  return static_cast<float>(value);
+}
+
+template <DType kFrom, typename To>
+void ConvertTo(const char* from, char* to, int64_t count) {
+  constexpr int64_t kSize = kFrom == DType::kF32 ? sizeof(float) : sizeof(uint16_t);
+  for (int64_t i = 0; i < count; ++i) {
+    const To value(LoadElement<kFrom>(from + i * kSize));
+    std::memcpy(to + i * static_cast<int64_t>(sizeof(To)), &value, sizeof(To));
+  }
+}
+
+template <typename To>
+void ConvertFrom(DType dtype, const char* from, char* to, int64_t count) {
+  if (dtype == DType::kF32) return ConvertTo<DType::kF32, To>(from, to, count);
+  if (dtype == DType::kF16) return ConvertTo<DType::kF16, To>(from, to, count);
+  ConvertTo<DType::kBf16, To>(from, to, count);
 }
 
 IndexRange OrAll(IndexRange range, int64_t count) {
@@ -43,20 +61,12 @@ IndexRange OrAll(IndexRange range, int64_t count) {
 }  // namespace
 
 void Convert(const char* from, DType from_dtype, char* to, DType to_dtype, int64_t count) {
-  const size_t from_size = DTypeSize(from_dtype);
   if (from_dtype == to_dtype) {
-    std::memcpy(to, from, static_cast<size_t>(count) * from_size);
+    std::memcpy(to, from, static_cast<size_t>(count) * DTypeSize(from_dtype));
     return;
   }
-  for (int64_t i = 0; i < count; ++i) {
-    const float value = LoadElement(from + i * from_size, from_dtype);
-    if (to_dtype == DType::kF32) {
-      std::memcpy(to + i * sizeof(float), &value, sizeof(float));
-    } else {
-      const Bf16 rounded(value);
-      std::memcpy(to + i * sizeof(Bf16), &rounded, sizeof(Bf16));
-    }
-  }
+  if (to_dtype == DType::kF32) return ConvertFrom<float>(from_dtype, from, to, count);
+  ConvertFrom<Bf16>(from_dtype, from, to, count);
 }
 
 SliceView ViewOf(const Checkpoint& checkpoint, const TensorSlice& slice) {

@@ -24,21 +24,23 @@ using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 // matrix. The tensors must have been checked (CheckTensors).
 class WeightReader final : public WeightSource {
  public:
-  // `on_disk` is the checkpoint's own quantisation.
+  // `on_disk` is the checkpoint's own quantisation; `num_threads` quantise.
   WeightReader(const Checkpoint& checkpoint,
                DType weight_dtype,
                Quantization quantization,
                const CheckpointQuantization& on_disk,
                int64_t total_bytes,
                kernels::Ops& ops,
-               const LoadProgress& progress)
+               const LoadProgress& progress,
+               int num_threads)
       : checkpoint_(checkpoint),
         weight_dtype_(weight_dtype),
         quantization_(quantization),
         on_disk_(on_disk),
         total_bytes_(total_bytes),
         ops_(ops),
-        progress_(progress) {}
+        progress_(progress),
+        codes_(num_threads) {}
 
   Result<std::unique_ptr<kernels::PackedLinear>> Linear(
       const std::vector<TensorSlice>& slices) override;

@@ -72,8 +72,9 @@ Result<ModelWeights> ReadWeights(WeightSource& source,
 // `model_dtype` is.
 DType WeightDTypeOf(const Checkpoint& checkpoint, DType model_dtype);
 
-// Loads the shard of `rank`; the model is never in memory a second time. kInvalidArgument when the
-// checkpoint does not fit the configuration, kResourceExhausted when memory is short.
+// Loads the shard of `rank`; the model is never in memory a second time. `num_threads` quantise.
+// kInvalidArgument when the checkpoint does not fit the configuration, kResourceExhausted when
+// memory is short.
 Result<ModelWeights> LoadWeights(const Checkpoint& checkpoint,
                                  const ModelConfig& config,
                                  int32_t tp_size,
@@ -81,6 +82,7 @@ Result<ModelWeights> LoadWeights(const Checkpoint& checkpoint,
                                  DType model_dtype,
                                  Quantization quantization,
                                  kernels::Ops& ops,
-                                 const LoadProgress& progress);
+                                 const LoadProgress& progress,
+                                 int num_threads = 1);
 
 }  // namespace longhand::model

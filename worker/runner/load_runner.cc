@@ -20,7 +20,7 @@ Result<std::unique_ptr<ModelRunner>> ModelRunner::Create(const RunnerConfig& con
     // The files are unmapped as soon as the weights are in place.
     const model::Checkpoint checkpoint = std::move(opened);
     return model::LoadWeights(checkpoint, config.model, tp_size, communicator.rank(), config.dtype,
-                              config.quantization, ops, progress);
+                              config.quantization, ops, progress, config.load_threads);
   };
   return CreateWith(config, plan, load, ops, communicator);
 }

@@ -40,6 +40,7 @@ struct RunnerConfig {
   int64_t image_bytes = 0;            // of resized pixels held at once
   int64_t max_patches_per_image = 0;  // of 14 x 14 pixels; sizes the encoder's workspace
   int64_t memory_bytes = 0;           // what all of it may take; 0: no limit
+  int load_threads = 1;               // that quantise while weights are loaded
   // One line, where something works another way than it should; empty: standard error.
   std::function<void(const std::string&)> log;
 };

@@ -120,11 +120,13 @@ std::string RankSetup::ShardKey() const {
   return key.str();
 }
 
-Result<std::unique_ptr<runner::ModelRunner>> LoadRunner(const RankSetup& setup,
+Result<std::unique_ptr<runner::ModelRunner>> LoadRunner(int num_threads,
+                                                        const RankSetup& setup,
                                                         kernels::Ops& ops,
                                                         comm::Communicator& communicator,
                                                         const model::LoadProgress& progress) {
   runner::RunnerConfig config = setup.runner;
+  config.load_threads = num_threads;
   LONGHAND_ASSIGN_OR_RETURN(config.model, ModelConfig::Load(setup.model_directory));
   return runner::ModelRunner::Create(config, ops, communicator, progress);
 }

@@ -37,8 +37,9 @@ using RunnerFactory = std::function<Result<std::unique_ptr<runner::ModelRunner>>
     comm::Communicator& communicator,
     const model::LoadProgress& progress)>;
 
-// Reads the checkpoint's configuration and loads this rank's shard.
-Result<std::unique_ptr<runner::ModelRunner>> LoadRunner(const RankSetup& setup,
+// Reads the checkpoint's configuration and loads this rank's shard, with so many threads.
+Result<std::unique_ptr<runner::ModelRunner>> LoadRunner(int num_threads,
+                                                        const RankSetup& setup,
                                                         kernels::Ops& ops,
                                                         comm::Communicator& communicator,
                                                         const model::LoadProgress& progress);

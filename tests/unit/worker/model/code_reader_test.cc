@@ -5,9 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <vector>
 
 #include "common/config/shard_plan.h"
 #include "common/fp8.h"
@@ -45,7 +47,7 @@ class CodeReaderTest : public ::testing::Test {
 
   TempDirectory directory_;
   std::optional<Checkpoint> checkpoint_;
-  CodeReader reader_;
+  CodeReader reader_{/*num_threads=*/1};
 };
 
 int CodeAt(const kernels::QuantizedWeight& weight, int64_t n, int64_t k) {
@@ -125,6 +127,46 @@ TEST_F(CodeReaderTest, RowsAreRoundedWithTheirLargestMagnitudeAsTheLargestCode) 
       reader_.Read(checkpoint, {{"a.weight"}}, Quantization::kInt8, {});
   const int8_t* codes = int8.codes.as<int8_t>();
   EXPECT_THAT(std::vector<int>(codes, codes + 3), ElementsAre(64, -127, 32));
+}
+
+// Codes of all rows, one reader's with one thread and another's with more threads than it has rows
+// for some of its parts; and the nearest codes by the plainest arithmetic.
+TEST_F(CodeReaderTest, ThreadsDivideRowsAndDoNotShow) {
+  constexpr int64_t kRows = 13, kColumns = 37;
+  std::vector<Bf16> elements;
+  uint32_t state = 9;
+  for (int64_t i = 0; i < kRows * kColumns; ++i) {
+    state = state * 1664525u + 1013904223u;
+    const float fraction = static_cast<float>(state >> 8) * 0x1p-23f - 1;
+    elements.push_back(Bf16(std::ldexp(fraction, -static_cast<int>(i % 9))));
+  }
+  const Checkpoint& checkpoint =
+      Open({{"a.weight", Tensor(DType::kBf16, {kRows, kColumns}, elements)},
+            {"b.weight", Tensor(DType::kBf16, {kRows, kColumns}, elements)}});
+  const std::vector<TensorSlice> slices = {{.name = "a.weight"},
+                                           {.name = "b.weight", .rows = {2, 4}}};
+  CodeReader many(/*num_threads=*/5);
+  for (const Quantization quantization : {Quantization::kFp8, Quantization::kInt8}) {
+    const kernels::QuantizedWeight one = reader_.Read(checkpoint, slices, quantization, {});
+    const kernels::QuantizedWeight other = many.Read(checkpoint, slices, quantization, {});
+    ASSERT_EQ(one.codes.dim(0), kRows + 2);
+    ASSERT_EQ(one.codes.ToString(), other.codes.ToString());
+    EXPECT_EQ(std::memcmp(one.codes.data(), other.codes.data(), one.codes.num_bytes()), 0);
+    EXPECT_EQ(std::memcmp(one.scales.data(), other.scales.data(), one.scales.num_bytes()), 0);
+    for (int64_t row = 0; row < kRows; ++row) {
+      float largest = 0;
+      const auto at = [&](int64_t k) { return static_cast<float>(elements[row * kColumns + k]); };
+      for (int64_t k = 0; k < kColumns; ++k) largest = std::max(largest, std::abs(at(k)));
+      for (int64_t k = 0; k < kColumns; ++k) {
+        const int64_t i = row * kColumns + k;
+        if (quantization == Quantization::kInt8) {
+          EXPECT_EQ(one.codes.as<int8_t>()[i], std::nearbyint(at(k) * (127.0f / largest)));
+        } else {
+          EXPECT_EQ(one.codes.as<Fp8E4M3>()[i], Fp8E4M3(at(k) * (448.0f / largest)));
+        }
+      }
+    }
+  }
 }
 
 // What the plan promises is what is loaded, on every rank.
