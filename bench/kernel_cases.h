@@ -1,0 +1,17 @@
+// The cases of kernel_bench, a group each: the shapes of 7B and 72B.
+#pragma once
+
+#include "bench/case_timer.h"
+
+namespace longhand::bench {
+
+void LinearCases(CaseTimer& timer);           // bf16 weights
+void QuantizedLinearCases(CaseTimer& timer);  // fp8 and int4
+void DecodeCases(CaseTimer& timer);
+void QuantizedDecodeCases(CaseTimer& timer);  // KV caches of int8 and fp8
+void PrefillCases(CaseTimer& timer);
+void VisionCases(CaseTimer& timer);
+void SmallCases(CaseTimer& timer);
+void SampleCases(CaseTimer& timer);
+
+}  // namespace longhand::bench
