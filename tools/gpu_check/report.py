@@ -21,7 +21,7 @@ class Goal:
 
 class Report:
     def __init__(self, path: pathlib.Path, part: str, about: dict):
-        self._path = path
+        self.path = path
         self._began = time.monotonic()
         self.data = {"part": part, **about, "seconds": 0.0, "records": [], "goals": []}
         self.save()
@@ -43,9 +43,9 @@ class Report:
 
     def save(self):
         self.data["seconds"] = round(time.monotonic() - self._began, 1)
-        part = self._path.with_suffix(".part")
+        part = self.path.with_suffix(".part")
         part.write_text(json.dumps(self.data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, self._path)
+        os.replace(part, self.path)
 
     def table(self) -> str:
         rows = [("goal", "wanted", "measured", "ratio", "")]

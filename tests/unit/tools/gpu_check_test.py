@@ -11,7 +11,9 @@ from unittest import mock
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "tools" / "gpu_check"))
 import cluster  # noqa: E402
 import conformance  # noqa: E402
+import join  # noqa: E402
 import kernels  # noqa: E402
+import models  # noqa: E402
 import processes  # noqa: E402
 import report as reports  # noqa: E402
 
@@ -114,12 +116,84 @@ class GpuCheck(unittest.TestCase):
             return {"op": "Linear", "case": "a", "status": "pass", "ns": ns, "bytes": 1e6, "flops": 0, "shape": {"rows": 1}}
 
         self.report.data["records"] = [roof, decode("a", 0.95), decode("b", 0.85), linear(100)]
-        self.report.data["peers"] = [{"op": "Linear", "case": "a", "ns": 110}]
+        self.report.data["peers"] = [{"peer": "torch", "op": "Linear", "case": "a", "ns": 110}]
         kernels.judge(self.report)
         verdicts = self.verdicts()
         self.assertEqual(verdicts["G1 decode attention, >= 256 MB"], "FAIL")
         self.assertEqual(verdicts["G6 Linear, 1 to 1 rows, beside cuBLAS"], "pass")
         self.assertEqual(verdicts["G2 decode attention, 32 to 256 MB"], "unavailable")
+
+    def test_codes_are_judged_beside_our_own_bf16(self):
+        def case(op, ns, variant="", **more):
+            return {"op": op, "case": "decode a", "variant": variant, "ns": ns, "bytes": 300e6, "status": "pass", **more}
+
+        rows = {"shape": {"rows": 16}}
+        self.report.data["records"] = [case("PagedAttention", 100), case("PagedAttention", 50, "int8"),
+                                       case("PagedAttention", 70, "fp8"), case("Linear", 100, **rows),
+                                       case("Linear", 55, "fp8", **rows), case("Linear", 40, "int4", **rows)]
+        kernels.judge(self.report)
+        verdicts = self.verdicts()
+        self.assertEqual(verdicts["G4 decode attention, KV in int8, >= 256 MB in bf16"], "pass")
+        self.assertEqual(verdicts["G4 decode attention, KV in fp8, >= 256 MB in bf16"], "FAIL")
+        self.assertEqual(verdicts["G7 Linear in fp8, 1 to 64 rows"], "pass")
+        self.assertEqual(verdicts["G7 Linear in int4, 1 to 16 rows"], "FAIL")
+
+    def test_a_peer_that_is_not_there_is_named_as_unavailable(self):
+        self.report.data["records"] = [{"op": "PagedAttention", "case": "decode a", "ns": 10, "bytes": 1e6, "status": "pass"}]
+        self.report.data["peers"] = [{"op": "peer", "case": "flashinfer", "message": "ImportError: no module"}]
+        kernels.judge(self.report)
+        goals = {goal["name"]: goal for goal in json.loads((self.folder / "part.json").read_text())["goals"]}
+        self.assertEqual(goals["G3 decode attention beside FlashInfer"]["verdict"], "unavailable")
+        self.assertIn("no module", goals["G3 decode attention beside FlashInfer"]["measured"])
+
+    def test_a_mean_can_miss_where_no_case_does(self):
+        peers = {"a": 100, "b": 100}
+        self.report.data["records"] = [{"op": "PagedAttention", "case": f"decode {name}", "ns": 100, "bytes": 1e6,
+                                        "status": "pass"} for name in peers]
+        self.report.data["peers"] = [{"peer": "flashinfer", "op": "PagedAttention", "case": f"decode {name}", "ns": ns}
+                                     for name, ns in peers.items()]
+        kernels.judge(self.report)
+        self.assertEqual(self.verdicts()["G3 decode attention beside FlashInfer"], "FAIL")
+        self.assertEqual(self.verdicts()["G2 decode attention, < 32 MB, beside FlashInfer"], "pass")
+
+    def test_models_are_judged_by_shape_and_quantisation(self):
+        def decode(quantization, share):
+            return {"kind": "decode", "shape": "72b-tp8", "quantization": quantization, "batch": 1, "context": 1024,
+                    "share_of_read": share, "device_share_of_read": share, "ms_a_step": 3, "tokens_per_second": 300}
+
+        equal = {"shape": "7b", "quantization": "none", "other_logits": 0}
+        self.report.data["records"] = [decode("none", 0.9), decode("fp8", 0.5), {"kind": "batches", **equal},
+                                       {"kind": "recomputed", **equal}, {"kind": "graphs", **equal, "other_tokens": 1}]
+        models.judge(self.report)
+        verdicts = self.verdicts()
+        self.assertEqual(verdicts["G10 72B rank of TP 8 alone, batch 1"], "pass")
+        self.assertEqual(verdicts["G10 72B rank of TP 8 alone, fp8, batch 1"], "FAIL")
+        self.assertEqual(verdicts["G11 72B in fp8, one GPU, batch 1, context 1k"], "unavailable")
+        self.assertEqual(verdicts["G14 replayed steps bit-equal to eager ones"], "FAIL")
+        self.assertEqual(verdicts["G15 the same bits in batches of 1, 7 and 64, and recomputed"], "pass")
+
+    def test_the_rate_of_matmul_comes_from_the_part_kernels(self):
+        images = {"kind": "images", "shape": "7b", "quantization": "none", "count": 16, "tflop_per_second": 300, "wall_ms": 9}
+        self.report.data["records"] = [images]
+        models.judge_vision(self.report)
+        self.assertEqual(self.verdicts()["G12 16 images"], "unavailable")
+        roof = {"op": "roof", "case": "matmul", "flops": 1e12, "ns": 2e6}
+        (self.folder / "kernels.json").write_text(json.dumps({"peers": [roof]}))
+        models.judge_vision(self.report)
+        self.assertEqual(self.verdicts()["G12 16 images"], "pass")
+
+    def test_parts_are_joined_as_one_list_that_reads_the_same(self):
+        self.report.add({"op": "a", "case": "b"})
+        out = self.folder / "results" / "joined.json"
+        with mock.patch.object(sys, "argv", ["join.py", str(self.folder), str(out)]):
+            join.main()
+        self.assertEqual(json.loads(out.read_text()), [json.loads((self.folder / "part.json").read_text())])
+
+    def test_every_run_of_a_model_fits_the_part(self):
+        # Making a model is in its budget; the last one may take STARTED_LAST_S more.
+        self.assertLessEqual(sum(run.budget_s for run in models.RUNS["cuda"]), models.PART_S - models.STARTED_LAST_S)
+        self.assertLess(models.PART_S, 8 * 60)
+        self.assertLess(kernels.PART_TIMEOUT_S, 8 * 60)
 
 
 if __name__ == "__main__":
