@@ -70,14 +70,19 @@ def main():
     parser.add_argument("--json")
     arguments = parser.parse_args()
     pairs = []
-    for n in range(arguments.pairs):
-        with tempfile.TemporaryDirectory() as name:
-            directory = pathlib.Path(name)
-            kinds = [("none", "none"), ("journal", str(directory / "journal"))]
-            spent = {kind: run(arguments, journal, directory) for kind, journal in (kinds if n % 2 == 0 else kinds[::-1])}
+    while len(pairs) < arguments.pairs:
+        n = len(pairs)
+        try:
+            with tempfile.TemporaryDirectory() as name:
+                directory = pathlib.Path(name)
+                kinds = [("none", "none"), ("journal", str(directory / "journal"))]
+                spent = {kind: run(arguments, journal, directory) for kind, journal in (kinds if n % 2 == 0 else kinds[::-1])}
+        except FileNotFoundError:
+            print(f"pair {n + 1}: a process was replaced meanwhile; the pair is measured again", flush=True)
+            continue
         pairs.append(spent)
         (c0, a0), (c1, a1) = spent["none"], spent["journal"]
-        print(f"pair {n + 1}: coordinator {c0:.1f} -> {c1:.1f} us a token, all {a0:.1f} -> {a1:.1f} us", flush=True)
+        print(f"pair {len(pairs)}: coordinator {c0:.1f} -> {c1:.1f} us a token, all {a0:.1f} -> {a1:.1f} us", flush=True)
     costs = [100 * (pair["journal"][1] / pair["none"][1] - 1) for pair in pairs]
     mean = statistics.fmean(costs)
     half = 0.0

@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
 """What a KV cache costs that is a quarter of what its streams need: throughput beside the run that fits, in pairs.
 
-    python3 bench/kv_oversubscription.py [--pairs 5] [--streams 16] [--tokens 400] [--factor 4] [--model DIR] [--json FILE]
+    python3 bench/kv_oversubscription.py [--pairs 5] [--streams 16] [--tokens 400] [--written 0.25] [--factor 4]
+                                         [--swap-space 0] [--model DIR] [--json FILE]
 
 The same requests run on two clusters of two ranks: one whose cache holds all of them whole, and one with 1/factor of that.
-The smaller one is made to expect short answers (50 of one token came before), so that it admits too many and has to preempt.
+With --written, max_tokens stays and answers end by themselves, after that share of it on average (half as much to half as
+much again, by a stop string that each has of its own). Where all write to their end, no more than 1/factor of the streams
+can run at once; where they write less, the server has to find that out.
+The smaller one is made to expect short answers (50 of one token came before), so that it admits too many and has to preempt;
+--swap-space is its room for what is preempted.
 Both texts must be equal. A figure is tokens a second of wall time, and CPU time a token, which says the same on a machine
 that does other things too. The two runs of a pair follow each other, in an order that alternates. The last line is one JSON
 object.
@@ -24,18 +29,32 @@ from journal_cost import BINARY, ROOT, cpu_seconds  # noqa: E402
 BLOCK = 16
 
 
-def generate(endpoint, prompt, seed, tokens):
+def generate(endpoint, prompt, seed, tokens, stop="no such text"):
     return subprocess.Popen([BINARY, "generate", "--endpoint", endpoint, "--prompt", prompt, "--seed", str(seed), "--ignore-eos",
-                             "--stop", "no such text", "--max-tokens", str(tokens), "--json"],
+                             f"--stop={stop}", "--max-tokens", str(tokens), "--json"],
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def run(arguments, cache_bytes, directory):
-    """Tokens a second, CPU microseconds a token, preemptions, token ids of all answers."""
+def find_stops(arguments, answers):
+    """A string of each answer that is in it first where the answer is to end."""
+    stops = []
+    for i, answer in enumerate(answers):
+        share = arguments.written * (0.5 + i / max(1, len(answers) - 1))
+        text = answer["text"]
+        at = int(len(text) * min(share, 0.95))
+        while text.find(text[at:at + 12]) < at:
+            at += 1
+        stops.append(text[at:at + 12])
+    return stops
+
+
+def run(arguments, cache_bytes, swap_space, stops, directory):
+    """Tokens a second, CPU microseconds a token, preemptions, blocks swapped out, all answers."""
     ready = directory / "ready.json"
     server = subprocess.Popen(
         [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--threads", "1", "--max-num-seqs", str(arguments.streams),
          "--max-model-len", str(arguments.context), "--kv-cache-memory-bytes", str(cache_bytes), "--journal", "none",
+         "--swap-space", swap_space,
          "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready], stderr=subprocess.DEVNULL)
     try:
         while not ready.exists():
@@ -48,16 +67,17 @@ def run(arguments, cache_bytes, directory):
             generate(told["grpc"], "Hi", seed, 1).communicate()
         before = [cpu_seconds(pid) for pid in pids]
         started = time.monotonic()
-        clients = [generate(told["grpc"], f"Story {i}", i, arguments.tokens) for i in range(arguments.streams)]
-        answers = [json.loads(client.communicate()[0])["token_ids"] for client in clients]
+        clients = [generate(told["grpc"], f"Story {i}", i, arguments.tokens, *stops[i:i + 1]) for i in range(arguments.streams)]
+        answers = [json.loads(client.communicate()[0]) for client in clients]
         seconds = time.monotonic() - started
         spent = sum(cpu_seconds(pid) - was for pid, was in zip(pids, before))
         status = json.loads(subprocess.check_output([BINARY, "status", "--endpoint", told["grpc"], "--json"]))
     finally:
         server.terminate()
         server.wait()
-    tokens = sum(map(len, answers))
-    return tokens / seconds, spent / tokens * 1e6, int(status["preemptions"]), answers
+    tokens = sum(len(answer["token_ids"]) for answer in answers)
+    return (tokens / seconds, spent / tokens * 1e6, int(status["preemptions"]), int(status.get("kv_blocks_swapped_out", 0)),
+            [(answer["token_ids"], answer["text"]) for answer in answers], answers)
 
 
 def main():
@@ -65,7 +85,9 @@ def main():
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=400, help="of each stream")
+    parser.add_argument("--written", type=float, default=1, help="share of --tokens that answers have on average")
     parser.add_argument("--factor", type=float, default=4)
+    parser.add_argument("--swap-space", default="0", help="of the smaller cluster, as --swap-space of longhand serve")
     parser.add_argument("--model", default=str(ROOT / "tests/data/nano"))
     parser.add_argument("--json")
     arguments = parser.parse_args()
@@ -74,21 +96,29 @@ def main():
         [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--max-model-len", str(arguments.context), "--dry-run", "--json"],
         stderr=subprocess.DEVNULL).splitlines()[-1])
     whole = arguments.streams * arguments.context * plan["ranks"][0]["kv_bytes_per_token"]
-    ratios, cpu_ratios, preemptions = [], [], []
-    for n in range(arguments.pairs):
-        kinds = [("fits", whole), ("short", int(whole / arguments.factor))]
+    ratios, cpu_ratios, preemptions, swapped = [], [], [], []
+    stops = []
+    if arguments.written < 1:
         with tempfile.TemporaryDirectory() as name:
-            found = {kind: run(arguments, size, pathlib.Path(name)) for kind, size in (kinds if n % 2 == 0 else kinds[::-1])}
-        if found["fits"][3] != found["short"][3]:
+            stops = find_stops(arguments, run(arguments, whole, "0", [], pathlib.Path(name))[5])
+    for n in range(arguments.pairs):
+        kinds = [("fits", whole, "0"), ("short", int(whole / arguments.factor), arguments.swap_space)]
+        with tempfile.TemporaryDirectory() as name:
+            found = {kind: run(arguments, size, swap, stops, pathlib.Path(name))
+                     for kind, size, swap in (kinds if n % 2 == 0 else kinds[::-1])}
+        if found["fits"][4] != found["short"][4]:
             raise SystemExit("kv_oversubscription: the texts differ")
         ratios.append(found["short"][0] / found["fits"][0])
         cpu_ratios.append(found["fits"][1] / found["short"][1])
         preemptions.append(found["short"][2])
+        swapped.append(found["short"][3])
         print(f"pair {n + 1}: {found['fits'][0]:.0f} -> {found['short'][0]:.0f} tokens/s ({ratios[-1]:.2f}), "
-              f"{found['fits'][1]:.0f} -> {found['short'][1]:.0f} us of CPU a token, {preemptions[-1]} preemptions", flush=True)
+              f"{found['fits'][1]:.0f} -> {found['short'][1]:.0f} us of CPU a token, {preemptions[-1]} preemptions, {swapped[-1]} blocks swapped", flush=True)
     report = {"model": pathlib.Path(arguments.model).name, "streams": arguments.streams, "tokens": arguments.tokens,
-              "factor": arguments.factor, "pairs": len(ratios), "throughput_ratio": statistics.median(ratios),
+              "written": arguments.written, "factor": arguments.factor, "swap_space": arguments.swap_space,
+              "pairs": len(ratios), "throughput_ratio": statistics.median(ratios),
               "throughput_ratios": ratios, "cpu_ratio": statistics.median(cpu_ratios), "preemptions": preemptions,
+              "blocks_swapped": swapped,
               "texts_equal": True}
     print(json.dumps(report))
     if arguments.json:

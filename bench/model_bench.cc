@@ -117,7 +117,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"cuda", "emulated", "cpu", "reference"}))
       ->capture_default_str();
   app.add_option("--shape", options.shape)
-      ->check(CLI::IsMember({"7b", "72b", "72b-tp8", "72b-awq-tp8", "tiny", "tiny-tp2"}))
+      ->check(CLI::IsMember({"7b", "1.5b", "72b", "72b-tp8", "72b-awq-tp8", "tiny", "tiny-tp2"}))
       ->capture_default_str();
   app.add_option("--quantization", options.quantization, "Weights of the layers")
       ->check(CLI::IsMember({"none", "int8", "fp8", "awq"}))

@@ -30,6 +30,12 @@ Result<Shape> MakeShape(const std::string& name) {
   if (name == "7b") {
     return Shape{.model = Qwen(3584, 28, 28, 4, 18944), .cells = cells, .prefills = {2048, 8192}};
   }
+  // For a host: what a long context costs beside weights that it can read.
+  if (name == "1.5b") {
+    return Shape{.model = Qwen(1536, 28, 12, 2, 8960),
+                 .cells = {{1, 1024}, {1, 32768}},
+                 .prefills = {512}};
+  }
   // Quantised only: in bf16 it is 145 GB. The AWQ checkpoints have a wider MLP, of whole groups.
   if (name == "72b" || name == "72b-tp8" || name == "72b-awq-tp8") {
     Shape shape{.model = Qwen(8192, 80, 64, 8, name == "72b-awq-tp8" ? 29696 : 29568),
@@ -58,7 +64,7 @@ Result<Shape> MakeShape(const std::string& name) {
     return shape;
   }
   return InvalidArgument("--shape is '", name,
-                         "'; it must be 7b, 72b, 72b-tp8, 72b-awq-tp8, tiny or tiny-tp2");
+                         "'; it must be 7b, 1.5b, 72b, 72b-tp8, 72b-awq-tp8, tiny or tiny-tp2");
 }
 
 Result<std::vector<Shape::Cell>> ParseCells(const std::string& text) {

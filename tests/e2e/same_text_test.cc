@@ -13,6 +13,8 @@
 #include <random>
 #include <thread>
 
+#include "client/generate/resumable_stream.h"
+#include "proto/grpc_status.h"
 #include "tests/e2e/local_cluster.h"
 #include "tests/e2e/random_requests.h"
 #include "tests/e2e/requests.h"
@@ -21,6 +23,7 @@ namespace longhand::e2e {
 namespace {
 
 constexpr int kNumClients = 24;
+constexpr int64_t kTokensBetweenKills = 300;
 
 uint64_t Setting(const char* name, uint64_t otherwise) {
   const char* value = std::getenv(name);
@@ -71,6 +74,18 @@ class SameText : public ::testing::Test {
     CompareTogether(cluster, "together, and what the prefix cache has of them");
   }
 
+  // As clients do that go on when a connection or a group is lost.
+  static Answer Ask(LocalCluster& cluster, size_t idx) {
+    v1::GenerateRequest request = requests_[idx];
+    request.set_request_id("random-" + std::to_string(idx));
+    request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+    auto stream = client::ResumableStream::Generate(cluster.channel(), request, kPatience);
+    Answer answer;
+    for (v1::GenerateEvent event; stream.Read(&event);) answer.events.push_back(event);
+    answer.status = ToGrpc(stream.status());
+    return answer;
+  }
+
   // All of them by several clients, in an order of their own.
   static void CompareTogether(LocalCluster& cluster, const std::string& how) {
     std::vector<size_t> order(requests_.size());
@@ -83,7 +98,7 @@ class SameText : public ::testing::Test {
       for (int i = 0; i < kNumClients; ++i)
         clients.emplace_back([&] {
           for (size_t n = next++; n < order.size(); n = next++)
-            answers[order[n]] = cluster.Generate(requests_[order[n]]);
+            answers[order[n]] = Ask(cluster, order[n]);
         });
     }
     size_t num_different = 0;
@@ -174,14 +189,16 @@ TEST_F(SameText, WhileWorkersAreKilled) {
     std::mt19937_64 random(seed_);
     for (int64_t tokens = 0; !stopping;) {
       const v1::GetStatusResponse status = cluster.GetStatus();
-      const bool moves = status.ready() && status.generated_tokens() > tokens + 100;
+      const bool moves = status.ready() && status.generated_tokens() > tokens + kTokensBetweenKills;
       if (!moves) {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
         continue;
       }
-      tokens = status.generated_tokens();
       num_kills += kill(cluster.FindWorker(random() % 2), SIGKILL) == 0 ? 1 : 0;
-      if (!cluster.WaitForStatus([&](const auto& now) { return now.epoch() > status.epoch(); }))
+      if (!cluster.WaitForStatus([&](const auto& now) {
+            tokens = now.generated_tokens();  // Of the new group, all come after.
+            return now.epoch() > status.epoch();
+          }))
         break;
     }
   });
