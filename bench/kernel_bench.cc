@@ -8,7 +8,9 @@
 // the device, L2 cold, data random. Activations are bf16; a "variant" names other weights or KV
 // than bf16 ones. --dry-run runs every case once at a small size on the emulation, without times:
 // it shows that the arguments are right.
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -51,6 +53,11 @@ int Usage() {
   return 2;
 }
 
+bool IsGroup(std::string_view name) {
+  return std::any_of(std::begin(kGroups), std::end(kGroups),
+                     [&](const auto& group) { return name == group.name; });
+}
+
 int Run(std::string_view name, bool dry) {
   auto ops = dry ? kernels::CreateEmulatedOps() : kernels::CreateCudaOps(/*device_idx=*/0);
   if (!ops.ok()) {
@@ -64,13 +71,9 @@ int Run(std::string_view name, bool dry) {
     return 1;
   }
   CaseTimer cases(**ops, **timer, dry);
-  bool known = name.empty();
   for (const auto& group : kGroups) {
-    if (!name.empty() && name != group.name) continue;
-    known = true;
-    group.run(cases);
+    if (name.empty() || name == group.name) group.run(cases);
   }
-  if (!known) return Usage();
   return cases.failed() ? 1 : 0;
 }
 
@@ -85,7 +88,7 @@ int main(int argc, char** argv) {
     const std::string_view flag = argv[i];
     if (flag == "--dry-run") {
       dry = true;
-    } else if (flag == "--group" && i + 1 < argc) {
+    } else if (flag == "--group" && i + 1 < argc && longhand::bench::IsGroup(argv[i + 1])) {
       group = argv[++i];
     } else {
       return longhand::bench::Usage();
