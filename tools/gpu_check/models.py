@@ -1,6 +1,7 @@
 """Part models: model_bench with the real shapes, and the goals that can be judged from it."""
 import dataclasses
 import json
+import signal
 import subprocess
 import tempfile
 import threading
@@ -8,9 +9,10 @@ import time
 
 from report import Goal
 
-PART_S = 440       # what has not begun by then is reported as not measured
-STARTED_LAST_S = 40
-LEAST_S = 15       # a model is not begun for less
+PART_S = 440         # what has not begun by then is reported as not measured
+STARTED_LAST_S = 40  # what a run may take beyond its budget
+LEAST_S = 15         # a model is not begun for less
+EMULATED_S = 3600    # instead of both, where nothing is measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +39,9 @@ RUNS = {
                                              "--images", "0")),
              Run("7b", "awq", 30, ("--cells", "1x1024,16x4096", "--prefill", "2048", "--images", "0"))],
     "emulated": [Run("tiny", budget_s=20), Run("tiny-tp2", budget_s=20),
-                 Run("tiny", "fp8", 20, ("--cells", "1x40", "--images", "0")),
+                 Run("tiny", "fp8", 20, ("--cells", "1x40", "--prefill", "20", "--images", "0")),
                  Run("tiny-tp2", budget_s=20, options=("--compare-graphs", "--cells", "3x300", "--prefill", "0", "--images", "0")),
-                 Run("tiny", budget_s=20, options=("--compare-batches", "--cells", "7x40", "--images", "0"))],
+                 Run("tiny", budget_s=20, options=("--compare-batches", "--cells", "7x40", "--prefill", "20", "--images", "0"))],
 }
 
 # The share of the read bandwidth measured in the same run.
@@ -50,7 +52,7 @@ DECODE_GOALS = [("G8 7B, batch 1, context 1k", "7b", "none", 1, 1024, 0.85),
                 ("G11 72B in fp8, one GPU, batch 1, context 1k", "72b", "fp8", 1, 1024, 0.85)]
 
 
-def measure(report, bundle, backend, run, budget_s):
+def measure(report, bundle, backend, run, budget_s, patience_s):
     """Each line is in the report as soon as it is said."""
     command = [str(bundle.program("model_bench")), "--device", backend, "--shape", run.shape, "--quantization",
                run.quantization, "--budget-s", str(budget_s)]
@@ -59,7 +61,7 @@ def measure(report, bundle, backend, run, budget_s):
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command + list(run.options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=errors, text=True)
-        limit = threading.Timer(budget_s + STARTED_LAST_S, process.kill)
+        limit = threading.Timer(budget_s + patience_s, process.kill)
         limit.start()
         for line in process.stdout:
             if line.startswith("{"):
@@ -74,7 +76,8 @@ def measure(report, bundle, backend, run, budget_s):
     # A card that is too small has not failed.
     no_room = "bytes of memory and may take" in said or "out of memory" in said
     first = (said.strip().splitlines() or [""])[0]
-    report.goal(Goal(run.name(), "runs to its end", f"exit status {status}: {first[:160]}", None, None if no_room else False))
+    how = "did not end in time" if status == -signal.SIGKILL else f"exit status {status}: {first[:160]}"
+    report.goal(Goal(run.name(), "runs to its end", how, None, None if no_room else False))
 
 
 def summary(record):
@@ -85,13 +88,14 @@ def summary(record):
 
 
 def models(report, bundle, backend):
-    deadline = time.monotonic() + PART_S
+    part_s, patience_s = (PART_S, STARTED_LAST_S) if backend == "cuda" else (EMULATED_S, EMULATED_S)
+    deadline = time.monotonic() + part_s
     for run in RUNS[backend]:
         budget_s = min(run.budget_s, deadline - STARTED_LAST_S - time.monotonic())
         if budget_s < LEAST_S:
             report.unavailable(run.name(), "no time was left")
             continue
-        measure(report, bundle, backend, run, round(budget_s))
+        measure(report, bundle, backend, run, round(budget_s), patience_s)
     judge(report)
 
 
