@@ -88,17 +88,17 @@ TensorView RandomWeights::Part(int64_t rows, int64_t columns) {
 }
 
 Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Linear(
-    const std::vector<TensorSlice>& slices) {
+    const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
   int64_t rows = 0;
   for (const TensorSlice& slice : slices) rows += SizeOf(slice).rows;
   const TensorView part = Part(rows, SizeOf(slices.front()).columns);
   done_bytes_ += static_cast<int64_t>(part.num_bytes());
-  return ops_.PackLinear(part);
+  return ops_.PackLinear(part, layout);
 }
 
 Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::LayerLinear(
-    const std::vector<TensorSlice>& slices) {
-  if (quantization_ == Quantization::kNone) return Linear(slices);
+    const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
+  if (quantization_ == Quantization::kNone) return Linear(slices, layout);
   int64_t rows = 0;
   for (const TensorSlice& slice : slices) rows += SizeOf(slice).rows;
   const int64_t columns = SizeOf(slices.front()).columns;
@@ -124,7 +124,7 @@ Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::LayerLinear(
     weight.scales = TensorView(scales.data(), DType::kF32, {rows});
   }
   done_bytes_ += static_cast<int64_t>(weight.num_bytes());
-  return ops_.PackQuantized(weight);
+  return ops_.PackQuantized(weight, layout);
 }
 
 Result<DeviceTensor> RandomWeights::Matrix(const TensorSlice& slice) {

@@ -114,12 +114,13 @@ class TimedOps final : public kernels::Ops {
     return OkStatus();
   }
 
-  Result<std::unique_ptr<kernels::PackedLinear>> DoPackLinear(TensorView weight) override {
-    return inner_.PackLinear(weight);
+  Result<std::unique_ptr<kernels::PackedLinear>> DoPackLinear(
+      TensorView weight, kernels::LinearLayout layout) override {
+    return inner_.PackLinear(weight, layout);
   }
   Result<std::unique_ptr<kernels::PackedLinear>> DoPackQuantized(
-      const kernels::QuantizedWeight& weight) override {
-    return inner_.PackQuantized(weight);
+      const kernels::QuantizedWeight& weight, kernels::LinearLayout layout) override {
+    return inner_.PackQuantized(weight, layout);
   }
   Status DoQuantizeRows(const kernels::QuantizeRowsArgs& args) override {
     return Pass("QuantizeRows", &Ops::QuantizeRows, args);

@@ -7,16 +7,29 @@
 
 namespace longhand::kernels {
 
-Result<std::unique_ptr<PackedLinear>> Ops::PackLinear(TensorView weight) {
+namespace {
+
+Status CheckLayout(int64_t out_features, LinearLayout layout) {
+  if (layout == LinearLayout::kPlain || out_features % 2 == 0) return OkStatus();
+  return InvalidArgument("out_features is ", out_features,
+                         "; it must be even, of gates and as many ups");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PackedLinear>> Ops::PackLinear(TensorView weight, LinearLayout layout) {
   LONGHAND_RETURN_IF_ERROR(CheckFloat("weight", weight, 2));
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("out_features", weight.dim(0), 1));
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("in_features", weight.dim(1), 1));
-  return DoPackLinear(weight);
+  LONGHAND_RETURN_IF_ERROR(CheckLayout(weight.dim(0), layout));
+  return DoPackLinear(weight, layout);
 }
 
-Result<std::unique_ptr<PackedLinear>> Ops::PackQuantized(const QuantizedWeight& weight) {
+Result<std::unique_ptr<PackedLinear>> Ops::PackQuantized(const QuantizedWeight& weight,
+                                                         LinearLayout layout) {
   LONGHAND_RETURN_IF_ERROR(CheckQuantizedWeight(weight));
-  return DoPackQuantized(weight);
+  LONGHAND_RETURN_IF_ERROR(CheckLayout(weight.out_features(), layout));
+  return DoPackQuantized(weight, layout);
 }
 
 Status Ops::Linear(const LinearArgs& args) {
@@ -28,10 +41,12 @@ Status Ops::Linear(const LinearArgs& args) {
   LONGHAND_RETURN_IF_ERROR(
       CheckTensor("x", args.x, args.x.dtype(), {num_tokens, args.weight->in_features()}));
   LONGHAND_RETURN_IF_ERROR(CheckOptional("bias", args.bias, DType::kF32, {out_features}));
-  const DType out_dtype = args.out.dtype() == DType::kF32 ? DType::kF32
+  const bool may_be_f32 = args.weight->layout() == LinearLayout::kPlain;
+  const DType out_dtype = may_be_f32 && args.out.dtype() == DType::kF32 ? DType::kF32
                           : is_fp8                        ? DType::kBf16
                                                           : args.x.dtype();
-  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, out_dtype, {num_tokens, out_features}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("out", args.out, out_dtype, {num_tokens, args.weight->out_columns()}));
   LONGHAND_RETURN_IF_ERROR(CheckOptional("x_scale", args.x_scale, DType::kF32, {num_tokens}));
   if (args.x_scale.rank() > 0 && !args.weight->is_quantized()) {
     return InvalidArgument("x_scale is ", args.x_scale.ToString(),
@@ -43,7 +58,8 @@ Status Ops::Linear(const LinearArgs& args) {
 Status Ops::QuantizeRows(const QuantizeRowsArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
   const int64_t num_rows = args.x.dim(0);
-  const DType out_dtype = args.out.dtype() == DType::kF8E4M3 ? DType::kF8E4M3 : args.x.dtype();
+  const DType out_dtype =
+      args.out.dtype() == DType::kF8E4M3 ? DType::kF8E4M3 : args.x.dtype();
   LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, out_dtype, {num_rows, args.x.dim(1)}));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("scale", args.scale, DType::kF32, {num_rows}));
   return DoQuantizeRows(args);
@@ -165,6 +181,8 @@ Status Ops::PagedAttention(const PagedAttentionArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckTensor("context_len", args.context_len, DType::kI32, {num_seqs}));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, args.query.dtype(),
                                        {args.query.dim(0), args.query.dim(1), args.query.dim(2)}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckOptional("prefix_groups", args.prefix_groups, DType::kI32, {num_seqs, 4}));
   if (!(args.scale > 0)) return InvalidArgument("scale is ", args.scale, "; it must be above 0");
   return DoPagedAttention(args);
 }

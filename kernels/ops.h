@@ -43,27 +43,43 @@ class Buffer {
   virtual size_t size_bytes() const = 0;
 };
 
+// What the rows of a weight are.
+enum class LinearLayout : uint8_t {
+  kPlain,
+  kGateUp,  // the gates of N / 2 features, then their ups: Linear ends with SwiGlu
+};
+
 // A weight matrix in the backend's own layout. Immutable; belongs to the Ops that packed it.
 class PackedLinear {
  public:
+  explicit PackedLinear(LinearLayout layout) : layout_(layout) {}
   virtual ~PackedLinear() = default;
-  virtual int64_t out_features() const = 0;  // N
+  LinearLayout layout() const { return layout_; }
+  virtual int64_t out_features() const = 0;  // N: rows
   virtual int64_t in_features() const = 0;   // K
+  // Columns of what Linear writes.
+  int64_t out_columns() const {
+    return layout_ == LinearLayout::kGateUp ? out_features() / 2 : out_features();
+  }
   virtual bool is_quantized() const { return false; }
   virtual size_t size_bytes() const = 0;
+
+ private:
+  LinearLayout layout_;
 };
 
-// out[i] = x[i] * weight^T + bias; with x_scale, x_scale[i] * (x[i] * weight^T) + bias.
+// out[i] = x[i] * weight^T + bias; with x_scale, x_scale[i] * (x[i] * weight^T) + bias. Of gates and ups: that,
+// rounded to A, and then SwiGlu of it, with the bits that the two calls give.
 struct LinearArgs {
-  TensorView x;  // [T, in_features] A; fp8 with an fp8 weight, where RoundedDType says so
+  TensorView x;    // [T, in_features] A; fp8 with an fp8 weight, where RoundedDType says so
   const PackedLinear* weight = nullptr;
   TensorView bias; // [out_features] f32, or empty
-  TensorView out;  // out: [T, out_features] A, or f32
+  TensorView out;  // out: [T, out_columns] A; or f32, but of gates and ups
   TensorView x_scale = {};  // [T] f32, or empty; with a quantised weight only
 };
 
-// Rounds each row to fp8, the largest magnitude as 448: out[i] * scale[i] is x[i], rounded. What it
-// writes are the numbers that fp8 has.
+// Rounds each row to fp8, the largest magnitude as 448: out[i] * scale[i] is x[i], rounded. What it writes are the
+// numbers that fp8 has.
 struct QuantizeRowsArgs {
   TensorView x;      // [T, n] A
   TensorView out;    // out: [T, n] A, and may be x; or fp8
@@ -116,6 +132,17 @@ struct QkvRopeWriteArgs {
   TensorView kv_scales = {};  // out: KV scales
 };
 
+// Fewer keys at the beginning of sequences are not worth reading once for several of them.
+inline constexpr int64_t kLeastPrefixKeys = 256;
+
+// Prefix groups: sequences that begin with the same blocks, which a backend may then read once for several of them. No
+// bit depends on it. Each sequence has one row, and the rows of a group follow each other:
+//
+//   (sequence, first row of its group, row behind its last, num_keys)
+//
+// The members of a group have the same blocks as far as the first num_keys keys reach. A group of one has num_keys 0;
+// the others' members have one new token each, behind those keys.
+
 // Attention of new tokens over the paged KV cache: causal, grouped query heads. The new tokens of sequence s are the
 // last query_len of its context_len tokens; their own keys are in the cache already.
 struct PagedAttentionArgs {
@@ -126,7 +153,8 @@ struct PagedAttentionArgs {
   TensorView context_len;    // [S] i32
   float scale = 0;           // 1 / sqrt(D)
   TensorView out;            // out: [T, H, D] A
-  TensorView kv_scales = {};  // KV scales
+  TensorView kv_scales = {};      // KV scales
+  TensorView prefix_groups = {};  // [S, 4] i32, or empty: all alone
 };
 
 // Copies KV blocks, their keys and values: block pairs[i][1] of `to` becomes block pairs[i][0] of `from`. No block is
@@ -239,8 +267,8 @@ class Ops {
   // The dtype that activations have when the model's dtype is `model_dtype`. Where the machine computes in f32 anyway
   // (cpu), activations stay f32 and bf16 means bf16 weights and KV.
   virtual DType ActivationDType(DType model_dtype) const = 0;
-  // The dtype that rows must have, once rounded (QuantizeRows), to be multiplied by a weight in
-  // fp8: fp8 where the device multiplies that, else `activation`.
+  // The dtype that rows must have, once rounded (QuantizeRows), to be multiplied by a weight in fp8: fp8 where the
+  // device multiplies that, else `activation`.
   virtual DType RoundedDType(DType activation) const { return activation; }
   // Whether the KV cache may have this dtype.
   virtual bool HasKvDType(DType kv) const = 0;
@@ -272,9 +300,11 @@ class Ops {
 
   // weight [out_features, in_features], f32 or bf16, in host memory; not needed afterwards. The elements are kept
   // exactly: f32 weights stay f32, bf16 stay bf16.
-  Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight);
+  Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight,
+                                                   LinearLayout layout = LinearLayout::kPlain);
   // The same of codes and scales.
-  Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight);
+  Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight,
+                                                      LinearLayout layout = LinearLayout::kPlain);
 
   Status Linear(const LinearArgs& args);
   Status QuantizeRows(const QuantizeRowsArgs& args);
@@ -302,8 +332,10 @@ class Ops {
   Status Logprobs(const LogprobsArgs& args);
 
  private:
-  virtual Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) = 0;
-  virtual Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight) = 0;
+  virtual Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight,
+                                                             LinearLayout layout) = 0;
+  virtual Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight,
+                                                                LinearLayout layout) = 0;
   virtual Status DoLinear(const LinearArgs& args) = 0;
   virtual Status DoQuantizeRows(const QuantizeRowsArgs& args) = 0;
   virtual Status DoEmbedding(const EmbeddingArgs& args) = 0;

@@ -45,6 +45,7 @@ struct CpuContext {
   ThreadPool pool;
   std::vector<Scratch> thread_scratch;  // by thread
   Scratch shared_scratch;
+  Scratch gate_up;  // of Linear
 };
 
 }  // namespace longhand::kernels::cpu

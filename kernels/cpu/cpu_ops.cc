@@ -22,11 +22,13 @@ class CpuOps final : public HostOps {
   }
 
  private:
-  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
-    return cpu::PackLinear(cpu_, weight);
+  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight,
+                                                     LinearLayout layout) override {
+    return cpu::PackLinear(cpu_, weight, layout);
   }
-  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight) override {
-    return cpu::PackQuantized(cpu_, weight);
+  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight,
+                                                        LinearLayout layout) override {
+    return cpu::PackQuantized(cpu_, weight, layout);
   }
   Status DoLinear(const LinearArgs& args) override { return cpu::Linear(cpu_, args); }
   Status DoQuantizeRows(const QuantizeRowsArgs& args) override {

@@ -9,8 +9,12 @@
 
 namespace longhand::kernels::cpu {
 
-Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu, TensorView weight);
-Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu, const QuantizedWeight& weight);
+Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu,
+                                                 TensorView weight,
+                                                 LinearLayout layout);
+Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu,
+                                                    const QuantizedWeight& weight,
+                                                    LinearLayout layout);
 Status Linear(CpuContext& cpu, const LinearArgs& args);
 Status QuantizeRows(CpuContext& cpu, const QuantizeRowsArgs& args);
 Status Embedding(CpuContext& cpu, const EmbeddingArgs& args);

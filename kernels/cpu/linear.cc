@@ -6,6 +6,8 @@
 //   bias    [out_features]              f32, or empty
 //   out     [num_tokens, out_features]  f32
 //
+// Of gates and ups the sums go to memory of the context's own, and SwiGlu takes them from there.
+//
 // Threads    share columns: each reads its part of the weights as one stretch of memory.
 // Cost       few rows: reads the weights once, memory. Many: 2 * rows * in * out FLOPs.
 // Errors     kUnimplemented for bf16 activations, kResourceExhausted without memory.
@@ -68,11 +70,17 @@ Status Linear(CpuContext& cpu, const LinearArgs& args) {
   LONGHAND_RETURN_IF_ERROR(
       cpu.shared_scratch.Grow(static_cast<size_t>(packed_floats) * sizeof(float)));
   LONGHAND_RETURN_IF_ERROR(cpu.GrowThreadScratch(kLinearScratchFloats));
+  const bool is_gate_up = weight->layout() == LinearLayout::kGateUp;
+  if (is_gate_up) {
+    const int64_t sums = std::min(num_rows, kMaxTaskRows) * task.out_features;
+    LONGHAND_RETURN_IF_ERROR(cpu.gate_up.Grow(static_cast<size_t>(sums) * sizeof(float)));
+  }
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t begin = num_rows * part / parts;
     task.num_rows = num_rows * (part + 1) / parts - begin;
     task.x = args.x.as<float>() + begin * task.in_features;
-    task.out = args.out.as<float>() + begin * task.out_features;
+    task.out = is_gate_up ? cpu.gate_up.floats()
+                          : args.out.as<float>() + begin * task.out_features;
     if (!args.x_scale.empty()) task.x_scale = args.x_scale.as<float>() + begin;
     const float* packed = PackX(cpu, task);
     if (task.num_rows <= kMaxStreamRows) {
@@ -80,6 +88,11 @@ Status Linear(CpuContext& cpu, const LinearArgs& args) {
     } else {
       MultiplyPanels(cpu, task, packed);
     }
+    if (!is_gate_up) continue;
+    LONGHAND_RETURN_IF_ERROR(
+        SwiGlu(cpu, {.gate_up = TensorView(task.out, DType::kF32,
+                                           {task.num_rows, task.out_features}),
+                     .out = args.out.Slice(begin, task.num_rows)}));
   }
   return OkStatus();
 }

@@ -70,7 +70,9 @@ Result<std::unique_ptr<Buffer>> PackPanels(
 
 }  // namespace
 
-Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu, TensorView weight) {
+Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu,
+                                                 TensorView weight,
+                                                 LinearLayout layout) {
   const bool is_bf16 = weight.dtype() == DType::kBf16;
   const PanelFormat format = is_bf16 ? PanelFormat::kBf16 : PanelFormat::kF32;
   LONGHAND_ASSIGN_OR_RETURN(
@@ -80,11 +82,13 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu, TensorView wei
         PackPanel(weight, panel, InOrder, static_cast<float*>(out));
       }));
   return std::unique_ptr<PackedLinear>(
-      std::make_unique<PanelWeight>(format, weight.dim(0), weight.dim(1), std::move(panels)));
+      std::make_unique<PanelWeight>(format, layout, weight.dim(0), weight.dim(1),
+                                    std::move(panels)));
 }
 
 Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu,
-                                                    const QuantizedWeight& weight) {
+                                                    const QuantizedWeight& weight,
+                                                    LinearLayout layout) {
   const int64_t out_features = weight.out_features(), in_features = weight.in_features();
   const bool is_int4 = weight.is_int4();
   const PanelFormat format = is_int4                              ? PanelFormat::kInt4
@@ -106,7 +110,7 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu,
     std::copy_n(weight.scales.as<float>(), out_features, static_cast<float*>(scales->data()));
   }
   return std::unique_ptr<PackedLinear>(
-      std::make_unique<PanelWeight>(format, out_features, in_features, std::move(panels),
+      std::make_unique<PanelWeight>(format, layout, out_features, in_features, std::move(panels),
                                     std::move(scales), is_int4 ? weight.group_size() : 0));
 }
 

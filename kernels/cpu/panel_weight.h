@@ -17,12 +17,14 @@ class PanelWeight final : public PackedLinear {
  public:
   // `scales`: weight_scale or groups of LinearTask, where the format has them.
   PanelWeight(PanelFormat format,
+              LinearLayout layout,
               int64_t out_features,
               int64_t in_features,
               std::unique_ptr<Buffer> panels,
               std::unique_ptr<Buffer> scales = nullptr,
               int64_t group_size = 0)
-      : format_(format),
+      : PackedLinear(layout),
+        format_(format),
         out_features_(out_features),
         in_features_(in_features),
         group_size_(group_size),

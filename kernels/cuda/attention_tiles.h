@@ -64,15 +64,20 @@ class RowCopies {
 
   __device__ __forceinline__ void Find(const KeyRows<Kv>& rows, int first_key) {
     if constexpr (Types::kTensorCores) {
-      static_assert(kThreads >= kKeys);
-      const int i = threadIdx.x;
-      block_ = i < kKeys ? rows.Block(first_key + i) : -1;
+#pragma unroll
+      for (int j = 0; j < kMine; ++j) {
+        const int i = j * kThreads + static_cast<int>(threadIdx.x);
+        block_[j] = i < kKeys ? rows.Block(first_key + i) : -1;
+      }
     }
   }
   __device__ __forceinline__ void Keep(const KeyRows<Kv>& rows, int first_key, int parity) {
     if constexpr (Types::kTensorCores) {
-      const int i = threadIdx.x;
-      if (i < kKeys) slots_[parity * kKeys + i] = rows.SlotOf(block_, first_key + i);
+#pragma unroll
+      for (int j = 0; j < kMine; ++j) {
+        const int i = j * kThreads + static_cast<int>(threadIdx.x);
+        if (i < kKeys) slots_[parity * kKeys + i] = rows.SlotOf(block_[j], first_key + i);
+      }
     }
   }
 
@@ -156,8 +161,10 @@ class RowCopies {
                 slot < 0 ? 0 : 16);
   }
 
+  static constexpr int kMine = (kKeys + kThreads - 1) / kThreads;  // keys that a thread finds
+
   int32_t* slots_;  // [2, kKeys]
-  int block_ = -1;
+  int block_[kMine];
 };
 
 template <typename Types, int kWarps>

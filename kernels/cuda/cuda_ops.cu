@@ -46,6 +46,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     return LONGHAND_DEVICE::AllocateStaging(context_.stream, bytes);
   }
   int64_t num_replays() const override { return num_replays_; }
+  int64_t num_launches() const override { return context_.stream.num_launches; }
   int64_t num_allocations() const override { return context_.stream.num_allocations; }
   Status Reserve(const StepSizes& sizes) override {
     context_.stream.has_recordings = false;
@@ -135,11 +136,13 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     return sizes.max_num_seqs * sizes.vocab_size * static_cast<int64_t>(sizeof(float));
   }
 
-  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
-    return LONGHAND_DEVICE::PackLinear(context_, weight);
+  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight,
+                                                     LinearLayout layout) override {
+    return LONGHAND_DEVICE::PackLinear(context_, weight, layout);
   }
-  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight) override {
-    return LONGHAND_DEVICE::PackQuantized(context_, weight);
+  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight,
+                                                        LinearLayout layout) override {
+    return LONGHAND_DEVICE::PackQuantized(context_, weight, layout);
   }
   Status DoQuantizeRows(const QuantizeRowsArgs& args) override {
     return LONGHAND_DEVICE::QuantizeRows(context_, args);

@@ -21,6 +21,8 @@ class CudaOps : public Ops, public PeerDevice {
   // So far, of device memory and of staging memory.
   virtual int64_t num_allocations() const = 0;
   virtual int64_t num_replays() const = 0;
+  // Of kernels, those included that were recorded; replays do not count.
+  virtual int64_t num_launches() const = 0;
 };
 
 // In kernels_cuda, which is there where LONGHAND_WITH_CUDA is. kUnavailable without such a device.

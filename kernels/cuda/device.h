@@ -36,9 +36,11 @@ struct Stream {
   std::vector<std::function<Status()>>* recorder = nullptr;
 #endif
   int num_multiprocessors = 1;
+  int shared_bytes = 227 << 10;  // that a block may have
   bool recording = false;       // launches are noted: nothing else may happen
   bool has_recordings = false;  // which know where the workspaces are
   mutable int64_t num_allocations = 0;  // so far
+  mutable int64_t num_launches = 0;     // so far; replays do not count
 };
 
 struct LaunchShape {
@@ -56,6 +58,7 @@ Status Launch(const char* name,
               const LaunchShape& shape,
               void (*kernel)(Parameters...),
               Arguments&&... arguments) {
+  ++stream.num_launches;
   constexpr size_t kSharedWithoutAsking = 48 << 10;
   cudaError_t error = cudaSuccess;
   if (shape.shared_bytes > kSharedWithoutAsking) {
@@ -86,6 +89,7 @@ Status Launch(const char* name,
               const LaunchShape& shape,
               void (*kernel)(Parameters...),
               Arguments&&... arguments) {
+  ++stream.num_launches;
   const emulation::LaunchConfig config{shape.grid, shape.block, shape.shared_bytes,
                                        stream.schedule_seed};
   if (stream.recorder != nullptr) {

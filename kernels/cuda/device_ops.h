@@ -56,9 +56,12 @@ Status GrowStaging(Context& context, int64_t bytes);
 
 std::unique_ptr<CudaOps> MakeOps(std::string_view name, Stream stream, void (*close)(Stream&));
 
-Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView weight);
+Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context,
+                                                 TensorView weight,
+                                                 LinearLayout layout);
 Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
-                                                    const QuantizedWeight& weight);
+                                                    const QuantizedWeight& weight,
+                                                    LinearLayout layout);
 // Whether this build has fp8 products for the stream's device.
 bool MultipliesFp8(const Stream& stream);
 Status Linear(Context& context, const LinearArgs& args);

@@ -109,6 +109,11 @@ __device__ __forceinline__ void StoreGroup(DeviceBf16* p, int64_t count, const f
   }
 }
 
+// silu(gate) * up, in operations that are named: the bits are the same wherever it is computed.
+__device__ __forceinline__ float SwiGluOf(float gate, float up) {
+  return __fmul_rn(__fdiv_rn(gate, __fadd_rn(1.0f, expf(-gate))), up);
+}
+
 // A tensor's elements for a kernel's argument. The dtype was checked by Ops.
 template <typename T>
 T* Elements(const TensorView& tensor) {

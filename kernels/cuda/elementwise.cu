@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kThreads)
   float gate[kGroup], up[kGroup];
   LoadGroup<kAligned>(gate_up + row * 2 * width + i, width - i, gate);
   LoadGroup<kAligned>(gate_up + (row * 2 + 1) * width + i, width - i, up);
-  for (int j = 0; j < kGroup; ++j) gate[j] = gate[j] / (1.0f + expf(-gate[j])) * up[j];
+  for (int j = 0; j < kGroup; ++j) gate[j] = SwiGluOf(gate[j], up[j]);
   StoreGroup<kAligned>(out + row * width + i, width - i, gate);
 }
 

@@ -5,6 +5,8 @@
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            as x, or f32; summed in f32
 //
+// Of gates and ups out is [T, out_features / 2]: the sums rounded as x, and their SwiGlu.
+//
 // Errors     kResourceExhausted when the weight does not fit, kInvalidArgument for a weight that
 //            another backend packed, kInternal when a launch fails, kUnimplemented for codes with out
 //            in f32, or x in another dtype than the device multiplies by them.
@@ -23,9 +25,10 @@ constexpr int kThreads = 256;
 constexpr int64_t kStagingBytes = int64_t{64} << 20;
 
 // A thread writes one chunk. `rows` [num_rows, in_features] are those from the first feature of a
-// tile on; rows and k's that do not exist are zeros.
+// tile on, as StageRows leaves them; rows and k's that do not exist are zeros.
 __global__ void __launch_bounds__(kThreads) PackKernel(const DeviceBf16* rows,
                                                        int64_t num_rows,
+                                                       int64_t num_gates,
                                                        int64_t in_features,
                                                        int64_t num_chunks,
                                                        DeviceBf16* packed) {
@@ -42,12 +45,17 @@ __global__ void __launch_bounds__(kThreads) PackKernel(const DeviceBf16* rows,
   for (int i = 0; i < kGroup; ++i) {
     const int64_t k = first_k + i;
     packed[chunk * kGroup + i] =
-        row < num_rows && k < in_features ? rows[row * in_features + k] : DeviceBf16{0};
+        row < num_rows && k < in_features
+            ? rows[SourceRow(row, num_gates) * in_features + k]
+            : DeviceBf16{0};
   }
 }
 
 // By whole tiles, a limited number of rows at a time.
-Status PackBf16Weight(Context& context, const TensorView& weight, void* packed) {
+Status PackBf16Weight(Context& context,
+                      const TensorView& weight,
+                      int64_t num_gates,
+                      void* packed) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const int64_t row_bytes = in_features * static_cast<int64_t>(sizeof(DeviceBf16));
   const int64_t tiles_at_once = std::max<int64_t>(1, kStagingBytes / (row_bytes * kTileFeatures));
@@ -58,14 +66,14 @@ Status PackBf16Weight(Context& context, const TensorView& weight, void* packed) 
       AllocateMemory(context.stream, static_cast<size_t>(rows_at_once * row_bytes)));
   for (int64_t row = 0; row < out_features; row += rows_at_once) {
     const int64_t num_rows = std::min(rows_at_once, out_features - row);
-    LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, staging->data(),
-                                          Elements<char>(weight) + row * row_bytes,
-                                          static_cast<size_t>(num_rows * row_bytes)));
+    LONGHAND_RETURN_IF_ERROR(
+        StageRows(context, weight, num_gates, row, num_rows, staging->data()));
     const int64_t num_chunks = CeilDiv(num_rows, kTileFeatures) * tile_elements / kGroup;
     LONGHAND_RETURN_IF_ERROR(
         Launch("PackLinear", context.stream,
                {static_cast<unsigned>(CeilDiv(num_chunks, kThreads)), kThreads}, &PackKernel,
-               static_cast<const DeviceBf16*>(staging->data()), num_rows, in_features, num_chunks,
+               static_cast<const DeviceBf16*>(staging->data()), num_rows,
+               num_gates == 0 ? int64_t{0} : num_rows / 2, in_features, num_chunks,
                static_cast<DeviceBf16*>(packed) + row / kTileFeatures * tile_elements));
   }
   return WaitFor(context.stream);
@@ -114,7 +122,8 @@ Result<bool> TryWgmma(Context& context) {
   std::vector<DeviceBf16> weight = draw(kOut * kIn), x = draw(kRows * kIn);
   LONGHAND_ASSIGN_OR_RETURN(
       const std::unique_ptr<PackedLinear> packed,
-      PackLinear(context, TensorView(weight.data(), DType::kBf16, {kOut, kIn})));
+      PackLinear(context, TensorView(weight.data(), DType::kBf16, {kOut, kIn}),
+                 LinearLayout::kPlain));
   LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> x_memory,
                             AllocateMemory(context.stream, x.size() * sizeof(DeviceBf16)));
   LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, x_memory->data(), x.data(),
@@ -163,7 +172,9 @@ Status PrepareLinear(Context& context, int64_t in_features) {
   return OkStatus();
 }
 
-Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView weight) {
+Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context,
+                                                 TensorView weight,
+                                                 LinearLayout layout) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const bool is_bf16 = weight.dtype() == DType::kBf16;
   if (is_bf16) LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, in_features));
@@ -174,7 +185,8 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView we
   LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer,
                             AllocateMemory(context.stream, static_cast<size_t>(bytes)));
   if (is_bf16) {
-    LONGHAND_RETURN_IF_ERROR(PackBf16Weight(context, weight, buffer->data()));
+    LONGHAND_RETURN_IF_ERROR(PackBf16Weight(
+        context, weight, layout == LinearLayout::kGateUp ? out_features / 2 : 0, buffer->data()));
   } else {
     LONGHAND_RETURN_IF_ERROR(
         CopyToDevice(context.stream, buffer->data(), weight.data(), weight.num_bytes()));
@@ -182,7 +194,7 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context, TensorView we
   }
   return std::unique_ptr<PackedLinear>(
       std::make_unique<PackedWeight>(is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32,
-                                     out_features, in_features, std::move(buffer)));
+                                     layout, out_features, in_features, std::move(buffer)));
 }
 
 Status Linear(Context& context, const LinearArgs& args) {

@@ -3,7 +3,8 @@
 //   x       [T, in_features]             f32 or bf16
 //   weight  packed (packed_weight.h)     f32 or bf16
 //   bias    [out_features]               f32, or absent
-//   out     [T, out_features]            as x, or f32; summed in f32
+//   out     [T, out_features]            as x, or f32; summed in f32. Of gates and ups
+//                                        [T, out_features / 2]: their SwiGlu
 //
 // Every output is one chain over k from 0 up, so a row has the same bits in any company. For
 // --dtype float32, which is there to be compared; the fast path is bf16.
@@ -11,7 +12,9 @@
 // Launch     grid (feature tiles, token tiles) of 32 x 32, 256 threads: four tokens of one feature.
 // Cost       2 T * in_features * out_features operations on the f32 units.
 // Errors     kInternal when the launch fails.
-#include "kernels/cuda/linear_kernels.h"
+#include <type_traits>
+
+#include "kernels/cuda/linear_tile.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
@@ -26,7 +29,7 @@ struct Problem {
   const X* x;
   const W* weight;
   const float* bias;
-  int64_t num_tokens, in_features, out_features;
+  int64_t num_tokens, in_features, out_features, num_gates;
 };
 
 template <typename X, typename W, typename Out>
@@ -36,6 +39,8 @@ __global__ void __launch_bounds__(kThreads) FloatKernel(Problem<X, W> problem, O
   const int64_t first_feature = static_cast<int64_t>(blockIdx.x) * kTile;
   const int64_t first_token = static_cast<int64_t>(blockIdx.y) * kTile;
   const int feature = threadIdx.x % kTile, token = threadIdx.x / kTile * kTokensPerThread;
+  // bf16 weights are packed in the features' order, f32 ones are not.
+  const int64_t gates_apart = std::is_same_v<W, float> ? problem.num_gates : 0;
   float sum[kTokensPerThread] = {};
   for (int64_t first_k = 0; first_k < problem.in_features; first_k += kTile) {
     for (int i = threadIdx.x; i < kTile * kTile; i += kThreads) {
@@ -47,7 +52,8 @@ __global__ void __launch_bounds__(kThreads) FloatKernel(Problem<X, W> problem, O
                             : 0.0f;
       weights[row][column] =
           k_exists && first_feature + row < problem.out_features
-              ? WeightAt(problem.weight, first_feature + row, k, problem.in_features)
+              ? WeightAt(problem.weight, SourceRow(first_feature + row, gates_apart), k,
+                         problem.in_features)
               : 0.0f;
     }
     __syncthreads();
@@ -58,12 +64,20 @@ __global__ void __launch_bounds__(kThreads) FloatKernel(Problem<X, W> problem, O
     }
     __syncthreads();
   }
-  if (first_feature + feature >= problem.out_features) return;
+  const int64_t n = first_feature + feature;
+  const bool exists = n < problem.out_features;
+  const float bias =
+      exists && problem.bias != nullptr ? problem.bias[SourceRow(n, problem.num_gates)] : 0.0f;
   for (int i = 0; i < kTokensPerThread; ++i) {
     const int64_t row = first_token + token + i;
-    if (row >= problem.num_tokens) return;
-    const float bias = problem.bias == nullptr ? 0.0f : problem.bias[first_feature + feature];
-    out[row * problem.out_features + first_feature + feature] = FromFloat<Out>(sum[i] + bias);
+    if (row >= problem.num_tokens) return;  // for the whole warp
+    const float value = sum[i] + bias;
+    if (problem.num_gates > 0) {
+      const float up = __shfl_xor_sync(kAllLanes, value, 1);
+      if (exists && n % 2 == 0) out[row * problem.num_gates + n / 2] = GateUp<Out>(value, up);
+    } else if (exists) {
+      out[row * problem.out_features + n] = FromFloat<Out>(value);
+    }
   }
 }
 
@@ -79,11 +93,11 @@ Status LinearFloat(Context& context, const LinearArgs& args, const PackedWeight&
         using X = decltype(x);
         using W = decltype(w);
         using Out = decltype(o);
-        return Launch(
-            "LinearFloat", context.stream, {grid, kThreads}, &FloatKernel<X, W, Out>,
-            Problem<X, W>{Elements<X>(args.x), weight.data<W>(), Elements<float>(args.bias),
-                          args.x.dim(0), weight.in_features(), weight.out_features()},
-            Elements<Out>(args.out));
+        return Launch("LinearFloat", context.stream, {grid, kThreads}, &FloatKernel<X, W, Out>,
+                      Problem<X, W>{Elements<X>(args.x), weight.data<W>(),
+                                    Elements<float>(args.bias), args.x.dim(0), weight.in_features(),
+                                    weight.out_features(), weight.num_gates()},
+                      Elements<Out>(args.out));
       });
     });
   });

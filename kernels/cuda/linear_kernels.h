@@ -6,8 +6,8 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// Tensor cores: x in bf16, and a weight that is bf16 or becomes it in registers; or both in fp8.
-// Both sum a row alike, so the choice never shows in its bits.
+// Tensor cores: x in bf16, and a weight that is bf16 or becomes it in registers; or both in fp8. Both
+// sum a row alike, so the choice never shows in its bits.
 constexpr int64_t kMaxSkinnyRows = 64;
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight);
 // Which instruction multiplies, in LinearTiled.
@@ -28,22 +28,43 @@ struct TensorCoreProblem {
   const void* scales;    // of codes: f32 by feature, or the words of groups
   const float* x_scale;  // by token, or null
   int blocks_per_group;  // int4: of 64 k
+  int64_t num_gates;     // columns of out where the features are gates and ups; else 0
 };
 
 inline TensorCoreProblem MakeProblem(const LinearArgs& args, const PackedWeight& weight) {
   const auto row_bytes = weight.in_features() * static_cast<int64_t>(DTypeSize(args.x.dtype()));
-  return {
-      .x = args.x.data(),
-      .weight = weight.data<unsigned char>(),
-      .bias = Elements<float>(args.bias),
-      .num_tokens = args.x.dim(0),
-      .in_features = weight.in_features(),
-      .out_features = weight.out_features(),
-      .parts = PartsOf(weight.in_features()),
-      .x_is_aligned = row_bytes % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data()) % 16 == 0,
-      .scales = weight.scales(),
-      .x_scale = Elements<float>(args.x_scale),
-      .blocks_per_group = static_cast<int>(weight.group_size() / kBlockK)};
+  return {.x = args.x.data(),
+          .weight = weight.data<unsigned char>(),
+          .bias = Elements<float>(args.bias),
+          .num_tokens = args.x.dim(0),
+          .in_features = weight.in_features(),
+          .out_features = weight.out_features(),
+          .parts = PartsOf(weight.in_features()),
+          .x_is_aligned =
+              row_bytes % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data()) % 16 == 0,
+          .scales = weight.scales(),
+          .x_scale = Elements<float>(args.x_scale),
+          .blocks_per_group = static_cast<int>(weight.group_size() / kBlockK),
+          .num_gates = weight.num_gates()};
+}
+
+// Copies what becomes features [first, first + count) to the device; of gates and ups first their
+// gates, then their ups: as rows of a weight with `count / 2` gates.
+inline Status StageRows(Context& context,
+                        const TensorView& rows,
+                        int64_t num_gates,
+                        int64_t first,
+                        int64_t count,
+                        void* to) {
+  const auto row_bytes = static_cast<int64_t>(rows.num_bytes()) / rows.dim(0);
+  const auto* from = Elements<char>(rows);
+  const int64_t kinds = num_gates == 0 ? 1 : 2, bytes = count / kinds * row_bytes;
+  for (int64_t kind = 0; kind < kinds; ++kind) {
+    LONGHAND_RETURN_IF_ERROR(CopyToDevice(
+        context.stream, static_cast<char*>(to) + kind * bytes,
+        from + (kind * num_gates + first / kinds) * row_bytes, static_cast<size_t>(bytes)));
+  }
+  return OkStatus();
 }
 
 // Static shared memory of a kernel here, at most.

@@ -146,7 +146,14 @@ __device__ __forceinline__ void StorePair(DeviceBf16* out, float low, float high
   *reinterpret_cast<uint32_t*>(out) = PackBf16(low, high);
 }
 
+// What the SwiGlu of a lane's two sums is, once they are rounded.
+template <typename Out>
+__device__ __forceinline__ Out GateUp(float gate, float up) {
+  return FromFloat<Out>(SwiGluOf(ToFloat(FromFloat<Out>(gate)), ToFloat(FromFloat<Out>(up))));
+}
+
 // Writes a warp's sums of 16 features, scaled and with the bias, to tokens first_token + 8 t + ...
+// Of gates and ups: what GateUp makes of them.
 template <typename Format, int kTiles, typename Out>
 __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
                                           int64_t first_feature,
@@ -165,25 +172,46 @@ __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
     if (has_second) scale[1] = scales[feature + 1];
   }
   if (problem.bias != nullptr) {
-    bias[0] = problem.bias[feature];
-    if (has_second) bias[1] = problem.bias[feature + 1];
+    bias[0] = problem.bias[SourceRow(feature, problem.num_gates)];
+    if (has_second) bias[1] = problem.bias[SourceRow(feature + 1, problem.num_gates)];
   }
   // Tokens one after the other, so that their places need few registers.
   const int64_t token = first_token + lane % 4 * 2;
   const int left = static_cast<int>(min(problem.num_tokens - token, int64_t{8 * kTiles}));
+  const auto finish = [&](int t, int i, float& low, float& high) {
+    low = sum[t][i], high = sum[t][2 + i];
+    if (Format::kHasRowScale) low *= scale[0], high *= scale[1];
+    if (kIsScaled && problem.x_scale != nullptr) {
+      const float x_scale = problem.x_scale[token + 8 * t + i];
+      low *= x_scale, high *= x_scale;
+    }
+    if (problem.bias != nullptr) low = __fadd_rn(low, bias[0]), high = __fadd_rn(high, bias[1]);
+  };
+  if constexpr (std::is_same_v<Out, DeviceBf16>) {
+    if (problem.num_gates > 0) {
+      Out* to = out + token * problem.num_gates + feature / 2;
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          if (8 * t + i >= left) return;
+          float gate, up;
+          finish(t, i, gate, up);
+          *to = GateUp<Out>(gate, up);
+          to += problem.num_gates * (i == 0 ? 1 : 7);
+        }
+      }
+      return;
+    }
+  }
   Out* to = out + token * problem.out_features + feature;
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (8 * t + i >= left) return;
-      float low = sum[t][i], high = sum[t][2 + i];
-      if (Format::kHasRowScale) low *= scale[0], high *= scale[1];
-      if (kIsScaled && problem.x_scale != nullptr) {
-        const float x_scale = problem.x_scale[token + 8 * t + i];
-        low *= x_scale, high *= x_scale;
-      }
-      if (problem.bias != nullptr) low = __fadd_rn(low, bias[0]), high = __fadd_rn(high, bias[1]);
+      float low, high;
+      finish(t, i, low, high);
       if (has_second && reinterpret_cast<uintptr_t>(to) % (2 * sizeof(Out)) == 0) {
         StorePair(to, low, high);
       } else {

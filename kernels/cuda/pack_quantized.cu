@@ -7,6 +7,7 @@
 // when the weight does not fit, kUnimplemented for int8, kInternal when
 //            the launch fails.
 #include <algorithm>
+#include <bit>
 #include <type_traits>
 #include <vector>
 
@@ -19,17 +20,20 @@ constexpr int kThreads = 256;
 constexpr int64_t kStagingBytes = int64_t{64} << 20;
 constexpr int64_t kScaleAlignment = 256;
 
-// Rows from the first feature of a tile on; those that do not exist, and such k's, have code 0.
+// Rows from the first feature of a tile on, as StageRows leaves them; those that do not exist, and
+// such k's, have code 0.
 struct Codes {
   const uint8_t* rows;
-  int64_t num_rows, in_features;
+  int64_t num_rows, in_features, num_gates;
 
   __device__ __forceinline__ uint32_t Byte(int64_t row, int64_t k) const {
-    return row < num_rows && k < in_features ? rows[row * in_features + k] : 0;
+    return row < num_rows && k < in_features
+               ? rows[SourceRow(row, num_gates) * in_features + k]
+               : 0;
   }
   __device__ __forceinline__ uint32_t Nibble(int64_t row, int64_t k) const {
     if (row >= num_rows || k >= in_features) return 0;
-    return rows[(row * in_features + k) / 2] >> (k % 2 * 4) & 15u;
+    return rows[(SourceRow(row, num_gates) * in_features + k) / 2] >> (k % 2 * 4) & 15u;
   }
 };
 
@@ -66,7 +70,10 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename Format>
-Status PackCodes(Context& context, const QuantizedWeight& weight, unsigned char* packed) {
+Status PackCodes(Context& context,
+                 const QuantizedWeight& weight,
+                 int64_t num_gates,
+                 unsigned char* packed) {
   const int64_t out_features = weight.out_features(), in_features = weight.in_features();
   const int64_t row_bytes = weight.codes.dim(1);
   const int64_t num_blocks = CeilDiv(in_features, kBlockK);
@@ -79,27 +86,28 @@ Status PackCodes(Context& context, const QuantizedWeight& weight, unsigned char*
   for (int64_t row = 0; row < out_features; row += rows_at_once) {
     const int64_t num_rows = std::min(rows_at_once, out_features - row);
     LONGHAND_RETURN_IF_ERROR(
-        CopyToDevice(context.stream, staging->data(),
-                     static_cast<const char*>(weight.codes.data()) + row * row_bytes,
-                     static_cast<size_t>(num_rows * row_bytes)));
+        StageRows(context, weight.codes, num_gates, row, num_rows, staging->data()));
     const int64_t num_words = CeilDiv(num_rows, kTileFeatures) * tile_bytes / 4;
     LONGHAND_RETURN_IF_ERROR(Launch(
         "PackQuantized", context.stream,
         {static_cast<unsigned>(CeilDiv(num_words, kThreads)), kThreads}, &PackCodesKernel<Format>,
-        Codes{static_cast<const uint8_t*>(staging->data()), num_rows, in_features}, num_words,
-        num_blocks, reinterpret_cast<uint32_t*>(packed + row / kTileFeatures * tile_bytes)));
+        Codes{static_cast<const uint8_t*>(staging->data()), num_rows, in_features,
+              num_gates == 0 ? 0 : num_rows / 2},
+        num_words, num_blocks, reinterpret_cast<uint32_t*>(packed + row / kTileFeatures * tile_bytes)));
   }
   return WaitFor(context.stream);
 }
 
-std::vector<uint32_t> GroupWords(const QuantizedWeight& weight) {
+// By feature.
+std::vector<uint32_t> GroupWords(const QuantizedWeight& weight, int64_t num_gates) {
   const int64_t num_groups = weight.scales.dim(1);
   const int64_t num_tiles = CeilDiv(weight.out_features(), kTileFeatures);
   std::vector<uint32_t> words(static_cast<size_t>(num_tiles * num_groups * kTileFeatures));
   for (int64_t n = 0; n < weight.out_features(); ++n) {
+    const int64_t row = SourceRow(n, num_gates) * num_groups;
     for (int64_t g = 0; g < num_groups; ++g) {
-      const uint32_t scale = weight.scales.as<Bf16>()[n * num_groups + g].bits;
-      const uint32_t zero = weight.zeros.as<uint8_t>()[n * num_groups + g];
+      const uint32_t scale = weight.scales.as<Bf16>()[row + g].bits;
+      const uint32_t zero = weight.zeros.as<uint8_t>()[row + g];
       const int64_t at = (n / kTileFeatures * num_groups + g) * kTileFeatures + n % kTileFeatures;
       words[static_cast<size_t>(at)] = scale << 16 | 0xc300u | zero;
     }
@@ -107,10 +115,21 @@ std::vector<uint32_t> GroupWords(const QuantizedWeight& weight) {
   return words;
 }
 
+// fp8's, by feature.
+std::vector<uint32_t> ScaleWords(const QuantizedWeight& weight, int64_t num_gates) {
+  std::vector<uint32_t> words(static_cast<size_t>(weight.out_features()));
+  for (int64_t n = 0; n < weight.out_features(); ++n) {
+    words[static_cast<size_t>(n)] =
+        std::bit_cast<uint32_t>(weight.scales.as<float>()[SourceRow(n, num_gates)]);
+  }
+  return words;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
-                                                    const QuantizedWeight& weight) {
+                                                    const QuantizedWeight& weight,
+                                                    LinearLayout layout) {
   if (weight.codes.dtype() == DType::kI8) {
     return Unimplemented("codes is ", weight.codes.ToString(),
                          "; this backend has weights in fp8 and 4 bits");
@@ -122,25 +141,25 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
   const int64_t code_bytes =
       CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) * block_bytes;
   const int64_t scale_offset = CeilDiv(code_bytes, kScaleAlignment) * kScaleAlignment;
-  std::vector<uint32_t> words;
-  if (is_int4) words = GroupWords(weight);
-  const void* scales = is_int4 ? static_cast<const void*>(words.data()) : weight.scales.data();
-  const size_t scale_bytes = is_int4 ? words.size() * 4 : weight.scales.num_bytes();
+  const int64_t num_gates = layout == LinearLayout::kGateUp ? out_features / 2 : 0;
+  const std::vector<uint32_t> words =
+      is_int4 ? GroupWords(weight, num_gates) : ScaleWords(weight, num_gates);
+  const size_t scale_bytes = words.size() * sizeof(uint32_t);
   LONGHAND_ASSIGN_OR_RETURN(
       std::unique_ptr<Buffer> buffer,
       AllocateMemory(context.stream, static_cast<size_t>(scale_offset) + scale_bytes));
   auto* packed = static_cast<unsigned char*>(buffer->data());
   LONGHAND_RETURN_IF_ERROR(
-      CopyToDevice(context.stream, packed + scale_offset, scales, scale_bytes));
+      CopyToDevice(context.stream, packed + scale_offset, words.data(), scale_bytes));
   const WeightFormat format = is_int4                          ? WeightFormat::kInt4
                               : MultipliesFp8(context.stream) ? WeightFormat::kFp8
                                                                : WeightFormat::kWidenedFp8;
   LONGHAND_RETURN_IF_ERROR(
-      format == WeightFormat::kInt4   ? PackCodes<Int4Weights>(context, weight, packed)
-      : format == WeightFormat::kFp8 ? PackCodes<Fp8Weights>(context, weight, packed)
-                                      : PackCodes<WidenedFp8Weights>(context, weight, packed));
+      format == WeightFormat::kInt4   ? PackCodes<Int4Weights>(context, weight, num_gates, packed)
+      : format == WeightFormat::kFp8 ? PackCodes<Fp8Weights>(context, weight, num_gates, packed)
+                                      : PackCodes<WidenedFp8Weights>(context, weight, num_gates, packed));
   return std::unique_ptr<PackedLinear>(
-      std::make_unique<PackedWeight>(format, out_features, in_features, std::move(buffer),
+      std::make_unique<PackedWeight>(format, layout, out_features, in_features, std::move(buffer),
                                      scale_offset, is_int4 ? weight.group_size() : 0));
 }
 

@@ -16,6 +16,9 @@
 //         -(128 + zero)
 //
 // f32: [out_features][in_features], as it came.
+//
+// Of gates and ups (LinearLayout::kGateUp) the features alternate: gate and up of one are the two
+// sums of a lane. f32 weights lie as they came and are read so (SourceRow).
 #pragma once
 
 #include "kernels/cuda/element.h"
@@ -55,6 +58,11 @@ inline KParts PartsOf(int64_t in_features) {
           static_cast<int>(blocks)};
 }
 
+// The row of a weight that is feature `n` as it is packed. `num_gates` is 0 but of gates and ups.
+__host__ __device__ constexpr int64_t SourceRow(int64_t n, int64_t num_gates) {
+  return num_gates == 0 ? n : n % 2 * num_gates + n / 2;
+}
+
 // Element (feature, k) of a packed weight.
 __device__ __forceinline__ float WeightAt(const DeviceBf16* packed,
                                           int64_t feature,
@@ -80,12 +88,14 @@ enum class WeightFormat : uint8_t { kF32, kBf16, kFp8, kWidenedFp8, kInt4 };
 class PackedWeight final : public PackedLinear {
  public:
   PackedWeight(WeightFormat format,
+               LinearLayout layout,
                int64_t out_features,
                int64_t in_features,
                std::unique_ptr<Buffer> buffer,
                int64_t scale_offset = 0,
                int64_t group_size = 0)
-      : format_(format),
+      : PackedLinear(layout),
+        format_(format),
         out_features_(out_features),
         in_features_(in_features),
         buffer_(std::move(buffer)),
@@ -103,6 +113,7 @@ class PackedWeight final : public PackedLinear {
   }
   const void* scales() const { return data<char>() + scale_offset_; }
   int64_t group_size() const { return group_size_; }
+  int64_t num_gates() const { return layout() == LinearLayout::kGateUp ? out_features_ / 2 : 0; }
 
  private:
   WeightFormat format_;

@@ -12,6 +12,7 @@ Status PagedAttention(Context& context, const PagedAttentionArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckAligned16("query", args.query));
   LONGHAND_RETURN_IF_ERROR(CheckAligned16("kv_cache", args.kv_cache));
   LONGHAND_RETURN_IF_ERROR(CheckAligned16("out", args.out));
+  LONGHAND_RETURN_IF_ERROR(CheckAligned16("prefix_groups", args.prefix_groups));
   const bool all_decode = args.query.dim(0) == args.block_table.dim(0);
   if (all_decode) return PagedDecode(context, args, Share::kAll);
   LONGHAND_RETURN_IF_ERROR(PagedPrefill(context, args));

@@ -29,6 +29,18 @@ __host__ __device__ constexpr bool SplitEndsAt(int key) {
   return key % (key <= kLongSplitsBegin ? kShortSplitKeys : kLongSplitKeys) == 0;
 }
 
+// A row of prefix_groups (ops.h).
+struct PrefixRow {
+  int seq, group_begin, group_end, num_keys;
+};
+static_assert(kLeastPrefixKeys == kShortSplitKeys);
+// The splits that lie within these keys.
+__host__ __device__ constexpr int WholeSplits(int num_keys) {
+  return num_keys <= kLongSplitsBegin
+             ? num_keys / kShortSplitKeys
+             : kNumShortSplits + (num_keys - kLongSplitsBegin) / kLongSplitKeys;
+}
+
 // Decode takes sequences with one new token or, when no others can be in the batch, all.
 enum class Share { kAll, kDecode, kPrefill };
 
@@ -40,6 +52,7 @@ struct PagedProblem {
   const int32_t* block_table;
   const int32_t* cu_query_lens;
   const int32_t* context_lens;
+  const int4* prefix_rows;  // or null: each sequence is alone
   typename Types::A* out;
   int num_tokens, num_seqs, num_heads, num_kv_heads, head_dim;
   int max_blocks, block_size, block_shift;  // the shift is -1 where there is none
@@ -51,6 +64,11 @@ struct PagedProblem {
   __device__ bool IsMine(int query_len, Share kernel) const {
     if (query_len == 0) return false;
     return share == Share::kAll || (query_len == 1) == (kernel == Share::kDecode);
+  }
+  __device__ PrefixRow PrefixRowAt(int i) const {
+    if (prefix_rows == nullptr) return {i, i, i + 1, 0};
+    const int4 row = prefix_rows[i];
+    return {row.x, row.y, row.z, row.w};
   }
   __device__ KeyRows<typename Types::Kv> Rows(int seq, int kv_head) const {
     const auto* keys = kv_cache + static_cast<int64_t>(kv_head) * head_dim;
@@ -141,6 +159,7 @@ PagedProblem<Types> MakeProblem(const PagedAttentionArgs& args, Share share) {
           Elements<int32_t>(args.block_table),
           Elements<int32_t>(args.cu_query_lens),
           Elements<int32_t>(args.context_len),
+          Elements<int4>(args.prefix_groups),
           Elements<typename Types::A>(args.out),
           static_cast<int>(args.query.dim(0)),
           static_cast<int>(args.block_table.dim(0)),

@@ -7,263 +7,47 @@
 //   block_table    [num_seqs, max_blocks]                               i32; read up to context_len
 //   cu_query_lens  [num_seqs + 1]                                       i32
 //   context_len    [num_seqs]                                           i32
+//   prefix_groups  [num_seqs, 4]                                        i32, or absent (ops.h)
 //   out            [num_tokens, num_heads, head_dim]                    as query; summed in f32
 //
 // A block takes one split of one KV head of one sequence, with all query heads of the group as rows
-// of one matrix product. It goes through the split in stages of 128 keys: each of its four warps
-// multiplies 32 keys, they meet to weigh them as paged_prefill.cu would, one tile of 64 after the
-// other, and then each warp has a quarter of the elements of the values. Blocks go through the
-// splits of all sequences in one list, so long and short contexts fill the machine alike. Each
-// leaves its sums in the workspace; who comes last for a sequence and KV head joins its splits, in
-// order.
+// of one matrix product (decode_split.h). Where sequences of a prefix group have the whole split in
+// common, as many of them as fill the product's 16 rows go through it together: its keys and values
+// are read once for them. Blocks go through the splits of all sequences in one list, so long and
+// short contexts fill the machine alike. Each leaves its sums in the workspace; who comes last for
+// a sequence and KV head joins its splits, in order.
 //
-// Launch     as many blocks of 128 threads as fit on the device, three a multiprocessor. With f32 a
-//            block is one warp.
+// Launch     as many blocks as fit on the device: of 256 threads where each multiprocessor has a
+//            split at most, of one warp where each place for such a block has two splits or more,
+//            else of 128 threads. What there may be counts, by the block table's width: lengths are
+//            not known to the host. With f32 a block is one warp.
 // Alignment  16-byte rows. Supported: attention_tiles.h; any block_size.
 // Cost       reads 2 * context_len * num_kv_heads * head_dim elements a sequence: memory. Writes
 //            and reads head_dim + 2 floats for each row and split.
 // Workspace  num_seqs * splits of the block table * num_heads * (head_dim + 2) floats, and a
-// counter
-//            for each sequence and KV head, zero between calls.
+//            counter for each sequence and KV head, zero between calls.
 // Errors     kUnimplemented for other sizes, kInternal when a launch fails; block ids are trusted.
-// Source     splits: Flash-Decoding, 2023. Written here.
-#include "kernels/cuda/paged_attention.h"
+// Source     splits: Flash-Decoding, 2023; shared prefixes: Hydragen, 2024, and FlashInfer's
+//            cascades. Written here.
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/cuda/decode_split.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-constexpr int kStageKeys = 2 * kTileKeys;
-constexpr int kWarps = 4;
-constexpr int kWarpKeys = kStageKeys / kWarps;  // of a stage: half of a tile
-
-template <typename Types>
-constexpr int kThreads = Types::kTensorCores ? kWarps * kWarpSize : kWarpSize;
-
-// Sums of one row and split, of head_dim values: [slot][num_heads][max_splits].
-struct Partials {
-  float* values;  // [...][head_dim]
-  float* max;
-  float* sum;
-  int max_splits;
-  uint32_t* arrived;  // [num_seqs, num_kv_heads] splits that are done
-
-  __device__ int64_t Index(int64_t slot_and_head, int split) const {
-    return slot_and_head * max_splits + split;
-  }
-};
-
-// Tokens have partials by number when all are decode, else by sequence: each has one.
-template <typename Types>
-__device__ int64_t
-SlotAndHead(const PagedProblem<Types>& problem, const HeadRows& rows, int seq, int row) {
-  const int64_t index = rows.Index(row, problem.num_heads);
-  if (problem.share == Share::kAll) return index;
-  return index + static_cast<int64_t>(seq - rows.first_token) * problem.num_heads;
-}
-
-// One split, by one warp.
-template <typename Types>
-__device__ void AttendSplitF32(
-    const PagedProblem<Types>& problem, const Partials& partials, int seq, int kv_head, int split) {
-  TileLoop<Types, 1> loop(DynamicShared<char>(), problem.head_dim);
-  WarpQueries<Types> queries(loop.WarpMemory(), problem.head_dim, problem.logit_scale);
-  const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
-  const int lane = threadIdx.x % kWarpSize, g = lane / 4, q = lane % 4;
-  const int begin = SplitBegin(split) / kTileKeys;
-  const int end = min(SplitBegin(split + 1) / kTileKeys,
-                      static_cast<int>(CeilDiv(rows.context_len, kTileKeys)));
-  for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
-    LoadQueries(problem, rows, first_row, queries);
-    const int mine[2] = {first_row + g, first_row + g + 8};
-    const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
-    RowStates<Types> state;
-    loop.Run(problem.Rows(seq, kv_head), begin, end, visible, queries, state, [](int) {});
-    JoinLanes(state);
-    for (int r = 0; r < 2; ++r) {
-      if (mine[r] >= rows.count()) continue;
-      const int64_t index = partials.Index(SlotAndHead(problem, rows, seq, mine[r]), split);
-      if (q == 0) {
-        partials.max[index] = state.max[r];
-        partials.sum[index] = state.sum[r];
-      }
-      float* values = partials.values + index * problem.head_dim;
-#pragma unroll
-      for (int n = 0; n < Types::kValueTiles; ++n) {
-        if (n * 8 >= problem.head_dim) break;
-        *reinterpret_cast<float2*>(values + n * 8 + q * 2) =
-            make_float2(state.values[n][2 * r], state.values[n][2 * r + 1]);
-      }
-    }
-  }
-}
-
-// Shared memory of a block with tensor cores.
-template <typename Types>
-struct StageMemory {
-  static constexpr int kRowBytes = kStageKeys * Types::Pitch(Types::kHeadDim);
-  static constexpr int kWeightPitch = kStageKeys * 2 + kPadBytes;
-  using Copies = RowCopies<Types, kStageKeys, kThreads<Types>>;
-  // With 8 bits keys and values take turns in one tile, to which they are widened.
-  alignas(16) char tile[kRowBytes];
-  alignas(16) char other[Copies::kWidens ? 2 * Copies::kRawBytes : kRowBytes];
-  alignas(16) char weights[kWarpRows * kWeightPitch];  // bf16
-  float max[kWarps][kWarpRows];                        // of each warp's keys
-  alignas(16) char slots[Copies::kSharedBytes];
-
-  __device__ char* keys() { return tile; }
-  __device__ char* values() { return Copies::kWidens ? tile : other; }
-  __device__ char* raw_keys() { return other; }
-  __device__ char* raw_values() { return other + Copies::kRawBytes; }
-};
-
-// One split, by four warps: to every element the same operations in the same order as TileLoop's.
-template <typename Types>
-__device__ __forceinline__ void AttendSplit(
-    const PagedProblem<Types>& problem, const Partials& partials, int seq, int kv_head, int split) {
-  // Pairs of value tiles: warp w has pairs w, w + 4, ...
-  constexpr int kAllPairs = Types::kValueTiles / 2;
-  constexpr int kPairs = (kAllPairs + kWarps - 1) / kWarps;
-  constexpr int kPitch = Types::Pitch(Types::kHeadDim);
-  using Memory = StageMemory<Types>;
-  Memory& memory = *DynamicShared<Memory>();
-  WarpQueries<Types> queries(nullptr, Types::kHeadDim, problem.logit_scale);
-  typename Memory::Copies copies(memory.slots);
-  const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
-  const KeyRows<typename Types::Kv> keys = problem.Rows(seq, kv_head);
-  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
-  const int g = lane / 4, q = lane % 4;
-  const int begin = SplitBegin(split), end = min(SplitBegin(split + 1), rows.context_len);
-  const float scale = problem.logit_scale;
-  for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
-    __syncthreads();  // all are done with the rows or the split before
-    copies.Find(keys, begin);
-    copies.Keep(keys, begin, 0);
-    __syncthreads();
-    const auto bring_keys = [&](int key, int parity) {
-      copies.Copy(keys, keys.keys, key, parity, Types::kHeadDim, memory.keys(), memory.raw_keys());
-    };
-    const auto bring_values = [&](int key, int parity) {
-      copies.Copy(keys, keys.values, key, parity, Types::kHeadDim, memory.values(),
-                  memory.raw_values());
-    };
-    bring_keys(begin, 0);
-    bring_values(begin, 0);
-    LoadQueries(problem, rows, first_row, queries);
-    const int mine[2] = {first_row + g, first_row + g + 8};
-    const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
-    float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-    float values[2 * kPairs][4] = {};
-    int parity = 0;
-    for (int stage = begin; stage < end; stage += kStageKeys) {
-      const int next = stage + kStageKeys;
-      const bool more = next < end;
-      parity ^= 1;  // the next stage's
-      copies.Find(keys, next);
-      WaitForCopies<1>();
-      copies.Widen(keys, memory.raw_keys(), memory.keys());
-      __syncthreads();  // the keys are there
-      float scores[kWarpKeys / 8][4];
-      const int first_key = stage + warp * kWarpKeys;
-      queries.Score(memory.keys() + warp * kWarpKeys * kPitch, kWarpKeys, scores);
-      const int left[2] = {visible[0] - first_key, visible[1] - first_key};
-      Mask(left, scores);
-      float warp_max[2] = {-INFINITY, -INFINITY};
-      LargestOf(scores, warp_max);
-      if (q == 0) {
-        memory.max[warp][g] = warp_max[0];
-        memory.max[warp][g + 8] = warp_max[1];
-      }
-      copies.Keep(keys, next, parity);
-      __syncthreads();  // all have scored: the next keys may come
-      if (more) bring_keys(next, parity);
-      if (!more) CommitCopies();
-      float decay[2][2];  // [tile of the stage][row]
-      for (int r = 0; r < 2; ++r) {
-        const int row = g + 8 * r;
-        float base = 0;
-        for (int tile = 0; tile < 2; ++tile) {
-          const float tile_max =
-              fmaxf(max[r], fmaxf(memory.max[2 * tile][row], memory.max[2 * tile + 1][row]));
-          decay[tile][r] = Decay<Types>(max[r], tile_max, scale);
-          max[r] = tile_max;
-          if (tile == warp / 2) base = BaseOf(tile_max, scale);
-        }
-        char* weights = memory.weights + row * Memory::kWeightPitch + warp * kWarpKeys * 2 + q * 4;
-#pragma unroll
-        for (int n = 0; n < kWarpKeys / 8; ++n) {
-          *reinterpret_cast<uint32_t*>(weights + n * 16) =
-              PackBf16(Weight<Types>(scores[n][2 * r], base, scale),
-                       Weight<Types>(scores[n][2 * r + 1], base, scale));
-        }
-      }
-      WaitForCopies<1>();
-      copies.Widen(keys, memory.raw_values(), memory.values());
-      __syncthreads();  // the values and all weights are there
-#pragma unroll
-      for (int tile = 0; tile < 2; ++tile) {
-        if (stage + tile * kTileKeys >= end) break;
-        for (int r = 0; r < 2; ++r) {
-          sum[r] = __fmul_rn(sum[r], decay[tile][r]);
-#pragma unroll
-          for (int n = 0; n < 2 * kPairs; ++n) {
-            for (int i = 2 * r; i < 2 * r + 2; ++i) {
-              values[n][i] = __fmul_rn(values[n][i], decay[tile][r]);
-            }
-          }
-        }
-#pragma unroll
-        for (int step = 0; step < kTileKeys / 16; ++step) {
-          const int key = tile * kTileKeys + step * 16;
-          uint32_t weights[4];
-          LoadMatrixX4<false>(weights, memory.weights + lane % 16 * Memory::kWeightPitch + key * 2 +
-                                           lane / 16 * 16);
-          const char* row =
-              memory.values() + (key + lane % 16) * kPitch + lane / 16 * 16 + warp * 32;
-#pragma unroll
-          for (int pair = 0; pair < kPairs; ++pair) {
-            if (warp + pair * kWarps >= kAllPairs) break;
-            AddProducts(weights, row + pair * kWarps * 32, values[2 * pair], values[2 * pair + 1]);
-          }
-          if (warp == 0) AddWeights(weights, sum);
-        }
-      }
-      __syncthreads();  // all have added: the next values may come
-      if (more) bring_values(next, parity);
-      if (!more) CommitCopies();
-    }
-    for (int r = 0; r < 2; ++r) {
-      if (mine[r] >= rows.count()) continue;
-      const int64_t index = partials.Index(SlotAndHead(problem, rows, seq, mine[r]), split);
-      if (warp == 0 && q == 0) {
-        partials.max[index] = max[r];
-        partials.sum[index] = sum[r];
-      }
-      float* out = partials.values + index * Types::kHeadDim + warp * 16 + q * 2;
-#pragma unroll
-      for (int pair = 0; pair < kPairs; ++pair) {
-        if (warp + pair * kWarps >= kAllPairs) break;
-        for (int n = 0; n < 2; ++n) {
-          *reinterpret_cast<float2*>(out + pair * kWarps * 16 + n * 8) =
-              make_float2(values[2 * pair + n][2 * r], values[2 * pair + n][2 * r + 1]);
-        }
-      }
-    }
-  }
-}
-
 // Joins the splits of a sequence's rows of one KV head, in order. Each thread has four neighbouring
 // elements of a row.
-template <typename Types>
+template <typename Types, int kWarps>
 __device__ void JoinSplits(const PagedProblem<Types>& problem,
                            const Partials& partials,
-                           int seq,
-                           int kv_head,
+                           const SplitRows& rows,
                            int num_splits) {
-  const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
   const int groups = problem.head_dim / 4;
-  for (int i = threadIdx.x; i < rows.count() * groups; i += kThreads<Types>) {
+  for (int i = threadIdx.x; i < rows.count() * groups; i += kWarps * kWarpSize) {
     const int row = i / groups, d = i % groups * 4;
-    const int64_t first = partials.Index(SlotAndHead(problem, rows, seq, row), 0);
+    const int64_t first = partials.Index(rows.SlotAndHead(problem, row), 0);
     const auto* values =
         reinterpret_cast<const float4*>(partials.values + first * problem.head_dim + d);
     float max = -INFINITY, sum = 0;
@@ -280,7 +64,7 @@ __device__ void JoinSplits(const PagedProblem<Types>& problem,
       total.w = join(total.w, part.w);
     }
     using A = typename Types::A;
-    A* out = problem.out + rows.Index(row, problem.num_heads) * problem.head_dim + d;
+    A* out = problem.out + rows.Index(problem, row) * problem.head_dim + d;
     out[0] = FromFloat<A>(total.x / sum);
     out[1] = FromFloat<A>(total.y / sum);
     out[2] = FromFloat<A>(total.z / sum);
@@ -288,52 +72,129 @@ __device__ void JoinSplits(const PagedProblem<Types>& problem,
   }
 }
 
-// The splits of all sequences and KV heads are one list; block b takes b, b + gridDim.x, ...
 template <typename Types>
-__global__ void __launch_bounds__(kThreads<Types>, Types::kTensorCores ? 3 : 1)
+__device__ __forceinline__ SplitRows RowsOf(const PagedProblem<Types>& problem,
+                                            int seq,
+                                            int kv_head) {
+  return {HeadRowsOf(problem, seq, kv_head), seq, nullptr, 1};
+}
+
+// A sequence's splits, and how many of these its prefix group has in common.
+struct SplitCounts {
+  int all, shared;
+};
+
+// Of the sequence of the i-th prefix row; nothing where there is none, or it is prefill's.
+template <typename Types>
+__device__ __forceinline__ SplitCounts CountSplits(const PagedProblem<Types>& problem,
+                                                   int i,
+                                                   int seqs_per_tile) {
+  if (i >= problem.num_seqs) return {0, 0};
+  const PrefixRow row = problem.PrefixRowAt(i);
+  const HeadRows rows = HeadRowsOf(problem, row.seq, 0);
+  if (!problem.IsMine(rows.query_len, Share::kDecode)) return {0, 0};
+  const bool reads_together = row.group_end - row.group_begin > 1 && seqs_per_tile > 1;
+  return {static_cast<int>(NumSplits(rows.context_len)),
+          reads_together ? WholeSplits(row.num_keys) : 0};
+}
+
+// Row tiles that go through the shared splits in the name of the i-th prefix row: all of its
+// group's where it is the first of it.
+template <typename Types>
+__device__ __forceinline__ int NumTiles(const PagedProblem<Types>& problem,
+                                        int i,
+                                        SplitCounts counts,
+                                        int seqs_per_tile) {
+  if (counts.shared == 0) return 0;
+  const PrefixRow row = problem.PrefixRowAt(i);
+  if (row.group_begin != i) return 0;
+  return static_cast<int>(CeilDiv(row.group_end - i, seqs_per_tile));
+}
+
+// An item: so many prefix rows from `place` on.
+struct Work {
+  int place, num_seqs, kv_head;
+};
+
+// The splits of all sequences and KV heads are one list; block b takes b, b + gridDim.x, ... A
+// sequence's share of it are its group's splits, where it is the first, and those of its own.
+template <typename Types, int kWarps>
+__global__ void __launch_bounds__(kWarps* kWarpSize, Types::kTensorCores&& kWarps == 4 ? 3 : 1)
     DecodeKernel(PagedProblem<Types> problem, Partials partials) {
   const int lane = threadIdx.x % kWarpSize;
-  __shared__ bool last;
-  int item = blockIdx.x;  // counted from the first sequence of the 32 at hand
-  for (int first_seq = 0; first_seq < problem.num_seqs; first_seq += kWarpSize) {
-    int splits = 0;
-    if (first_seq + lane < problem.num_seqs) {
-      const HeadRows rows = HeadRowsOf(problem, first_seq + lane, 0);
-      if (problem.IsMine(rows.query_len, Share::kDecode)) {
-        splits = static_cast<int>(NumSplits(rows.context_len));
+  const int num_kv_heads = problem.num_kv_heads;
+  const int seqs_per_tile = kWarpRows / (problem.num_heads / num_kv_heads);
+  // In shared memory, so that registers are left to the splits. Of 32 sequences: where their shares
+  // of the list end, and their splits.
+  __shared__ int ends[kWarpSize];
+  __shared__ SplitCounts all_counts[kWarpSize];
+  __shared__ Work work;
+  __shared__ uint32_t complete;  // of the item's sequences: all splits are there
+  int item = blockIdx.x;         // counted from the first sequence of the 32 at hand
+  for (int first = 0; first < problem.num_seqs; first += kWarpSize) {
+    __syncthreads();  // all are done with the 32 before
+    if (threadIdx.x < kWarpSize) {
+      const SplitCounts mine = CountSplits(problem, first + lane, seqs_per_tile);
+      const int tiles = NumTiles(problem, first + lane, mine, seqs_per_tile);
+      int end = (mine.all + (tiles - 1) * mine.shared) * num_kv_heads;
+      for (int step = 1; step < kWarpSize; step *= 2) {
+        const int before = __shfl_up_sync(kAllLanes, end, step);
+        if (lane >= step) end += before;
       }
+      ends[lane] = end;
+      all_counts[lane] = mine;
     }
-    int end = splits * problem.num_kv_heads;  // of this lane's sequence in the list
-    for (int step = 1; step < kWarpSize; step *= 2) {
-      const int before = __shfl_up_sync(kAllLanes, end, step);
-      if (lane >= step) end += before;
-    }
-    const int total = __shfl_sync(kAllLanes, end, kWarpSize - 1);
-    for (; item < total; item += static_cast<int>(gridDim.x)) {
-      const int owner = __ffs(static_cast<int>(__ballot_sync(kAllLanes, item < end))) - 1;
-      const int num_splits = __shfl_sync(kAllLanes, splits, owner);
-      const int inside =
-          item - (__shfl_sync(kAllLanes, end, owner) - num_splits * problem.num_kv_heads);
-      // Blocks beside each other read the heads of the same tokens, which lie beside each other.
-      const int seq = first_seq + owner, kv_head = inside % problem.num_kv_heads;
-      const int split = inside / problem.num_kv_heads;
-      if constexpr (Types::kTensorCores) {
-        AttendSplit(problem, partials, seq, kv_head, split);
-      } else {
-        AttendSplitF32(problem, partials, seq, kv_head, split);
+    __syncthreads();
+    for (; item < ends[kWarpSize - 1]; item += static_cast<int>(gridDim.x)) {
+      const int owner = __ffs(static_cast<int>(__ballot_sync(kAllLanes, item < ends[lane]))) - 1;
+      int place = first + owner, num_seqs = 1;
+      // From the end: first the splits of its own.
+      int left = ends[owner] - 1 - item;
+      const SplitCounts counts = all_counts[owner];
+      int split = counts.all - 1;
+      const int own = (counts.all - counts.shared) * num_kv_heads;
+      if (left >= own) {
+        left -= own;
+        split = counts.shared - 1;
+        // Blocks beside each other read the same keys.
+        const int of_owner = NumTiles(problem, place, counts, seqs_per_tile);
+        place += left % of_owner * seqs_per_tile;
+        left /= of_owner;
+        num_seqs = min(seqs_per_tile, problem.PrefixRowAt(place).group_end - place);
+      }
+      // Or the heads of the same tokens, which lie beside each other.
+      split -= left / num_kv_heads;
+      if (threadIdx.x == 0) work = {place, num_seqs, left % num_kv_heads};
+      SplitRows rows = RowsOf(problem, problem.PrefixRowAt(place).seq, left % num_kv_heads);
+      if (num_seqs > 1) {
+        rows.prefix_rows = problem.prefix_rows + place;
+        rows.num_seqs = num_seqs;
+      }
+      Attend<Types, kWarps>(problem, partials, rows, split);
+      __syncthreads();
+      const Work done = work;
+      if (threadIdx.x < kWarpSize) {
+        bool is_last = false;
+        if (lane < done.num_seqs) {
+          __threadfence();  // for all of the block, as the barrier came before
+          const int seq = problem.PrefixRowAt(done.place + lane).seq;
+          uint32_t* arrived = partials.arrived + int64_t{seq} * num_kv_heads + done.kv_head;
+          const auto splits = static_cast<uint32_t>(NumSplits(problem.context_lens[seq]));
+          is_last = atomicAdd(arrived, 1u) == splits - 1;
+          if (is_last) *arrived = 0;
+          __threadfence();
+        }
+        const unsigned last = __ballot_sync(kAllLanes, is_last);
+        if (lane == 0) complete = last;
       }
       __syncthreads();
-      if (threadIdx.x == 0) {
-        __threadfence();  // for all of the block, as the barrier came before
-        uint32_t* arrived = partials.arrived + int64_t{seq} * problem.num_kv_heads + kv_head;
-        last = atomicAdd(arrived, 1u) == static_cast<uint32_t>(num_splits) - 1;
-        if (last) *arrived = 0;
-        __threadfence();
+      for (uint32_t rest = complete; rest != 0; rest &= rest - 1) {
+        const int seq = problem.PrefixRowAt(done.place + __ffs(static_cast<int>(rest)) - 1).seq;
+        JoinSplits<Types, kWarps>(problem, partials, RowsOf(problem, seq, done.kv_head),
+                                  static_cast<int>(NumSplits(problem.context_lens[seq])));
       }
-      __syncthreads();
-      if (last) JoinSplits(problem, partials, seq, kv_head, num_splits);
     }
-    item -= total;
+    item -= ends[kWarpSize - 1];
   }
 }
 
@@ -355,22 +216,33 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
   const Partials partials{values, max, max + num_partials, static_cast<int>(max_splits),
                           static_cast<uint32_t*>(arrived)};
 
-  int shared = 0;
-  if constexpr (Types::kTensorCores) {
-    shared = static_cast<int>(sizeof(StageMemory<Types>));
-  } else {
-    shared = TileLoop<Types, 1>::SharedBytes(problem.head_dim);
-  }
-  // Of a Hopper multiprocessor's memory; each block has 1 KB beside its own.
-  constexpr int kSharedPerMultiprocessor = 228 << 10, kMostBlocks = 8;
-  const int64_t fit = kSharedPerMultiprocessor / (shared + 1024);
-  const int64_t at_once =
-      int64_t{context.stream.num_multiprocessors} * (fit < kMostBlocks ? fit : kMostBlocks);
+  const int64_t num_multiprocessors = context.stream.num_multiprocessors;
   const int64_t most_items = int64_t{problem.num_seqs} * problem.num_kv_heads * max_splits;
-  const auto blocks = static_cast<unsigned>(most_items < at_once ? most_items : at_once);
-  return Launch("PagedDecode", context.stream,
-                {blocks, kThreads<Types>, static_cast<size_t>(shared)}, &DecodeKernel<Types>,
-                problem, partials);
+  // How many blocks of so many warps run at one time.
+  const auto places = [&](auto warps) {
+    // Of a Hopper multiprocessor's memory; each block has 1 KB beside its own.
+    constexpr int64_t kSharedPerMultiprocessor = 228 << 10, kMostBlocks = 8;
+    const int64_t shared = AttendBytes<Types, decltype(warps)::value>(problem.head_dim);
+    return std::min(kSharedPerMultiprocessor / (shared + 1024), kMostBlocks) * num_multiprocessors;
+  };
+  const auto launch = [&](auto warps) {
+    constexpr int kWarps = decltype(warps)::value;
+    const auto blocks = static_cast<unsigned>(std::min(most_items, places(warps)));
+    const auto shared = static_cast<size_t>(AttendBytes<Types, kWarps>(problem.head_dim));
+    return Launch("PagedDecode", context.stream, {blocks, kWarps * kWarpSize, shared},
+                  &DecodeKernel<Types, kWarps>, problem, partials);
+  };
+  constexpr std::integral_constant<int, 1> kAlone;
+  if constexpr (Types::kTensorCores) {
+    constexpr std::integral_constant<int, 4> kFour;
+    constexpr std::integral_constant<int, 8> kEight;
+    if (most_items <= num_multiprocessors &&
+        AttendBytes<Types, 8>(problem.head_dim) <= context.stream.shared_bytes) {
+      return launch(kEight);
+    }
+    if (most_items < 2 * places(kAlone)) return launch(kFour);
+  }
+  return launch(kAlone);
 }
 
 }  // namespace

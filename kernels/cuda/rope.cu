@@ -79,70 +79,59 @@ __device__ __forceinline__ void Rotate(
   }
 }
 
-struct Heads {
+// What a token's query, keys and values are made of.
+template <typename A>
+struct Projections {
+  const A* qkv;
+  const float *bias, *cos, *sin;
   int64_t num_heads, num_kv_heads, half;
+
+  __device__ int64_t all_heads() const { return num_heads + 2 * num_kv_heads; }
+  // Which row of the cache a key or value head of all heads is in `slot`.
+  __device__ int64_t CacheRow(int64_t num_slots, int64_t slot, int64_t head) const {
+    const int64_t kv_head = head - num_heads;
+    return kv_head < num_kv_heads ? slot * num_kv_heads + kv_head
+                                  : (num_slots + slot - 1) * num_kv_heads + kv_head;
+  }
 };
 
-// Which row of the cache a key or value head of all heads is in `slot`.
-__device__ __forceinline__ int64_t CacheRow(const Heads& heads,
-                                            int64_t num_slots,
-                                            int64_t slot,
-                                            int64_t head) {
-  const int64_t kv_head = head - heads.num_heads;
-  return kv_head < heads.num_kv_heads ? slot * heads.num_kv_heads + kv_head
-                                      : (num_slots + slot - 1) * heads.num_kv_heads + kv_head;
-}
-
-// What comes of eight elements of both halves of a head: biased and, but for values, turned.
-template <bool kAligned, typename A>
-__device__ __forceinline__ Halves Turned(const A* qkv,
-                                         const float* bias,
-                                         const float* cos,
-                                         const float* sin,
-                                         const Heads& heads,
-                                         int64_t head,
-                                         int64_t i) {
-  const int64_t token = blockIdx.x, half = heads.half, head_dim = 2 * half;
-  const int64_t all_heads = heads.num_heads + 2 * heads.num_kv_heads;
-  Halves halves = LoadHalves<kAligned>(qkv + (token * all_heads + head) * head_dim, half, i);
-  if (bias != nullptr) {
-    const Halves add = LoadHalves<kAligned>(bias + head * head_dim, half, i);
-    for (int j = 0; j < kGroup; ++j) {
-      halves.low[j] = __fadd_rn(halves.low[j], add.low[j]);
-      halves.high[j] = __fadd_rn(halves.high[j], add.high[j]);
+// Calls fn(head, i, halves) for eight elements of both halves of a head at a time, biased and, but
+// for values, turned: of this block's token, from `first_head` on.
+template <bool kAligned, typename A, typename Fn>
+__device__ __forceinline__ void ForTurned(const Projections<A>& from, int64_t first_head, Fn&& fn) {
+  const int64_t token = blockIdx.x, half = from.half, groups = CeilDiv(half, kGroup);
+  for (int64_t unit = threadIdx.x; unit < (from.all_heads() - first_head) * groups;
+       unit += kThreads) {
+    const int64_t head = first_head + unit / groups, i = unit % groups * kGroup;
+    Halves halves =
+        LoadHalves<kAligned>(from.qkv + (token * from.all_heads() + head) * 2 * half, half, i);
+    if (from.bias != nullptr) {
+      const Halves add = LoadHalves<kAligned>(from.bias + head * 2 * half, half, i);
+      for (int j = 0; j < kGroup; ++j) {
+        halves.low[j] = __fadd_rn(halves.low[j], add.low[j]);
+        halves.high[j] = __fadd_rn(halves.high[j], add.high[j]);
+      }
     }
+    if (head < from.num_heads + from.num_kv_heads) {
+      Rotate<kAligned>(from.cos + token * half, from.sin + token * half, half, i, halves);
+    }
+    fn(head, i, halves);
   }
-  if (head < heads.num_heads + heads.num_kv_heads) {
-    Rotate<kAligned>(cos + token * half, sin + token * half, half, i, halves);
-  }
-  return halves;
 }
 
 template <typename A, typename Kv, bool kAligned>
-__global__ void __launch_bounds__(kThreads) QkvRopeWriteKernel(const A* qkv,
-                                                               const float* bias,
-                                                               const float* cos,
-                                                               const float* sin,
-                                                               const int64_t* slot_mapping,
-                                                               Heads heads,
-                                                               int64_t num_slots,
-                                                               A* query,
-                                                               Kv* kv_cache) {
-  const int64_t token = blockIdx.x, half = heads.half, head_dim = 2 * half;
-  const int64_t all_heads = heads.num_heads + 2 * heads.num_kv_heads;
-  const int64_t groups = CeilDiv(half, kGroup);
+__global__ void __launch_bounds__(kThreads) QkvRopeWriteKernel(
+    Projections<A> from, const int64_t* slot_mapping, int64_t num_slots, A* query, Kv* kv_cache) {
+  const int64_t token = blockIdx.x, half = from.half;
   const int64_t slot = slot_mapping[token];
-  for (int64_t unit = threadIdx.x; unit < all_heads * groups; unit += kThreads) {
-    const int64_t head = unit / groups, i = unit % groups * kGroup;
-    const Halves halves = Turned<kAligned>(qkv, bias, cos, sin, heads, head, i);
-    if (head < heads.num_heads) {
-      A* to = query + (token * heads.num_heads + head) * head_dim;
-      StoreHalves<kAligned>(halves, half, i, to);
+  ForTurned<kAligned>(from, 0, [&](int64_t head, int64_t i, const Halves& halves) {
+    if (head < from.num_heads) {
+      StoreHalves<kAligned>(halves, half, i, query + (token * from.num_heads + head) * 2 * half);
     } else if (slot >= 0) {
       StoreHalves<kAligned>(halves, half, i,
-                            kv_cache + CacheRow(heads, num_slots, slot, head) * head_dim);
+                            kv_cache + from.CacheRow(num_slots, slot, head) * 2 * half);
     }
-  }
+  });
 }
 
 template <bool kAligned>
@@ -161,49 +150,40 @@ __device__ __forceinline__ void StoreBytes(
 
 // Shared memory: the largest magnitudes of 2 K rows, as bits, which order as the numbers do.
 template <typename A, bool kAligned>
-__global__ void __launch_bounds__(kThreads) QkvRopeWriteBytesKernel(const A* qkv,
-                                                                    const float* bias,
-                                                                    const float* cos,
-                                                                    const float* sin,
+__global__ void __launch_bounds__(kThreads) QkvRopeWriteBytesKernel(Projections<A> from,
                                                                     const int64_t* slot_mapping,
-                                                                    Heads heads,
                                                                     int64_t num_slots,
                                                                     bool fp8,
                                                                     A* query,
                                                                     KvByte* kv_cache,
                                                                     float* kv_scales) {
-  const int64_t token = blockIdx.x, half = heads.half, head_dim = 2 * half;
-  const int64_t num_heads = heads.num_heads, num_rows = 2 * heads.num_kv_heads;
-  const int64_t groups = CeilDiv(half, kGroup);
+  const int64_t token = blockIdx.x, half = from.half;
+  const int64_t num_heads = from.num_heads, num_rows = 2 * from.num_kv_heads;
   const int64_t slot = slot_mapping[token];
   auto* largest = DynamicShared<uint32_t>();
   for (int64_t row = threadIdx.x; row < num_rows; row += kThreads) largest[row] = 0;
   __syncthreads();
-  for (int64_t unit = threadIdx.x; unit < (num_heads + num_rows) * groups; unit += kThreads) {
-    const int64_t head = unit / groups, i = unit % groups * kGroup;
-    const Halves halves = Turned<kAligned>(qkv, bias, cos, sin, heads, head, i);
+  ForTurned<kAligned>(from, 0, [&](int64_t head, int64_t i, const Halves& halves) {
     if (head < num_heads) {
-      StoreHalves<kAligned>(halves, half, i, query + (token * num_heads + head) * head_dim);
-      continue;
+      StoreHalves<kAligned>(halves, half, i, query + (token * num_heads + head) * 2 * half);
+      return;
     }
     float most = 0;
     for (int j = 0; j < kGroup; ++j) {
       most = fmaxf(most, fmaxf(fabsf(halves.low[j]), fabsf(halves.high[j])));
     }
     atomicMax(largest + (head - num_heads), __float_as_uint(most));
-  }
+  });
   __syncthreads();
   if (slot < 0) return;
-  for (int64_t unit = threadIdx.x; unit < num_rows * groups; unit += kThreads) {
-    const int64_t head = num_heads + unit / groups, i = unit % groups * kGroup;
-    const Halves halves = Turned<kAligned>(qkv, bias, cos, sin, heads, head, i);
+  ForTurned<kAligned>(from, num_heads, [&](int64_t head, int64_t i, const Halves& halves) {
     const DeviceRowScale scale(__uint_as_float(largest[head - num_heads]), fp8);
-    const int64_t row = CacheRow(heads, num_slots, slot, head);
-    KvByte* to = kv_cache + row * head_dim + i;
+    const int64_t row = from.CacheRow(num_slots, slot, head);
+    KvByte* to = kv_cache + row * 2 * half + i;
     StoreBytes<kAligned>(halves.low, scale.inverse, fp8, half - i, to);
     StoreBytes<kAligned>(halves.high, scale.inverse, fp8, half - i, to + half);
     if (i == 0) kv_scales[row] = scale.scale;
-  }
+  });
 }
 
 template <typename A, bool kAligned>
@@ -224,18 +204,21 @@ LaunchShape OneBlockForEach(int64_t num_tokens) {
   return {static_cast<unsigned>(num_tokens), kThreads};
 }
 
-Status WriteBytes(Context& context,
-                  const QkvRopeWriteArgs& args,
-                  const Heads& heads,
-                  bool aligned) {
+template <typename A>
+Projections<A> ProjectionsOf(const QkvRopeWriteArgs& args) {
+  return {Elements<A>(args.qkv),     Elements<float>(args.bias), Elements<float>(args.cos),
+          Elements<float>(args.sin), args.query.dim(1),          args.kv_cache.dim(3),
+          args.kv_cache.dim(4) / 2};
+}
+
+Status WriteBytes(Context& context, const QkvRopeWriteArgs& args, bool aligned) {
   LaunchShape shape = OneBlockForEach(args.query.dim(0));
-  shape.shared_bytes = static_cast<size_t>(2 * heads.num_kv_heads) * sizeof(uint32_t);
+  shape.shared_bytes = static_cast<size_t>(2 * args.kv_cache.dim(3)) * sizeof(uint32_t);
   return WithDeviceType(args.query.dtype(), [&](auto a) {
     using A = decltype(a);
     return Launch("QkvRopeWrite", context.stream, shape,
                   aligned ? &QkvRopeWriteBytesKernel<A, true> : &QkvRopeWriteBytesKernel<A, false>,
-                  Elements<A>(args.qkv), Elements<float>(args.bias), Elements<float>(args.cos),
-                  Elements<float>(args.sin), Elements<int64_t>(args.slot_mapping), heads,
+                  ProjectionsOf<A>(args), Elements<int64_t>(args.slot_mapping),
                   args.kv_cache.dim(1) * args.kv_cache.dim(2),
                   args.kv_cache.dtype() == DType::kF8E4M3, Elements<A>(args.query),
                   Elements<KvByte>(args.kv_cache), Elements<float>(args.kv_scales));
@@ -256,21 +239,19 @@ Status MropeTable(Context& context, const MropeTableArgs& args) {
 Status QkvRopeWrite(Context& context, const QkvRopeWriteArgs& args) {
   const int64_t num_tokens = args.query.dim(0), half = args.kv_cache.dim(4) / 2;
   if (num_tokens == 0) return OkStatus();
-  const Heads heads{args.query.dim(1), args.kv_cache.dim(3), half};
   bool aligned = true;
   for (const TensorView* tensor :
        {&args.qkv, &args.bias, &args.cos, &args.sin, &args.query, &args.kv_cache}) {
     aligned = aligned && RowsAreAligned(*tensor, half);
   }
-  if (HasKvScales(args.kv_cache.dtype())) return WriteBytes(context, args, heads, aligned);
+  if (HasKvScales(args.kv_cache.dtype())) return WriteBytes(context, args, aligned);
   return WithDeviceType(args.query.dtype(), [&](auto a) {
     return WithDeviceType(args.kv_cache.dtype(), [&](auto kv) {
       using A = decltype(a);
       using Kv = decltype(kv);
       return Launch("QkvRopeWrite", context.stream, OneBlockForEach(num_tokens),
                     aligned ? &QkvRopeWriteKernel<A, Kv, true> : &QkvRopeWriteKernel<A, Kv, false>,
-                    Elements<A>(args.qkv), Elements<float>(args.bias), Elements<float>(args.cos),
-                    Elements<float>(args.sin), Elements<int64_t>(args.slot_mapping), heads,
+                    ProjectionsOf<A>(args), Elements<int64_t>(args.slot_mapping),
                     args.kv_cache.dim(1) * args.kv_cache.dim(2), Elements<A>(args.query),
                     Elements<Kv>(args.kv_cache));
     });

@@ -80,6 +80,7 @@ Result<Stream> OpenStream(int device_idx) {
   }
   Stream stream;
   stream.num_multiprocessors = properties.multiProcessorCount;
+  stream.shared_bytes = static_cast<int>(properties.sharedMemPerBlockOptin);
   LONGHAND_RETURN_IF_ERROR(ToStatus(
       "cudaStreamCreate", cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking)));
   return stream;

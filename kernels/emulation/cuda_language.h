@@ -33,6 +33,9 @@ using dim3 = longhand::kernels::emulation::Dim3;
 struct alignas(8) uint2 {
   unsigned x, y;
 };
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };

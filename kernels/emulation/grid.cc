@@ -19,6 +19,7 @@
 namespace longhand::kernels::emulation {
 
 thread_local constinit ThreadPosition t_position;
+thread_local constinit int64_t t_bytes_copied = 0;
 
 namespace {
 
@@ -456,6 +457,7 @@ void WaitForCopies(int groups_in_flight) {
     const PendingCopy& copy = thread.copies[done++];
     const auto bytes = static_cast<size_t>(copy.bytes);
     if (bytes > 0) std::memcpy(copy.to, copy.from, bytes);
+    t_bytes_copied += static_cast<int64_t>(bytes);
     std::memset(copy.to + bytes, 0, static_cast<size_t>(copy.unit) - bytes);
   }
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<int64_t>(done));

@@ -57,6 +57,8 @@ int Lane();
 void AsyncCopy(void* to_shared, const void* from, int bytes, int unit);
 void CommitCopies();
 void WaitForCopies(int groups_in_flight);
+// What all of them have brought so far, of this OS thread's launches.
+extern thread_local constinit int64_t t_bytes_copied;
 
 // Ends the launch unless [p, p + bytes) is dynamic shared memory, at a multiple of `alignment`.
 void CheckShared(const char* what, const void* p, size_t bytes, size_t alignment);

@@ -18,11 +18,13 @@ namespace {
 // Elements as floats where they are quantised, but for the scales of whole rows.
 class PlainWeight final : public PackedLinear {
  public:
-  explicit PlainWeight(TensorView weight)
-      : bytes_(static_cast<char*>(weight.data()),
+  PlainWeight(TensorView weight, LinearLayout layout)
+      : PackedLinear(layout),
+        bytes_(static_cast<char*>(weight.data()),
                static_cast<char*>(weight.data()) + weight.num_bytes()),
         view_(bytes_.data(), weight.dtype(), {weight.dim(0), weight.dim(1)}) {}
-  PlainWeight(TensorView elements, std::vector<float> row_scales) : PlainWeight(elements) {
+  PlainWeight(TensorView elements, LinearLayout layout, std::vector<float> row_scales)
+      : PlainWeight(elements, layout) {
     row_scales_ = std::move(row_scales);
   }
 
@@ -73,11 +75,12 @@ float Int4Element(const QuantizedWeight& weight, int64_t n, int64_t k) {
 
 }  // namespace
 
-Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight) {
-  return std::unique_ptr<PackedLinear>(std::make_unique<PlainWeight>(weight));
+Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight, LinearLayout layout) {
+  return std::unique_ptr<PackedLinear>(std::make_unique<PlainWeight>(weight, layout));
 }
 
-Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight) {
+Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight,
+                                                    LinearLayout layout) {
   const int64_t rows = weight.out_features(), columns = weight.in_features();
   std::vector<float> elements(static_cast<size_t>(rows * columns));
   std::vector<float> scales(static_cast<size_t>(rows), 1.0f);
@@ -92,7 +95,7 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weigh
     }
   }
   return std::unique_ptr<PackedLinear>(std::make_unique<PlainWeight>(
-      TensorView(elements.data(), DType::kF32, {rows, columns}), std::move(scales)));
+      TensorView(elements.data(), DType::kF32, {rows, columns}), layout, std::move(scales)));
 }
 
 Status QuantizeRows(const QuantizeRowsArgs& args) {
@@ -119,14 +122,21 @@ Status QuantizeRows(const QuantizeRowsArgs& args) {
 Status Linear(const LinearArgs& args) {
   const auto* weight = dynamic_cast<const PlainWeight*>(args.weight);
   if (weight == nullptr) return InvalidArgument("weight was packed by another backend");
+  LinearArgs product = args;
+  std::vector<char> gate_up;
+  if (weight->layout() == LinearLayout::kGateUp) {
+    gate_up.resize(2 * args.out.num_bytes());
+    product.out =
+        TensorView(gate_up.data(), args.out.dtype(), {args.out.dim(0), weight->out_features()});
+  }
   WithKvType(args.x.dtype(), [&](auto x) {
     WithFloatType(weight->view().dtype(), [&](auto w) {
       WithFloatType(args.out.dtype(), [&](auto out) {
-        Multiply<decltype(x), decltype(w), decltype(out)>(args, *weight);
+        Multiply<decltype(x), decltype(w), decltype(out)>(product, *weight);
       });
     });
   });
-  return OkStatus();
+  return gate_up.empty() ? OkStatus() : SwiGlu({.gate_up = product.out, .out = args.out});
 }
 
 }  // namespace longhand::kernels::reference

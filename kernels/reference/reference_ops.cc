@@ -12,11 +12,13 @@ class ReferenceOps final : public HostOps {
   DType ActivationDType(DType model_dtype) const override { return model_dtype; }
 
  private:
-  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight) override {
-    return reference::PackLinear(weight);
+  Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight,
+                                                     LinearLayout layout) override {
+    return reference::PackLinear(weight, layout);
   }
-  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight) override {
-    return reference::PackQuantized(weight);
+  Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight,
+                                                        LinearLayout layout) override {
+    return reference::PackQuantized(weight, layout);
   }
   Status DoLinear(const LinearArgs& args) override { return reference::Linear(args); }
   Status DoQuantizeRows(const QuantizeRowsArgs& args) override {

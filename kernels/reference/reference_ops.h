@@ -10,8 +10,9 @@
 
 namespace longhand::kernels::reference {
 
-Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight);
-Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight);
+Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight, LinearLayout layout);
+Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight,
+                                                    LinearLayout layout);
 Status Linear(const LinearArgs& args);
 Status QuantizeRows(const QuantizeRowsArgs& args);
 Status Embedding(const EmbeddingArgs& args);

@@ -63,14 +63,15 @@ TensorView Device::Out(DType dtype, std::vector<int64_t> shape) {
   return Place(std::move(tensor), /*constant=*/false);
 }
 
-Result<kernels::PackedLinear*> Device::Pack(HostTensor weight) {
-  LONGHAND_ASSIGN_OR_RETURN(auto packed, ops_.PackLinear(weight.view()));
+Result<kernels::PackedLinear*> Device::Pack(HostTensor weight, kernels::LinearLayout layout) {
+  LONGHAND_ASSIGN_OR_RETURN(auto packed, ops_.PackLinear(weight.view(), layout));
   packed_.push_back(std::move(packed));
   return packed_.back().get();
 }
 
-Result<kernels::PackedLinear*> Device::Pack(const kernels::QuantizedWeight& weight) {
-  LONGHAND_ASSIGN_OR_RETURN(auto packed, ops_.PackQuantized(weight));
+Result<kernels::PackedLinear*> Device::Pack(const kernels::QuantizedWeight& weight,
+                                            kernels::LinearLayout layout) {
+  LONGHAND_ASSIGN_OR_RETURN(auto packed, ops_.PackQuantized(weight, layout));
   packed_.push_back(std::move(packed));
   return packed_.back().get();
 }

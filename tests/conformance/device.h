@@ -26,8 +26,10 @@ class Device {
   TensorView InOut(const HostTensor& tensor);
   // Memory for an output, filled with NaN bytes: what is not written shows.
   TensorView Out(DType dtype, std::vector<int64_t> shape);
-  Result<kernels::PackedLinear*> Pack(HostTensor weight);
-  Result<kernels::PackedLinear*> Pack(const kernels::QuantizedWeight& weight);
+  Result<kernels::PackedLinear*> Pack(HostTensor weight,
+                                      kernels::LinearLayout layout = kernels::LinearLayout::kPlain);
+  Result<kernels::PackedLinear*> Pack(const kernels::QuantizedWeight& weight,
+                                      kernels::LinearLayout layout = kernels::LinearLayout::kPlain);
 
   // A tensor's present value.
   HostTensor Read(const TensorView& tensor);

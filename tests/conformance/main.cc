@@ -69,6 +69,7 @@ Result<Options> ParseOptions(int argc, char** argv) {
 std::vector<Case> AllCases() {
   std::vector<Case> cases;
   AddLinearCases(cases);
+  AddGateUpCases(cases);
   AddQuantizedCases(cases);
   AddRowCases(cases);
   AddReplayCases(cases);

@@ -39,6 +39,35 @@ void AddShape(const BatchShape& shape, const char* what, std::vector<Case>& case
                    .misaligned = shape.head_dim == 30});
 }
 
+// The same bits whether the backend knows what sequences share or not; and the reference's values.
+void AddPrefixes(const BatchShape& shape, const char* what, std::vector<Case>& cases) {
+  AddShape(shape, what, cases);
+  cases.push_back({.op = "PagedAttention",
+                   .name = Name(shape, what) + ", told = not told",
+                   .body = [=](Device& device) { return RunBatch(device, shape); },
+                   .misaligned = shape.head_dim == 30,
+                   .same_bits =
+                       [=](Device& device) {
+                         BatchShape untold = shape;
+                         untold.tells_prefixes = false;
+                         return RunBatch(device, untold);
+                       }});
+}
+
+// Groups of two and three, whose prefixes end within a split and at its end; a sequence alone; and
+// a chunk of a prompt, so that decode is a part of the call.
+void AddPrefixCases(const BatchShape& sizes, std::vector<Case>& cases) {
+  BatchShape shape = sizes;
+  const int64_t within = 400 / shape.block_size * shape.block_size;
+  const int64_t whole = (512 + shape.block_size - 1) / shape.block_size * shape.block_size;
+  shape.query_lens = {1, 1, 1, 1, 1, 1};
+  shape.context_lens = {whole + 1, 700, 30, within + 5, 800, 430};
+  shape.prefixes = {{{4, 0, 1}, whole}, {{5, 3}, within}};
+  AddPrefixes(shape, "shared prefixes", cases);
+  shape.query_lens[2] = 20;
+  AddPrefixes(shape, "shared prefixes beside a chunk", cases);
+}
+
 // Sequence s of the batch alone has the bits that it has in the batch.
 void AddAlone(const BatchShape& shape, size_t s, std::vector<Case>& cases) {
   cases.push_back({.op = "PagedAttention",
@@ -86,6 +115,27 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
         AddShape(shape, "prefill and decode", cases);
       }
     }
+  }
+  for (DType kv : kKvDTypes) {
+    // Two, four and eight sequences a row tile; more query heads a KV head than it has rows.
+    for (const Sizes& size :
+         {Sizes{14, 2, 64, 16}, {8, 2, 80, 32}, {28, 4, 128, 16}, {2, 1, 16, 7}, {20, 1, 32, 16}}) {
+      AddPrefixCases({size.heads, size.kv_heads, size.head_dim, size.block_size, kBf16, kv}, cases);
+    }
+    AddPrefixCases({4, 2, 16, 16, kF32, kv}, cases);
+  }
+  // A prefix that reaches far, and one of more sequences than a row tile takes.
+  for (DType activation : {kF32, kBf16}) {
+    BatchShape shared{2, 2, 16, 16, activation, activation};
+    shared.query_lens.assign(20, 1);
+    shared.context_lens.assign(20, 300);
+    shared.context_lens[7] = 9500;
+    shared.context_lens[19] = 9217;
+    shared.prefixes = {{{7, 19}, 9216}, {{}, 256}};
+    for (int64_t seq = 0; seq < 18; ++seq) {
+      if (seq != 7) shared.prefixes[1].seqs.push_back(seq);
+    }
+    AddPrefixes(shared, "far and wide prefixes", cases);
   }
   for (DType activation : {kF32, kBf16}) {
     for (DType kv : kKvDTypes) {

@@ -12,7 +12,7 @@ namespace {
 
 // The whole batch in host memory.
 struct Batch {
-  HostTensor query, cache, scales, block_table;
+  HostTensor query, cache, scales, block_table, prefix_groups;
   std::vector<int64_t> starts{0};
 };
 
@@ -47,6 +47,25 @@ void FillRest(int64_t row, HostTensor& cache, const std::vector<bool>& used) {
   }
 }
 
+// Prefixes first, then the sequences that have none, alone.
+HostTensor MakePrefixGroups(const BatchShape& shape) {
+  std::vector<int64_t> rows;
+  std::vector<bool> is_member(shape.query_lens.size(), false);
+  const auto add = [&](const SharedPrefix& prefix) {
+    const auto begin = static_cast<int64_t>(rows.size() / 4);
+    for (const int64_t seq : prefix.seqs) {
+      const auto end = begin + static_cast<int64_t>(prefix.seqs.size());
+      rows.insert(rows.end(), {seq, begin, end, prefix.num_keys});
+      is_member[static_cast<size_t>(seq)] = true;
+    }
+  };
+  for (const SharedPrefix& prefix : shape.prefixes) add(prefix);
+  for (size_t seq = 0; seq < is_member.size(); ++seq) {
+    if (!is_member[seq]) add({{static_cast<int64_t>(seq)}, 0});
+  }
+  return Int32(rows, {static_cast<int64_t>(is_member.size()), 4});
+}
+
 Batch MakeHostBatch(const BatchShape& shape) {
   Rng rng(/*seed=*/51);
   Batch batch;
@@ -62,11 +81,25 @@ Batch MakeHostBatch(const BatchShape& shape) {
   std::vector<bool> used(static_cast<size_t>(total_blocks * shape.block_size), false);
   // What is not read may be any number, a block that does not exist too.
   std::vector<int64_t> table(static_cast<size_t>(num_seqs * max_blocks), 1 << 30);
-  int64_t next = 0;
+  std::vector<const SharedPrefix*> prefix_of(static_cast<size_t>(num_seqs), nullptr);
+  std::vector<int64_t> seqs;  // the first of a prefix before the others
+  for (const SharedPrefix& prefix : shape.prefixes) {
+    for (const int64_t seq : prefix.seqs) prefix_of[static_cast<size_t>(seq)] = &prefix;
+    seqs.insert(seqs.end(), prefix.seqs.begin(), prefix.seqs.end());
+  }
   for (int64_t s = 0; s < num_seqs; ++s) {
+    if (prefix_of[static_cast<size_t>(s)] == nullptr) seqs.push_back(s);
+  }
+  int64_t next = 0;
+  for (const int64_t s : seqs) {
+    const SharedPrefix* prefix = prefix_of[static_cast<size_t>(s)];
     for (int64_t j = 0; j < shape.context_lens[s]; ++j) {
       int64_t& block = table[s * max_blocks + j / shape.block_size];
-      if (j % shape.block_size == 0) block = order[next++];
+      if (j % shape.block_size == 0) {
+        const bool is_shared = prefix != nullptr && s != prefix->seqs[0] && j < prefix->num_keys;
+        block =
+            is_shared ? table[prefix->seqs[0] * max_blocks + j / shape.block_size] : order[next++];
+      }
       used[block * shape.block_size + j % shape.block_size] = true;
     }
   }
@@ -83,6 +116,7 @@ Batch MakeHostBatch(const BatchShape& shape) {
     FillRest(shape.num_kv_heads * shape.head_dim, batch.cache, used);
   }
   batch.block_table = Int32(table, {num_seqs, max_blocks});
+  batch.prefix_groups = MakePrefixGroups(shape);
   return batch;
 }
 
@@ -109,8 +143,12 @@ kernels::PagedAttentionArgs Upload(Device& device,
 
 kernels::PagedAttentionArgs MakeBatch(Device& device, const BatchShape& shape) {
   const Batch batch = MakeHostBatch(shape);
-  return Upload(device, shape, batch, batch.query, batch.block_table, batch.starts,
-                shape.context_lens);
+  kernels::PagedAttentionArgs args = Upload(device, shape, batch, batch.query, batch.block_table,
+                                            batch.starts, shape.context_lens);
+  if (shape.tells_prefixes && !shape.prefixes.empty()) {
+    args.prefix_groups = device.In(batch.prefix_groups);
+  }
+  return args;
 }
 
 Result<Outputs> RunBatch(Device& device, const BatchShape& shape) {

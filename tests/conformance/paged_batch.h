@@ -9,6 +9,12 @@
 
 namespace longhand::conformance {
 
+// Sequences with one new token each whose first keys lie in the same blocks: whole ones.
+struct SharedPrefix {
+  std::vector<int64_t> seqs;
+  int64_t num_keys = 0;
+};
+
 struct BatchShape {
   int64_t num_heads = 1;
   int64_t num_kv_heads = 1;
@@ -18,6 +24,8 @@ struct BatchShape {
   DType kv = DType::kF32;
   std::vector<int64_t> query_lens;
   std::vector<int64_t> context_lens;
+  std::vector<SharedPrefix> prefixes;
+  bool tells_prefixes = true;  // gives prefix_groups, where there are prefixes
 };
 
 // All sequences in one call: out [T, num_heads, head_dim].

@@ -70,7 +70,7 @@ std::vector<WorkspacePart<Decoder::Workspace>> Decoder::Parts(const ModelConfig&
       {&Workspace::residual, sizes.activation, t, h},
       {&Workspace::normed, sizes.activation, t, h},
       {&Workspace::delta, sizes.activation, t, h},
-      {&Workspace::wide, sizes.activation, t, std::max(QkvWidth(shard, config), 2 * ffn)},
+      {&Workspace::qkv, sizes.activation, t, QkvWidth(shard, config)},
       {&Workspace::mid, sizes.activation, t, std::max(query, ffn)},
       {&Workspace::cos, DType::kF32, t, half},
       {&Workspace::sin, DType::kF32, t, half},
@@ -206,7 +206,7 @@ Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
   const LayerWeights& layer = weights_.layers[layer_idx];
   const int64_t heads = shard_.heads.size();
   const int64_t head_dim = config_.head_dim;
-  const TensorView qkv = Rows(space_.wide, QkvWidth(shard_, config_));
+  const TensorView qkv = Rows(space_.qkv, QkvWidth(shard_, config_));
   const TensorView query = Reshape(space_.mid.view, {num_tokens_, heads, head_dim});
   const TensorView attended = Reshape(space_.normed.view, {num_tokens_, heads, head_dim});
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
@@ -227,18 +227,17 @@ Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
                            .context_len = batch.context_len,
                            .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
                            .out = attended,
-                           .kv_scales = KvScales(layer_idx)}));
+                           .kv_scales = KvScales(layer_idx),
+                           .prefix_groups = batch.prefix_groups}));
   return Project(Rows(space_.normed, heads * head_dim), *layer.o, delta);
 }
 
 Status Decoder::Mlp(const LayerWeights& layer) {
   const int64_t ffn = shard_.ffn.size();
-  const TensorView gate_up = Rows(space_.wide, 2 * ffn);
   const TensorView mid = Rows(space_.mid, ffn);
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
   LONGHAND_RETURN_IF_ERROR(
-      Project(Rows(space_.normed, config_.hidden_size), *layer.gate_up, gate_up));
-  LONGHAND_RETURN_IF_ERROR(ops_.SwiGlu({.gate_up = gate_up, .out = mid}));
+      Project(Rows(space_.normed, config_.hidden_size), *layer.gate_up, mid));
   return Project(mid, *layer.down, delta);
 }
 

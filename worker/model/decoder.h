@@ -28,6 +28,7 @@ struct DecoderBatch {
   TensorView block_table;    // [S, max_blocks] i32
   TensorView cu_query_lens;  // [S + 1] i32
   TensorView context_len;    // [S] i32
+  TensorView prefix_groups;  // [S, 4] i32, or empty: kernels/ops.h
   TensorView image_rows;     // [M] i32: tokens that take an image embedding, or empty
   TensorView cache_rows;     // [M] i32: which row of the encoder cache each takes, or empty
   TensorView encoder_cache;  // [rows, hidden] A
@@ -79,7 +80,7 @@ class Decoder {
     DeviceTensor residual;      // [T, h] A
     DeviceTensor normed;        // [T, h] A: also attention's output and gathered embeddings
     DeviceTensor delta;         // [T, h] A: the branch not yet added to the residual
-    DeviceTensor wide;          // [T, max(qkv, 2 ffn)] A
+    DeviceTensor qkv;           // [T, (H + 2 K) D] A
     DeviceTensor mid;           // [T, max(query, ffn)] A
     DeviceTensor cos;           // [T, D / 2] f32
     DeviceTensor sin;           // [T, D / 2] f32

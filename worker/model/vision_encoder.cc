@@ -54,7 +54,6 @@ std::vector<WorkspacePart<VisionEncoder::Workspace>> VisionEncoder::Parts(
       {&Workspace::residual, activation, p, h},
       {&Workspace::normed, activation, p, h},
       {&Workspace::delta, activation, p, h},
-      {&Workspace::gate_up, activation, mlp_rows, 2 * ffn},
       {&Workspace::mid, activation, mlp_rows, ffn},
       {&Workspace::patch_rows, DType::kI32, p, 1},
       {&Workspace::unit_rows, DType::kI32, units, 1},
@@ -207,10 +206,8 @@ Status VisionEncoder::Mlp(const VisionBlockWeights& block) {
   const TensorView delta = Rows(space_.delta, vision_.hidden_size);
   for (int64_t begin = 0; begin < num_patches_; begin += kMlpRows) {
     const int64_t rows = std::min(kMlpRows, num_patches_ - begin);
-    const TensorView gate_up = Reshape(space_.gate_up.view, {rows, 2 * ffn});
     const TensorView mid = Reshape(space_.mid.view, {rows, ffn});
-    LONGHAND_RETURN_IF_ERROR(Linear(normed.Slice(begin, rows), block.gate_up, gate_up));
-    LONGHAND_RETURN_IF_ERROR(ops_.SwiGlu({.gate_up = gate_up, .out = mid}));
+    LONGHAND_RETURN_IF_ERROR(Linear(normed.Slice(begin, rows), block.gate_up, mid));
     LONGHAND_RETURN_IF_ERROR(Linear(mid, block.down, delta.Slice(begin, rows)));
   }
   return OkStatus();

@@ -55,7 +55,6 @@ class VisionEncoder {
     DeviceTensor residual;    // [P, h] A
     DeviceTensor normed;      // [P, h] A: also attention's output
     DeviceTensor delta;       // [P, h] A: the branch not yet added to the residual
-    DeviceTensor gate_up;     // [kMlpRows, 2 ffn] A
     DeviceTensor mid;         // [kMlpRows, ffn] A
     DeviceTensor patch_rows;  // [P] i32: patches in window order
     DeviceTensor unit_rows;   // [P / 4] i32: units in window order

@@ -49,19 +49,19 @@ void WeightReader::Finish(const std::vector<TensorSlice>& slices, int64_t bytes)
 }
 
 Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::Linear(
-    const std::vector<TensorSlice>& slices) {
+    const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
   LONGHAND_ASSIGN_OR_RETURN(const TensorView view, Stage(slices, weight_dtype_));
-  auto packed = ops_.PackLinear(view);
+  auto packed = ops_.PackLinear(view, layout);
   if (!packed.ok()) return packed.status().WithContext(slices.front().name);
   Finish(slices, static_cast<int64_t>(view.num_bytes()));
   return std::move(packed).value();
 }
 
 Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::LayerLinear(
-    const std::vector<TensorSlice>& slices) {
-  if (quantization_ == Quantization::kNone) return Linear(slices);
+    const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
+  if (quantization_ == Quantization::kNone) return Linear(slices, layout);
   const kernels::QuantizedWeight weight = codes_.Read(checkpoint_, slices, quantization_, on_disk_);
-  auto packed = ops_.PackQuantized(weight);
+  auto packed = ops_.PackQuantized(weight, layout);
   if (!packed.ok()) return packed.status().WithContext(slices.front().name);
   for (const TensorSlice& slice : slices) codes_.Release(checkpoint_, slice);
   Finish({}, static_cast<int64_t>(weight.num_bytes()));

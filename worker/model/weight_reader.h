@@ -43,9 +43,9 @@ class WeightReader final : public WeightSource {
         codes_(num_threads) {}
 
   Result<std::unique_ptr<kernels::PackedLinear>> Linear(
-      const std::vector<TensorSlice>& slices) override;
+      const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) override;
   Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
-      const std::vector<TensorSlice>& slices) override;
+      const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) override;
   Result<DeviceTensor> Matrix(const TensorSlice& slice) override;
   Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices) override;
   int64_t done_bytes() const override { return done_bytes_; }

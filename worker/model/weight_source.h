@@ -28,12 +28,12 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
-  // The slices one below the other.
+  // The slices one below the other; a gate's and an up's with their layout.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> Linear(
-      const std::vector<TensorSlice>& slices) = 0;
+      const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) = 0;
   // The same of a decoder layer's matrix, quantised where the source's weights are.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
-      const std::vector<TensorSlice>& slices) = 0;
+      const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) = 0;
   // [rows, columns] in the weight dtype, not packed.
   virtual Result<DeviceTensor> Matrix(const TensorSlice& slice) = 0;
   // The slices one after the other, in f32.

@@ -6,6 +6,9 @@
 namespace longhand::model {
 namespace {
 
+constexpr auto kPlain = kernels::LinearLayout::kPlain;
+constexpr auto kGateUp = kernels::LinearLayout::kGateUp;
+
 Status LoadLayer(WeightSource& source,
                  const ModelConfig& config,
                  const RankShard& shard,
@@ -19,16 +22,20 @@ Status LoadLayer(WeightSource& source,
   LONGHAND_ASSIGN_OR_RETURN(out->input_norm, source.Vector({{prefix + "input_layernorm.weight"}}));
   LONGHAND_ASSIGN_OR_RETURN(out->qkv, source.LayerLinear({{attention + "q_proj.weight", query},
                                                           {attention + "k_proj.weight", kv},
-                                                          {attention + "v_proj.weight", kv}}));
+                                                          {attention + "v_proj.weight", kv}},
+                                                         kPlain));
   LONGHAND_ASSIGN_OR_RETURN(out->qkv_bias, source.Vector({{attention + "q_proj.bias", query},
                                                           {attention + "k_proj.bias", kv},
                                                           {attention + "v_proj.bias", kv}}));
-  LONGHAND_ASSIGN_OR_RETURN(out->o, source.LayerLinear({{attention + "o_proj.weight", {}, query}}));
+  LONGHAND_ASSIGN_OR_RETURN(out->o,
+                            source.LayerLinear({{attention + "o_proj.weight", {}, query}}, kPlain));
   LONGHAND_ASSIGN_OR_RETURN(out->post_attention_norm,
                             source.Vector({{prefix + "post_attention_layernorm.weight"}}));
   LONGHAND_ASSIGN_OR_RETURN(out->gate_up, source.LayerLinear({{mlp + "gate_proj.weight", shard.ffn},
-                                                              {mlp + "up_proj.weight", shard.ffn}}));
-  LONGHAND_ASSIGN_OR_RETURN(out->down, source.LayerLinear({{mlp + "down_proj.weight", {}, shard.ffn}}));
+                                                              {mlp + "up_proj.weight", shard.ffn}},
+                                                             kGateUp));
+  LONGHAND_ASSIGN_OR_RETURN(
+      out->down, source.LayerLinear({{mlp + "down_proj.weight", {}, shard.ffn}}, kPlain));
   return OkStatus();
 }
 
@@ -37,6 +44,7 @@ Status LoadLayer(WeightSource& source,
 Status LoadBiased(WeightSource& source,
                   const std::vector<std::string>& names,
                   BiasedLinear* out,
+                  kernels::LinearLayout layout = kPlain,
                   int64_t padded_out = 0,
                   int64_t padded_in = 0) {
   std::vector<TensorSlice> weights;
@@ -46,13 +54,14 @@ Status LoadBiased(WeightSource& source,
         {.name = name + ".weight", .padded_rows = padded_out, .padded_columns = padded_in});
     biases.push_back({.name = name + ".bias", .padded_rows = padded_out});
   }
-  LONGHAND_ASSIGN_OR_RETURN(out->weight, source.Linear(weights));
+  LONGHAND_ASSIGN_OR_RETURN(out->weight, source.Linear(weights, layout));
   LONGHAND_ASSIGN_OR_RETURN(out->bias, source.Vector(biases));
   return OkStatus();
 }
 
 Status LoadVision(WeightSource& source, const VisionConfig& config, VisionWeights* out) {
-  LONGHAND_ASSIGN_OR_RETURN(out->patch_embed, source.Linear({{"visual.patch_embed.proj.weight"}}));
+  LONGHAND_ASSIGN_OR_RETURN(out->patch_embed,
+                            source.Linear({{"visual.patch_embed.proj.weight"}}, kPlain));
   const int64_t ffn = config.padded_intermediate_size();
   for (int64_t i = 0; i < config.depth; ++i) {
     const std::string prefix = "visual.blocks." + std::to_string(i) + ".";
@@ -62,8 +71,8 @@ Status LoadVision(WeightSource& source, const VisionConfig& config, VisionWeight
     LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "attn.qkv"}, &block.qkv));
     LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "attn.proj"}, &block.proj));
     LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "mlp.gate_proj", prefix + "mlp.up_proj"},
-                                        &block.gate_up, /*padded_out=*/ffn));
-    LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "mlp.down_proj"}, &block.down,
+                                        &block.gate_up, kGateUp, /*padded_out=*/ffn));
+    LONGHAND_RETURN_IF_ERROR(LoadBiased(source, {prefix + "mlp.down_proj"}, &block.down, kPlain,
                                         /*padded_out=*/0, /*padded_in=*/ffn));
     out->blocks.push_back(std::move(block));
   }
@@ -93,7 +102,8 @@ Result<ModelWeights> ReadWeights(WeightSource& source,
   LONGHAND_ASSIGN_OR_RETURN(
       out.head,
       source.Linear(
-          {{.name = head, .rows = out.shard.vocab, .padded_rows = plan.padded_vocab_rows}}));
+          {{.name = head, .rows = out.shard.vocab, .padded_rows = plan.padded_vocab_rows}},
+          kPlain));
   LONGHAND_RETURN_IF_ERROR(LoadVision(source, config.vision, &out.vision));
   out.bytes = source.done_bytes();
   return out;

@@ -24,7 +24,7 @@ struct LayerWeights {
   DeviceTensor qkv_bias;                           // [(H + 2 K) D] f32
   std::unique_ptr<kernels::PackedLinear> o;        // [hidden, H D]: a partial sum
   DeviceTensor post_attention_norm;                // [hidden] f32
-  std::unique_ptr<kernels::PackedLinear> gate_up;  // [2 F, hidden]: gate, up
+  std::unique_ptr<kernels::PackedLinear> gate_up;  // [2 F, hidden]: gate, up (kGateUp)
   std::unique_ptr<kernels::PackedLinear> down;     // [hidden, F]: a partial sum
 };
 
@@ -38,7 +38,7 @@ struct VisionBlockWeights {
   DeviceTensor norm2;    // [hidden] f32
   BiasedLinear qkv;      // [3 hidden, hidden]
   BiasedLinear proj;     // [hidden, hidden]
-  BiasedLinear gate_up;  // [2 ffn, hidden]; ffn is padded with zeros (padded_intermediate_size)
+  BiasedLinear gate_up;  // [2 ffn, hidden] (kGateUp); ffn is padded with zeros (padded_intermediate_size)
   BiasedLinear down;     // [hidden, ffn]
 };
 

@@ -1,6 +1,7 @@
 #include "worker/runner/device_batch.h"
 
 #include <algorithm>
+#include <array>
 
 namespace longhand::runner {
 namespace {
@@ -35,6 +36,7 @@ DeviceBatch::Layout DeviceBatch::MakeLayout(int64_t num_tokens,
   add(&layout.positions, DType::kI32, num_tokens * 3);
   add(&layout.cu_query_lens, DType::kI32, num_seqs + 1);
   add(&layout.context_len, DType::kI32, num_seqs);
+  add(&layout.prefix_groups, DType::kI32, num_seqs * 4);
   add(&layout.image_rows, DType::kI32, num_image_tokens);
   add(&layout.cache_rows, DType::kI32, num_image_tokens);
   add(&layout.block_table, DType::kI32, num_seqs * max_blocks);
@@ -82,6 +84,7 @@ Result<model::DecoderBatch> DeviceBatch::Build(const StepPlan& plan,
   for (const SequenceChunk& chunk : plan.chunks) {
     AddChunk(chunk, states.at(chunk.sequence_id), layout.max_blocks, &at);
   }
+  AddPrefixGroups(plan, states, layout);
   LONGHAND_ASSIGN_OR_RETURN(model::DecoderBatch batch, Upload(layout));
   batch.encoder_cache = encoder_cache;
   return batch;
@@ -111,6 +114,7 @@ Result<model::DecoderBatch> DeviceBatch::BuildDecode(const StepPlan& plan,
     AddChunk(chunk, states.at(chunk.sequence_id), layout.max_blocks, &at);
   }
   while (at.num_tokens < layout.num_tokens) AddPadding(layout.max_blocks, &at);
+  AddPrefixGroups(plan, states, layout);
   return Upload(layout);
 }
 
@@ -166,6 +170,24 @@ void DeviceBatch::AddPadding(int64_t max_blocks, Cursor* at) {
   *at->context_len++ = 1;
 }
 
+void DeviceBatch::AddPrefixGroups(const StepPlan& plan,
+                                  const SequenceStates& states,
+                                  const Layout& layout) {
+  candidates_.clear();
+  for (const SequenceChunk& chunk : plan.chunks) {
+    candidates_.push_back(
+        {.sequence_id = chunk.sequence_id,
+         .block_table = states.at(chunk.sequence_id).block_table,
+         .num_keys = chunk.token_ids.size() == 1 ? chunk.num_computed_tokens : 0});
+  }
+  auto* row = At<int32_t>(*host_, layout.prefix_groups);
+  prefix_groups_.Write(candidates_, row);
+  row += candidates_.size() * 4;
+  for (auto i = static_cast<int32_t>(candidates_.size()); i < layout.num_seqs; ++i) {
+    row = std::copy_n(std::array{i, i, i + 1, 0}.begin(), 4, row);
+  }
+}
+
 Result<model::DecoderBatch> DeviceBatch::Upload(const Layout& layout) const {
   LONGHAND_RETURN_IF_ERROR(
       ops_.CopyToDevice(device_->data(), host_->data(), static_cast<size_t>(layout.bytes)));
@@ -179,7 +201,8 @@ Result<model::DecoderBatch> DeviceBatch::Upload(const Layout& layout) const {
       .slot_mapping = view(layout.slot_mapping, DType::kI64, {tokens}),
       .block_table = view(layout.block_table, DType::kI32, {seqs, layout.max_blocks}),
       .cu_query_lens = view(layout.cu_query_lens, DType::kI32, {seqs + 1}),
-      .context_len = view(layout.context_len, DType::kI32, {seqs})};
+      .context_len = view(layout.context_len, DType::kI32, {seqs}),
+      .prefix_groups = view(layout.prefix_groups, DType::kI32, {seqs, 4})};
   if (layout.num_image_tokens > 0) {
     batch.image_rows = view(layout.image_rows, DType::kI32, {layout.num_image_tokens});
     batch.cache_rows = view(layout.cache_rows, DType::kI32, {layout.num_image_tokens});

@@ -7,12 +7,14 @@
 #include <compare>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "common/status.h"
 #include "common/step_plan.h"
 #include "kernels/ops.h"
 #include "worker/model/decoder.h"
 #include "worker/runner/plan_check.h"
+#include "worker/runner/prefix_groups.h"
 #include "worker/runner/sequence_state.h"
 
 namespace longhand::runner {
@@ -53,6 +55,7 @@ class DeviceBatch {
     int64_t positions = 0;      // [T, 3] i32
     int64_t cu_query_lens = 0;  // [S + 1] i32
     int64_t context_len = 0;    // [S] i32
+    int64_t prefix_groups = 0;  // [S, 4] i32
     int64_t image_rows = 0;     // [M] i32
     int64_t cache_rows = 0;     // [M] i32
     int64_t block_table = 0;    // [S, max_blocks] i32
@@ -65,7 +68,8 @@ class DeviceBatch {
     int32_t num_tokens = 0;
   };
 
-  DeviceBatch(const PlanLimits& limits, kernels::Ops& ops) : limits_(limits), ops_(ops) {}
+  DeviceBatch(const PlanLimits& limits, kernels::Ops& ops)
+      : limits_(limits), ops_(ops), prefix_groups_(limits.block_size) {}
   static Layout MakeLayout(int64_t num_tokens,
                            int64_t num_seqs,
                            int64_t max_blocks,
@@ -79,12 +83,16 @@ class DeviceBatch {
                 int64_t max_blocks,
                 Cursor* at) const;
   static void AddPadding(int64_t max_blocks, Cursor* at);
+  // Those of the plan's chunks, and each sequence of padding alone.
+  void AddPrefixGroups(const StepPlan& plan, const SequenceStates& states, const Layout& layout);
   Result<model::DecoderBatch> Upload(const Layout& layout) const;
 
   const PlanLimits limits_;
   kernels::Ops& ops_;
   std::unique_ptr<kernels::Buffer> host_;
   std::unique_ptr<kernels::Buffer> device_;
+  PrefixGroups prefix_groups_;
+  std::vector<PrefixCandidate> candidates_;
 };
 
 }  // namespace longhand::runner

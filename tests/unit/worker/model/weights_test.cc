@@ -41,10 +41,10 @@ class Weights : public ::testing::Test {
     return std::move(weights).value();
   }
 
-  // [out_features, in_features]
+  // [out_columns, in_features]: of a plain weight its elements.
   std::vector<float> Unpack(const kernels::PackedLinear& linear) {
     const int64_t in = linear.in_features();
-    const int64_t out = linear.out_features();
+    const int64_t out = linear.out_columns();
     std::vector<float> identity(static_cast<size_t>(in * in), 0.0f);
     for (int64_t i = 0; i < in; ++i) identity[static_cast<size_t>(i * in + i)] = 1.0f;
     std::vector<float> columns(static_cast<size_t>(in * out));
@@ -61,11 +61,20 @@ class Weights : public ::testing::Test {
     return rows;
   }
 
-  std::unique_ptr<kernels::PackedLinear> Pack(std::vector<float>& rows, int64_t columns) {
+  std::unique_ptr<kernels::PackedLinear> Pack(
+      std::vector<float> rows,
+      int64_t columns,
+      kernels::LinearLayout layout = kernels::LinearLayout::kPlain) {
     const auto size = static_cast<int64_t>(rows.size());
-    auto packed = ops_->PackLinear(TensorView(rows.data(), DType::kF32, {size / columns, columns}));
+    auto packed =
+        ops_->PackLinear(TensorView(rows.data(), DType::kF32, {size / columns, columns}), layout);
     LONGHAND_CHECK(packed.ok()) << packed.status();
     return std::move(packed).value();
+  }
+
+  // Of gates above ups.
+  std::unique_ptr<kernels::PackedLinear> PackGateUp(std::vector<float> rows, int64_t columns) {
+    return Pack(std::move(rows), columns, kernels::LinearLayout::kGateUp);
   }
 
   // Of a few rows that are always the same.
@@ -85,11 +94,9 @@ class Weights : public ::testing::Test {
     };
     std::vector<float> x = make(gate_up.in_features());
     for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
-    std::vector<float> both = make(2 * ffn), mid = make(ffn), out = make(down.out_features());
+    std::vector<float> mid = make(ffn), out = make(down.out_features());
     Status status = ops_->Linear(
-        {.x = view(x), .weight = &gate_up, .bias = vector_view(gate_up_bias), .out = view(both)});
-    LONGHAND_CHECK(status.ok()) << status;
-    status = ops_->SwiGlu({.gate_up = view(both), .out = view(mid)});
+        {.x = view(x), .weight = &gate_up, .bias = vector_view(gate_up_bias), .out = view(mid)});
     LONGHAND_CHECK(status.ok()) << status;
     status = ops_->Linear(
         {.x = view(mid), .weight = &down, .bias = vector_view(down_bias), .out = view(out)});
@@ -140,8 +147,10 @@ TEST_F(Weights, ARankHasItsSlicesFusedAndUnchanged) {
                    Concat(Block(at("self_attn.k_proj.bias"), {16, 32}, {0, 1}),
                           Block(at("self_attn.v_proj.bias"), {16, 32}, {0, 1}))));
   EXPECT_EQ(Unpack(*layer.o), Block(at("self_attn.o_proj.weight"), all, {32, 64}));
-  EXPECT_EQ(Unpack(*layer.gate_up), Concat(Block(at("mlp.gate_proj.weight"), {24, 48}, all),
-                                           Block(at("mlp.up_proj.weight"), {24, 48}, all)));
+  EXPECT_EQ(Unpack(*layer.gate_up),
+            Unpack(*PackGateUp(Concat(Block(at("mlp.gate_proj.weight"), {24, 48}, all),
+                                      Block(at("mlp.up_proj.weight"), {24, 48}, all)),
+                               /*columns=*/64)));
   EXPECT_EQ(Unpack(*layer.down), Block(at("mlp.down_proj.weight"), all, {24, 48}));
   // The encoder is whole on every rank.
   EXPECT_EQ(Unpack(*weights.vision.blocks[1].qkv.weight),
@@ -170,8 +179,10 @@ TEST_F(Weights, TheMlpOfTheEncoderIsPaddedWithZeros) {
     };
     const auto zeros = [](size_t count) { return std::vector<float>(count, 0.0f); };
     const VisionBlockWeights& block = weights.vision.blocks[1];
-    EXPECT_EQ(Unpack(*block.gate_up.weight), Concat(Concat(at("gate_proj.weight"), zeros(28 * 32)),
-                                                    Concat(at("up_proj.weight"), zeros(28 * 32))));
+    EXPECT_EQ(Unpack(*block.gate_up.weight),
+              Unpack(*PackGateUp(Concat(Concat(at("gate_proj.weight"), zeros(28 * 32)),
+                                        Concat(at("up_proj.weight"), zeros(28 * 32))),
+                                 /*columns=*/32)));
     EXPECT_EQ(ViewToFloats(block.gate_up.bias.view), Concat(Concat(at("gate_proj.bias"), zeros(28)),
                                                             Concat(at("up_proj.bias"), zeros(28))));
     std::vector<float> down;
@@ -191,12 +202,11 @@ TEST_F(Weights, ThePaddedMlpOfTheEncoderGivesTheSameOutputs) {
     return ToFloats(tensors.at("visual.blocks.0.mlp." + std::string(name)));
   };
   const VisionBlockWeights& block = weights.vision.blocks[0];
-  std::vector<float> gate_up = Concat(at("gate_proj.weight"), at("up_proj.weight"));
-  std::vector<float> down = at("down_proj.weight");
   EXPECT_EQ(Mlp(*block.gate_up.weight, ViewToFloats(block.gate_up.bias.view), *block.down.weight,
                 ViewToFloats(block.down.bias.view)),
-            Mlp(*Pack(gate_up, /*columns=*/32), Concat(at("gate_proj.bias"), at("up_proj.bias")),
-                *Pack(down, /*columns=*/36), at("down_proj.bias")));
+            Mlp(*PackGateUp(Concat(at("gate_proj.weight"), at("up_proj.weight")), /*columns=*/32),
+                Concat(at("gate_proj.bias"), at("up_proj.bias")),
+                *Pack(at("down_proj.weight"), /*columns=*/36), at("down_proj.bias")));
 }
 
 TEST_F(Weights, ATiedHeadIsTheEmbedding) {
@@ -251,9 +261,8 @@ TEST_F(Weights, AModelThatCannotBeSplitIsRefused) {
   WriteSafetensors(directory / "model.safetensors", RandomTensors(TinyConfig(), /*seed=*/8));
   auto checkpoint = Checkpoint::Open(directory.path());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  const auto weights =
-      LoadWeights(*checkpoint, TinyConfig(), /*tp_size=*/3, /*rank=*/0, DType::kF32, Quantization::kNone,
-                  *ops_, {});
+  const auto weights = LoadWeights(*checkpoint, TinyConfig(), /*tp_size=*/3, /*rank=*/0,
+                                   DType::kF32, Quantization::kNone, *ops_, {});
   EXPECT_EQ(weights.status().code(), StatusCode::kInvalidArgument);
 }
 

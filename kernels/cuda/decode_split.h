@@ -1,0 +1,387 @@
+// One split of decode attention: the sums that rows make of its keys (paged_decode.cu joins them).
+//
+// To every element all ways of doing it perform the same operations in the same order, those of
+// paged_prefill.cu, tile of 64 keys after tile. They differ in what one split takes of the machine:
+//
+//   eight warps  256 keys at a time, 32 a warp: all of a short split is on its way at once
+//   four         128 keys at a time
+//   one          64 keys at a time, in a third of the registers and shared memory of four
+#pragma once
+
+#include "kernels/cuda/paged_attention.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+
+// Sums of one row and split, of head_dim values: [slot][num_heads][max_splits].
+struct Partials {
+  float* values;  // [...][head_dim]
+  float* max;
+  float* sum;
+  int max_splits;
+  uint32_t* arrived;  // [num_seqs, num_kv_heads] splits that are done
+
+  __device__ int64_t Index(int64_t slot_and_head, int split) const {
+    return slot_and_head * max_splits + split;
+  }
+};
+
+// The rows that go through a split together: a sequence's of one KV head, or those of several
+// sequences of a prefix group, whose keys are the first one's.
+struct SplitRows {
+  HeadRows first;
+  int first_seq;
+  const int4* prefix_rows;  // of the sequences; null for one
+  int num_seqs;
+
+  __device__ int count() const {
+    return prefix_rows == nullptr ? first.count() : num_seqs * first.group;
+  }
+  // Of several sequences each sees all keys of the split.
+  __device__ int Visible(int row) const {
+    if (prefix_rows == nullptr) return first.Visible(row);
+    return row < count() ? first.context_len : 0;
+  }
+  // Of the row in [num_tokens, num_heads].
+  template <typename Types>
+  __device__ int64_t Index(const PagedProblem<Types>& problem, int row) const {
+    if (prefix_rows == nullptr) return first.Index(row, problem.num_heads);
+    return HeadIndex(problem, problem.cu_query_lens[prefix_rows[row / first.group].x], row);
+  }
+  // Tokens have partials by number when all are decode, else by sequence: each has one.
+  template <typename Types>
+  __device__ int64_t SlotAndHead(const PagedProblem<Types>& problem, int row) const {
+    if (problem.share == Share::kAll) return Index(problem, row);
+    return HeadIndex(problem, prefix_rows == nullptr ? first_seq : prefix_rows[row / first.group].x,
+                     row);
+  }
+
+ private:
+  template <typename Types>
+  __device__ int64_t HeadIndex(const PagedProblem<Types>& problem, int64_t place, int row) const {
+    return place * problem.num_heads + first.kv_head * first.group + row % first.group;
+  }
+};
+
+template <typename Types>
+__device__ __forceinline__ void LoadQueries(const PagedProblem<Types>& problem,
+                                            const SplitRows& rows,
+                                            int first_row,
+                                            WarpQueries<Types>& queries) {
+  queries.Load([&](int i) {
+    const int row = first_row + i;
+    return row < rows.count() ? problem.query + rows.Index(problem, row) * problem.head_dim
+                              : nullptr;
+  });
+}
+
+// Leaves a warp's sums of the split.
+template <typename Types>
+__device__ __forceinline__ void StorePartials(const PagedProblem<Types>& problem,
+                                              const Partials& partials,
+                                              const SplitRows& rows,
+                                              const int (&mine)[2],
+                                              int split,
+                                              const RowStates<Types>& state) {
+  const int q = threadIdx.x % 4;
+  for (int r = 0; r < 2; ++r) {
+    if (mine[r] >= rows.count()) continue;
+    const int64_t index = partials.Index(rows.SlotAndHead(problem, mine[r]), split);
+    if (q == 0) {
+      partials.max[index] = state.max[r];
+      partials.sum[index] = state.sum[r];
+    }
+    float* values = partials.values + index * problem.head_dim;
+#pragma unroll
+    for (int n = 0; n < Types::kValueTiles; ++n) {
+      if (n * 8 >= problem.head_dim) break;
+      *reinterpret_cast<float2*>(values + n * 8 + q * 2) =
+          make_float2(state.values[n][2 * r], state.values[n][2 * r + 1]);
+    }
+  }
+}
+
+// In f32, by one warp.
+template <typename Types>
+__device__ void AttendSplitF32(const PagedProblem<Types>& problem,
+                               const Partials& partials,
+                               const SplitRows& rows,
+                               int split) {
+  TileLoop<Types, 1> loop(DynamicShared<char>(), problem.head_dim);
+  WarpQueries<Types> queries(loop.WarpMemory(), problem.head_dim, problem.logit_scale);
+  const int lane = threadIdx.x % kWarpSize, g = lane / 4;
+  const int begin = SplitBegin(split) / kTileKeys;
+  const int end = min(SplitBegin(split + 1) / kTileKeys,
+                      static_cast<int>(CeilDiv(rows.first.context_len, kTileKeys)));
+  for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
+    LoadQueries(problem, rows, first_row, queries);
+    const int mine[2] = {first_row + g, first_row + g + 8};
+    const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
+    RowStates<Types> state;
+    loop.Run(problem.Rows(rows.first_seq, rows.first.kv_head), begin, end, visible, queries, state,
+             [](int) {});
+    JoinLanes(state);
+    StorePartials(problem, partials, rows, mine, split, state);
+  }
+}
+
+constexpr int kWarpKeys = 32;  // that a warp multiplies of a stage: half of a tile
+
+// By several warps, with tensor cores: the shared memory of a block.
+template <typename Types, int kWarps>
+struct StageMemory {
+  static constexpr int kStageKeys = kWarps * kWarpKeys;
+  static constexpr int kRowBytes = kStageKeys * Types::Pitch(Types::kHeadDim);
+  static constexpr int kWeightPitch = kStageKeys * 2 + kPadBytes;
+  using Copies = RowCopies<Types, kStageKeys, kWarps * kWarpSize>;
+  // With 8 bits keys and values take turns in one tile, to which they are widened.
+  alignas(16) char tile[kRowBytes];
+  alignas(16) char other[Copies::kWidens ? 2 * Copies::kRawBytes : kRowBytes];
+  alignas(16) char weights[kWarpRows * kWeightPitch];  // bf16
+  float max[kWarps][kWarpRows];                        // of each warp's keys
+  alignas(16) char slots[Copies::kSharedBytes];
+
+  __device__ char* keys() { return tile; }
+  __device__ char* values() { return Copies::kWidens ? tile : other; }
+  __device__ char* raw_keys() { return other; }
+  __device__ char* raw_values() { return other + Copies::kRawBytes; }
+};
+
+template <typename Types, int kWarps>
+__device__ __forceinline__ void AttendSplit(const PagedProblem<Types>& problem,
+                                            const Partials& partials,
+                                            const SplitRows& rows,
+                                            int split) {
+  using Memory = StageMemory<Types, kWarps>;
+  constexpr int kStageKeys = Memory::kStageKeys, kTiles = kStageKeys / kTileKeys;
+  // Pairs of value tiles: warp w has pairs w, w + kWarps, ...
+  constexpr int kAllPairs = Types::kValueTiles / 2;
+  constexpr int kPairs = (kAllPairs + kWarps - 1) / kWarps;
+  constexpr int kPitch = Types::Pitch(Types::kHeadDim);
+  Memory& memory = *DynamicShared<Memory>();
+  WarpQueries<Types> queries(nullptr, Types::kHeadDim, problem.logit_scale);
+  typename Memory::Copies copies(memory.slots);
+  const KeyRows<typename Types::Kv> keys = problem.Rows(rows.first_seq, rows.first.kv_head);
+  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+  const int g = lane / 4, q = lane % 4;
+  const int begin = SplitBegin(split), end = min(SplitBegin(split + 1), rows.first.context_len);
+  const float scale = problem.logit_scale;
+  for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
+    __syncthreads();  // all are done with the rows or the split before
+    copies.Find(keys, begin);
+    copies.Keep(keys, begin, 0);
+    __syncthreads();
+    const auto bring_keys = [&](int key, int parity) {
+      copies.Copy(keys, keys.keys, key, parity, Types::kHeadDim, memory.keys(), memory.raw_keys());
+    };
+    const auto bring_values = [&](int key, int parity) {
+      copies.Copy(keys, keys.values, key, parity, Types::kHeadDim, memory.values(),
+                  memory.raw_values());
+    };
+    bring_keys(begin, 0);
+    bring_values(begin, 0);
+    LoadQueries(problem, rows, first_row, queries);
+    const int mine[2] = {first_row + g, first_row + g + 8};
+    const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
+    float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+    float values[2 * kPairs][4] = {};
+    int parity = 0;
+    for (int stage = begin; stage < end; stage += kStageKeys) {
+      const int next = stage + kStageKeys;
+      const bool more = next < end;
+      parity ^= 1;  // the next stage's
+      copies.Find(keys, next);
+      WaitForCopies<1>();
+      copies.Widen(keys, memory.raw_keys(), memory.keys());
+      __syncthreads();  // the keys are there
+      float scores[kWarpKeys / 8][4];
+      const int first_key = stage + warp * kWarpKeys;
+      queries.Score(memory.keys() + warp * kWarpKeys * kPitch, kWarpKeys, scores);
+      const int left[2] = {visible[0] - first_key, visible[1] - first_key};
+      Mask(left, scores);
+      float warp_max[2] = {-INFINITY, -INFINITY};
+      LargestOf(scores, warp_max);
+      if (q == 0) {
+        memory.max[warp][g] = warp_max[0];
+        memory.max[warp][g + 8] = warp_max[1];
+      }
+      copies.Keep(keys, next, parity);
+      __syncthreads();  // all have scored: the next keys may come
+      if (more) bring_keys(next, parity);
+      if (!more) CommitCopies();
+      float decay[kTiles][2];  // [tile of the stage][row]
+      for (int r = 0; r < 2; ++r) {
+        const int row = g + 8 * r;
+        float base = 0;
+        for (int tile = 0; tile < kTiles; ++tile) {
+          const float tile_max =
+              fmaxf(max[r], fmaxf(memory.max[2 * tile][row], memory.max[2 * tile + 1][row]));
+          decay[tile][r] = Decay<Types>(max[r], tile_max, scale);
+          max[r] = tile_max;
+          if (tile == warp / 2) base = BaseOf(tile_max, scale);
+        }
+        char* weights = memory.weights + row * Memory::kWeightPitch + warp * kWarpKeys * 2 + q * 4;
+#pragma unroll
+        for (int n = 0; n < kWarpKeys / 8; ++n) {
+          *reinterpret_cast<uint32_t*>(weights + n * 16) =
+              PackBf16(Weight<Types>(scores[n][2 * r], base, scale),
+                       Weight<Types>(scores[n][2 * r + 1], base, scale));
+        }
+      }
+      WaitForCopies<1>();
+      copies.Widen(keys, memory.raw_values(), memory.values());
+      __syncthreads();  // the values and all weights are there
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+        if (stage + tile * kTileKeys >= end) break;
+        for (int r = 0; r < 2; ++r) {
+          sum[r] = __fmul_rn(sum[r], decay[tile][r]);
+#pragma unroll
+          for (int n = 0; n < 2 * kPairs; ++n) {
+            for (int i = 2 * r; i < 2 * r + 2; ++i) {
+              values[n][i] = __fmul_rn(values[n][i], decay[tile][r]);
+            }
+          }
+        }
+#pragma unroll
+        for (int step = 0; step < kTileKeys / 16; ++step) {
+          const int key = tile * kTileKeys + step * 16;
+          uint32_t weights[4];
+          LoadMatrixX4<false>(weights, memory.weights + lane % 16 * Memory::kWeightPitch + key * 2 +
+                                           lane / 16 * 16);
+          const char* row =
+              memory.values() + (key + lane % 16) * kPitch + lane / 16 * 16 + warp * 32;
+#pragma unroll
+          for (int pair = 0; pair < kPairs; ++pair) {
+            if (warp + pair * kWarps >= kAllPairs) break;
+            AddProducts(weights, row + pair * kWarps * 32, values[2 * pair], values[2 * pair + 1]);
+          }
+          if (warp == 0) AddWeights(weights, sum);
+        }
+      }
+      __syncthreads();  // all have added: the next values may come
+      if (more) bring_values(next, parity);
+      if (!more) CommitCopies();
+    }
+    for (int r = 0; r < 2; ++r) {
+      if (mine[r] >= rows.count()) continue;
+      const int64_t index = partials.Index(rows.SlotAndHead(problem, mine[r]), split);
+      if (warp == 0 && q == 0) {
+        partials.max[index] = max[r];
+        partials.sum[index] = sum[r];
+      }
+      float* out = partials.values + index * Types::kHeadDim + warp * 16 + q * 2;
+#pragma unroll
+      for (int pair = 0; pair < kPairs; ++pair) {
+        if (warp + pair * kWarps >= kAllPairs) break;
+        for (int n = 0; n < 2; ++n) {
+          *reinterpret_cast<float2*>(out + pair * kWarps * 16 + n * 8) =
+              make_float2(values[2 * pair + n][2 * r], values[2 * pair + n][2 * r + 1]);
+        }
+      }
+    }
+  }
+}
+
+// By one warp, with tensor cores: the shared memory of a block.
+template <typename Types>
+struct TileMemory {
+  static constexpr int kBytes = Types::TileBytes(Types::kHeadDim);
+  using Copies = RowCopies<Types, kTileKeys, kWarpSize>;
+  // With 8 bits keys and values take turns in one tile, to which they are widened.
+  alignas(16) char tile[kBytes];
+  alignas(16) char other[Copies::kWidens ? 2 * Copies::kRawBytes : kBytes];
+  alignas(16) char slots[Copies::kSharedBytes];
+
+  __device__ char* keys() { return tile; }
+  __device__ char* values() { return Copies::kWidens ? tile : other; }
+  __device__ char* raw_keys() { return other; }
+  __device__ char* raw_values() { return other + Copies::kRawBytes; }
+};
+
+// The keys of the next tile arrive while the values of this one are used, and the other way round.
+template <typename Types>
+__device__ __forceinline__ void AttendSplitAlone(const PagedProblem<Types>& problem,
+                                                 const Partials& partials,
+                                                 const SplitRows& rows,
+                                                 int split) {
+  TileMemory<Types>& memory = *DynamicShared<TileMemory<Types>>();
+  WarpQueries<Types> queries(nullptr, Types::kHeadDim, problem.logit_scale);
+  typename TileMemory<Types>::Copies copies(memory.slots);
+  const KeyRows<typename Types::Kv> keys = problem.Rows(rows.first_seq, rows.first.kv_head);
+  const int lane = threadIdx.x % kWarpSize, g = lane / 4;
+  const int begin = SplitBegin(split), end = min(SplitBegin(split + 1), rows.first.context_len);
+  const auto bring_keys = [&](int key, int parity) {
+    copies.Copy(keys, keys.keys, key, parity, Types::kHeadDim, memory.keys(), memory.raw_keys());
+  };
+  const auto bring_values = [&](int key, int parity) {
+    copies.Copy(keys, keys.values, key, parity, Types::kHeadDim, memory.values(),
+                memory.raw_values());
+  };
+  for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
+    __syncwarp();  // all are done with the rows or the split before
+    copies.Find(keys, begin);
+    copies.Keep(keys, begin, 0);
+    __syncwarp();
+    bring_keys(begin, 0);
+    bring_values(begin, 0);
+    LoadQueries(problem, rows, first_row, queries);
+    const int mine[2] = {first_row + g, first_row + g + 8};
+    const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
+    RowStates<Types> state;
+    int parity = 0;
+#pragma unroll 1
+    for (int key = begin; key < end; key += kTileKeys) {
+      const int next = key + kTileKeys;
+      const bool more = next < end;
+      parity ^= 1;  // the next tile's
+      copies.Find(keys, next);
+      WaitForCopies<1>();
+      copies.Widen(keys, memory.raw_keys(), memory.keys());
+      __syncwarp();  // the keys are there
+      float scores[kKeyTiles][4];
+      queries.Score(memory.keys(), kTileKeys, scores);
+      const int left[2] = {visible[0] - key, visible[1] - key};
+      Mask(left, scores);
+      copies.Keep(keys, next, parity);
+      __syncwarp();  // all have scored: the next keys may come
+      if (more) bring_keys(next, parity);
+      if (!more) CommitCopies();
+      queries.Weigh(scores, state);
+      WaitForCopies<1>();
+      copies.Widen(keys, memory.raw_values(), memory.values());
+      __syncwarp();  // the values are there
+      queries.AddValues(memory.values(), kTileKeys, scores, state);
+      __syncwarp();  // all have added: the next values may come
+      if (more) bring_values(next, parity);
+      if (!more) CommitCopies();
+    }
+    StorePartials(problem, partials, rows, mine, split, state);
+  }
+}
+
+// What a block of kWarps warps does of a split, and its shared memory.
+template <typename Types, int kWarps>
+__device__ __forceinline__ void Attend(const PagedProblem<Types>& problem,
+                                       const Partials& partials,
+                                       const SplitRows& rows,
+                                       int split) {
+  if constexpr (!Types::kTensorCores) {
+    AttendSplitF32(problem, partials, rows, split);
+  } else if constexpr (kWarps == 1) {
+    AttendSplitAlone(problem, partials, rows, split);
+  } else {
+    AttendSplit<Types, kWarps>(problem, partials, rows, split);
+  }
+}
+template <typename Types, int kWarps>
+int AttendBytes(int head_dim) {
+  if constexpr (!Types::kTensorCores) {
+    return TileLoop<Types, 1>::SharedBytes(head_dim);
+  } else if constexpr (kWarps == 1) {
+    return static_cast<int>(sizeof(TileMemory<Types>));
+  } else {
+    return static_cast<int>(sizeof(StageMemory<Types, kWarps>));
+  }
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE
