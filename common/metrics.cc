@@ -5,12 +5,10 @@ namespace {
 
 class NullMetrics final : public Metrics, Counter, Gauge, Histogram {
  public:
-  Counter& GetCounter(std::string_view, std::string_view, const MetricLabels&) override { return *this; }
-  Gauge& GetGauge(std::string_view, std::string_view, const MetricLabels&) override { return *this; }
-  Histogram& GetHistogram(std::string_view, std::string_view, const std::vector<double>&,
-                          const MetricLabels&) override {
-    return *this;
-  }
+  Counter& GetCounter(std::string_view, const MetricLabels&) override { return *this; }
+  Gauge& GetGauge(std::string_view, const MetricLabels&) override { return *this; }
+  Histogram& GetHistogram(std::string_view, const MetricLabels&) override { return *this; }
+  void SetLabels(const MetricLabels&) override {}
 
  private:
   void Increment(double) override {}

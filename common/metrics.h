@@ -1,4 +1,5 @@
-// What rooms without a metrics library use to count: plain handles, given in by main. All are safe from any thread.
+// What rooms without a metrics library use to count: plain handles, given in by main. All are safe
+// from any thread.
 #pragma once
 
 #include <cstdint>
@@ -30,14 +31,16 @@ class Histogram {
   virtual void Observe(double value) = 0;
 };
 
-// Hands out metrics by name; owns them. The same name and labels give the same metric.
+// Hands out the metrics that the table declares (common/prometheus/metric_table.h), by name; owns
+// them. The same name and labels give the same metric.
 class Metrics {
  public:
   virtual ~Metrics() = default;
-  virtual Counter& GetCounter(std::string_view name, std::string_view help, const MetricLabels& labels = {}) = 0;
-  virtual Gauge& GetGauge(std::string_view name, std::string_view help, const MetricLabels& labels = {}) = 0;
-  virtual Histogram& GetHistogram(std::string_view name, std::string_view help,
-                                  const std::vector<double>& buckets, const MetricLabels& labels = {}) = 0;
+  virtual Counter& GetCounter(std::string_view name, const MetricLabels& labels = {}) = 0;
+  virtual Gauge& GetGauge(std::string_view name, const MetricLabels& labels = {}) = 0;
+  virtual Histogram& GetHistogram(std::string_view name, const MetricLabels& labels = {}) = 0;
+  // On every sample from now on, instead of those of an earlier call.
+  virtual void SetLabels(const MetricLabels& labels) = 0;
 };
 
 // Counts nothing: for tests and tools.

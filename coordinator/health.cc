@@ -42,23 +42,16 @@ double PercentLoaded(const cluster::GroupStatus& group) {
 
 Health::Health(Parts parts)
     : parts_(std::move(parts)),
-      ready_gauge_(parts_.metrics.GetGauge("longhand_ready", "1 while tokens can be made")),
-      percent_gauge_(parts_.metrics.GetGauge("longhand_load_percent",
-                                             "Share of the weights that are loaded, 0 to 100")),
-      spares_gauge_(parts_.metrics.GetGauge("longhand_spare_workers_ready",
-                                            "Workers that could take a lost rank's place at once")),
+      ready_gauge_(parts_.metrics.GetGauge("longhand_ready")),
+      percent_gauge_(parts_.metrics.GetGauge("longhand_load_percent")),
+      spares_gauge_(parts_.metrics.GetGauge("longhand_spare_workers_ready")),
       looked_at_(parts_.clock.Now()) {
   for (int rank = 0; rank < parts_.num_ranks; ++rank) {
     const MetricLabels labels = {{"rank", std::to_string(rank)}};
     rank_gauges_.push_back(
-        {.step = parts_.metrics.GetGauge("longhand_rank_step", "Step that the rank finished last",
-                                         labels),
-         .heartbeat_age =
-             parts_.metrics.GetGauge("longhand_rank_heartbeat_age_seconds",
-                                     "Since the worker was heard; it is heard every 0.2 s", labels),
-         .progress_age = parts_.metrics.GetGauge(
-             "longhand_rank_progress_age_seconds",
-             "Since the rank's computing thread turned, idle or at work", labels)});
+        {.step = parts_.metrics.GetGauge("longhand_rank_step", labels),
+         .heartbeat_age = parts_.metrics.GetGauge("longhand_rank_heartbeat_age_seconds", labels),
+         .progress_age = parts_.metrics.GetGauge("longhand_rank_progress_age_seconds", labels)});
   }
 }
 

@@ -1,6 +1,5 @@
 // longhand-coordinator: takes requests, plans steps, sends them to workers, streams the answers.
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -16,12 +15,13 @@
 
 #include "common/config/model_config.h"
 #include "common/hub_cache.h"
+#include "common/logging/log.h"
 #include "common/options/command_line.h"
 #include "common/options/serve_options.h"
 #include "common/prometheus/prometheus_metrics.h"
 #include "common/version.h"
-#include "coordinator/api/checkpoint_digest.h"
 #include "coordinator/api/api_keys.h"
+#include "coordinator/api/checkpoint_digest.h"
 #include "coordinator/api/cluster_service.h"
 #include "coordinator/api/generation_service.h"
 #include "coordinator/api/grpc_server.h"
@@ -43,6 +43,7 @@
 #include "coordinator/input/text_state.h"
 #include "coordinator/journal/journal.h"
 #include "coordinator/journal/store.h"
+#include "coordinator/request_log.h"
 #include "coordinator/status_response.h"
 #include "shim/chat_template.h"
 #include "shim/tokenizer.h"
@@ -113,11 +114,10 @@ int DryRun(const ServeOptions& options) {
   Result<cluster::Capacity> capacity = cluster::PlanShape(options, *model);
   if (!capacity.ok()) return Fail(capacity.status());
   // A plan for other machines is printed all the same; then no tokens fit here.
-  const int64_t memory_bytes = cluster::AvailableMemoryBytes() /
-                               (options.tensor_parallel_size + options.spare_workers);
-  const Result<cluster::Capacity> fitting =
-      cluster::PlanCapacity(options, *model, LargestPicture(*pixels, model->vision),
-                            memory_bytes, memory_bytes);
+  const int64_t memory_bytes =
+      cluster::AvailableMemoryBytes() / (options.tensor_parallel_size + options.spare_workers);
+  const Result<cluster::Capacity> fitting = cluster::PlanCapacity(
+      options, *model, LargestPicture(*pixels, model->vision), memory_bytes, memory_bytes);
   if (fitting.ok()) capacity = fitting;
   std::fputs(cluster::CapacityTable(*capacity, *model).c_str(), options.json ? stderr : stdout);
   if (!fitting.ok())
@@ -213,13 +213,17 @@ void BlockSignals() {
 // The parts of the program, in the order in which they are made; the last made goes first.
 class Coordinator {
  public:
-  // `store` is null without a journal.
+  // `log` outlives this; `store` is null without a journal.
   Coordinator(const CoordinatorOptions& options,
+              const Log& log,
               Model model,
               api::ApiKeys keys,
               std::unique_ptr<journal::Store> store)
       : options_(options.serve),
+        log_(log),
         keys_(std::move(keys)),
+        metrics_(CoordinatorMetricTable()),
+        num_lost_tokens_(store ? store->num_lost_records() : 0),
         unfinished_(store ? store->TakeUnfinished() : std::vector<journal::StoredRequest>()),
         journal_(store ? std::make_unique<journal::Journal>(
                              MakeJournalConfig(options_), std::move(store), metrics_)
@@ -238,16 +242,23 @@ class Coordinator {
   cluster::WorkerGroupConfig MakeGroupConfig(const CoordinatorOptions& options) const;
   cluster::GroupObserver MakeObserver();
   api::RequestPreparer::Limits PrepareLimits();
+  void DeclareMetrics();
+  Counter& Losses(const char* cause);
+  void CountLoss(cluster::LossCause cause);
   void OnGroupChange(const cluster::GroupStatus& status);
+  void ShowCache(const cluster::Capacity& capacity);
   void LookAround();
   void GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer);
   void Drain();
 
   const ServeOptions options_;
+  const Log& log_;
   const api::ApiKeys keys_;
   const SteadyClock clock_;
   const TimePoint started_ = clock_.Now();
   PrometheusMetrics metrics_;
+  const int64_t num_lost_tokens_;  // of the journal that was found
+  Gauge* cache_gauge_ = nullptr;   // of the latest group; membership thread
 
   // Journal: what clients see is on disk.
   api::StreamTable streams_;
@@ -277,7 +288,12 @@ class Coordinator {
   const api::JournalGate gate_{journal_.get()};
   engine::Engine engine_{
       engine_config_,
-      {.executor = group_, .text = text_, .clock = clock_, .metrics = metrics_, .gate = gate_}};
+      {.executor = group_,
+       .text = text_,
+       .clock = clock_,
+       .metrics = metrics_,
+       .gate = gate_,
+       .on_request_end = [this](const auto& request) { LogRequest(log_, request); }}};
 
   Health health_{{.group = [this] { return group_.status(); },
                   .ask_engine = [this](auto done) { return engine_.GetStats(done).ok(); },
@@ -303,7 +319,9 @@ class Coordinator {
        .journal = journal_.get(),
        .journal_directory = JournalDirectory(options_),
        .checkpoint_digest = model_.digest,
-       .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes}};
+       .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes,
+       .metrics = metrics_,
+       .on_refusal = [this](const auto& request) { LogRequest(log_, request); }}};
   api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
   api::GenerationService generation_{intake_, pool_, keys_};
   api::ClusterService cluster_service_{{.get_status = [this](auto answer) { GetStatus(answer); },
@@ -341,7 +359,28 @@ cluster::GroupObserver Coordinator::MakeObserver() {
                 failed_ = true;
                 kill(getpid(), SIGTERM);
               },
-          .on_silent = [](int32_t worker) { Tell({{"silent_worker", worker}}); }};
+          .on_silent = [](int32_t worker) { Tell({{"silent_worker", worker}}); },
+          .on_loss = [this](cluster::LossCause cause) { CountLoss(cause); }};
+}
+
+// What is known before anything happens, and what no other part counts.
+void Coordinator::DeclareMetrics() {
+  if (options_.metrics_compat == "vllm") {
+    metrics_.AddAliases(VllmMetricTable(),
+                        {{"model_name", options_.served_model_name}, {"engine", "0"}});
+  }
+  metrics_.GetGauge("longhand_build_info", {{"version", kVersion}}).Set(1);
+  metrics_.GetCounter("longhand_tokens_lost_total")
+      .Increment(static_cast<double>(num_lost_tokens_));
+  for (const char* cause : cluster::kLossCauseNames) Losses(cause);
+}
+
+Counter& Coordinator::Losses(const char* cause) {
+  return metrics_.GetCounter("longhand_failovers_total", {{"cause", cause}});
+}
+
+void Coordinator::CountLoss(cluster::LossCause cause) {
+  Losses(cluster::kLossCauseNames[static_cast<size_t>(cause)]).Increment();
 }
 
 api::RequestPreparer::Limits Coordinator::PrepareLimits() {
@@ -359,8 +398,19 @@ void Coordinator::OnGroupChange(const cluster::GroupStatus& status) {
   const bool now = status.state == cluster::GroupState::kReady;
   spdlog::info("worker group: epoch {}, {}", status.epoch, now ? "ready" : status.detail);
   if (now) spdlog::info("\n{}", cluster::CapacityTable(status.capacity, model_.config));
+  if (now) ShowCache(status.capacity);
   const boost::json::array workers(status.workers.begin(), status.workers.end());
   if (ready_.exchange(now) != now) Tell({{"ready", now}, {"workers", workers}});
+}
+
+// A group of another size has another cache.
+void Coordinator::ShowCache(const cluster::Capacity& capacity) {
+  if (cache_gauge_ != nullptr) cache_gauge_->Set(0);
+  cache_gauge_ = &metrics_.GetGauge("longhand_kv_cache_config_info",
+                                    {{"block_size", std::to_string(capacity.block_size)},
+                                     {"num_blocks", std::to_string(capacity.num_blocks)},
+                                     {"dtype", std::string(DTypeName(capacity.kv_dtype))}});
+  cache_gauge_->Set(1);
 }
 
 void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer) {
@@ -376,6 +426,7 @@ void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse
 }
 
 Status Coordinator::Listen(const std::string& rendezvous_address) {
+  DeclareMetrics();
   LONGHAND_ASSIGN_OR_RETURN(const std::string metrics_address,
                             metrics_.Serve(options_.metrics_address));
   LONGHAND_ASSIGN_OR_RETURN(
@@ -436,7 +487,7 @@ void Coordinator::Drain() {
   while (!WaitForSignal(kLookAroundEvery) && clock_.Now() < deadline);
 }
 
-int Serve(const CoordinatorOptions& options) {
+int Serve(const CoordinatorOptions& options, const Log& log) {
   Result<Model> model = Model::Load(options.serve);
   if (!model.ok()) return Fail(model.status());
   const engine::EngineConfig engine_config = MakeEngineConfig(options.serve, model->config);
@@ -450,7 +501,7 @@ int Serve(const CoordinatorOptions& options) {
     spdlog::error("the journal in {} was damaged: {} records are lost", options.serve.journal,
                   (*store)->num_lost_records());
   }
-  Coordinator coordinator(options, std::move(model).value(), std::move(keys).value(),
+  Coordinator coordinator(options, log, std::move(model).value(), std::move(keys).value(),
                           std::move(store).value());
   if (const Status status = coordinator.Listen(options.rendezvous_address); !status.ok())
     return Fail(status);
@@ -459,20 +510,21 @@ int Serve(const CoordinatorOptions& options) {
 }
 
 int Main(const std::vector<std::string>& args) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("coordinator"));
-  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ [%n] %v");
   CoordinatorOptions options;
   CLI::App app{"Takes requests and plans the steps of a group of workers.", "longhand-coordinator"};
   AddServeOptions(app, options.serve);
   std::string config_file;
   app.add_option("--config", config_file, "YAML file with the same names")->take_last();
-  app.add_option("--workers", options.workers, "host:port or unix:PATH of each rank, in rank order, then of the spares")
+  app.add_option("--workers", options.workers,
+                 "host:port or unix:PATH of each rank, in rank order, then of the spares")
       ->delimiter(',');
   app.add_option("--rendezvous-address", options.rendezvous_address,
                  "host:port at which workers on other hosts find each other")
       ->capture_default_str()
       ->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
+  BlockSignals();
+  const Log log("coordinator", LogFormatOf(options.serve.log_format));
   if (options.serve.model.empty())
     return Fail(InvalidArgument("--model is required: a checkpoint directory"));
   Result<LocatedModel> located = LocateModel(options.serve.model, options.serve.revision);
@@ -487,8 +539,7 @@ int Main(const std::vector<std::string>& args) {
                                 options.serve.tensor_parallel_size, ", --spare-workers is ",
                                 options.serve.spare_workers));
   }
-  BlockSignals();
-  return Serve(options);
+  return Serve(options, log);
 }
 
 }  // namespace

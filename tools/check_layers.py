@@ -18,6 +18,7 @@ WIRE = {"grpc", "protobuf"}
 ROOMS = {
     "common": ([], set()),
     "common/config": (["common"], {"boost"}),
+    "common/logging": (["common"], {"fmt", "spdlog"}),
     "common/options": (["common"], {"cli11", "yaml"}),
     "common/prometheus": (["common"], {"boost", "prometheus"}),
     "common/text": (["common"], {"pcre2"}),
@@ -29,7 +30,7 @@ ROOMS = {
     "worker/runner": (CONFIG + ["kernels", "worker/comm", "worker/model"], set()),
     "worker/service": (CONFIG + ["kernels", "worker/comm", "worker/model", "worker/runner", "proto"], WIRE | {"cuda"}),
     # The engine declares TextState, which input implements; nothing else passes between the two.
-    "coordinator/input": (CONFIG + ["shim", "coordinator/engine/text_state.h"],
+    "coordinator/input": (CONFIG + ["common/text", "shim", "coordinator/engine/text_state.h"],
                           {"boost", "jpeg", "png", "webp", "gif", "exif", "openssl"}),
     "coordinator/engine": (["common"], set()),
     "coordinator/journal": (["common"], {"boost", "sqlite"}),
@@ -44,7 +45,7 @@ ROOMS = {
     "client/tokenize": (["common", "shim"], {"boost"}),
     # Speaks to the hub, and to no server of ours.
     "client/pull": (["common", "common/options"], {"boost", "cli11", "curl", "fmt", "openssl"}),
-    "client": (CONFIG + ["common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
+    "client": (CONFIG + ["common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]

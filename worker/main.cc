@@ -1,20 +1,22 @@
 // longhand-worker: one rank. Listens, and executes what a coordinator plans.
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "common/logging/log.h"
 #include "common/options/command_line.h"
 #include "common/prometheus/prometheus_metrics.h"
 #include "common/version.h"
 #include "worker/comm/network_interface.h"
 #include "worker/service/executor.h"
+#include "worker/service/gpu_watch.h"
 #include "worker/service/worker_metrics.h"
 #include "worker/service/worker_server.h"
 
@@ -31,6 +33,7 @@ struct WorkerOptions {
   int device_idx = 0;
   int threads = 1;
   std::string interface_name;
+  std::string log_format = "text";
 };
 
 // Blocked before any thread starts, so that all inherit it: WaitForSignal() alone takes them.
@@ -56,6 +59,15 @@ int Fail(const Status& status) {
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
 }
 
+// Null where there is no GPU, or nobody tells of it.
+std::unique_ptr<service::GpuWatch> WatchGpu(const std::string& pci_bus_id, Metrics& metrics) {
+  if (pci_bus_id.empty()) return nullptr;
+  auto gpu = service::NvmlLibrary::Open(pci_bus_id);
+  if (gpu.ok()) return std::make_unique<service::GpuWatch>(std::move(gpu).value(), metrics);
+  spdlog::warn("no metrics of GPU {}: {}", pci_bus_id, gpu.status().message());
+  return nullptr;
+}
+
 int Serve(const WorkerOptions& options) {
   if (!options.interface_name.empty()) {
     const Status found = comm::CheckInterface(options.interface_name);
@@ -63,7 +75,7 @@ int Serve(const WorkerOptions& options) {
     // NCCL reads it when it is loaded; "=" asks for this name, not for all that begin so.
     setenv("NCCL_SOCKET_IFNAME", ("=" + options.interface_name).c_str(), /*overwrite=*/1);
   }
-  PrometheusMetrics metrics;
+  PrometheusMetrics metrics(WorkerMetricTable());
   const Result<std::string> metrics_address = metrics.Serve(options.metrics_address);
   if (!metrics_address.ok()) return Fail(metrics_address.status());
   service::WorkerMetrics worker_metrics(metrics);
@@ -71,6 +83,7 @@ int Serve(const WorkerOptions& options) {
   Result<service::Device> device =
       service::OpenDevice(options.device, options.threads, options.device_idx);
   if (!device.ok()) return Fail(device.status());
+  const std::unique_ptr<service::GpuWatch> gpu_watch = WatchGpu(device->pci_bus_id, metrics);
   const std::string description = device->name + " (" + device->instruction_set + ", " +
                                   std::to_string(device->num_threads) + " threads)";
   service::Executor executor({.device = std::move(device).value(),
@@ -100,8 +113,6 @@ int Serve(const WorkerOptions& options) {
 }
 
 int Main(const std::vector<std::string>& args) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("worker"));
-  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ [%n %P] %v");
   WorkerOptions options;
   CLI::App app{"Executes the plans of a coordinator on one device.", "longhand-worker"};
   app.add_option("--listen", options.listen, "host:port or unix:PATH; port 0 picks one")
@@ -121,10 +132,17 @@ int Main(const std::vector<std::string>& args) {
       ->capture_default_str()
       ->take_last();
   app.add_option("--interface", options.interface_name,
-                 "Network interface through which ranks on other hosts are met; that of --listen by default")
+                 "Network interface through which ranks on other hosts are met; that of --listen "
+                 "by default")
+      ->take_last();
+  app.add_option("--log-format", options.log_format,
+                 "Lines on standard error: text, or json objects")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str()
       ->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   BlockSignals();
+  const Log log("worker", LogFormatOf(options.log_format));
   return Serve(options);
 }
 

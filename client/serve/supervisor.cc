@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "common/logging/log_format.h"
 #include "common/options/command_line.h"
 
 namespace longhand::client {
@@ -36,6 +37,13 @@ int OpenSignals() {
   for (const int number : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&signals, number);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   return signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+// The address of the metrics of worker `i`.
+std::string AddressOf(const std::string& first, int i) {
+  const size_t colon = first.rfind(':') + 1;
+  const int port = std::stoi(first.substr(colon));
+  return first.substr(0, colon) + std::to_string(port == 0 ? 0 : port + i);
 }
 
 void WriteByRename(const std::filesystem::path& path, const std::string& text) {
@@ -74,8 +82,9 @@ Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory,
     children_.push_back(
         {.name = "worker " + std::to_string(i),
          .argv = {(config_.binaries / "longhand-worker").string(), "--listen", socket,
-                  "--metrics-address", "127.0.0.1:0", "--device", options.device, "--device-index",
-                  std::to_string(i), "--threads", std::to_string(ThreadsPerWorker(options))}});
+                  "--metrics-address", AddressOf(options.worker_metrics_address, i), "--device",
+                  options.device, "--device-index", std::to_string(i), "--log-format",
+                  options.log_format, "--threads", std::to_string(ThreadsPerWorker(options))}});
   }
   std::vector<std::string> argv = {(config_.binaries / "longhand-coordinator").string()};
   argv.insert(argv.end(), config_.coordinator_args.begin(), config_.coordinator_args.end());
@@ -96,7 +105,7 @@ Supervisor::~Supervisor() {
 int Supervisor::Run() {
   const int signals = OpenSignals();
   if (const Status status = StartAll(); !status.ok()) {
-    std::fprintf(stderr, "longhand serve: %s\n", status.message().c_str());
+    Say(status.message());
     return kExitFailed;
   }
   while (!(stopping_ && !AnyAlive())) {
@@ -116,6 +125,13 @@ int Supervisor::Run() {
   }
   close(signals);
   return exit_code_;
+}
+
+void Supervisor::Say(const std::string& message) const {
+  const std::string line = LogFormatOf(config_.options.log_format) == LogFormat::kJson
+                               ? JsonLogLine("info", "longhand serve", message)
+                               : "longhand serve: " + message + "\n";
+  std::fputs(line.c_str(), stderr);
 }
 
 Status Supervisor::StartAll() {
@@ -170,8 +186,7 @@ void Supervisor::OnReady(bool ready) {
 void Supervisor::EndSilentWorker(int64_t idx) {
   const Child& worker = children_[static_cast<size_t>(idx)];
   if (!worker.process || !worker.listens) return;
-  std::fprintf(stderr, "longhand serve: the %s does not answer and is killed\n",
-               worker.name.c_str());
+  Say("the " + worker.name + " does not answer and is killed");
   worker.process->Signal(SIGKILL);
 }
 
@@ -193,8 +208,7 @@ void Supervisor::OnExit(Child& child, int wait_status) {
     stop_deadline_ = std::min(stop_deadline_, Clock::now() + kKillAfter);
   }
   if (stopping_) return;
-  std::fprintf(stderr, "longhand serve: the %s ended (%s)\n", child.name.c_str(),
-               Describe(wait_status).c_str());
+  Say("the " + child.name + " ended (" + Describe(wait_status) + ")");
   // An orderly failure is one that a restart cannot mend: a bad checkpoint, a port taken. It was
   // logged by the child.
   if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != kExitOk) {
@@ -213,7 +227,7 @@ void Supervisor::RestartDue() {
   for (Child& child : children_) {
     if (child.process || Clock::now() < child.restart_at) continue;
     if (const Status status = Start(child); !status.ok()) {
-      std::fprintf(stderr, "longhand serve: %s\n", status.message().c_str());
+      Say(status.message());
       child.restart_at = Clock::now() + kMaxBackoff;
     }
   }
@@ -249,8 +263,7 @@ void Supervisor::StopWorkersWhenDrained() {
 
 void Supervisor::UpdateReadyFile() {
   if (!announced_ && ready_) {
-    std::fprintf(stderr, "longhand serve: ready, HTTP on %s, gRPC on %s\n",
-                 ports_.http.address().c_str(), ports_.grpc.address().c_str());
+    Say("ready, HTTP on " + ports_.http.address() + ", gRPC on " + ports_.grpc.address());
     announced_ = true;
   }
   if (config_.ready_file.empty()) return;

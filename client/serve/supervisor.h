@@ -55,6 +55,7 @@ class Supervisor {
   };
   Supervisor(SupervisorConfig config, std::filesystem::path directory, Ports ports);
 
+  void Say(const std::string& message) const;
   Status StartAll();
   Status Start(Child& child);
   void TakeReports();

@@ -66,9 +66,10 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--kv-cache-dtype", o.kv_cache_dtype,
          "auto is --dtype; int8 and fp8 (not on cpu) have a scale for each token and head")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8", "fp8"}));
-  Scalar(app, "--quantization", o.quantization,
-         "Weights of the decoder's layers; auto: as the checkpoint has them. int8 (not on cuda) and "
-         "fp8 quantise at load, awq reads AWQ checkpoints")
+  Scalar(
+      app, "--quantization", o.quantization,
+      "Weights of the decoder's layers; auto: as the checkpoint has them. int8 (not on cuda) and "
+      "fp8 quantise at load, awq reads AWQ checkpoints")
       ->check(CLI::IsMember({"auto", "none", "int8", "fp8", "awq"}));
   Only(app.add_option("--data-parallel-size"), "1", "Groups that serve the model; 1");
   Scalar(app, "--threads", o.threads,
@@ -128,8 +129,9 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens,
          "Tokens of a step; bounds a prefill chunk")
       ->check(CLI::Range(16, 1 << 20));
-  Scalar(app, "--max-num-prefill-tokens", o.max_num_prefill_tokens,
-         "Of these, prompt tokens of a step in which streams decode; bounds the time between tokens")
+  Scalar(
+      app, "--max-num-prefill-tokens", o.max_num_prefill_tokens,
+      "Of these, prompt tokens of a step in which streams decode; bounds the time between tokens")
       ->check(CLI::Range(1, 1 << 20));
   AddQueueOptions(app, o);
 }
@@ -172,6 +174,17 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
       ->check(CheckAddress);
   Scalar(app, "--metrics-address", o.metrics_address, "host:port; port 0 picks a free one")
       ->check(CheckAddress);
+  Scalar(app, "--worker-metrics-address", o.worker_metrics_address,
+         "With `longhand serve`: host:port of the first worker's metrics, the others at the ports "
+         "above; "
+         "port 0 picks free ones")
+      ->check(CheckAddress);
+  Scalar(app, "--metrics-compat", o.metrics_compat,
+         "Whose names the metrics have beside Longhand's own")
+      ->check(CLI::IsMember({"vllm", "none"}));
+  Scalar(app, "--log-format", o.log_format,
+         "Lines on standard error, for people or as JSON objects")
+      ->check(CLI::IsMember({"text", "json"}));
   Only(app.add_flag("--deterministic"), "true",
        "Same request, same tokens, whatever else runs: always so");
   Scalar(app, "--shutdown-timeout", o.shutdown_timeout,
@@ -186,8 +199,8 @@ void AddAccessOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--api-key-file", o.api_key_file,
          "Keys that may call, one a line: KEY or NAME:KEY, KEY itself or sha256:DIGEST; none: "
          "everybody may");
-  CLI::Option* cert =
-      Scalar(app, "--tls-cert", o.tls_cert, "PEM file: the certificate of HTTP and gRPC, its chain");
+  CLI::Option* cert = Scalar(app, "--tls-cert", o.tls_cert,
+                             "PEM file: the certificate of HTTP and gRPC, its chain");
   CLI::Option* key = Scalar(app, "--tls-key", o.tls_key, "PEM file: its private key");
   cert->needs(key);
   key->needs(cert);

@@ -41,20 +41,23 @@ struct ServeOptions {
   int64_t min_pixels = 0;                   // 0: as the policy says
   int64_t max_pixels = 0;
   int64_t max_request_bytes = int64_t{256} << 20;
-  int64_t step_timeout_ms = 30000;  // on top of the planned work
+  int64_t step_timeout_ms = 30000;      // on top of the planned work
   int64_t heartbeat_timeout_ms = 1500;  // a worker that is not heard for so long is lost
   int spare_workers = 0;                // beyond the ranks
-  std::string transport = "auto";   // auto, shared_memory, gloo
+  std::string transport = "auto";       // auto, shared_memory, gloo
   std::string http_address = "127.0.0.1:8000";
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";
+  std::string worker_metrics_address = "127.0.0.1:0";  // of the first worker, the others above
+  std::string metrics_compat = "vllm";                 // vllm, none
+  std::string log_format = "text";                     // text, json
   // A directory; none; auto: with `longhand serve`, a directory that lasts as long, else none.
   std::string journal = "auto";
   std::string journal_sync = "process";          // what it survives: process, disk
   int64_t journal_max_age = 24 * 3600;           // seconds that ended requests are kept
   int64_t journal_max_bytes = int64_t{1} << 30;  // beyond, the oldest ended ones go
-  std::string api_key_file;  // empty: whoever reaches the ports may call
-  std::string tls_cert;      // PEM files; empty: plain
+  std::string api_key_file;                      // empty: whoever reaches the ports may call
+  std::string tls_cert;                          // PEM files; empty: plain
   std::string tls_key;
   std::vector<std::string> allowed_origins = {"*"};  // of web pages that may call
   bool allow_image_urls = false;

@@ -1,7 +1,5 @@
 #include "common/prometheus/metrics_server.h"
 
-#include <prometheus/text_serializer.h>
-
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <chrono>
@@ -20,21 +18,20 @@ constexpr int kMaxConnections = 32;
 constexpr std::chrono::seconds kIdleTimeout(30);
 
 http::response<http::string_body> Answer(const http::request<http::empty_body>& request,
-                                         const prometheus::Registry& registry) {
+                                         const std::function<std::string()>& page) {
   const auto path = request.target().substr(0, request.target().find('?'));
   const bool found = path == "/metrics" && request.method() == http::verb::get;
   http::response<http::string_body> response(found ? http::status::ok : http::status::not_found,
                                              request.version());
   response.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");
-  response.body() =
-      found ? prometheus::TextSerializer().Serialize(registry.Collect()) : "GET /metrics is here\n";
+  response.body() = found ? page() : "GET /metrics is here\n";
   response.keep_alive(request.keep_alive());
   response.prepare_payload();
   return response;
 }
 
 asio::awaitable<void> ServeConnection(tcp::socket socket,
-                                      const prometheus::Registry& registry,
+                                      const std::function<std::string()>& page,
                                       int& connections) {
   beast::tcp_stream stream(std::move(socket));
   beast::flat_buffer buffer(16 * 1024);
@@ -44,42 +41,42 @@ asio::awaitable<void> ServeConnection(tcp::socket socket,
     http::request<http::empty_body> request;
     const auto [read_error, read_bytes] = co_await http::async_read(stream, buffer, request, token);
     if (read_error) break;
-    const http::response<http::string_body> response = Answer(request, registry);
+    const http::response<http::string_body> response = Answer(request, page);
     const auto [write_error, written_bytes] = co_await http::async_write(stream, response, token);
     open = !write_error && response.keep_alive();
   }
   --connections;
 }
 
-asio::awaitable<void> Accept(tcp::acceptor& acceptor, const prometheus::Registry& registry) {
+asio::awaitable<void> Accept(tcp::acceptor& acceptor, const std::function<std::string()>& page) {
   int connections = 0;
   while (acceptor.is_open()) {
     auto [error, socket] = co_await acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
     if (error || connections >= kMaxConnections) continue;  // A dropped socket is closed.
     ++connections;
-    asio::co_spawn(acceptor.get_executor(),
-                   ServeConnection(std::move(socket), registry, connections), asio::detached);
+    asio::co_spawn(acceptor.get_executor(), ServeConnection(std::move(socket), page, connections),
+                   asio::detached);
   }
 }
 
 }  // namespace
 
 struct MetricsServer::Impl {
-  explicit Impl(std::shared_ptr<prometheus::Registry> shared) : registry(std::move(shared)) {}
+  explicit Impl(std::function<std::string()> page) : page(std::move(page)) {}
 
   // Only the io_context's thread runs what it holds; the coroutines end with it.
-  std::shared_ptr<prometheus::Registry> registry;  // shared with whoever counts
+  const std::function<std::string()> page;
   asio::io_context io{1};
   tcp::acceptor acceptor{io};
   std::thread thread;
 };
 
-Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(
-    const std::string& address, std::shared_ptr<prometheus::Registry> registry) {
+Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& address,
+                                                            std::function<std::string()> page) {
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos)
     return InvalidArgument("'", address, "' is not an address; it must be host:port");
-  auto impl = std::make_unique<Impl>(std::move(registry));
+  auto impl = std::make_unique<Impl>(std::move(page));
   boost::system::error_code error;
   const auto endpoints = tcp::resolver(impl->io).resolve(
       address.substr(0, colon), address.substr(colon + 1), tcp::resolver::passive, error);
@@ -92,7 +89,7 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(
   if (error) return Unavailable("cannot serve metrics on ", address, ": ", error.message());
   const std::string bound =
       address.substr(0, colon + 1) + std::to_string(impl->acceptor.local_endpoint().port());
-  asio::co_spawn(impl->io, Accept(impl->acceptor, *impl->registry), asio::detached);
+  asio::co_spawn(impl->io, Accept(impl->acceptor, impl->page), asio::detached);
   impl->thread = std::thread([&io = impl->io] { io.run(); });
   return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(impl), bound));
 }

@@ -1,8 +1,7 @@
-// MetricsServer: answers GET /metrics with what a registry holds.
+// MetricsServer: answers GET /metrics.
 #pragma once
 
-#include <prometheus/registry.h>
-
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -13,10 +12,10 @@ namespace longhand {
 // One thread of its own. Ends at once when destroyed.
 class MetricsServer {
  public:
-  // Listens on host:port; port 0 picks one. kInvalidArgument for what is not an address,
-  // kUnavailable when it is taken.
-  static Result<std::unique_ptr<MetricsServer>> Start(
-      const std::string& address, std::shared_ptr<prometheus::Registry> registry);
+  // Listens on host:port; port 0 picks one. `page` is called on the server's thread.
+  // kInvalidArgument for what is not an address, kUnavailable when it is taken.
+  static Result<std::unique_ptr<MetricsServer>> Start(const std::string& address,
+                                                      std::function<std::string()> page);
   ~MetricsServer();
 
   const std::string& address() const { return address_; }  // with the real port

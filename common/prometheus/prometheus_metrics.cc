@@ -4,14 +4,23 @@
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <mutex>
 
+#include "common/check.h"
+#include "common/prometheus/exposition.h"
 #include "common/prometheus/metrics_server.h"
 
 namespace longhand {
 namespace {
+
+// Of labels whose values the table does not list. More is a bound that does not hold.
+constexpr size_t kMaxSeriesOfAFamily = 512;
 
 class CounterHandle final : public Counter {
  public:
@@ -40,77 +49,124 @@ class HistogramHandle final : public Histogram {
   prometheus::Histogram& histogram_;
 };
 
-std::string Key(std::string_view name, const MetricLabels& labels) {
-  std::string key(name);
-  for (const auto& [label, value] : labels) key += '\0' + label + '\0' + value;
-  return key;
+void CheckLabels(const MetricSpec& spec, const MetricLabels& labels) {
+  LONGHAND_CHECK_EQ(labels.size(), spec.labels.size()) << spec.name;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const MetricLabel& declared = spec.labels[i];
+    const auto& [name, value] = labels[i];
+    const bool is_value =
+        declared.values.empty() ||
+        std::find(declared.values.begin(), declared.values.end(), value) != declared.values.end();
+    LONGHAND_CHECK(name == declared.name && is_value) << spec.name << ": " << name << "=" << value;
+  }
 }
 
-prometheus::Labels ToLabels(const MetricLabels& labels) { return {labels.begin(), labels.end()}; }
+template <typename Handle>
+using Handles = std::map<MetricLabels, std::unique_ptr<Handle>>;
 
 }  // namespace
 
 struct PrometheusMetrics::Impl {
-  std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
-  std::mutex mutex;
-  std::map<std::string, std::unique_ptr<Counter>> counters;
-  std::map<std::string, std::unique_ptr<Gauge>> gauges;
-  std::map<std::string, std::unique_ptr<Histogram>> histograms;
-  std::unique_ptr<MetricsServer> server;
+  struct Family {
+    const MetricSpec* spec = nullptr;
+    Handles<Counter> counters;
+    Handles<Gauge> gauges;
+    Handles<Histogram> histograms;
+  };
+  // Made by `make` when it is asked for first.
+  template <typename Handle, typename Make>
+  Handle& Get(std::string_view name,
+              const MetricLabels& labels,
+              MetricType type,
+              Handles<Handle> Family::* handles,
+              Make make) {
+    std::lock_guard lock(mutex);
+    const auto found = families.find(name);
+    LONGHAND_CHECK(found != families.end() && found->second.spec->type == type)
+        << name << " is not in the table";
+    Family& family = found->second;
+    CheckLabels(*family.spec, labels);
+    auto& slot = (family.*handles)[labels];
+    if (!slot) slot = make(*family.spec, prometheus::Labels(labels.begin(), labels.end()));
+    LONGHAND_CHECK((family.*handles).size() <= kMaxSeriesOfAFamily) << name;
+    return *slot;
+  }
+
+  explicit Impl(std::span<const MetricSpec> of) : table(of) {}
+
+  const std::span<const MetricSpec> table;
+  prometheus::Registry registry;
+  mutable std::mutex mutex;
+  std::map<std::string, Family, std::less<>> families;
+  MetricLabels labels;
+  std::span<const MetricAlias> aliases;
+  MetricLabels alias_labels;
+  std::unique_ptr<MetricsServer> server;  // last: it reads all of the above
 };
 
-PrometheusMetrics::PrometheusMetrics() : impl_(std::make_unique<Impl>()) {}
+PrometheusMetrics::PrometheusMetrics(std::span<const MetricSpec> table)
+    : impl_(std::make_unique<Impl>(table)) {
+  for (const MetricSpec& spec : table) impl_->families[spec.name].spec = &spec;
+}
+
 PrometheusMetrics::~PrometheusMetrics() = default;
 
-Counter& PrometheusMetrics::GetCounter(std::string_view name,
-                                       std::string_view help,
-                                       const MetricLabels& labels) {
-  std::lock_guard lock(impl_->mutex);
-  auto& slot = impl_->counters[Key(name, labels)];
-  if (!slot) {
-    auto& family = prometheus::BuildCounter()
-                       .Name(std::string(name))
-                       .Help(std::string(help))
-                       .Register(*impl_->registry);
-    slot = std::make_unique<CounterHandle>(family.Add(ToLabels(labels)));
-  }
-  return *slot;
+Counter& PrometheusMetrics::GetCounter(std::string_view name, const MetricLabels& labels) {
+  return impl_->Get(
+      name, labels, MetricType::kCounter, &Impl::Family::counters,
+      [&](const MetricSpec& spec, const prometheus::Labels& of) {
+        auto& family =
+            prometheus::BuildCounter().Name(spec.name).Help(spec.help).Register(impl_->registry);
+        return std::make_unique<CounterHandle>(family.Add(of));
+      });
 }
 
-Gauge& PrometheusMetrics::GetGauge(std::string_view name,
-                                   std::string_view help,
-                                   const MetricLabels& labels) {
-  std::lock_guard lock(impl_->mutex);
-  auto& slot = impl_->gauges[Key(name, labels)];
-  if (!slot) {
-    auto& family = prometheus::BuildGauge()
-                       .Name(std::string(name))
-                       .Help(std::string(help))
-                       .Register(*impl_->registry);
-    slot = std::make_unique<GaugeHandle>(family.Add(ToLabels(labels)));
-  }
-  return *slot;
+Gauge& PrometheusMetrics::GetGauge(std::string_view name, const MetricLabels& labels) {
+  return impl_->Get(
+      name, labels, MetricType::kGauge, &Impl::Family::gauges,
+      [&](const MetricSpec& spec, const prometheus::Labels& of) {
+        auto& family =
+            prometheus::BuildGauge().Name(spec.name).Help(spec.help).Register(impl_->registry);
+        return std::make_unique<GaugeHandle>(family.Add(of));
+      });
 }
 
-Histogram& PrometheusMetrics::GetHistogram(std::string_view name,
-                                           std::string_view help,
-                                           const std::vector<double>& buckets,
-                                           const MetricLabels& labels) {
+Histogram& PrometheusMetrics::GetHistogram(std::string_view name, const MetricLabels& labels) {
+  return impl_->Get(
+      name, labels, MetricType::kHistogram, &Impl::Family::histograms,
+      [&](const MetricSpec& spec, const prometheus::Labels& of) {
+        auto& family =
+            prometheus::BuildHistogram().Name(spec.name).Help(spec.help).Register(impl_->registry);
+        return std::make_unique<HistogramHandle>(family.Add(of, spec.buckets));
+      });
+}
+
+void PrometheusMetrics::AddAliases(std::span<const MetricAlias> aliases, MetricLabels labels) {
   std::lock_guard lock(impl_->mutex);
-  auto& slot = impl_->histograms[Key(name, labels)];
-  if (!slot) {
-    auto& family = prometheus::BuildHistogram()
-                       .Name(std::string(name))
-                       .Help(std::string(help))
-                       .Register(*impl_->registry);
-    slot = std::make_unique<HistogramHandle>(
-        family.Add(ToLabels(labels), prometheus::Histogram::BucketBoundaries(buckets)));
+  impl_->aliases = aliases;
+  impl_->alias_labels = std::move(labels);
+}
+
+void PrometheusMetrics::SetLabels(const MetricLabels& labels) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->labels = labels;
+}
+
+std::string PrometheusMetrics::Page() const {
+  MetricFamilies families = Complete(impl_->registry.Collect(), impl_->table);
+  MetricFamilies aliases;
+  {
+    std::lock_guard lock(impl_->mutex);
+    aliases = MakeAliases(families, impl_->aliases, impl_->alias_labels);
+    AddLabels(impl_->labels, &families);
   }
-  return *slot;
+  std::move(aliases.begin(), aliases.end(), std::back_inserter(families));
+  return prometheus::TextSerializer().Serialize(families);
 }
 
 Result<std::string> PrometheusMetrics::Serve(const std::string& address) {
-  LONGHAND_ASSIGN_OR_RETURN(impl_->server, MetricsServer::Start(address, impl_->registry));
+  LONGHAND_ASSIGN_OR_RETURN(impl_->server,
+                            MetricsServer::Start(address, [this] { return Page(); }));
   return impl_->server->address();
 }
 

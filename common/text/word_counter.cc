@@ -55,6 +55,8 @@ WordCounter::WordCounter()
                                           PCRE2_ZERO_TERMINATED, PCRE2_UTF, &error, &offset,
                                           nullptr));
         LONGHAND_CHECK(pattern->code != nullptr) << error << " at " << offset;
+        // Over ten times as fast. Where no memory may be made executable, matches are interpreted.
+        (void)pcre2_jit_compile(pattern->code.get(), PCRE2_JIT_COMPLETE);
         return pattern;
       }()) {}
 

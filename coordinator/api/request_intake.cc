@@ -52,9 +52,14 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
     if (const Status status = Begin(begun.stream, wire, call); !status.ok()) {
+      if (parts_.on_refusal) {
+        parts_.on_refusal(engine::SummariseRefused({.request_id = call.request_id}, status));
+      }
       parts_.streams.Remove(*begun.stream);
       begun.stream->End(status);
     }
+  } else {
+    clients_returned_.Increment();
   }
   return std::move(begun.stream);
 }
@@ -115,6 +120,12 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
                                    std::move(events), std::move(record)));
 }
 
+std::shared_ptr<EventStream> RequestIntake::FindRunning(const std::string& request_id) const {
+  std::shared_ptr<EventStream> stream = parts_.streams.Find(request_id);
+  if (stream) clients_returned_.Increment();
+  return stream;
+}
+
 // It may have been begun, or kept, since the caller looked.
 Result<std::shared_ptr<EventStream>> RequestIntake::Find(const std::string& request_id) const {
   if (std::shared_ptr<EventStream> running = FindRunning(request_id)) return running;
@@ -126,6 +137,7 @@ Result<std::shared_ptr<EventStream>> RequestIntake::Find(const std::string& requ
   LONGHAND_ASSIGN_OR_RETURN(const StoredStream kept, StoredStream::Parse(*stored));
   auto stream = std::make_shared<EventStream>(kept.identity());
   kept.Fill(stream.get());
+  clients_returned_.Increment();
   return stream;
 }
 

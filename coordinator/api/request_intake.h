@@ -6,8 +6,10 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "common/clock.h"
+#include "common/metrics.h"
 #include "coordinator/api/event_stream.h"
 #include "coordinator/api/request_preparer.h"
 #include "coordinator/api/stream_table.h"
@@ -30,6 +32,8 @@ class RequestIntake {
     std::string checkpoint_digest;  // kept with each request
     // Bytes of requests that may be held while their pictures are decoded.
     int64_t max_bytes_in_preparation = 0;
+    Metrics& metrics;
+    engine::RequestObserver on_refusal;  // of those that the engine never saw; may be empty
   };
   // One client's call for an answer.
   struct Call {
@@ -39,7 +43,10 @@ class RequestIntake {
     std::string tenant;  // the API key's name; empty: the request's cache_salt says
   };
 
-  explicit RequestIntake(Parts parts) : parts_(parts) {}
+  explicit RequestIntake(Parts parts)
+      : parts_(std::move(parts)),
+        clients_returned_(
+            parts_.metrics.GetCounter("longhand_stream_resumes_total", {{"cause", "client"}})) {}
 
   // `asked` may be empty: then an id is drawn, "gen-..." for the prefix "gen". kInvalidArgument for
   // what is no id.
@@ -56,12 +63,10 @@ class RequestIntake {
                                                      const journal::v1::AnswerForm& form,
                                                      const Call& call);
 
-  // Null when no such request runs.
-  std::shared_ptr<EventStream> FindRunning(const std::string& request_id) const {
-    return parts_.streams.Find(request_id);
-  }
+  // A client comes back to its stream: null when no such request runs.
+  std::shared_ptr<EventStream> FindRunning(const std::string& request_id) const;
   bool keeps_streams() const { return parts_.journal != nullptr; }
-  // Input thread. The stream of a request that runs or is kept, or kNotFound.
+  // Input thread. The same for a request that runs or is kept, or kNotFound.
   Result<std::shared_ptr<EventStream>> Find(const std::string& request_id) const;
 
   // Input thread.
@@ -83,6 +88,7 @@ class RequestIntake {
   Result<bool> FillFromJournal(EventStream& stream) const;
 
   const Parts parts_;
+  Counter& clients_returned_;
   std::atomic<int64_t> bytes_in_preparation_ = 0;
   std::atomic<int64_t> num_calls_ = 0;
 };

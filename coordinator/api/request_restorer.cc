@@ -20,9 +20,8 @@ constexpr std::chrono::milliseconds kLookEvery(5);
 
 RequestRestorer::RequestRestorer(Parts parts)
     : parts_(std::move(parts)),
-      restored_(parts_.metrics.GetCounter(
-          "longhand_journal_requests_restored_total",
-          "Requests of an earlier coordinator that went on from the journal")) {}
+      restored_(parts_.metrics.GetCounter("longhand_journal_requests_restored_total")),
+      tokens_lost_(parts_.metrics.GetCounter("longhand_tokens_lost_total")) {}
 
 void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& unfinished) {
   for (const journal::StoredRequest& stored : unfinished) {
@@ -32,6 +31,7 @@ void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& un
       request.stored = std::move(parsed).value();
     } else {
       request.damage = parsed.status();
+      tokens_lost_.Increment(static_cast<double>(stored.events.size()));
       request.stored.record.mutable_request()->set_request_id(stored.request_id);
     }
     Result<StreamTable::Begun> begun = parts_.streams.Begin(request.stored.identity());

@@ -61,6 +61,7 @@ class RequestRestorer {
 
   const Parts parts_;
   Counter& restored_;
+  Counter& tokens_lost_;
   std::vector<Unfinished> requests_;
   std::atomic<bool> stopping_ = false;
 };

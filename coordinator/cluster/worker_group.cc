@@ -103,24 +103,30 @@ void WorkerGroup::OnResult(int64_t epoch, StepResult result) {
   rank.execute_us = result.execute_us;
   rank.communicate_us = result.communicate_us;
   Result<std::optional<StepResult>> joined = ledger_->Answered(std::move(result));
-  if (!joined.ok()) return GoDownLocked(epoch, Unavailable(joined.status().message()));
+  if (!joined.ok())
+    return GoDownLocked(epoch, LossCause::kStepError, Unavailable(joined.status().message()));
   if (!joined->has_value()) return;
   StepResult done = std::move(**joined);
   if (done.step > kWarmUpReleaseStep) return listener_->OnStepResult(std::move(done));
   ++warm_up_steps_;
   changed_.notify_all();
-  if (!done.status.ok()) GoDownLocked(epoch, done.status.WithContext("the first step failed"));
+  if (!done.status.ok()) {
+    GoDownLocked(epoch, LossCause::kStepError, done.status.WithContext("the first step failed"));
+  }
 }
 
-void WorkerGroup::GoDown(int64_t epoch, const Status& why) {
+void WorkerGroup::GoDown(int64_t epoch, LossCause cause, const Status& why) {
   std::lock_guard lock(mutex_);
-  GoDownLocked(epoch, why);
+  GoDownLocked(epoch, cause, why);
 }
 
-void WorkerGroup::GoDownLocked(int64_t epoch, const Status& why) {
+void WorkerGroup::GoDownLocked(int64_t epoch, LossCause cause, const Status& why) {
   if (epoch != status_.epoch || !down_.ok()) return;
   down_ = why;
-  if (std::exchange(up_, false)) listener_->OnGroupDown(epoch, why);
+  if (std::exchange(up_, false)) {
+    observer_.on_loss(cause);
+    listener_->OnGroupDown(epoch, why);
+  }
   for (const auto& call : calls_) call->TryCancel();
   changed_.notify_all();
 }
@@ -164,7 +170,8 @@ void WorkerGroup::OnImagePut(ImageUpload& upload,
                              const Status& status) {
   const int64_t epoch = upload.request.epoch();
   if (!status.ok())
-    GoDown(epoch, Unavailable("a worker did not take a picture: ", status.message()));
+    GoDown(epoch, LossCause::kConnection,
+           Unavailable("a worker did not take a picture: ", status.message()));
   std::lock_guard lock(mutex_);
   const bool complete = --upload.missing == 0;
   if (complete && epoch == status_.epoch && down_.ok()) listener_->OnImageReady(epoch, upload.hash);
@@ -173,7 +180,9 @@ void WorkerGroup::OnImagePut(ImageUpload& upload,
   changed_.notify_all();
 }
 
-void WorkerGroup::AbandonGroup(int64_t epoch, const Status& why) { GoDown(epoch, why); }
+void WorkerGroup::AbandonGroup(int64_t epoch, const Status& why) {
+  GoDown(epoch, LossCause::kStepError, why);
+}
 
 int64_t WorkerGroup::WeightBytesOfARank() const {
   int64_t weight_bytes = 0;

@@ -17,6 +17,7 @@
 #include "common/config/model_config.h"
 #include "common/options/serve_options.h"
 #include "coordinator/cluster/capacity.h"
+#include "coordinator/cluster/loss_cause.h"
 #include "coordinator/cluster/step_ledger.h"
 #include "coordinator/cluster/step_stream.h"
 #include "coordinator/cluster/worker_link.h"
@@ -69,6 +70,7 @@ struct GroupObserver {
   std::function<void(const Status&)> on_fatal;        // forming again cannot mend it
   // Which of the addresses hangs, or is not there; again at each try. Any thread.
   std::function<void(int32_t worker)> on_silent;
+  std::function<void(LossCause)> on_loss;  // of a group that was up; any thread, must not wait
 };
 
 class WorkerGroup final : public engine::StepExecutor {
@@ -142,12 +144,12 @@ class WorkerGroup final : public engine::StepExecutor {
   void PrepareSpare(size_t idx);
   void OnPrepared(size_t idx, const WorkerLink& worker, const Status& status);
   Duration OperationLimit() const;
-  void Lose(int64_t epoch, int32_t rank, const Status& why);
+  void Lose(int64_t epoch, int32_t rank, LossCause cause, const Status& why);
 
   void OnResult(int64_t epoch, StepResult result);
   void OnImagePut(ImageUpload& upload, const grpc::ClientContext& context, const Status& status);
-  void GoDown(int64_t epoch, const Status& why);
-  void GoDownLocked(int64_t epoch, const Status& why);
+  void GoDown(int64_t epoch, LossCause cause, const Status& why);
+  void GoDownLocked(int64_t epoch, LossCause cause, const Status& why);
   Duration Allowance(const StepPlan& plan) const;
   int64_t WeightBytesOfARank() const;
   std::vector<Heartbeat> Heartbeats() const;

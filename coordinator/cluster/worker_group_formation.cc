@@ -334,8 +334,9 @@ void WorkerGroup::OpenStreams() {
          .on_closed =
              [this, epoch, r, &worker](const Status& status) {
                if (status.code() == StatusCode::kUnavailable) worker.Close();  // It is not there.
-               GoDown(epoch, Unavailable("worker rank ", r, " (", worker.address(),
-                                         ") was lost: ", status.message()));
+               GoDown(epoch, LossCause::kConnection,
+                      Unavailable("worker rank ", r, " (", worker.address(),
+                                  ") was lost: ", status.message()));
                std::lock_guard lock(mutex_);
                --open_callbacks_;
                changed_.notify_all();

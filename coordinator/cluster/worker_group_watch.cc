@@ -54,7 +54,7 @@ void WorkerGroup::WatchRanks() {
 
   const milliseconds heartbeat_limit(config_.options.heartbeat_timeout_ms);
   if (const int32_t rank = FindSilentRank(ranks, heartbeat_limit); rank >= 0) {
-    return Lose(epoch, rank,
+    return Lose(epoch, rank, LossCause::kSilence,
                 Unavailable("worker rank ", rank, " has not been heard for ",
                             Milliseconds(ranks[static_cast<size_t>(rank)].silent_for()),
                             " ms, more than the ", heartbeat_limit.count(), " ms allowed"));
@@ -66,13 +66,13 @@ void WorkerGroup::WatchRanks() {
                                       is_up ? Operations::kLong : Operations::kShort);
   if (stuck >= 0) {
     const Duration still_for = ranks[static_cast<size_t>(stuck)].still_for();
-    return Lose(epoch, stuck,
+    return Lose(epoch, stuck, LossCause::kStandstill,
                 deadline.ok() ? Unavailable("worker rank ", stuck, " has stood still for ",
                                             Milliseconds(still_for), " ms, more than the ",
                                             limit.count(), " ms allowed")
                               : Unavailable(deadline.message()));
   }
-  if (!deadline.ok()) GoDown(epoch, Unavailable(deadline.message()));
+  if (!deadline.ok()) GoDown(epoch, LossCause::kStepTimeout, Unavailable(deadline.message()));
 }
 
 // What an operation in flight may take on a device that does not tell how far it is.
@@ -91,7 +91,7 @@ std::vector<Heartbeat> WorkerGroup::Heartbeats() const {
 
 // The worker has to go before its place is taken: whatever it still sends is of an epoch that is
 // over.
-void WorkerGroup::Lose(int64_t epoch, int32_t rank, const Status& why) {
+void WorkerGroup::Lose(int64_t epoch, int32_t rank, LossCause cause, const Status& why) {
   WorkerLink* worker = nullptr;
   {
     std::lock_guard lock(mutex_);
@@ -99,7 +99,7 @@ void WorkerGroup::Lose(int64_t epoch, int32_t rank, const Status& why) {
     worker = ranks_[static_cast<size_t>(rank)].worker;
   }
   worker->Close();
-  GoDown(epoch, why);
+  GoDown(epoch, cause, why);
   observer_.on_silent(WorkerIdx(worker));
 }
 

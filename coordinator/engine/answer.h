@@ -30,6 +30,7 @@ class Answer {
   TokenEvent Append(SampledToken token);
 
   int64_t num_tokens() const { return num_tokens_; }
+  int64_t num_words() const { return text_->num_words(); }
 
  private:
   bool IsEndOfSequence(int32_t token_id) const;

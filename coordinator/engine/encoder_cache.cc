@@ -18,11 +18,14 @@ EncoderCache::Acquired EncoderCache::Acquire(const ImageInput& image) {
   if (const auto found = entries_.find(image.hash); found != entries_.end()) {
     Entry& entry = found->second;
     if (entry.given_up) return {};
+    ++num_images_acquired_;
+    ++num_images_found_;
     if (++entry.num_users == 1 && IsComplete(entry)) idle_.erase(entry.idle_place);
     return {&entry, false};
   }
   const std::optional<int64_t> first_row = AllocateRows(image.num_tokens);
   if (!first_row.has_value()) return {};
+  ++num_images_acquired_;
   Entry& entry = entries_[image.hash];
   entry.image = image.hash;
   entry.first_row = *first_row;

@@ -69,6 +69,8 @@ class EncoderCache {
   int64_t num_rows() const { return num_rows_; }
   int64_t num_free_rows() const { return rows_.num_free(); }
   int64_t num_images_encoded() const { return num_images_encoded_; }
+  int64_t num_images_acquired() const { return num_images_acquired_; }
+  int64_t num_images_found() const { return num_images_found_; }  // of these, already here
   // LONGHAND_CHECKs that entries and rows agree. `num_users`: what the sequences hold together.
   void CheckInvariants(int64_t num_users) const;
 
@@ -102,6 +104,8 @@ class EncoderCache {
   int64_t committed_step_ = 0;
   int32_t next_rank_ = 0;
   int64_t num_images_encoded_ = 0;
+  int64_t num_images_acquired_ = 0;
+  int64_t num_images_found_ = 0;
 };
 
 }  // namespace longhand::engine

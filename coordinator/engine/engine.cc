@@ -61,11 +61,17 @@ void Engine::SendPlans() {
     const int64_t num_preempted_tokens = scheduler_->num_preempted_tokens();
     const int64_t num_queried = scheduler_->num_queried_tokens();
     const int64_t num_hit = scheduler_->num_hit_tokens();
+    const int64_t num_images = scheduler_->encoder_cache().num_images_acquired();
+    const int64_t num_images_found = scheduler_->encoder_cache().num_images_found();
     Scheduler::Planned planned = scheduler_->Plan();
     metrics_.prefix_cache_queries.Increment(
         static_cast<double>(scheduler_->num_queried_tokens() - num_queried));
     metrics_.prefix_cache_hits.Increment(
         static_cast<double>(scheduler_->num_hit_tokens() - num_hit));
+    metrics_.image_cache_queries.Increment(
+        static_cast<double>(scheduler_->encoder_cache().num_images_acquired() - num_images));
+    metrics_.image_cache_hits.Increment(
+        static_cast<double>(scheduler_->encoder_cache().num_images_found() - num_images_found));
     num_preemptions_ += scheduler_->num_preemptions() - num_preemptions;
     metrics_.preemptions.Increment(
         static_cast<double>(scheduler_->num_preemptions() - num_preemptions));
@@ -76,6 +82,8 @@ void Engine::SendPlans() {
     if (!planned.plan.has_value()) return;
     num_swapped_out_blocks_ += static_cast<int64_t>(planned.plan->swaps_out.size());
     num_swapped_in_blocks_ += static_cast<int64_t>(planned.plan->swaps_in.size());
+    metrics_.kv_blocks_swapped_out.Increment(static_cast<double>(planned.plan->swaps_out.size()));
+    metrics_.kv_blocks_swapped_in.Increment(static_cast<double>(planned.plan->swaps_in.size()));
     metrics_.step_tokens.Observe(static_cast<double>(planned.plan->num_tokens()));
     executor_.Execute(std::move(*planned.plan));
   }
@@ -89,7 +97,8 @@ void Engine::OnAdmitted(const Sequence& sequence) {
   active.is_admitted = true;
   if (active.is_resumed || sequence.standing.was_preempted) return;
   retry_advice_.OnPlaceFree();
-  metrics_.request_queue_seconds.Observe(Seconds(clock_.Now() - active.submitted_at));
+  active.admitted_at = clock_.Now();
+  metrics_.request_queue_seconds.Observe(Seconds(*active.admitted_at - active.submitted_at));
 }
 
 // Last in the turn, so that the workers already have their next plan.
@@ -101,6 +110,8 @@ void Engine::Report() {
   requests_with_events_.clear();
   for (const Ended& ended : ended_) ended.request->sink->OnEnd(ended.status);
   ended_.clear();
+  for (const RequestSummary& summary : summaries_) on_request_end_(summary);
+  summaries_.clear();
   if (draining_ && requests_.empty()) {
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }

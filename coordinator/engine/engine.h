@@ -25,6 +25,7 @@
 #include "coordinator/engine/engine_stats.h"
 #include "coordinator/engine/length_estimate.h"
 #include "coordinator/engine/request.h"
+#include "coordinator/engine/request_summary.h"
 #include "coordinator/engine/request_table.h"
 #include "coordinator/engine/retry_advice.h"
 #include "coordinator/engine/scheduler.h"
@@ -41,6 +42,7 @@ struct EngineParts {
   const Clock& clock;
   Metrics& metrics;
   const DeliveryGate& gate;
+  RequestObserver on_request_end;  // of each request once, refused ones too; may be empty
 };
 
 class Engine final : public GroupListener {
@@ -164,6 +166,9 @@ class Engine final : public GroupListener {
   void Advance(Sequence& sequence, SequenceResult result);
   void AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result);
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
+  void CountWords(Choice& choice);
+  void Conclude(RequestSummary summary);
+  void EndFailover();
   void Emit(ActiveRequest& active, TokenEvent event);
   void EndRequest(ActiveRequest& active, Status status);
   void LoseGroup(const Status& why);
@@ -174,6 +179,7 @@ class Engine final : public GroupListener {
   const TextStateFactory& text_;
   const Clock& clock_;
   const DeliveryGate& gate_;
+  const RequestObserver on_request_end_;
   EngineMetrics metrics_;
   BoundedQueue<Message> mailbox_;
   ThreadChecker thread_;
@@ -196,7 +202,9 @@ class Engine final : public GroupListener {
   };
   std::vector<ActiveRequest*> requests_with_events_;
   std::vector<Ended> ended_;
+  std::vector<RequestSummary> summaries_;
 
+  std::optional<TimePoint> group_lost_at_;  // until tokens come again
   TimePoint last_token_at_;
   TimePoint last_step_at_;
   int64_t num_prompt_tokens_ = 0;

@@ -22,6 +22,7 @@ Engine::Engine(const EngineConfig& config, const EngineParts& parts)
       text_(parts.text),
       clock_(parts.clock),
       gate_(parts.gate),
+      on_request_end_(parts.on_request_end),
       metrics_(parts.metrics),
       mailbox_(kMailboxCapacity),
       group_status_(Unavailable("no worker group is up yet")),
@@ -84,12 +85,14 @@ void Engine::Post(Message message) {
 void Engine::Handle(SubmitCommand& command) {
   if (const Status status = CheckAdmission(*command.request); !status.ok()) {
     metrics_.CountError(status);
+    Conclude(SummariseRefused(*command.request, status));
     command.sink->OnEnd(status);
     return;
   }
   command.sink->OnAccepted();
   ActiveRequest& active = Open(std::move(command.request), std::move(command.sink));
   active.submitted_at = command.submitted_at;
+  metrics_.ObserveRequest(*active.request);
   if (config_.max_queue_time < Duration::max()) {
     requests_.SetExpiry(
         active, std::min(active.request->deadline, active.submitted_at + config_.max_queue_time));
@@ -121,6 +124,7 @@ void Engine::Handle(RestoreCommand& command) {
     return;
   }
   ActiveRequest& active = Open(std::move(command.request), std::move(command.sink));
+  active.is_restored = true;
   active.last_event_seq = command.delivered.last_event_seq;
   active.prompt_logprobs_told = command.delivered.prompt_logprobs;
   for (size_t i = 0; i < active.choices.size(); ++i) {
@@ -128,9 +132,19 @@ void Engine::Handle(RestoreCommand& command) {
     choice.output_token_ids = std::move(command.delivered.token_ids[i]);
     choice.last_token_at = active.submitted_at;
     for (const int32_t token_id : choice.output_token_ids) {
+      active.began_earlier = true;
       active.first_token_at = active.submitted_at;
-      choice.is_over = choice.answer.Append({.token_id = token_id}).finish_reason.has_value();
-      if (choice.is_over) break;
+      const TokenEvent event = choice.answer.Append({.token_id = token_id});
+      if (!event.finish_reason.has_value()) continue;
+      choice.is_over = true;
+      choice.finish_reason = *event.finish_reason;
+      choice.finish_detail = event.finish_detail;
+      break;
+    }
+    choice.num_words_counted = choice.answer.num_words();
+    if (active.began_earlier && !choice.is_over) {
+      choice.num_lost_tokens = active.request->num_prompt_tokens() +
+                               static_cast<int64_t>(choice.output_token_ids.size());
     }
     active.num_open_choices -= choice.is_over ? 1 : 0;
   }
@@ -247,8 +261,14 @@ void Engine::EndRequest(ActiveRequest& active, Status status) {
     if (choice.sequence != nullptr) scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
   }
   if (!status.ok()) metrics_.CountError(status);
-  metrics_.request_duration_seconds.Observe(Seconds(clock_.Now() - active.submitted_at));
+  const RequestSummary summary = Summarise(active, status, clock_.Now());
+  metrics_.ObserveEnd(summary);
+  Conclude(summary);
   ended_.push_back({requests_.Take(active), std::move(status)});
+}
+
+void Engine::Conclude(RequestSummary summary) {
+  if (on_request_end_) summaries_.push_back(std::move(summary));
 }
 
 void Engine::CheckInvariants() const {

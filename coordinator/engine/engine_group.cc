@@ -11,6 +11,8 @@ namespace {
 // The first loss comes with company; from then on a request runs beside no other that is under
 // suspicion, so two more are its own.
 constexpr int32_t kMaxLosses = 3;
+// Of an answer that is being written.
+constexpr int64_t kCountWordsEvery = 16;
 
 }  // namespace
 
@@ -19,7 +21,14 @@ void Engine::Handle(GroupUp& message) {
   if (scheduler_ != nullptr) LoseGroup(Unavailable("a new group was formed"));
   epoch_ = message.epoch;
   scheduler_ = std::make_unique<Scheduler>(config_, message.shape, epoch_);
+  if (requests_.empty()) EndFailover();
   for (ActiveRequest* active : requests_.All()) Resume(*active);
+}
+
+void Engine::EndFailover() {
+  if (!group_lost_at_.has_value()) return;
+  metrics_.failover_seconds.Observe(Seconds(clock_.Now() - *group_lost_at_));
+  group_lost_at_.reset();
 }
 
 // An epoch newer than ours is one that never came up: its reason is what new requests are told.
@@ -81,6 +90,7 @@ void Engine::AddPromptLogprobs(ActiveRequest& active, const SequenceResult& resu
 
 void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token) {
   const TimePoint now = clock_.Now();
+  EndFailover();
   active.num_losses = 0;
   choice.sequence->on_probation = false;
   if (!active.first_token_at.has_value()) {
@@ -101,8 +111,15 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   metrics_.generation_tokens.Increment();
 
   TokenEvent event = choice.answer.Append(std::move(token));
-  if (!event.finish_reason.has_value()) return Emit(active, std::move(event));
+  if (!event.finish_reason.has_value()) {
+    if (choice.answer.num_tokens() % kCountWordsEvery == 0) CountWords(choice);
+    return Emit(active, std::move(event));
+  }
+  CountWords(choice);
+  metrics_.words_actual.Observe(static_cast<double>(choice.answer.num_words()));
   metrics_.CountFinish(*event.finish_reason);
+  choice.finish_reason = *event.finish_reason;
+  choice.finish_detail = event.finish_detail;
   lengths_.Observe(choice.answer.num_tokens());
   scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
   choice.is_over = true;
@@ -116,6 +133,14 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   if (is_last) EndRequest(active, OkStatus());
 }
 
+void Engine::CountWords(Choice& choice) {
+  const int64_t num_words = choice.answer.num_words();
+  // The end of a text may still take the last word back: it was part of a longer one.
+  if (num_words <= choice.num_words_counted) return;
+  metrics_.words.Increment(static_cast<double>(num_words - choice.num_words_counted));
+  choice.num_words_counted = num_words;
+}
+
 void Engine::Emit(ActiveRequest& active, TokenEvent event) {
   event.seq = ++active.last_event_seq;
   if (active.events.empty()) requests_with_events_.push_back(&active);
@@ -127,12 +152,14 @@ void Engine::Emit(ActiveRequest& active, TokenEvent event) {
 void Engine::LoseGroup(const Status& why) {
   group_status_ = Unavailable("no worker group is up: ", why.message());
   if (scheduler_ == nullptr) return;
+  group_lost_at_ = clock_.Now();
   std::vector<ActiveRequest*> culprits;
   for (ActiveRequest* active : requests_.All()) {
     bool was_running = false;
     for (Choice& choice : active->choices) {
       Sequence* sequence = std::exchange(choice.sequence, nullptr);
       if (sequence == nullptr) continue;
+      choice.num_lost_tokens = sequence->num_computed_tokens;
       was_running |=
           sequence->last_step > 0 && sequence->last_step >= scheduler_->num_committed_steps();
       choice.output_token_ids = std::move(sequence->output_token_ids);
@@ -142,7 +169,6 @@ void Engine::LoseGroup(const Status& why) {
     if (was_running && ++active->num_losses == kMaxLosses) culprits.push_back(active);
   }
   scheduler_.reset();
-  metrics_.group_losses.Increment();
   for (ActiveRequest* culprit : culprits) {
     EndRequest(*culprit, Internal("the worker group was lost ", kMaxLosses,
                                   " times while it ran this request: ", why.message()));
@@ -153,7 +179,11 @@ void Engine::Resume(ActiveRequest& active) {
   if (const Status status = scheduler_->CheckFits(*active.request); !status.ok()) {
     return EndRequest(active, Unavailable("the new worker group is smaller: ", status.message()));
   }
-  metrics_.streams_resumed.Increment();
+  const bool is_restored = std::exchange(active.is_restored, false);
+  (is_restored ? metrics_.resumed_after_coordinator : metrics_.resumed_after_group).Increment();
+  for (Choice& choice : active.choices)
+    metrics_.tokens_replayed.Increment(
+        static_cast<double>(std::exchange(choice.num_lost_tokens, 0)));
   active.is_resumed = true;
   QueueOpenChoices(active);
 }

@@ -1,76 +1,59 @@
 #include "coordinator/engine/engine_metrics.h"
 
-#include <vector>
-
 namespace longhand::engine {
 namespace {
 
-// 1, 2, 5, 10, ... times `unit`, up to `max`.
-std::vector<double> Buckets(double unit, double max) {
-  std::vector<double> bounds;
-  for (double decade = unit; decade <= max; decade *= 10) {
-    for (const double step : {1.0, 2.0, 5.0}) {
-      if (decade * step <= max) bounds.push_back(decade * step);
-    }
-  }
-  return bounds;
-}
-
 Counter& Ended(Metrics& metrics, const char* reason) {
-  return metrics.GetCounter("longhand_requests_ended_early_total",
-                            "Requests refused or ended before their answer was",
-                            {{"reason", reason}});
+  return metrics.GetCounter("longhand_requests_ended_early_total", {{"reason", reason}});
 }
 
 Counter& Finished(Metrics& metrics, const char* reason) {
-  return metrics.GetCounter("longhand_answers_finished_total", "Answers that came to their end",
-                            {{"finish_reason", reason}});
+  return metrics.GetCounter("longhand_answers_finished_total", {{"finish_reason", reason}});
+}
+
+Counter& Resumed(Metrics& metrics, const char* cause) {
+  return metrics.GetCounter("longhand_stream_resumes_total", {{"cause", cause}});
+}
+
+Counter& Swapped(Metrics& metrics, const char* direction) {
+  return metrics.GetCounter("longhand_kv_blocks_swapped_total", {{"direction", direction}});
+}
+
+void ObserveIf(const std::optional<Duration>& duration, Histogram& histogram) {
+  if (duration.has_value()) histogram.Observe(Seconds(*duration));
 }
 
 }  // namespace
 
 EngineMetrics::EngineMetrics(Metrics& metrics)
-    : requests_running(
-          metrics.GetGauge("longhand_requests_running", "Answers admitted and not finished")),
-      requests_waiting(metrics.GetGauge("longhand_requests_waiting", "Answers in the queue")),
-      requests_preempted(metrics.GetGauge("longhand_requests_preempted",
-                                          "Answers that ran and wait for their place again")),
-      queue_tenants(
-          metrics.GetGauge("longhand_queue_tenants", "Tenants with answers that wait or run")),
-      kv_blocks(metrics.GetGauge("longhand_kv_blocks", "KV blocks of the group that is up")),
-      kv_blocks_free(
-          metrics.GetGauge("longhand_kv_blocks_free", "KV blocks that no sequence holds")),
-      kv_blocks_promised(metrics.GetGauge("longhand_kv_blocks_promised",
-                                          "KV blocks promised to answers and not yet taken")),
-      kv_cache_usage_ratio(
-          metrics.GetGauge("longhand_kv_cache_usage_ratio", "Share of KV blocks held, 0 to 1")),
-      group_up(
-          metrics.GetGauge("longhand_worker_group_up", "1 while a worker group can run steps")),
-      group_epoch(
-          metrics.GetGauge("longhand_worker_group_epoch", "Epoch of the latest worker group")),
-      last_token_age_seconds(metrics.GetGauge("longhand_last_token_age_seconds",
-                                              "Since the latest token while answers run, else 0")),
-      steps(metrics.GetCounter("longhand_steps_total", "Steps that came back")),
-      prompt_tokens(metrics.GetCounter("longhand_prompt_tokens_total", "Prompt tokens prefilled")),
-      generation_tokens(metrics.GetCounter("longhand_generation_tokens_total", "Tokens delivered")),
-      surplus_tokens(
-          metrics.GetCounter("longhand_surplus_tokens_total",
-                             "Tokens sampled ahead after an answer had ended, and dropped")),
-      images_encoded(
-          metrics.GetCounter("longhand_images_encoded_total", "Images that the ViT has encoded")),
-      prefix_cache_queries(metrics.GetCounter("longhand_prefix_cache_queries_total",
-                                              "Tokens that the prefix cache was asked for")),
-      prefix_cache_hits(metrics.GetCounter("longhand_prefix_cache_hits_total",
-                                           "Of these, tokens that it had in KV")),
-      preemptions(metrics.GetCounter("longhand_preemptions_total",
-                                     "Answers that lost their KV blocks to older ones")),
-      preempted_tokens(
-          metrics.GetCounter("longhand_preempted_tokens_total",
-                             "Tokens in KV blocks of preempted answers: computed again")),
-      group_losses(metrics.GetCounter("longhand_worker_group_losses_total",
-                                      "Worker groups that were up and were lost")),
-      streams_resumed(metrics.GetCounter("longhand_streams_resumed_total",
-                                         "Requests that went on with a new worker group")),
+    : requests_running(metrics.GetGauge("longhand_requests_running")),
+      requests_waiting(metrics.GetGauge("longhand_requests_waiting")),
+      requests_preempted(metrics.GetGauge("longhand_requests_preempted")),
+      queue_tenants(metrics.GetGauge("longhand_queue_tenants")),
+      kv_blocks(metrics.GetGauge("longhand_kv_blocks")),
+      kv_blocks_free(metrics.GetGauge("longhand_kv_blocks_free")),
+      kv_blocks_promised(metrics.GetGauge("longhand_kv_blocks_promised")),
+      kv_cache_usage_ratio(metrics.GetGauge("longhand_kv_cache_usage_ratio")),
+      group_up(metrics.GetGauge("longhand_worker_group_up")),
+      group_epoch(metrics.GetGauge("longhand_worker_group_epoch")),
+      last_token_age_seconds(metrics.GetGauge("longhand_last_token_age_seconds")),
+      steps(metrics.GetCounter("longhand_steps_total")),
+      prompt_tokens(metrics.GetCounter("longhand_prompt_tokens_total")),
+      generation_tokens(metrics.GetCounter("longhand_generation_tokens_total")),
+      surplus_tokens(metrics.GetCounter("longhand_surplus_tokens_total")),
+      words(metrics.GetCounter("longhand_words_total")),
+      images_encoded(metrics.GetCounter("longhand_images_encoded_total")),
+      image_cache_queries(metrics.GetCounter("longhand_image_cache_queries_total")),
+      image_cache_hits(metrics.GetCounter("longhand_image_cache_hits_total")),
+      prefix_cache_queries(metrics.GetCounter("longhand_prefix_cache_queries_total")),
+      prefix_cache_hits(metrics.GetCounter("longhand_prefix_cache_hits_total")),
+      preemptions(metrics.GetCounter("longhand_preemptions_total")),
+      preempted_tokens(metrics.GetCounter("longhand_preempted_tokens_total")),
+      kv_blocks_swapped_out(Swapped(metrics, "out")),
+      kv_blocks_swapped_in(Swapped(metrics, "in")),
+      resumed_after_group(Resumed(metrics, "worker_group_lost")),
+      resumed_after_coordinator(Resumed(metrics, "coordinator_restart")),
+      tokens_replayed(metrics.GetCounter("longhand_tokens_replayed_total")),
       finished_stop(Finished(metrics, "stop")),
       finished_length(Finished(metrics, "length")),
       ended_cancelled(Ended(metrics, "cancelled")),
@@ -78,22 +61,22 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
       ended_unavailable(Ended(metrics, "unavailable")),
       ended_exhausted(Ended(metrics, "resource_exhausted")),
       ended_refused(Ended(metrics, "refused")),
-      step_tokens(
-          metrics.GetHistogram("longhand_step_tokens", "Tokens of one step", Buckets(1, 20000))),
-      step_execute_seconds(metrics.GetHistogram(
-          "longhand_step_execute_seconds", "Wall time of a step on rank 0", Buckets(1e-4, 50))),
-      request_queue_seconds(metrics.GetHistogram("longhand_request_queue_seconds",
-                                                 "From submission to admission of an answer",
-                                                 Buckets(1e-3, 1000))),
-      time_to_first_token_seconds(metrics.GetHistogram("longhand_time_to_first_token_seconds",
-                                                       "From submission to the first token",
-                                                       Buckets(1e-3, 1000))),
-      inter_token_latency_seconds(metrics.GetHistogram("longhand_inter_token_latency_seconds",
-                                                       "Between tokens of an answer",
-                                                       Buckets(1e-4, 50))),
-      request_duration_seconds(metrics.GetHistogram("longhand_request_duration_seconds",
-                                                    "From submission to the end",
-                                                    Buckets(1e-2, 10000))) {}
+      step_tokens(metrics.GetHistogram("longhand_step_tokens")),
+      step_execute_seconds(metrics.GetHistogram("longhand_step_execute_seconds")),
+      request_queue_seconds(metrics.GetHistogram("longhand_request_queue_seconds")),
+      time_to_first_token_seconds(metrics.GetHistogram("longhand_time_to_first_token_seconds")),
+      inter_token_latency_seconds(metrics.GetHistogram("longhand_inter_token_latency_seconds")),
+      failover_seconds(metrics.GetHistogram("longhand_failover_seconds")),
+      words_actual(metrics.GetHistogram("longhand_words_actual")),
+      request_max_tokens(metrics.GetHistogram("longhand_request_max_tokens")),
+      request_choices(metrics.GetHistogram("longhand_request_choices")),
+      request_prompt_tokens(metrics.GetHistogram("longhand_request_prompt_tokens")),
+      request_generation_tokens(metrics.GetHistogram("longhand_request_generation_tokens")),
+      request_prefill_seconds(metrics.GetHistogram("longhand_request_prefill_seconds")),
+      request_decode_seconds(metrics.GetHistogram("longhand_request_decode_seconds")),
+      request_inference_seconds(metrics.GetHistogram("longhand_request_inference_seconds")),
+      time_per_output_token_seconds(metrics.GetHistogram("longhand_time_per_output_token_seconds")),
+      request_duration_seconds(metrics.GetHistogram("longhand_request_duration_seconds")) {}
 
 void EngineMetrics::CountFinish(FinishReason reason) {
   (reason == FinishReason::kStop ? finished_stop : finished_length).Increment();
@@ -112,6 +95,22 @@ void EngineMetrics::CountError(const Status& status) {
     default:
       return ended_refused.Increment();
   }
+}
+
+void EngineMetrics::ObserveRequest(const Request& request) {
+  request_max_tokens.Observe(static_cast<double>(request.max_tokens));
+  request_choices.Observe(request.num_choices);
+  request_prompt_tokens.Observe(static_cast<double>(request.num_prompt_tokens()));
+}
+
+void EngineMetrics::ObserveEnd(const RequestSummary& summary) {
+  request_generation_tokens.Observe(static_cast<double>(summary.num_tokens));
+  request_duration_seconds.Observe(Seconds(summary.duration));
+  ObserveIf(summary.prefill_time, request_prefill_seconds);
+  ObserveIf(summary.decode_time, request_decode_seconds);
+  ObserveIf(summary.time_per_output_token, time_per_output_token_seconds);
+  if (summary.prefill_time.has_value() && summary.decode_time.has_value())
+    request_inference_seconds.Observe(Seconds(*summary.prefill_time + *summary.decode_time));
 }
 
 void EngineMetrics::SetGauges(const EngineStats& stats) {

@@ -1,10 +1,12 @@
-// EngineMetrics: the engine's families under longhand_*. All exist from the start, empty or not.
+// EngineMetrics: the engine's families under longhand_*, as common/prometheus/metric_table.h
+// declares them.
 #pragma once
 
 #include "common/duration.h"
 #include "common/metrics.h"
 #include "common/status.h"
 #include "coordinator/engine/engine_stats.h"
+#include "coordinator/engine/request_summary.h"
 #include "coordinator/engine/token_sink.h"
 
 namespace longhand::engine {
@@ -12,6 +14,9 @@ namespace longhand::engine {
 struct EngineMetrics {
   explicit EngineMetrics(Metrics& metrics);
 
+  // A request that was taken.
+  void ObserveRequest(const Request& request);
+  void ObserveEnd(const RequestSummary& summary);
   void CountFinish(FinishReason reason);
   // A request that ended early, or was refused.
   void CountError(const Status& status);
@@ -32,13 +37,19 @@ struct EngineMetrics {
   Counter& prompt_tokens;
   Counter& generation_tokens;
   Counter& surplus_tokens;
+  Counter& words;
   Counter& images_encoded;
+  Counter& image_cache_queries;
+  Counter& image_cache_hits;
   Counter& prefix_cache_queries;
   Counter& prefix_cache_hits;
   Counter& preemptions;
   Counter& preempted_tokens;
-  Counter& group_losses;
-  Counter& streams_resumed;
+  Counter& kv_blocks_swapped_out;
+  Counter& kv_blocks_swapped_in;
+  Counter& resumed_after_group;
+  Counter& resumed_after_coordinator;
+  Counter& tokens_replayed;
   Counter& finished_stop;
   Counter& finished_length;
   Counter& ended_cancelled;
@@ -51,6 +62,16 @@ struct EngineMetrics {
   Histogram& request_queue_seconds;
   Histogram& time_to_first_token_seconds;
   Histogram& inter_token_latency_seconds;
+  Histogram& failover_seconds;
+  Histogram& words_actual;
+  Histogram& request_max_tokens;
+  Histogram& request_choices;
+  Histogram& request_prompt_tokens;
+  Histogram& request_generation_tokens;
+  Histogram& request_prefill_seconds;
+  Histogram& request_decode_seconds;
+  Histogram& request_inference_seconds;
+  Histogram& time_per_output_token_seconds;
   Histogram& request_duration_seconds;
 };
 

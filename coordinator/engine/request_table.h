@@ -26,9 +26,14 @@ struct Choice {
   Answer answer;
   Sequence* sequence = nullptr;  // the scheduler's; null once the answer is over or the group lost
   bool is_over = false;
+  int64_t num_words_counted = 0;  // by the metrics
+  // Of the last event, once it is over.
+  FinishReason finish_reason = FinishReason::kStop;
+  std::string finish_detail;
   // While the group is lost: what goes on from here, and its place among the others.
   std::vector<int32_t> output_token_ids;
   Standing standing;
+  int64_t num_lost_tokens = 0;  // that were in KV
   TimePoint last_token_at{};
 };
 
@@ -38,16 +43,19 @@ struct ActiveRequest {
   std::unique_ptr<TokenSink> sink;
   std::vector<Choice> choices;
   int64_t num_open_choices = 0;
-  bool is_resumed = false;  // an earlier group had it
-  int32_t num_losses = 0;   // groups lost while they ran it, since its latest token
+  bool is_resumed = false;     // an earlier group had it
+  bool is_restored = false;    // an earlier coordinator had it, and no group has taken it up yet
+  bool began_earlier = false;  // its first tokens were another coordinator's
+  int32_t num_losses = 0;      // groups lost while they ran it, since its latest token
   std::vector<TokenLogprob> prompt_logprobs;  // gathered so far
   bool prompt_logprobs_told = false;
   std::vector<TokenEvent> events;  // of this turn, not yet delivered
   int64_t last_event_seq = 0;
   int64_t num_cached_tokens = 0;  // of the prompt, when its first answer began
-  bool is_admitted = false;  // one of its answers ran
+  bool is_admitted = false;       // one of its answers ran
   TimePoint expires_at = TimePoint::max();
   TimePoint submitted_at{};
+  std::optional<TimePoint> admitted_at;
   std::optional<TimePoint> first_token_at;
 };
 

@@ -1,4 +1,5 @@
-// TextState: what the engine knows of an answer's text. Implemented in coordinator/input, made per sequence by main.
+// TextState: what the engine knows of an answer's text. Implemented in coordinator/input, made per
+// sequence by main.
 #pragma once
 
 #include <cstdint>
@@ -9,17 +10,20 @@
 
 namespace longhand::engine {
 
-// One per sequence; engine thread only. A function of the tokens appended, in order, and of nothing else.
+// One per sequence; engine thread only. A function of the tokens appended, in order, and of nothing
+// else.
 class TextState {
  public:
   struct Delta {
-    std::string text;                        // whole UTF-8 characters that no stop string can take back
+    std::string text;  // whole UTF-8 characters that no stop string can take back
     std::optional<std::string> stop_string;  // set when one has matched: the answer ends before it
   };
   virtual ~TextState() = default;
   virtual Delta Append(int32_t token_id) = 0;
   // The text still held back when the answer ends without a stop string.
   virtual std::string Finish() = 0;
+  // Of the text so far, as LongWriter-V's benchmarks count them.
+  virtual int64_t num_words() const = 0;
 };
 
 // Thread-safe.

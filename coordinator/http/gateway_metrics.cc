@@ -3,11 +3,10 @@
 namespace longhand::http {
 
 GatewayMetrics::GatewayMetrics(Metrics& metrics)
-    : connections_(metrics.GetGauge("longhand_http_connections", "Open connections of clients")) {
+    : connections_(metrics.GetGauge("longhand_http_connections")) {
   const auto add = [&](const Route* route, std::string_view name) {
     const auto counter = [&](const char* outcome) {
       return &metrics.GetCounter("longhand_http_requests_total",
-                                 "HTTP requests by route and by how they were answered",
                                  {{"route", std::string(name)}, {"outcome", outcome}});
     };
     requests_[route] = {counter("ok"), counter("client_error"), counter("server_error"),

@@ -15,19 +15,13 @@ WallTime Now() {
 Journal::Journal(const JournalConfig& config, std::unique_ptr<Store> store, Metrics& metrics)
     : config_(config),
       store_(std::move(store)),
-      batches_(metrics.GetCounter("longhand_journal_batches_total", "Transactions of the journal")),
-      entries_(
-          metrics.GetCounter("longhand_journal_entries_total", "Records written to the journal")),
-      failures_(metrics.GetCounter("longhand_journal_failures_total",
-                                   "Attempts to write the journal that failed")),
-      backlog_gauge_(
-          metrics.GetGauge("longhand_journal_backlog", "Records that wait to be written")),
-      bytes_(metrics.GetGauge("longhand_journal_bytes", "Size of the journal's pages in use")),
-      healthy_(metrics.GetGauge("longhand_journal_healthy",
-                                "1 unless the latest attempt to write failed")),
-      write_seconds_(metrics.GetHistogram("longhand_journal_write_seconds",
-                                          "Wall time of a transaction of the journal",
-                                          {1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10})),
+      batches_(metrics.GetCounter("longhand_journal_batches_total")),
+      entries_(metrics.GetCounter("longhand_journal_entries_total")),
+      failures_(metrics.GetCounter("longhand_journal_failures_total")),
+      backlog_gauge_(metrics.GetGauge("longhand_journal_backlog")),
+      bytes_(metrics.GetGauge("longhand_journal_bytes")),
+      healthy_(metrics.GetGauge("longhand_journal_healthy")),
+      write_seconds_(metrics.GetHistogram("longhand_journal_write_seconds")),
       thread_([this] { Run(); }) {}
 
 void Journal::Stop() {

@@ -61,6 +61,7 @@ Result<Device> OpenCudaDevice(int device_idx) {
   LONGHAND_RETURN_IF_ERROR(
       ToStatus("cudaDeviceGetPCIBusId", cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), device_idx)));
   device.memory_identity = comm::HostIdentity() + " " + bus_id;
+  device.pci_bus_id = bus_id;
   size_t free_bytes = 0;
   size_t total_bytes = 0;
   LONGHAND_RETURN_IF_ERROR(ToStatus("cudaMemGetInfo", cudaMemGetInfo(&free_bytes, &total_bytes)));

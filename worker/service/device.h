@@ -25,6 +25,7 @@ struct Device {
   // formed again must come to the same sizes.
   int64_t memory_bytes = 0;
   std::string memory_identity;
+  std::string pci_bus_id;  // of a GPU; empty elsewhere
   // To be called on each further thread that uses the device; null where any may.
   std::function<Status()> use_on_thread;
 };

@@ -222,7 +222,7 @@ void Executor::SetUp(const RankSetup& setup,
 Status Executor::TrySetUp(const RankSetup& setup,
                           const std::stop_token& stop,
                           const SetupObserver& observer) {
-  options_.metrics.OnEpoch(setup.epoch);
+  options_.metrics.OnEpoch(setup.epoch, setup.communicator.rank);
   rank_ = setup.communicator.rank;
   // The group forms first: its ranks are configured at one time, but may take long to load.
   observer.on_progress({.phase = "communicator"});
@@ -268,7 +268,9 @@ Status Executor::FormGroup(const RankSetup& setup, const std::stop_token& stop) 
   if (!formed.ok()) return formed.status();
   std::lock_guard lock(mutex_);
   if (stop.stop_requested()) return Aborted("epoch ", setup.epoch, " has ended");
-  communicator_ = std::make_unique<WatchedCommunicator>(std::move(formed).value(), progress_);
+  communicator_ = std::make_unique<WatchedCommunicator>(
+      std::move(formed).value(), progress_,
+      options_.metrics.OfCollectives(config.transport, /*on_host=*/config.device == nullptr));
   return OkStatus();
 }
 

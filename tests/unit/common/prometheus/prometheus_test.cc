@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "common/prometheus/prometheus_metrics.h"
 
@@ -29,25 +30,90 @@ std::string HttpGet(const std::string& address, const std::string& path) {
   return reply;
 }
 
+const std::vector<MetricSpec>& Table() {
+  static const std::vector<MetricSpec> table = {
+      {"longhand_test_total", MetricType::kCounter, "1", "A count.", {{"kind", {"a", "b"}}}},
+      {"longhand_test_level", MetricType::kGauge, "1", "A level."},
+      {"longhand_test_seconds", MetricType::kHistogram, "seconds", "A time.", {}, {0.1, 0.5, 1}},
+      {"longhand_test_unused", MetricType::kGauge, "1", "Nobody sets it."},
+  };
+  return table;
+}
+
+const std::vector<MetricAlias>& Aliases() {
+  static const std::vector<MetricAlias> aliases = {
+      {{"other:count_total", MetricType::kCounter, "", "A count.", {{"sort", {"a", "b"}}}},
+       "longhand_test_total",
+       {{"kind", "sort"}}},
+      {{"other:seconds", MetricType::kHistogram, "", "A time.", {}, {0.1, 1}},
+       "longhand_test_seconds"},
+      {{"other:none", MetricType::kGauge, "", "There is none."}, ""},
+  };
+  return aliases;
+}
+
+bool Has(const std::string& page, const std::string& line) {
+  return page.find(line + "\n") != std::string::npos;
+}
+
 TEST(PrometheusMetrics, WhatIsCountedIsServed) {
-  PrometheusMetrics metrics;
-  metrics.GetCounter("longhand_test_total", "A count.", {{"rank", "1"}}).Increment(2);
-  metrics.GetCounter("longhand_test_total", "A count.", {{"rank", "1"}}).Increment();
-  metrics.GetGauge("longhand_test_level", "A level.").Set(0.5);
-  metrics.GetHistogram("longhand_test_seconds", "A time.", {0.1, 1}).Observe(0.5);
+  PrometheusMetrics metrics(Table());
+  metrics.GetCounter("longhand_test_total", {{"kind", "a"}}).Increment(2);
+  metrics.GetCounter("longhand_test_total", {{"kind", "a"}}).Increment();
+  metrics.GetGauge("longhand_test_level").Set(0.5);
+  metrics.GetHistogram("longhand_test_seconds").Observe(0.3);
   const Result<std::string> address = metrics.Serve("127.0.0.1:0");
   ASSERT_TRUE(address.ok()) << address.status();
   const std::string page = HttpGet(*address, "/metrics");
-  EXPECT_NE(page.find("longhand_test_total{rank=\"1\"} 3"), std::string::npos) << page;
-  EXPECT_NE(page.find("longhand_test_level 0.5"), std::string::npos);
-  EXPECT_NE(page.find("longhand_test_seconds_bucket{le=\"1\"} 1"), std::string::npos);
+  EXPECT_TRUE(Has(page, "longhand_test_total{kind=\"a\"} 3")) << page;
+  EXPECT_TRUE(Has(page, "longhand_test_level 0.5"));
+  EXPECT_TRUE(Has(page, "longhand_test_seconds_bucket{le=\"0.5\"} 1"));
   EXPECT_EQ(HttpGet(*address, "/metrics?name=all"), page);
   EXPECT_EQ(HttpGet(*address, "/metricsx").find("HTTP/1.0 404"), 0u);
 }
 
+TEST(PrometheusMetrics, AFamilyWithoutSamplesIsOnThePage) {
+  const PrometheusMetrics metrics(Table());
+  const std::string page = metrics.Page();
+  EXPECT_TRUE(Has(page, "# TYPE longhand_test_unused gauge")) << page;
+  EXPECT_TRUE(Has(page, "# TYPE longhand_test_seconds histogram"));
+}
+
+TEST(PrometheusMetrics, AnAliasHasTheOtherNameLabelsAndBounds) {
+  PrometheusMetrics metrics(Table());
+  metrics.AddAliases(Aliases(), {{"model_name", "nano"}});
+  metrics.GetCounter("longhand_test_total", {{"kind", "b"}}).Increment(7);
+  metrics.GetHistogram("longhand_test_seconds").Observe(0.3);
+  metrics.GetHistogram("longhand_test_seconds").Observe(0.7);
+  const std::string page = metrics.Page();
+  EXPECT_TRUE(Has(page, "other:count_total{sort=\"b\",model_name=\"nano\"} 7")) << page;
+  EXPECT_TRUE(Has(page, "other:seconds_bucket{model_name=\"nano\",le=\"0.1\"} 0"));
+  EXPECT_TRUE(Has(page, "other:seconds_bucket{model_name=\"nano\",le=\"1\"} 2"));
+  EXPECT_TRUE(Has(page, "other:seconds_bucket{model_name=\"nano\",le=\"+Inf\"} 2"));
+  EXPECT_EQ(page.find("other:seconds_bucket{model_name=\"nano\",le=\"0.5\"}"), std::string::npos);
+  EXPECT_TRUE(Has(page, "# TYPE other:none gauge"));
+}
+
+TEST(PrometheusMetrics, LabelsOfAllSamplesChangeAtOnce) {
+  PrometheusMetrics metrics(Table());
+  metrics.GetGauge("longhand_test_level").Set(1);
+  metrics.SetLabels({{"rank", "none"}});
+  EXPECT_TRUE(Has(metrics.Page(), "longhand_test_level{rank=\"none\"} 1"));
+  metrics.SetLabels({{"rank", "3"}});
+  EXPECT_TRUE(Has(metrics.Page(), "longhand_test_level{rank=\"3\"} 1"));
+}
+
+TEST(PrometheusMetricsDeathTest, WhatTheTableDoesNotDeclareIsNotCounted) {
+  PrometheusMetrics metrics(Table());
+  EXPECT_DEATH(metrics.GetGauge("longhand_other"), "longhand_other is not in the table");
+  EXPECT_DEATH(metrics.GetGauge("longhand_test_total", {{"kind", "a"}}), "is not in the table");
+  EXPECT_DEATH(metrics.GetCounter("longhand_test_total", {{"kind", "c"}}), "kind=c");
+  EXPECT_DEATH(metrics.GetCounter("longhand_test_total"), "longhand_test_total");
+}
+
 TEST(PrometheusMetrics, AnAddressThatIsTakenIsRefused) {
-  PrometheusMetrics first;
-  PrometheusMetrics second;
+  PrometheusMetrics first(Table());
+  PrometheusMetrics second(Table());
   const Result<std::string> address = first.Serve("127.0.0.1:0");
   ASSERT_TRUE(address.ok()) << address.status();
   EXPECT_EQ(second.Serve(*address).status().code(), StatusCode::kUnavailable);

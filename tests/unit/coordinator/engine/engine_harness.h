@@ -54,7 +54,8 @@ class EngineHarness final : private StepExecutor {
       : config_(config),
         shape_(shape),
         engine_(config,
-                EngineParts{static_cast<StepExecutor&>(*this), text_, clock_, metrics, gate_}) {}
+                EngineParts{static_cast<StepExecutor&>(*this), text_, clock_, metrics, gate_,
+                            [this](const RequestSummary& ended) { ended_.push_back(ended); }}) {}
 
   void FormGroup(int64_t epoch = 1) {
     epoch_ = epoch;
@@ -109,6 +110,7 @@ class EngineHarness final : private StepExecutor {
   ManualClock clock_;
   FakeTextFactory text_;
   ManualGate gate_;
+  std::vector<RequestSummary> ended_;  // in that order
   Engine engine_;
   int64_t epoch_ = 0;
   std::unique_ptr<FakeWorkers> workers_;

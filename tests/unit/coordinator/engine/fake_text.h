@@ -35,13 +35,18 @@ class FakeText final : public TextState {
     const size_t num_out = held_.size() - num_held;
     Delta delta{held_.substr(0, num_out), std::nullopt};
     held_.erase(0, num_out);
+    num_words_ += static_cast<int64_t>(num_out);
     return delta;
   }
 
   std::string Finish() override { return std::exchange(held_, "") + (half_ ? "?" : ""); }
 
+  // A word a letter, as far as it is out.
+  int64_t num_words() const override { return num_words_; }
+
  private:
   const std::vector<std::string> stop_strings_;
+  int64_t num_words_ = 0;
   std::string held_;
   bool half_ = false;
 };

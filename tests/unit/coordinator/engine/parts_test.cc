@@ -1,4 +1,4 @@
-// The small parts: BlockPool, RowAllocator, CheckConfig, CheckRequest, EngineMetrics.
+// The small parts: BlockPool, RowAllocator, CheckConfig and CheckRequest.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,7 +7,6 @@
 
 #include "coordinator/engine/block_pool.h"
 #include "coordinator/engine/config.h"
-#include "coordinator/engine/engine_metrics.h"
 #include "coordinator/engine/row_allocator.h"
 #include "tests/unit/coordinator/engine/request_maker.h"
 
@@ -101,50 +100,6 @@ TEST(CheckRequestTest, NamesTheFieldThatIsWrong) {
   request.images[0].height = 3;
   EXPECT_EQ(CheckRequest(request).message(),
             "image 0 has 12 bytes of pixels; 3 x 2 x 3 are needed");
-}
-
-class FamilyNames final : public Metrics {
- public:
-  struct Ignored final : Counter, Gauge, Histogram {
-    void Increment(double) override {}
-    void Set(double) override {}
-    void Observe(double) override {}
-  };
-  Counter& GetCounter(std::string_view name, std::string_view help, const MetricLabels&) override {
-    EXPECT_TRUE(name.ends_with("_total")) << name;
-    return Take(name, help);
-  }
-  Gauge& GetGauge(std::string_view name, std::string_view help, const MetricLabels&) override {
-    return Take(name, help);
-  }
-  Histogram& GetHistogram(std::string_view name,
-                          std::string_view help,
-                          const std::vector<double>& buckets,
-                          const MetricLabels&) override {
-    EXPECT_TRUE(std::is_sorted(buckets.begin(), buckets.end()) && buckets.size() > 5) << name;
-    return Take(name, help);
-  }
-  std::set<std::string> names;
-
- private:
-  Ignored& Take(std::string_view name, std::string_view help) {
-    EXPECT_TRUE(name.starts_with("longhand_")) << name;
-    EXPECT_FALSE(help.empty()) << name;
-    names.emplace(name);
-    return ignored_;
-  }
-  Ignored ignored_;
-};
-
-TEST(EngineMetricsTest, EveryFamilyExistsFromTheStart) {
-  FamilyNames families;
-  const EngineMetrics metrics(families);
-  for (const char* name :
-       {"longhand_requests_running", "longhand_requests_waiting", "longhand_kv_blocks_free",
-        "longhand_generation_tokens_total", "longhand_last_token_age_seconds",
-        "longhand_time_to_first_token_seconds", "longhand_inter_token_latency_seconds"}) {
-    EXPECT_TRUE(families.names.contains(name)) << name;
-  }
 }
 
 }  // namespace
