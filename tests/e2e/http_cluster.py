@@ -20,6 +20,23 @@ def picture_url():
         return "data:image/jpeg;base64," + base64.b64encode(file.read()).decode()
 
 
+def free_ports(count):
+    """The first of `count` ports in a row that are free now."""
+    while True:
+        sockets = []
+        try:
+            first = socket.create_server(("127.0.0.1", 0))
+            sockets.append(first)
+            port = first.getsockname()[1]
+            sockets += [socket.create_server(("127.0.0.1", port + i)) for i in range(1, count)]
+            return port
+        except (OSError, OverflowError):
+            pass
+        finally:
+            for one in sockets:
+                one.close()
+
+
 class Cluster:
     def __init__(self, *flags):
         self._folder = tempfile.TemporaryDirectory()
@@ -48,10 +65,18 @@ class Cluster:
                 raise AssertionError(f"{what}: {self.log()}")
             time.sleep(.02)
 
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @staticmethod
+    def page(address):
+        with Connection(*address.rsplit(":", 1)) as connection:
+            return connection.ask("GET", "/metrics").body.decode()
+
     def metric(self, line_start):
         """The value of the sample whose line begins so."""
-        with Connection(*self.ready()["metrics"].rsplit(":", 1)) as connection:
-            page = connection.ask("GET", "/metrics").body.decode()
+        page = self.page(self.ready()["metrics"])
         return next((float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(line_start)), None)
 
     def connect(self, context=None):

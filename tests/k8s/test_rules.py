@@ -1,6 +1,7 @@
 """Alert rules and dashboards as files: Prometheus takes them, each alert has its runbook, each panel its place."""
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -69,3 +70,27 @@ def test_prometheus_takes_the_configuration_of_the_compose_file(tmp_path):
     for path in (ROOT / "deploy/monitoring/prometheus.yml", RULES):
         (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     check(tool("promtool"), "check", "config", tmp_path / "prometheus.yml")
+
+
+# @grafana/schema, pinned in tests/k8s/grafana.
+def test_dashboards_have_grafanas_own_types(tmp_path):
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm: Grafana's types are a package of npm's")
+    for name in ("package.json", "package-lock.json", "types.ts"):
+        shutil.copy(ROOT / "tests/k8s/grafana" / name, tmp_path / name)
+    check("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", tmp_path)
+    for path in DASHBOARDS:
+        (tmp_path / f"{path.stem}.ts").write_text('import type {Board} from "./types";\nexport const board: Board = '
+                                                  + path.read_text(encoding="utf-8") + ";\n", encoding="utf-8")
+    check(tmp_path / "node_modules/.bin/tsc", "--noEmit", "--strict", "--skipLibCheck", "--module", "esnext", "--moduleResolution", "bundler",
+          *sorted(tmp_path.glob("*.ts")), cwd=tmp_path)
+
+
+def test_what_dashboards_and_rules_read_is_in_the_table():
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    known = set(re.findall(r"^\| `([^`]+)` ", page, re.MULTILINE))
+    known |= {name + suffix for name in known for suffix in ("_bucket", "_sum", "_count")}
+    expressions = [target["expr"] for path in DASHBOARDS for panel in json.loads(path.read_text(encoding="utf-8"))["panels"] for target in panel["targets"]]
+    expressions += [rule["expr"] for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
+    for expression in expressions:
+        assert set(re.findall(r"(?<![\w:])(?:longhand_|vllm:)\w+", expression)) <= known, expression
