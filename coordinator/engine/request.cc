@@ -33,7 +33,7 @@ Status CheckImages(const Request& request) {
 Status CheckRequest(const Request& request) {
   if (request.request_id.empty()) return InvalidArgument("the request id is empty");
   if (request.token_ids.empty())
-    return InvalidArgument("the prompt has no tokens; it needs at least 1");
+    return InvalidArgument("the prompt is empty; it needs at least one token");
   if (request.positions.size() != 3 * request.token_ids.size()) {
     return InvalidArgument("the prompt has ", request.positions.size(),
                            " positions; it needs 3 for each of ", request.token_ids.size(),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <utility>
 
 #include "coordinator/http/error_response.h"
@@ -66,17 +67,23 @@ Parsed ParseBody(std::string body,
   return parsed;
 }
 
+bool ReadEventNumber(const std::string* text, int64_t* number) {
+  *number = 0;
+  if (text == nullptr) return true;
+  const char* end = text->data() + text->size();
+  const auto [at, error] = std::from_chars(text->data(), end, *number);
+  return error == std::errc() && at == end && *number >= 0 &&
+         *number < std::numeric_limits<int64_t>::max();
+}
+
 // The event after the last that the client saw; 0 when it does not say. False for no number.
 bool ReadFrom(const Request& request, int64_t* from) {
-  const std::string* text = request.FindQuery("from");
-  const std::string* last = text == nullptr ? request.FindHeader("last-event-id") : nullptr;
-  *from = 0;
-  if (text == nullptr) text = last;
-  if (text == nullptr || text->empty()) return true;
-  const char* end = text->data() + text->size();
-  const auto [at, error] = std::from_chars(text->data(), end, *from);
-  if (error != std::errc() || at != end || *from < 0) return false;
-  if (text == last) ++*from;
+  const std::string* query = request.FindQuery("from");
+  const std::string* header = request.FindHeader("last-event-id");
+  if (header != nullptr && header->empty()) header = nullptr;  // of a client that saw none
+  int64_t last = 0;
+  if (!ReadEventNumber(query, from) || !ReadEventNumber(header, &last)) return false;
+  if (query == nullptr && header != nullptr) *from = last + 1;
   return true;
 }
 
@@ -158,7 +165,7 @@ boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::stri
   int64_t from = 0;
   if (!ReadFrom(exchange.request(), &from))
     co_return co_await exchange.Reply(
-        ErrorResponse(InvalidArgument("from is no number of an event; it must be at least 1")));
+        ErrorResponse(InvalidArgument("from or Last-Event-ID is no number of an event")));
   Stream stream = parts_.intake.FindRunning(request_id);
   if (stream == nullptr) {
     Result<Stream> found = co_await OnPool<Stream>(exchange, parts_.pool,

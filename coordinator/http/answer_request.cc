@@ -1,7 +1,5 @@
 #include "coordinator/http/answer_request.h"
 
-#include <limits>
-
 namespace longhand::http {
 namespace {
 
@@ -11,10 +9,9 @@ constexpr int32_t kMaxLogprobs = 20;
 
 bool AddTokenIds(const json::array& ids, AnswerRequest* out) {
   for (const json::value& id : ids) {
-    if (!id.is_int64() || id.get_int64() < 0 ||
-        id.get_int64() > std::numeric_limits<int32_t>::max())
-      return false;
-    out->wire.mutable_token_ids()->add_ids(static_cast<int32_t>(id.get_int64()));
+    const std::optional<int32_t> number = TokenId(id);
+    if (!number) return false;
+    out->wire.mutable_token_ids()->add_ids(*number);
   }
   return true;
 }

@@ -57,9 +57,9 @@ void ParseStops(RequestFields& fields, v1::Sampling* sampling) {
   if (ids == nullptr) return;
   if (!ids->is_array()) return fields.Fail("stop_token_ids", "it must be a list of token ids");
   for (const boost::json::value& id : ids->get_array()) {
-    if (!id.is_int64() || id.get_int64() < 0 || id.get_int64() > kMaxInt32)
-      return fields.Fail("stop_token_ids", "it must hold token ids only");
-    sampling->add_stop_token_ids(static_cast<int32_t>(id.get_int64()));
+    const std::optional<int32_t> number = TokenId(id);
+    if (!number) return fields.Fail("stop_token_ids", "it must hold token ids only");
+    sampling->add_stop_token_ids(*number);
   }
 }
 

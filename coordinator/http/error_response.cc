@@ -30,6 +30,10 @@ constexpr std::array<std::string_view, 18> kParameters = {"temperature",
                                                           "priority",
                                                           "cache_salt"};
 
+bool IsAboutTheContext(const std::string& message) {
+  return message.rfind("the prompt has ", 0) == 0 && message.find(" tokens") != std::string::npos;
+}
+
 std::string ParamOf(const Status& status) {
   if (status.code() != StatusCode::kInvalidArgument) return "";
   const std::string& message = status.message();
@@ -37,7 +41,9 @@ std::string ParamOf(const Status& status) {
   if (std::find(kParameters.begin(), kParameters.end(), word) != kParameters.end()) return word;
   if (message.rfind("image ", 0) == 0 || message.rfind("message ", 0) == 0) return "messages";
   if (message.rfind("a stop string ", 0) == 0) return "stop";
-  if (message.rfind("the prompt has ", 0) == 0) return "max_tokens";
+  if (IsAboutTheContext(message)) return "max_tokens";
+  if (message.rfind("the prompt is ", 0) == 0 || message.rfind("token id ", 0) == 0)
+    return "prompt";
   return "";
 }
 
@@ -66,7 +72,7 @@ json::value CodeOf(const Status& status) {
     case StatusCode::kNotFound:
       return status.message().rfind("the model ", 0) == 0 ? "model_not_found" : "not_found";
     case StatusCode::kInvalidArgument:
-      if (status.message().rfind("the prompt has ", 0) == 0) return "context_length_exceeded";
+      if (IsAboutTheContext(status.message())) return "context_length_exceeded";
       return nullptr;
     case StatusCode::kResourceExhausted:
       return "rate_limit_exceeded";

@@ -1,6 +1,7 @@
 #include "coordinator/http/request_fields.h"
 
 #include <cmath>
+#include <limits>
 
 namespace longhand::http {
 namespace {
@@ -17,6 +18,12 @@ std::optional<int64_t> WholeNumber(const boost::json::value& value) {
 }
 
 }  // namespace
+
+std::optional<int32_t> TokenId(const boost::json::value& value) {
+  const std::optional<int64_t> number = WholeNumber(value);
+  if (!number || *number < 0 || *number > std::numeric_limits<int32_t>::max()) return std::nullopt;
+  return static_cast<int32_t>(*number);
+}
 
 std::string Shown(const boost::json::value& value) {
   if (value.is_array()) return "a list";

@@ -46,6 +46,8 @@ class RequestFields {
   std::optional<Fault> fault_;
 };
 
+// The token id that a number is; nothing for another value. 7.0 is 7, as in JSON Schema.
+std::optional<int32_t> TokenId(const boost::json::value& value);
 // The value, cut short, for messages.
 std::string Shown(const boost::json::value& value);
 

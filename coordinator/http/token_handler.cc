@@ -1,6 +1,5 @@
 #include "coordinator/http/token_handler.h"
 
-#include <limits>
 #include <utility>
 
 #include "coordinator/http/answer_request.h"
@@ -8,11 +7,7 @@
 #include "coordinator/http/pool_job.h"
 
 namespace longhand::http {
-namespace {
-
 namespace json = boost::json;
-
-}  // namespace
 
 boost::asio::awaitable<void> TokenHandler::Tokenize(Exchange& exchange) {
   return Run(exchange, [this](RequestFields& fields) { return TokenizeFields(fields); });
@@ -44,6 +39,8 @@ boost::asio::awaitable<void> TokenHandler::Run(Exchange& exchange, Work work) {
 Result<json::object> TokenHandler::TokenizeFields(RequestFields& fields) const {
   std::vector<int32_t> ids;
   const std::string model = fields.String("model").value_or("");
+  const std::optional<std::string> prompt = fields.String("prompt");
+  if (fields.fault()) return fields.fault()->status;
   if (const json::value* messages = fields.Find("messages")) {
     AnswerRequest request;
     request.wire.set_model(model);
@@ -60,7 +57,6 @@ Result<json::object> TokenHandler::TokenizeFields(RequestFields& fields) const {
     v1::TokenizeRequest request;
     request.set_model(model);
     request.set_parse_control(true);
-    const std::optional<std::string> prompt = fields.String("prompt");
     if (!prompt) {
       fields.Fail("prompt", "it must be a string, or messages a list");
       return fields.fault()->status;
@@ -83,13 +79,13 @@ Result<json::object> TokenHandler::DetokenizeFields(RequestFields& fields) const
     return fields.fault()->status;
   }
   for (const json::value& id : tokens->get_array()) {
-    if (!id.is_int64() || id.get_int64() < 0 ||
-        id.get_int64() > std::numeric_limits<int32_t>::max()) {
+    const std::optional<int32_t> number = TokenId(id);
+    if (!number) {
       fields.Fail("tokens",
                   InvalidArgument("tokens holds ", Shown(id), "; it must hold token ids"));
       return fields.fault()->status;
     }
-    request.add_ids(static_cast<int32_t>(id.get_int64()));
+    request.add_ids(*number);
   }
   LONGHAND_ASSIGN_OR_RETURN(const std::string text, intake_.Detokenize(request));
   return json::object{{"prompt", text}};

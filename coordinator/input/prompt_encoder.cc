@@ -73,7 +73,7 @@ Result<std::vector<int32_t>> PromptEncoder::Encode(const PromptInput& input,
                                          ? EncodeText(std::get<TextPrompt>(input))
                                          : CheckTokens(std::get<TokenPrompt>(input));
   if (!ids.ok()) return ids;
-  if (ids->empty()) return InvalidArgument("the prompt has no tokens; it needs at least one");
+  if (ids->empty()) return InvalidArgument("the prompt is empty; it needs at least one token");
   const int64_t num_tokens = static_cast<int64_t>(ids->size());
   if (num_tokens > limits_.max_model_len) {
     return InvalidArgument("the prompt has ", num_tokens, " tokens; the context holds ",

@@ -17,7 +17,7 @@ def main():
     cluster = Cluster("--tp", "2")
     try:
         command = [os.path.join(sys.prefix, "bin", "schemathesis"), "run", f"http://{cluster.host}:{cluster.port}/openapi.json",
-                   "--seed", SEED, "--max-examples", EXAMPLES, "--workers", "2", "--request-timeout", "60"]
+                   "--seed", SEED, "--max-examples", EXAMPLES, "--workers", "1", "--request-timeout", "60"]
         return subprocess.run(command, env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
                                             "PYTHONPATH": os.path.dirname(os.path.abspath(__file__))}, check=False).returncode
     finally:
