@@ -3,6 +3,7 @@ says. Installs it once, from PyPI; exits with 77 (skipped) where that cannot be 
 import os
 import subprocess
 import sys
+import tempfile
 
 import environment
 
@@ -15,11 +16,12 @@ SEED, EXAMPLES = (*sys.argv[1:], *("1", "20")[len(sys.argv) - 1:])
 
 def main():
     cluster = Cluster("--tp", "2")
+    folder = tempfile.TemporaryDirectory()  # for what it keeps of failures
     try:
         command = [os.path.join(sys.prefix, "bin", "schemathesis"), "run", f"http://{cluster.host}:{cluster.port}/openapi.json",
                    "--seed", SEED, "--max-examples", EXAMPLES, "--workers", "1", "--request-timeout", "60"]
-        return subprocess.run(command, env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
-                                            "PYTHONPATH": os.path.dirname(os.path.abspath(__file__))}, check=False).returncode
+        return subprocess.run(command, cwd=folder.name, env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+                                            "PYTHONPATH": environment.HERE}, check=False).returncode
     finally:
         cluster.stop()
 
