@@ -93,8 +93,8 @@ TEST_F(PromptEncoderTest, BadRequestsAreRefusedWithWhatWasSeen) {
   robot.messages[0].role = "<|im_start|>";
   EXPECT_THAT(Refusal(robot), HasSubstr("message 0 has the role \"<|im_start|>\""));
   EXPECT_THAT(Refusal(UserSays("hi"), 2), HasSubstr("0 image parts, but the request has 2"));
-  EXPECT_THAT(Refusal(TextPrompt{""}), HasSubstr("no tokens"));
-  EXPECT_THAT(Refusal(TokenPrompt{}), HasSubstr("no tokens"));
+  EXPECT_THAT(Refusal(TextPrompt{""}), HasSubstr("the prompt is empty"));
+  EXPECT_THAT(Refusal(TokenPrompt{}), HasSubstr("the prompt is empty"));
   EXPECT_THAT(Refusal(TokenPrompt{{1, 1100}}), HasSubstr("token id 1 of the prompt is 1100"));
   EXPECT_THAT(Refusal(TokenPrompt{{-1}}), HasSubstr("[0, 1100)"));
   EXPECT_THAT(Refusal(TextPrompt{"<|video_pad|>"}), HasSubstr("videos are not supported"));
