@@ -78,17 +78,14 @@ __device__ void DrawFromList(const Problem& problem,
   keys.FillCache();
   TokenKey threshold = 0;
   if (params.top_k > 0) {
-    const auto k = static_cast<TokenKey>(params.top_k);
-    threshold = Search(
-        keys, threshold, 0, [](TokenKey) { return TokenKey{1}; },
-        [=](TokenKey sum) { return sum >= k; }, memory, scratch);
+    threshold = SearchLargest(keys, static_cast<TokenKey>(params.top_k), memory, scratch);
   }
   if (params.top_p < 1) {
     TokenKey mass = state.total, above = state.above;
     if (params.top_k > 0) {
       mass = above = 0;
       keys.ForEach(threshold, [&](TokenKey key) { mass += MassOf(ValueOf(key)); });
-      mass = ReduceBlock(mass, scratch, [](TokenKey a, TokenKey b) { return a + b; });
+      mass = SumOf(mass, scratch);
     }
     const double goal = static_cast<double>(params.top_p) * static_cast<double>(mass);
     threshold = Search(
@@ -102,7 +99,6 @@ __global__ void __launch_bounds__(kMaxThreads) DrawKernel(Problem problem) {
   __shared__ TokenKey scratch[kWarpSize];
   __shared__ SearchMemory memory;
   __shared__ TokenKey cache[kCachedKeys];
-  const int lane = threadIdx.x % kWarpSize;
   const Part part(problem);
   const RowParams params = problem.params[part.row];
   RowState& state = problem.states[part.row];
@@ -133,20 +129,7 @@ __global__ void __launch_bounds__(kMaxThreads) DrawKernel(Problem problem) {
         }
       }
       draw.ShareBound();
-      if (__ballot_sync(kAllLanes, listed != 0) == 0) continue;
-      const auto mine = static_cast<uint32_t>(__popc(listed));
-      uint32_t end = mine;
-      for (int step = 1; step < kWarpSize; step *= 2) {
-        const uint32_t before = __shfl_up_sync(kAllLanes, end, step);
-        if (lane >= step) end += before;
-      }
-      uint32_t at = 0;
-      if (lane == kWarpSize - 1) at = atomicAdd(&state.num_listed, end);
-      at = __shfl_sync(kAllLanes, at, kWarpSize - 1) + end - mine;
-#pragma unroll
-      for (int i = 0; i < kPerThread; ++i) {
-        if ((listed >> i & 1) != 0) list[at++] = static_cast<uint32_t>(part.Id(tile, i));
-      }
+      AppendToList(part, tile, listed, state, list);
     }
     drawn = LargestKey(draw.drawn(), scratch);
     if (threadIdx.x == 0) atomicMax(&state.drawn, drawn);

@@ -259,6 +259,27 @@ __device__ void FindBin(const RowParams& params, RowState& state, TokenKey* scra
   for (int i = 0; i < mine; ++i) bins[i] = 0;
 }
 
+// Puts a warp's tokens of a tile on the row's list: of each thread those that `listed` has a bit
+// for.
+__device__ __forceinline__ void AppendToList(
+    const Part& part, int tile, uint32_t listed, RowState& state, uint32_t* list) {
+  if (__ballot_sync(kAllLanes, listed != 0) == 0) return;
+  const int lane = threadIdx.x % kWarpSize;
+  const auto mine = static_cast<uint32_t>(__popc(listed));
+  uint32_t end = mine;
+  for (int step = 1; step < kWarpSize; step *= 2) {
+    const uint32_t before = __shfl_up_sync(kAllLanes, end, step);
+    if (lane >= step) end += before;
+  }
+  uint32_t at = 0;
+  if (lane == kWarpSize - 1) at = atomicAdd(&state.num_listed, end);
+  at = __shfl_sync(kAllLanes, at, kWarpSize - 1) + end - mine;
+#pragma unroll
+  for (int i = 0; i < kPerThread; ++i) {
+    if ((listed >> i & 1) != 0) list[at++] = static_cast<uint32_t>(part.Id(tile, i));
+  }
+}
+
 // The keys of a row's listed tokens: a few are computed once and kept in shared memory.
 struct ListedKeys {
   const Scores& scores;
@@ -312,6 +333,10 @@ struct SearchMemory {
   TokenKey threshold, before;
   bool found;
 };
+
+__device__ __forceinline__ TokenKey SumOf(TokenKey value, TokenKey* scratch) {
+  return ReduceBlock(value, scratch, [](TokenKey a, TokenKey b) { return a + b; });
+}
 
 // The largest threshold such that the weights of all keys from it up, and `before`, reach the goal:
 // the sum is enough(sum). Keys below `lower_bound` do not count; `weigh` gives a key's weight.
@@ -386,6 +411,16 @@ __device__ TokenKey Search(const ListedKeys& keys,
   const TokenKey threshold = memory.threshold;
   __syncthreads();
   return threshold;
+}
+
+// The k-th largest key, or the least where there are fewer.
+__device__ __forceinline__ TokenKey SearchLargest(const ListedKeys& keys,
+                                                  TokenKey k,
+                                                  SearchMemory& memory,
+                                                  TokenKey* scratch) {
+  return Search(
+      keys, 0, 0, [](TokenKey) { return TokenKey{1}; }, [=](TokenKey sum) { return sum >= k; },
+      memory, scratch);
 }
 
 // The best draw so far, by noisy score.

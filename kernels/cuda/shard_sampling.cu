@@ -45,10 +45,6 @@ __device__ __forceinline__ TokenKey LikeliestOfAll(const TokenKey* likeliest,
   return best;
 }
 
-__device__ __forceinline__ TokenKey SumOf(TokenKey value, TokenKey* scratch) {
-  return ReduceBlock(value, scratch, [](TokenKey a, TokenKey b) { return a + b; });
-}
-
 __global__ void __launch_bounds__(kMaxThreads) ShardBinsKernel(ShardProblem shard) {
   __shared__ TokenKey scratch[kWarpSize];
   __shared__ SharedSums<kBins> counts;
@@ -131,7 +127,6 @@ __global__ void __launch_bounds__(kMaxThreads) ShardCandidatesKernel(ShardProble
   __shared__ SearchMemory memory;
   __shared__ TokenKey cache[kCachedKeys];
   const Problem& problem = shard.rows;
-  const int lane = threadIdx.x % kWarpSize;
   const Part part(problem);
   const RowParams params = problem.params[part.row];
   RowState& state = problem.states[part.row];
@@ -152,20 +147,7 @@ __global__ void __launch_bounds__(kMaxThreads) ShardCandidatesKernel(ShardProble
       const float score = scores(x[i]);
       if (scores.Has(score) && BinOf(score) < end_listed) listed |= 1u << i;
     }
-    if (__ballot_sync(kAllLanes, listed != 0) == 0) continue;
-    const auto mine = static_cast<uint32_t>(__popc(listed));
-    uint32_t end = mine;
-    for (int step = 1; step < kWarpSize; step *= 2) {
-      const uint32_t before = __shfl_up_sync(kAllLanes, end, step);
-      if (lane >= step) end += before;
-    }
-    uint32_t at = 0;
-    if (lane == kWarpSize - 1) at = atomicAdd(&state.num_listed, end);
-    at = __shfl_sync(kAllLanes, at, kWarpSize - 1) + end - mine;
-#pragma unroll
-    for (int i = 0; i < kPerThread; ++i) {
-      if ((listed >> i & 1) != 0) list[at++] = static_cast<uint32_t>(part.Id(tile, i));
-    }
+    AppendToList(part, tile, listed, state, list);
   }
   if (!IsLast(problem, state)) return;
   int count = 0;
@@ -174,9 +156,7 @@ __global__ void __launch_bounds__(kMaxThreads) ShardCandidatesKernel(ShardProble
     keys.FillCache();
     TokenKey threshold = 0;
     if (keys.count > kCandidates) {
-      threshold = Search(
-          keys, threshold, 0, [](TokenKey) { return TokenKey{1}; },
-          [](TokenKey sum) { return sum >= kCandidates; }, memory, scratch);
+      threshold = SearchLargest(keys, kCandidates, memory, scratch);
     }
     count = WriteCandidates(keys, threshold, problem.first_id, words);
   } else {
