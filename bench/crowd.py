@@ -15,12 +15,9 @@ import pathlib
 import selectors
 import socket
 import statistics
-import subprocess
-import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = ROOT / "build/release/bin/longhand"
+from served import ROOT, served
 
 
 def resident_bytes(pid):
@@ -99,43 +96,29 @@ class Clients:
 
 
 def measure(arguments, crowd):
-    with tempfile.TemporaryDirectory() as folder:
-        ready = pathlib.Path(folder) / "ready.json"
-        server = subprocess.Popen(
-            [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--threads", "1", "--max-num-seqs", str(arguments.active),
-             "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready,
-             "--journal", str(pathlib.Path(folder) / "journal")], stderr=subprocess.DEVNULL)
-        try:
-            while not ready.exists():
-                if server.poll() is not None:
-                    raise SystemExit("crowd: the server ended")
-                time.sleep(.02)
-            told = json.loads(ready.read_text())
-            clients = Clients(told["http"])
-            for number in range(arguments.active):
-                clients.stream(number)
-            began = time.monotonic()
-            clients.run(2, measured=False)
-            clients.stream(arguments.active)  # all places are taken: it waits
-            clients.run(1, measured=False)
-            memory = resident_bytes(told["pids"]["coordinator"])
-            for count in range(crowd):
-                clients.attach(f"active-{arguments.active}") if arguments.kind == "idle" else clients.send_slowly()
-                if count % 100 == 0:
-                    clients.run(.01, measured=False)
-            left = began + arguments.settle - time.monotonic()
-            if left < 1:
-                raise SystemExit(f"crowd: the crowd was not there after {arguments.settle} seconds; --settle more")
-            clients.run(left, measured=False)
-            memory = resident_bytes(told["pids"]["coordinator"]) - memory
-            clients.run(arguments.seconds, measured=True)
-            if arguments.kind == "idle" and clients.crowd_bytes < crowd * 100:
-                raise SystemExit(f"crowd: {clients.crowd_bytes} bytes came on {crowd} idle streams: no heads, no pings")
-            clients.close()
-            return {"bytes": memory, "p50_ms": 1000 * statistics.median(clients.gaps), "p99_ms": 1000 * percentile(clients.gaps, .99)}
-        finally:
-            server.terminate()
-            server.wait()
+    with served(arguments.model, "--max-num-seqs", arguments.active) as told:
+        clients = Clients(told["http"])
+        for number in range(arguments.active):
+            clients.stream(number)
+        began = time.monotonic()
+        clients.run(2, measured=False)
+        clients.stream(arguments.active)  # all places are taken: it waits
+        clients.run(1, measured=False)
+        memory = resident_bytes(told["pids"]["coordinator"])
+        for count in range(crowd):
+            clients.attach(f"active-{arguments.active}") if arguments.kind == "idle" else clients.send_slowly()
+            if count % 100 == 0:
+                clients.run(.01, measured=False)
+        left = began + arguments.settle - time.monotonic()
+        if left < 1:
+            raise SystemExit(f"crowd: the crowd was not there after {arguments.settle} seconds; --settle more")
+        clients.run(left, measured=False)
+        memory = resident_bytes(told["pids"]["coordinator"]) - memory
+        clients.run(arguments.seconds, measured=True)
+        if arguments.kind == "idle" and clients.crowd_bytes < crowd * 100:
+            raise SystemExit(f"crowd: {clients.crowd_bytes} bytes came on {crowd} idle streams: no heads, no pings")
+        clients.close()
+        return {"bytes": memory, "p50_ms": 1000 * statistics.median(clients.gaps), "p99_ms": 1000 * percentile(clients.gaps, .99)}
 
 
 def main():

@@ -11,51 +11,29 @@ interval that holds it with 95% (Student's t).
 import argparse
 import json
 import math
-import os
 import pathlib
 import statistics
 import subprocess
-import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = ROOT / "build/release/bin/longhand"
-TICK = os.sysconf("SC_CLK_TCK")
+from served import BINARIES, ROOT, cpu_seconds, served
+
 # Two-sided 95% quantiles of Student's t, by degrees of freedom; 1.96 beyond.
 T95 = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
        2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042]
 
 
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-def run(arguments, journal, directory):
+def run(arguments, *journal):
     """CPU microseconds a token: (coordinator, all)."""
-    ready = directory / "ready.json"
-    server = subprocess.Popen(
-        [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--threads", "1", "--max-num-seqs", str(arguments.streams),
-         "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready, "--journal", journal,
-         "--journal-sync", arguments.sync], stderr=subprocess.DEVNULL)
-    try:
-        while not ready.exists():
-            if server.poll() is not None:
-                raise SystemExit("journal_cost: the server ended")
-            time.sleep(0.02)
-        told = json.loads(ready.read_text())
+    with served(arguments.model, "--max-num-seqs", arguments.streams, "--journal-sync", arguments.sync, *journal) as told:
         pids = [told["pids"]["coordinator"], *told["pids"]["workers"]]
         before = [cpu_seconds(pid) for pid in pids]
-        clients = [subprocess.Popen([BINARY, "generate", "--endpoint", told["grpc"], "--prompt", f"Story {i}", "--seed", str(i),
+        clients = [subprocess.Popen([BINARIES / "longhand", "generate", "--endpoint", told["grpc"], "--prompt", f"Story {i}", "--seed", str(i),
                                      "--ignore-eos", "--max-tokens", str(arguments.tokens)],
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                    for i in range(arguments.streams)]
         if any(client.wait() != 0 for client in clients):
             raise SystemExit("journal_cost: a request failed")
         spent = [cpu_seconds(pid) - was for pid, was in zip(pids, before)]
-    finally:
-        server.terminate()
-        server.wait()
     tokens = arguments.streams * arguments.tokens
     return spent[0] / tokens * 1e6, sum(spent) / tokens * 1e6
 
@@ -73,10 +51,8 @@ def main():
     while len(pairs) < arguments.pairs:
         n = len(pairs)
         try:
-            with tempfile.TemporaryDirectory() as name:
-                directory = pathlib.Path(name)
-                kinds = [("none", "none"), ("journal", str(directory / "journal"))]
-                spent = {kind: run(arguments, journal, directory) for kind, journal in (kinds if n % 2 == 0 else kinds[::-1])}
+            kinds = [("none", ("--journal", "none")), ("journal", ())]
+            spent = {kind: run(arguments, *journal) for kind, journal in (kinds if n % 2 == 0 else kinds[::-1])}
         except FileNotFoundError:
             print(f"pair {n + 1}: a process was replaced meanwhile; the pair is measured again", flush=True)
             continue

@@ -19,18 +19,15 @@ import json
 import pathlib
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from journal_cost import BINARY, ROOT, cpu_seconds  # noqa: E402
+from served import BINARIES, ROOT, cpu_seconds, served
 
 BLOCK = 16
 
 
 def generate(endpoint, prompt, seed, tokens, stop="no such text"):
-    return subprocess.Popen([BINARY, "generate", "--endpoint", endpoint, "--prompt", prompt, "--seed", str(seed), "--ignore-eos",
+    return subprocess.Popen([BINARIES / "longhand", "generate", "--endpoint", endpoint, "--prompt", prompt, "--seed", str(seed), "--ignore-eos",
                              f"--stop={stop}", "--max-tokens", str(tokens), "--json"],
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
@@ -48,20 +45,10 @@ def find_stops(arguments, answers):
     return stops
 
 
-def run(arguments, cache_bytes, swap_space, stops, directory):
+def run(arguments, cache_bytes, swap_space, stops):
     """Tokens a second, CPU microseconds a token, preemptions, blocks swapped out, all answers."""
-    ready = directory / "ready.json"
-    server = subprocess.Popen(
-        [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--threads", "1", "--max-num-seqs", str(arguments.streams),
-         "--max-model-len", str(arguments.context), "--kv-cache-memory-bytes", str(cache_bytes), "--journal", "none",
-         "--swap-space", swap_space,
-         "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready], stderr=subprocess.DEVNULL)
-    try:
-        while not ready.exists():
-            if server.poll() is not None:
-                raise SystemExit("kv_oversubscription: the server ended")
-            time.sleep(0.02)
-        told = json.loads(ready.read_text())
+    with served(arguments.model, "--max-num-seqs", arguments.streams, "--max-model-len", arguments.context, "--kv-cache-memory-bytes", cache_bytes,
+                "--swap-space", swap_space, "--journal", "none") as told:
         pids = [told["pids"]["coordinator"], *told["pids"]["workers"]]
         for seed in range(50):
             generate(told["grpc"], "Hi", seed, 1).communicate()
@@ -71,10 +58,7 @@ def run(arguments, cache_bytes, swap_space, stops, directory):
         answers = [json.loads(client.communicate()[0]) for client in clients]
         seconds = time.monotonic() - started
         spent = sum(cpu_seconds(pid) - was for pid, was in zip(pids, before))
-        status = json.loads(subprocess.check_output([BINARY, "status", "--endpoint", told["grpc"], "--json"]))
-    finally:
-        server.terminate()
-        server.wait()
+        status = json.loads(subprocess.check_output([BINARIES / "longhand", "status", "--endpoint", told["grpc"], "--json"]))
     tokens = sum(len(answer["token_ids"]) for answer in answers)
     return (tokens / seconds, spent / tokens * 1e6, int(status["preemptions"]), int(status.get("kv_blocks_swapped_out", 0)),
             [(answer["token_ids"], answer["text"]) for answer in answers], answers)
@@ -93,19 +77,16 @@ def main():
     arguments = parser.parse_args()
     arguments.context = -(-(arguments.tokens + 64) // BLOCK) * BLOCK
     plan = json.loads(subprocess.check_output(
-        [BINARY, "serve", "--model", arguments.model, "--tp", "2", "--max-model-len", str(arguments.context), "--dry-run", "--json"],
+        [BINARIES / "longhand", "serve", "--model", arguments.model, "--tp", "2", "--max-model-len", str(arguments.context), "--dry-run", "--json"],
         stderr=subprocess.DEVNULL).splitlines()[-1])
     whole = arguments.streams * arguments.context * plan["ranks"][0]["kv_bytes_per_token"]
     ratios, cpu_ratios, preemptions, swapped = [], [], [], []
     stops = []
     if arguments.written < 1:
-        with tempfile.TemporaryDirectory() as name:
-            stops = find_stops(arguments, run(arguments, whole, "0", [], pathlib.Path(name))[5])
+        stops = find_stops(arguments, run(arguments, whole, "0", [])[5])
     for n in range(arguments.pairs):
         kinds = [("fits", whole, "0"), ("short", int(whole / arguments.factor), arguments.swap_space)]
-        with tempfile.TemporaryDirectory() as name:
-            found = {kind: run(arguments, size, swap, stops, pathlib.Path(name))
-                     for kind, size, swap in (kinds if n % 2 == 0 else kinds[::-1])}
+        found = {kind: run(arguments, size, swap, stops) for kind, size, swap in (kinds if n % 2 == 0 else kinds[::-1])}
         if found["fits"][4] != found["short"][4]:
             raise SystemExit("kv_oversubscription: the texts differ")
         ratios.append(found["short"][0] / found["fits"][0])

@@ -11,22 +11,13 @@ The last line is one JSON object: microseconds a token, and bare beside ours (1 
 import argparse
 import concurrent.futures
 import json
-import os
 import pathlib
 import statistics
 import subprocess
-import tempfile
 import time
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARIES = ROOT / "build/release/bin"
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+from served import BINARIES, ROOT, cpu_seconds, served
 
 
 def bench(arguments, *target):
@@ -55,25 +46,11 @@ def measured(arguments, pid, ask):
 
 
 def ours(arguments):
-    with tempfile.TemporaryDirectory() as folder:
-        ready = pathlib.Path(folder) / "ready.json"
-        server = subprocess.Popen(
-            [BINARIES / "longhand", "serve", "--model", arguments.model, "--tp", "2", "--threads", "1", "--max-num-seqs", str(arguments.streams),
-             "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--ready-file", ready,
-             "--journal", str(pathlib.Path(folder) / "journal")], stderr=subprocess.DEVNULL)
-        try:
-            while not ready.exists():
-                if server.poll() is not None:
-                    raise SystemExit("stream_cost: the server ended")
-                time.sleep(.02)
-            told = json.loads(ready.read_text())
-            pid, url = told["pids"]["coordinator"], f"http://{told['http']}"
-            return {"whole": measured(arguments, pid, lambda: whole(arguments, url)),
-                    "sse": measured(arguments, pid, lambda: bench(arguments, "--base-url", url, "--model", "nano")),
-                    "grpc": measured(arguments, pid, lambda: bench(arguments, "--endpoint", told["grpc"]))}
-        finally:
-            server.terminate()
-            server.wait()
+    with served(arguments.model, "--max-num-seqs", arguments.streams) as told:
+        pid, url = told["pids"]["coordinator"], f"http://{told['http']}"
+        return {"whole": measured(arguments, pid, lambda: whole(arguments, url)),
+                "sse": measured(arguments, pid, lambda: bench(arguments, "--base-url", url, "--model", "nano")),
+                "grpc": measured(arguments, pid, lambda: bench(arguments, "--endpoint", told["grpc"]))}
 
 
 def bare(arguments, kind, interval_us):
