@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
@@ -53,7 +52,7 @@ class Prometheus:
         self._log = open(folder / "log", "w+", encoding="utf-8")
         # Port 0 is not told to anybody, so one that is free is taken; another may take it first.
         for _ in range(5):
-            self.url = f"http://127.0.0.1:{random.randrange(20000, 32000)}"
+            self.url = f"http://127.0.0.1:{free_ports(1)}"
             self._process = subprocess.Popen(
                 [tool("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                  f"--web.listen-address={self.url.removeprefix('http://')}"], stdout=self._log, stderr=subprocess.STDOUT)

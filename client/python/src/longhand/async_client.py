@@ -7,7 +7,7 @@ import grpc
 from longhand import channel as channels
 from longhand.answer import Answer
 from longhand.errors import Error, unreachable
-from longhand.requests import generate_request
+from longhand.requests import attach_request, generate_request
 from longhand.resumption import Resumption
 from longhand.v1 import cluster_pb2, cluster_pb2_grpc, generation_pb2, generation_pb2_grpc
 
@@ -38,7 +38,7 @@ class AsyncClient:
         return self._stream(generate_request(prompt, **fields))
 
     def attach(self, request_id: str, from_seq: int = 1) -> "AsyncStream":
-        return self._stream(generation_pb2.AttachRequest(request_id=request_id, **{"from": from_seq}))
+        return self._stream(attach_request(request_id, from_seq))
 
     async def cancel(self, request_id: str) -> None:
         await self._ask(self._generation.Cancel, generation_pb2.CancelRequest(request_id=request_id))

@@ -8,7 +8,7 @@ import grpc
 from longhand import channel as channels
 from longhand.answer import Answer
 from longhand.errors import Error, unreachable
-from longhand.requests import generate_request
+from longhand.requests import attach_request, generate_request
 from longhand.resumption import Resumption
 from longhand.v1 import cluster_pb2, cluster_pb2_grpc, generation_pb2, generation_pb2_grpc
 
@@ -42,7 +42,7 @@ class Client:
 
     def attach(self, request_id: str, from_seq: int = 1) -> "Stream":
         """The events of a request that the server has, from number `from_seq` on."""
-        return self._stream(generation_pb2.AttachRequest(request_id=request_id, **{"from": from_seq}))
+        return self._stream(attach_request(request_id, from_seq))
 
     def cancel(self, request_id: str) -> None:
         self._ask(self._generation.Cancel, generation_pb2.CancelRequest(request_id=request_id))

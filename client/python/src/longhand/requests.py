@@ -57,6 +57,10 @@ def generate_request(
     return request
 
 
+def attach_request(request_id: str, from_seq: int) -> pb.AttachRequest:
+    return pb.AttachRequest(request_id=request_id, **{"from": from_seq})  # `from` is a word of Python's
+
+
 def _add_message(request: pb.GenerateRequest, role: str, content: Part | Iterable[Part]) -> None:
     message = request.messages.messages.add(role=role)
     for part in [content] if isinstance(content, (str, bytes, os.PathLike)) else content:

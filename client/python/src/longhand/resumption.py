@@ -5,6 +5,7 @@ from collections.abc import Callable
 import grpc
 
 from longhand.errors import Error
+from longhand.requests import attach_request
 from longhand.v1 import generation_pb2 as pb
 
 FIRST_PAUSE_S = 0.05
@@ -29,7 +30,7 @@ class Resumption:
     def open(self) -> pb.GenerateRequest | pb.AttachRequest:
         """What to send now."""
         self._opened_at = self._clock()
-        return self._generate or pb.AttachRequest(request_id=self.request_id, **{"from": self._next_seq})
+        return self._generate or attach_request(self.request_id, self._next_seq)
 
     def saw(self, event: pb.GenerateEvent) -> None:
         self._next_seq = event.seq + 1
