@@ -2,6 +2,7 @@
 
 #include "coordinator/journal/checksum.h"
 #include "coordinator/journal/database.h"
+#include "coordinator/journal/event_records.h"
 #include "coordinator/journal/store.h"
 
 namespace longhand::journal {
@@ -25,24 +26,16 @@ Result<std::optional<StoredRequest>> ReadRequest(const std::filesystem::path& di
   LONGHAND_ASSIGN_OR_RETURN(const bool is_kept, row.Step());
   if (!is_kept) return std::optional<StoredRequest>();
   StoredRequest request{.request_id = request_id, .payload = row.Bytes(1)};
-  uint32_t checksum = RequestChecksum(request_id, request.payload);
-  if (int64_t{checksum} != row.Int(2)) return NotWhole(request_id);
-
-  LONGHAND_ASSIGN_OR_RETURN(
-      Statement rows,
-      database.Prepare("SELECT seq, payload, checksum FROM events WHERE request = ? ORDER BY seq"));
-  rows.Bind(1, row.Int(0));
-  while (true) {
-    LONGHAND_ASSIGN_OR_RETURN(const bool has_event, rows.Step());
-    if (!has_event) break;
-    StoredEvent event{rows.Int(0), rows.Bytes(1)};
-    checksum = Checksum(checksum, event.seq, event.payload);
-    if (int64_t{checksum} != rows.Int(2)) return NotWhole(request_id);
-    request.events.push_back(std::move(event));
-  }
+  Chain chain{.key = row.Int(0), .checksum = RequestChecksum(request_id, request.payload)};
+  if (int64_t{chain.checksum} != row.Int(2)) return NotWhole(request_id);
+  BatchedEvents batched;
+  LONGHAND_RETURN_IF_ERROR(batched.Read(database, chain.key));
+  int64_t num_lost = batched.num_damaged;
+  LONGHAND_RETURN_IF_ERROR(ReadEvents(database, batched, chain, request, num_lost));
+  if (num_lost > 0) return NotWhole(request_id);
   if (row.IsNull(3)) return std::optional(std::move(request));
   request.end = row.Bytes(3);
-  if (int64_t{EndChecksum(checksum, *request.end)} != row.Int(4)) return NotWhole(request_id);
+  if (int64_t{EndChecksum(chain.checksum, *request.end)} != row.Int(4)) return NotWhole(request_id);
   return std::optional(std::move(request));
 }
 

@@ -6,14 +6,20 @@
 namespace longhand::journal {
 namespace {
 
+// Chain::chunked_seq of a request whose chunks are not what could be read of it.
+constexpr int64_t kUnknown = -1;
+// More go to their requests' chunks.
+constexpr int64_t kMaxBatchedBytes = 256 << 10;
+
 constexpr const char* kTables = R"(
   CREATE TABLE IF NOT EXISTS requests (
     key INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL UNIQUE, payload BLOB NOT NULL,
     checksum INTEGER NOT NULL, ended_at INTEGER, end BLOB, end_checksum INTEGER);
   CREATE INDEX IF NOT EXISTS ended ON requests (ended_at) WHERE ended_at IS NOT NULL;
-  CREATE TABLE IF NOT EXISTS events (
-    request INTEGER NOT NULL, seq INTEGER NOT NULL, payload BLOB NOT NULL, checksum INTEGER NOT NULL,
-    PRIMARY KEY (request, seq)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS batches (batch INTEGER PRIMARY KEY, records BLOB NOT NULL);
+  CREATE TABLE IF NOT EXISTS chunks (
+    request INTEGER NOT NULL, first_seq INTEGER NOT NULL, records BLOB NOT NULL,
+    PRIMARY KEY (request, first_seq)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS attempts (
     request INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, checksum INTEGER NOT NULL);
 )";
@@ -84,6 +90,17 @@ Result<std::unique_ptr<Store>> Store::OpenFile(const std::string& path, Sync syn
   return store;
 }
 
+// The first version had a row for each event.
+Status Store::CheckVersion() {
+  LONGHAND_ASSIGN_OR_RETURN(Statement tables,
+                            database_.Prepare("SELECT 1 FROM sqlite_schema WHERE name = 'events'"));
+  LONGHAND_ASSIGN_OR_RETURN(const bool is_old, tables.Step());
+  if (!is_old) return OkStatus();
+  return FailedPrecondition(
+      "the journal was written by an older version; let that one finish its "
+      "requests, or name another directory");
+}
+
 Status Store::Prepare(Sync sync) {
   // Damaged pages are found when they are read, not when they have misled.
   LONGHAND_RETURN_IF_ERROR(
@@ -91,17 +108,21 @@ Status Store::Prepare(Sync sync) {
   LONGHAND_RETURN_IF_ERROR(database_.Execute("PRAGMA journal_mode = WAL"));
   LONGHAND_RETURN_IF_ERROR(database_.Execute(sync == Sync::kDisk ? "PRAGMA synchronous = FULL"
                                                                  : "PRAGMA synchronous = OFF"));
+  LONGHAND_RETURN_IF_ERROR(CheckVersion());
   LONGHAND_RETURN_IF_ERROR(database_.Execute(kTables));
   LONGHAND_ASSIGN_OR_RETURN(
       insert_request_, database_.Prepare("INSERT INTO requests (request_id, payload, checksum) "
                                          "VALUES (?, ?, ?) RETURNING key"));
-  LONGHAND_ASSIGN_OR_RETURN(delete_ended_events_,
-                            database_.Prepare("DELETE FROM events WHERE request = (SELECT key FROM "
+  LONGHAND_ASSIGN_OR_RETURN(delete_ended_chunks_,
+                            database_.Prepare("DELETE FROM chunks WHERE request = (SELECT key FROM "
                                               "requests WHERE request_id = ?)"));
   LONGHAND_ASSIGN_OR_RETURN(delete_ended_,
                             database_.Prepare("DELETE FROM requests WHERE request_id = ?"));
-  LONGHAND_ASSIGN_OR_RETURN(insert_event_,
-                            database_.Prepare("INSERT INTO events VALUES (?, ?, ?, ?)"));
+  LONGHAND_ASSIGN_OR_RETURN(insert_batch_,
+                            database_.Prepare("INSERT INTO batches (records) VALUES (?)"));
+  LONGHAND_ASSIGN_OR_RETURN(insert_chunk_,
+                            database_.Prepare("INSERT INTO chunks VALUES (?, ?, ?)"));
+  LONGHAND_ASSIGN_OR_RETURN(delete_batches_, database_.Prepare("DELETE FROM batches"));
   LONGHAND_ASSIGN_OR_RETURN(end_request_,
                             database_.Prepare("UPDATE requests SET ended_at = ?, end = ?, "
                                               "end_checksum = ? WHERE key = ?"));
@@ -113,23 +134,30 @@ Status Store::Prepare(Sync sync) {
 }
 
 Status Store::ReadUnfinished() {
+  BatchedEvents batched;
+  Status damage = batched.Read(database_);
+  if (!damage.ok() && !IsDamage(damage)) return damage;
+  num_lost_records_ += batched.num_damaged;
   LONGHAND_ASSIGN_OR_RETURN(
       Statement rows, database_.Prepare("SELECT key, request_id, payload, checksum FROM requests "
                                         "WHERE ended_at IS NULL ORDER BY key"));
-  Status damage;
-  std::vector<Chain> broken;
+  std::vector<int64_t> broken;
   while (true) {
     Result<bool> has_row = rows.Step();
     if (!has_row.ok()) return has_row.status();
     if (!*has_row) break;
     StoredRequest request{rows.Bytes(1), rows.Bytes(2), {}, {}};
-    Chain chain{rows.Int(0), 0, RequestChecksum(request.request_id, request.payload)};
+    Chain chain{.key = rows.Int(0),
+                .checksum = RequestChecksum(request.request_id, request.payload)};
     if (int64_t{chain.checksum} != rows.Int(3)) {
-      broken.push_back(chain);
+      broken.push_back(chain.key);
       continue;
     }
-    Status status = ReadEvents(&chain, &request);
+    int64_t num_lost = 0;
+    Status status = ReadEvents(database_, batched, chain, request, num_lost);
     if (status.ok()) status = ReadAttempts(chain, &request);
+    num_lost_records_ += num_lost;
+    if (num_lost > 0) chain.chunked_seq = kUnknown;
     if (!status.ok() && !IsDamage(status)) return status;
     if (!status.ok()) damage = status;
     chains_.emplace(request.request_id, chain);
@@ -139,10 +167,11 @@ Status Store::ReadUnfinished() {
   LONGHAND_RETURN_IF_ERROR(CheckPages());
   num_lost_records_ += static_cast<int64_t>(broken.size());
   return InTransaction([&] {
-    for (const Chain& chain : broken) LONGHAND_RETURN_IF_ERROR(Forget(chain, 0));
-    for (const auto& [id, chain] : chains_)
-      LONGHAND_RETURN_IF_ERROR(Forget(chain, chain.last_seq + 1));
-    return OkStatus();
+    for (const int64_t key : broken) LONGHAND_RETURN_IF_ERROR(Forget(key));
+    for (const StoredRequest& request : unfinished_) {
+      LONGHAND_RETURN_IF_ERROR(Rewrite(request, &chains_.at(request.request_id)));
+    }
+    return delete_batches_.Run();
   });
 }
 
@@ -152,29 +181,6 @@ Status Store::CheckPages() {
   LONGHAND_RETURN_IF_ERROR(check.Step().status());
   const std::string found = check.Bytes(0);
   return found == "ok" ? OkStatus() : Status(StatusCode::kDataLoss, found);
-}
-
-// The longest valid prefix.
-Status Store::ReadEvents(Chain* chain, StoredRequest* request) {
-  LONGHAND_ASSIGN_OR_RETURN(Statement rows,
-                            database_.Prepare("SELECT seq, payload, checksum FROM events "
-                                              "WHERE request = ? ORDER BY seq"));
-  rows.Bind(1, chain->key);
-  bool is_whole = true;
-  while (true) {
-    LONGHAND_ASSIGN_OR_RETURN(const bool has_row, rows.Step());
-    if (!has_row) return OkStatus();
-    StoredEvent event{rows.Int(0), rows.Bytes(1)};
-    const uint32_t checksum = Checksum(chain->checksum, event.seq, event.payload);
-    is_whole = is_whole && event.seq == chain->last_seq + 1 && int64_t{checksum} == rows.Int(2);
-    if (!is_whole) {
-      ++num_lost_records_;
-      continue;
-    }
-    chain->checksum = checksum;
-    chain->last_seq = event.seq;
-    request->events.push_back(std::move(event));
-  }
 }
 
 // Those since the latest event; the checksum of others does not match any more.
@@ -190,50 +196,103 @@ Status Store::ReadAttempts(const Chain& chain, StoredRequest* request) {
   return OkStatus();
 }
 
-// The request's events from `from_seq` on; the request too, from 0.
-Status Store::Forget(const Chain& chain, int64_t from_seq) {
-  LONGHAND_ASSIGN_OR_RETURN(Statement events,
-                            database_.Prepare("DELETE FROM events WHERE request = ? AND seq >= ?"));
-  LONGHAND_RETURN_IF_ERROR(events.Bind(1, chain.key).Bind(2, from_seq).Run());
-  if (from_seq > 0) return OkStatus();
+Status Store::Forget(int64_t key) {
+  LONGHAND_ASSIGN_OR_RETURN(Statement chunks,
+                            database_.Prepare("DELETE FROM chunks WHERE request = ?"));
+  LONGHAND_RETURN_IF_ERROR(chunks.Bind(1, key).Run());
   LONGHAND_ASSIGN_OR_RETURN(Statement row, database_.Prepare("DELETE FROM requests WHERE key = ?"));
-  return row.Bind(1, chain.key).Run();
+  return row.Bind(1, key).Run();
+}
+
+Status Store::Rewrite(const StoredRequest& request, Chain* chain) {
+  if (chain->chunked_seq == kUnknown) {
+    LONGHAND_ASSIGN_OR_RETURN(Statement chunks,
+                              database_.Prepare("DELETE FROM chunks WHERE request = ?"));
+    LONGHAND_RETURN_IF_ERROR(chunks.Bind(1, chain->key).Run());
+    chain->chunked_seq = 0;
+  }
+  uint32_t checksum = RequestChecksum(request.request_id, request.payload);
+  std::string records;
+  for (const StoredEvent& event : request.events) {
+    checksum = Checksum(checksum, event.seq, event.payload);
+    if (event.seq > chain->chunked_seq)
+      AppendRecord(chain->key, event.seq, checksum, event.payload, records);
+  }
+  LONGHAND_RETURN_IF_ERROR(AddChunk(*chain, records));
+  chain->chunked_seq = chain->last_seq;
+  return OkStatus();
+}
+
+Status Store::AddChunk(const Chain& chain, std::string_view records) {
+  if (records.empty()) return OkStatus();
+  return insert_chunk_.Bind(1, chain.key).Bind(2, chain.chunked_seq + 1).Bind(3, records).Run();
 }
 
 Status Store::Write(std::span<const Entry> entries, WallTime now) {
   Chains changed;
-  LONGHAND_RETURN_IF_ERROR(InTransaction([&] {
+  batch_.clear();
+  bool is_emptied = false;
+  LONGHAND_RETURN_IF_ERROR(InTransaction([&]() -> Status {
     for (const Entry& entry : entries) {
       LONGHAND_RETURN_IF_ERROR(
           std::visit([&](const auto& each) { return Apply(each, now, &changed); }, entry));
     }
-    return OkStatus();
+    if (batch_.empty()) return OkStatus();
+    is_emptied = batched_bytes_ + std::ssize(batch_) > kMaxBatchedBytes;
+    if (is_emptied) return EmptyBatches(&changed);
+    return insert_batch_.Bind(1, std::string_view(batch_)).Run();
   }));
-  for (auto& [id, chain] : changed) {
-    if (chain.key == 0) {
+  batched_bytes_ = is_emptied ? 0 : batched_bytes_ + std::ssize(batch_);
+  for (auto& [id, change] : changed) {
+    if (change.key == 0) {
       chains_.erase(id);
-    } else {
-      chains_[id] = chain;
+      continue;
     }
+    Chain& chain = chains_[id];
+    if (is_emptied) {
+      change.tail.clear();
+    } else if (chain.key == change.key) {
+      change.tail = std::move(chain.tail.append(change.tail));
+    }
+    chain = std::move(change);
   }
   return OkStatus();
 }
 
-// `changed` holds what this transaction makes of the chains; key 0: the request has ended.
+// What waits in batches, and what this transaction adds, becomes a chunk of each request.
+Status Store::EmptyBatches(Chains* changed) {
+  for (const auto& [id, chain] : chains_) {
+    if (!chain.tail.empty() && !changed->contains(id)) Open(id, changed);
+  }
+  for (auto& [id, change] : *changed) {
+    if (change.key == 0) continue;
+    LONGHAND_RETURN_IF_ERROR(AddChunk(change, Tail(id, change)));
+    change.chunked_seq = change.last_seq;
+  }
+  return delete_batches_.Run();
+}
+
+// Its records that are in no chunk yet, with those of this transaction.
+std::string Store::Tail(const std::string& request_id, const Chain& change) const {
+  const auto open = chains_.find(request_id);
+  const bool goes_on = open != chains_.end() && open->second.key == change.key;
+  return goes_on ? open->second.tail + change.tail : change.tail;
+}
+
 Status Store::Apply(const RequestEntry& entry, WallTime, Chains* changed) {
   const auto open = changed->find(entry.request_id);
   LONGHAND_CHECK(open == changed->end() ? !chains_.contains(entry.request_id)
                                         : open->second.key == 0)
       << "request " << entry.request_id << " begins twice";
   // An id that is over is free again: its record makes room.
-  LONGHAND_RETURN_IF_ERROR(delete_ended_events_.BindText(1, entry.request_id).Run());
+  LONGHAND_RETURN_IF_ERROR(delete_ended_chunks_.BindText(1, entry.request_id).Run());
   LONGHAND_RETURN_IF_ERROR(delete_ended_.BindText(1, entry.request_id).Run());
   const uint32_t checksum = RequestChecksum(entry.request_id, entry.payload);
   insert_request_.BindText(1, entry.request_id)
       .Bind(2, std::string_view(entry.payload))
       .Bind(3, int64_t{checksum});
   LONGHAND_RETURN_IF_ERROR(insert_request_.Step().status());
-  (*changed)[entry.request_id] = {insert_request_.Int(0), 0, checksum};
+  (*changed)[entry.request_id] = {.key = insert_request_.Int(0), .checksum = checksum};
   insert_request_.Reset();
   return OkStatus();
 }
@@ -243,15 +302,15 @@ Status Store::Apply(const EventEntry& entry, WallTime, Chains* changed) {
   LONGHAND_CHECK_EQ(entry.seq, chain.last_seq + 1) << entry.request_id;
   chain.last_seq = entry.seq;
   chain.checksum = Checksum(chain.checksum, entry.seq, entry.payload);
-  return insert_event_.Bind(1, chain.key)
-      .Bind(2, entry.seq)
-      .Bind(3, std::string_view(entry.payload))
-      .Bind(4, int64_t{chain.checksum})
-      .Run();
+  const size_t begin = batch_.size();
+  AppendRecord(chain.key, entry.seq, chain.checksum, entry.payload, batch_);
+  chain.tail.append(batch_, begin);
+  return OkStatus();
 }
 
 Status Store::Apply(const EndEntry& entry, WallTime now, Chains* changed) {
   Chain& chain = Open(entry.request_id, changed);
+  LONGHAND_RETURN_IF_ERROR(AddChunk(chain, Tail(entry.request_id, chain)));
   const uint32_t checksum = EndChecksum(chain.checksum, entry.payload);
   LONGHAND_RETURN_IF_ERROR(end_request_.Bind(1, now.time_since_epoch().count())
                                .Bind(2, std::string_view(entry.payload))
@@ -273,12 +332,16 @@ Status Store::Apply(const AttemptEntry& entry, WallTime, Chains* changed) {
       .Run();
 }
 
-Store::Chain& Store::Open(const std::string& request_id, Chains* changed) {
+Chain& Store::Open(const std::string& request_id, Chains* changed) {
   auto found = changed->find(request_id);
   if (found == changed->end()) {
     const auto open = chains_.find(request_id);
     LONGHAND_CHECK(open != chains_.end()) << "request " << request_id << " has not begun";
-    found = changed->emplace(request_id, open->second).first;
+    const Chain& chain = open->second;
+    found = changed
+                ->emplace(request_id,
+                          Chain{chain.key, chain.last_seq, chain.checksum, chain.chunked_seq, {}})
+                .first;
   }
   LONGHAND_CHECK(found->second.key != 0) << "request " << request_id << " has ended";
   return found->second;
@@ -301,7 +364,7 @@ Status Store::Prune(const Retention& retention, WallTime now, int64_t max_reques
     for (const auto& [key, ended_at] : ended) {
       LONGHAND_ASSIGN_OR_RETURN(const int64_t size_bytes, SizeBytes());
       if (ended_at > oldest && size_bytes <= retention.max_bytes) break;
-      LONGHAND_RETURN_IF_ERROR(Forget({.key = key}, 0));
+      LONGHAND_RETURN_IF_ERROR(Forget(key));
     }
     return database_.Execute("PRAGMA incremental_vacuum");
   });

@@ -5,7 +5,8 @@
 // dies, with Sync::kDisk also when the power fails (without, nothing ever waits for the device).
 // Within a request every record carries a checksum of all before it: recovery takes the longest
 // valid prefix and forgets the rest. A file that SQLite cannot read to its end is put aside as
-// journal.db.damaged; what could be read goes on in a new one.
+// journal.db.damaged; what could be read goes on in a new one. How events lie in it:
+// event_records.h.
 //
 // Errors: SqliteStatus (database.h). After an error nothing of the batch is there, and Write may be
 // called again with the same one.
@@ -26,6 +27,7 @@
 #include "coordinator/journal/database.h"
 #include "coordinator/journal/directory_lock.h"
 #include "coordinator/journal/entry.h"
+#include "coordinator/journal/event_records.h"
 
 namespace longhand::journal {
 
@@ -48,7 +50,7 @@ inline std::string FilePath(const std::filesystem::path& directory) {
 class Store {
  public:
   // Creates the directory and the file where they are missing. kFailedPrecondition while another
-  // process has it open.
+  // process has it open, and of a file that an older version wrote.
   static Result<std::unique_ptr<Store>> Open(const std::filesystem::path& directory, Sync sync);
 
   // The requests that have not ended, oldest first, as they were when the store was opened.
@@ -65,12 +67,8 @@ class Store {
   Result<int64_t> SizeBytes();
 
  private:
-  // A request that has not ended.
-  struct Chain {
-    int64_t key = 0;  // of its row
-    int64_t last_seq = 0;
-    uint32_t checksum = 0;  // of its last record
-  };
+  // Of requests that have not ended. In a transaction: what becomes of those that it touches, with
+  // the records that it adds to the tail; key 0: the request has ended.
   using Chains = std::unordered_map<std::string, Chain>;
 
   explicit Store(Database database) : database_(std::move(database)) {}
@@ -78,17 +76,22 @@ class Store {
   static Result<std::unique_ptr<Store>> OpenFile(const std::string& path, Sync sync);
 
   Status Prepare(Sync sync);
+  Status CheckVersion();
   // Fills unfinished_ and chains_. kDataLoss when SQLite could not read everything.
   Status ReadUnfinished();
   Status CheckPages();
-  Status ReadEvents(Chain* chain, StoredRequest* request);
   Status ReadAttempts(const Chain& chain, StoredRequest* request);
-  Status Forget(const Chain& chain, int64_t from_seq);
+  Status Forget(int64_t key);
+  // Makes its chunks what `request` has.
+  Status Rewrite(const StoredRequest& request, Chain* chain);
+  Status AddChunk(const Chain& chain, std::string_view records);
   Status Apply(const RequestEntry& entry, WallTime now, Chains* changed);
   Status Apply(const EventEntry& entry, WallTime now, Chains* changed);
   Status Apply(const EndEntry& entry, WallTime now, Chains* changed);
   Status Apply(const AttemptEntry& entry, WallTime now, Chains* changed);
   Chain& Open(const std::string& request_id, Chains* changed);
+  std::string Tail(const std::string& request_id, const Chain& chain) const;
+  Status EmptyBatches(Chains* changed);
   Status InTransaction(const std::function<Status()>& body);
 
   DirectoryLock lock_;
@@ -96,7 +99,10 @@ class Store {
   std::vector<StoredRequest> unfinished_;
   int64_t num_lost_records_ = 0;
   Chains chains_;
-  Statement insert_request_, insert_event_, end_request_, delete_ended_events_, delete_ended_;
+  int64_t batched_bytes_ = 0;  // in the table of batches
+  std::string batch_;          // records of the transaction under way
+  Statement insert_request_, insert_batch_, insert_chunk_, delete_batches_;
+  Statement end_request_, delete_ended_chunks_, delete_ended_;
   Statement set_attempts_, delete_attempts_;
 };
 

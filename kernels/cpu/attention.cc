@@ -23,6 +23,11 @@
 namespace longhand::kernels::cpu {
 namespace {
 
+// Splits that follow one another are a thread's, which asks for their keys ahead; so many jobs a
+// thread that all end together.
+constexpr int64_t kJobsOfThread = 8;
+constexpr int64_t kMostSplitsOfJob = 16;
+
 struct Piece {
   AttentionTask task;
   int64_t num_keys = 0;      // that its last token sees
@@ -38,12 +43,13 @@ struct Piece {
 void AttendSplit(const CpuContext& cpu,
                  const Piece& piece,
                  int64_t split,
+                 int64_t ahead_end,
                  const float* packed,
                  float* scratch,
                  const AttentionState& state) {
   const int64_t begin = split * kSplitKeys;
   cpu.attention.attend(piece.task, packed, begin, std::min(begin + kSplitKeys, piece.num_keys),
-                       scratch, state);
+                       ahead_end, scratch, state);
 }
 
 void FinishRows(const CpuContext& cpu, const Piece& piece, const AttentionState& state) {
@@ -61,26 +67,29 @@ void AttendWhole(const CpuContext& cpu, const Piece& piece, float* memory) {
   const auto total = AttentionState::At(states, piece.num_rows());
   const auto next = AttentionState::At(states + piece.state_floats(), piece.num_rows());
   cpu.attention.pack_queries(piece.task, packed);
-  AttendSplit(cpu, piece, 0, packed, memory, total);
+  AttendSplit(cpu, piece, 0, piece.num_keys, packed, memory, total);
   for (int64_t split = 1; split < piece.num_splits(); ++split) {
-    AttendSplit(cpu, piece, split, packed, memory, next);
+    AttendSplit(cpu, piece, split, piece.num_keys, packed, memory, next);
     cpu.attention.join(total, next, piece.num_rows(), piece.task.head_dim);
   }
   FinishRows(cpu, piece, total);
 }
 
 // Splits on any thread, then joined in order: the same arithmetic as AttendWhole.
-Status AttendSplits(CpuContext& cpu, std::vector<Piece>& pieces) {
+Status AttendSplits(CpuContext& cpu, std::vector<Piece>& pieces, int64_t splits_of_job) {
   struct Job {
     const Piece* piece;
-    int64_t split;
+    int64_t begin;
+    int64_t end;
   };
   std::vector<Job> jobs;
   int64_t floats = 0;
   for (Piece& piece : pieces) {
     piece.state_offset = floats;
     floats += piece.num_splits() * piece.state_floats();
-    for (int64_t split = 0; split < piece.num_splits(); ++split) jobs.push_back({&piece, split});
+    for (int64_t begin = 0; begin < piece.num_splits(); begin += splits_of_job) {
+      jobs.push_back({&piece, begin, std::min(begin + splits_of_job, piece.num_splits())});
+    }
   }
   LONGHAND_RETURN_IF_ERROR(cpu.shared_scratch.Grow(static_cast<size_t>(floats) * sizeof(float)));
   const auto state_of = [&](const Piece& piece, int64_t split) {
@@ -89,11 +98,15 @@ Status AttendSplits(CpuContext& cpu, std::vector<Piece>& pieces) {
         piece.num_rows());
   };
   cpu.pool.Run(static_cast<int64_t>(jobs.size()), [&](int64_t i, int thread) {
-    const Piece& piece = *jobs[i].piece;
+    const auto [job_piece, begin, end] = jobs[i];
+    const Piece& piece = *job_piece;
     float* memory = cpu.thread_scratch[thread].floats();
     float* packed = memory + kAttentionScratchFloats;
     cpu.attention.pack_queries(piece.task, packed);
-    AttendSplit(cpu, piece, jobs[i].split, packed, memory, state_of(piece, jobs[i].split));
+    const int64_t ahead_end = std::min(end * kSplitKeys, piece.num_keys);
+    for (int64_t split = begin; split < end; ++split) {
+      AttendSplit(cpu, piece, split, ahead_end, packed, memory, state_of(piece, split));
+    }
   });
   for (const Piece& piece : pieces) {
     const AttentionState total = state_of(piece, 0);
@@ -106,17 +119,18 @@ Status AttendSplits(CpuContext& cpu, std::vector<Piece>& pieces) {
 }
 
 Status AttendPieces(CpuContext& cpu, std::vector<Piece>& pieces) {
-  int64_t floats = 0, jobs = 0;
+  int64_t floats = 0, splits = 0;
   for (const Piece& piece : pieces) {
     floats = std::max(floats, kAttentionScratchFloats + piece.num_rows() * piece.task.head_dim +
                                   2 * piece.state_floats());
-    jobs += piece.num_splits();
+    splits += piece.num_splits();
   }
   LONGHAND_RETURN_IF_ERROR(cpu.GrowThreadScratch(floats));
   const auto num_pieces = static_cast<int64_t>(pieces.size());
   const int64_t threads = cpu.pool.num_threads();
-  if (threads > 1 && num_pieces < 4 * threads && jobs > num_pieces) {
-    return AttendSplits(cpu, pieces);
+  if (threads > 1 && num_pieces < 4 * threads && splits > num_pieces) {
+    return AttendSplits(
+        cpu, pieces, std::clamp(splits / (kJobsOfThread * threads), int64_t{1}, kMostSplitsOfJob));
   }
   cpu.pool.Run(num_pieces, [&](int64_t i, int thread) {
     AttendWhole(cpu, pieces[i], cpu.thread_scratch[thread].floats());

@@ -2,14 +2,16 @@
 //
 // Scores are a matrix product over head_dim in order, and weighted values one over keys in order,
 // so a row has the same bits whatever rows are computed with it. Keys that a row may not see get
-// weight 0 and change nothing. Source: online softmax, Milakov and Gimelshein, 2018; splits,
-// Flash-Decoding. Written here.
+// weight 0 and change nothing. A tile that several blocks of rows need is widened to floats once;
+// where one block is all there is (decode), it is read where it lies. Source: online softmax,
+// Milakov and Gimelshein, 2018; splits, Flash-Decoding. Written here.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/cpu/always_inline.h"
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/simd_math.h"
 #include "kernels/cpu/tile.h"
 
@@ -31,116 +33,76 @@ void PackQueries(const AttentionTask& task, float* packed) {
   }
 }
 
-// A tile's keys and values in scratch.
-struct Tile {
+// A tile widened to floats, in scratch.
+struct WideTile {
   float* keys;     // [head_dim][64]
-  float* values;   // [64][value_stride]
+  float* values;   // [64][stride]
   int64_t stride;  // head_dim, up to a whole vector
-  int64_t key_begin;
-  int num_keys;
 };
 
-// The tile's slots. Missing keys repeat the last one; what they score is never used.
-LONGHAND_INLINE void FindSlots(const AttentionTask& task,
-                               const Tile& tile,
-                               int64_t (&slots)[kTileKeys]) {
-  int64_t block = 0, within = tile.key_begin;
-  if (task.blocks != nullptr) {
-    block = tile.key_begin / task.block_size;
-    within = tile.key_begin % task.block_size;
-  }
-  for (int j = 0; j < tile.num_keys; ++j, ++within) {
-    if (task.blocks != nullptr && within == task.block_size) {
-      ++block;
-      within = 0;
-    }
-    slots[j] = task.blocks == nullptr ? within : task.blocks[block] * task.block_size + within;
-  }
-  for (int64_t j = tile.num_keys; j < kTileKeys; ++j) slots[j] = slots[tile.num_keys - 1];
-}
-
-// 16 keys of 8 bits, times their scales: out[d * kTileKeys] is element d of each.
-template <typename S>
-LONGHAND_INLINE void LoadInt8Keys(const AttentionTask& task,
-                                  const int64_t* slots,
-                                  const char* const (&rows)[16],
-                                  float* out) {
-  alignas(64) float square[16 * 16], scales[16];
-  for (int i = 0; i < 16; ++i) scales[i] = task.key_scales[slots[i] * task.scale_stride];
-  const typename S::F scale = S::Load(scales);
-  for (int64_t d = 0; d < task.head_dim; d += 64) {
-    const int words = Clamp(task.head_dim - d, 64) / 4;
-    S::Transpose(rows, d, words, square, 16);
-    for (int i = 0; i < words; ++i) {
-      float* four = out + (d + 4 * i) * kTileKeys;
-      S::Store(four, S::Mul(S::template SignedByte<0>(square + 16 * i), scale));
-      S::Store(four + kTileKeys, S::Mul(S::template SignedByte<1>(square + 16 * i), scale));
-      S::Store(four + 2 * kTileKeys, S::Mul(S::template SignedByte<2>(square + 16 * i), scale));
-      S::Store(four + 3 * kTileKeys, S::Mul(S::template SignedByte<3>(square + 16 * i), scale));
-    }
-  }
-}
-
-// Keys turned round: a vector holds one element of 16 keys.
-template <typename S>
-void LoadKeys(const AttentionTask& task, const int64_t (&slots)[kTileKeys], float* out) {
-  alignas(64) float square[16 * 16];
+template <typename S, typename Cache>
+void Widen(const AttentionTask& task, const TilePair& tiles, const WideTile& wide) {
   for (int64_t j = 0; j < kTileKeys; j += 16) {
-    const char* rows[16];
-    for (int i = 0; i < 16; ++i) rows[i] = task.keys + slots[j + i] * task.slot_bytes;
-    if (task.format == KvFormat::kInt8) {
-      LoadInt8Keys<S>(task, slots + j, rows, out + j);
-      continue;
-    }
-    if (task.format == KvFormat::kF32) {
-      for (int64_t d = 0; d < task.head_dim; d += 16) {
-        S::Transpose(rows, d * 4, Clamp(task.head_dim - d, 16), out + d * kTileKeys + j, kTileKeys);
-      }
-      continue;
-    }
-    for (int64_t d = 0; d < task.head_dim; d += 32) {
-      const int pairs = Clamp(task.head_dim - d, 32) / 2;
-      S::Transpose(rows, d * 2, pairs, square, 16);
-      for (int i = 0; i < pairs; ++i) {
-        float* pair = out + (d + 2 * i) * kTileKeys + j;
-        S::Store(pair, S::LowHalves(square + 16 * i));
-        S::Store(pair + kTileKeys, S::HighHalves(square + 16 * i));
-      }
+    ForEachKeyElement<S, Cache, 1>(
+        task, tiles, j, [&](int64_t d, const typename S::F(&key)[1]) LONGHAND_INLINE_LAMBDA {
+          S::Store(wide.keys + d * kTileKeys + j, key[0]);
+        });
+  }
+  for (int64_t d = 0; d < task.head_dim; d += 16) {
+    const auto store = [&](int key, const typename S::F(&value)[1]) LONGHAND_INLINE_LAMBDA {
+      S::Store(wide.values + key * wide.stride + d, value[0]);
+    };
+    if (d + 16 <= task.head_dim) {
+      ForEachValue<S, Cache, 1, true>(task, tiles, d, store);
+    } else {
+      ForEachValue<S, Cache, 1, false>(task, tiles, d, store);
     }
   }
 }
 
-template <typename S>
-void LoadValues(const AttentionTask& task, const int64_t (&slots)[kTileKeys], const Tile& tile) {
-  for (int j = 0; j < tile.num_keys; ++j) {
-    const char* row = task.values + slots[j] * task.slot_bytes;
-    float* out = tile.values + j * tile.stride;
-    for (int64_t d = 0; d < task.head_dim; d += 16) {
-      const int n = Clamp(task.head_dim - d, 16);
-      if (task.format == KvFormat::kInt8) {
-        const int8_t* p = reinterpret_cast<const int8_t*>(row) + d;
-        const typename S::F scale = S::Set(task.value_scales[slots[j] * task.scale_stride]);
-        S::Store(out + d, S::Mul(n == 16 ? S::LoadInt8(p) : S::LoadInt8(p, n), scale));
-      } else if (task.format == KvFormat::kBf16) {
-        const uint16_t* p = reinterpret_cast<const uint16_t*>(row) + d;
-        S::Store(out + d, n == 16 ? S::LoadBf16(p) : S::LoadBf16(p, n));
-      } else {
-        const float* p = reinterpret_cast<const float*>(row) + d;
-        S::Store(out + d, n == 16 ? S::Load(p) : S::Load(p, n));
-      }
-    }
-  }
-}
-
+// scores[r][key] of R rows.
 template <typename S, int R>
-LONGHAND_INLINE void Score(const float* packed, int64_t head_dim, const Tile& tile, float* scores) {
+LONGHAND_INLINE void Score(const float* packed,
+                           int64_t head_dim,
+                           const WideTile& wide,
+                           float* scores) {
   constexpr int V = S::kVectors;
   for (int64_t j = 0; j < kTileKeys; j += 16 * V) {
     typename S::F sum[R][V];
     ZeroTile<S, R, V>(sum);
     MultiplyTile<S, FloatRow, R, V, /*kRowStep=*/1, /*kDepthStep=*/R, /*kPrefetch=*/false>(
-        packed, reinterpret_cast<const char*>(tile.keys + j), kTileKeys * sizeof(float), head_dim,
+        packed, reinterpret_cast<const char*>(wide.keys + j), kTileKeys * sizeof(float), head_dim,
         {}, sum);
+    StoreTile<S, R, V>(scores + j, kTileKeys, kTileKeys - j, sum);
+  }
+}
+
+template <typename S, int R, int V>
+LONGHAND_INLINE void AddProduct(const float* a,
+                                int64_t row_step,
+                                const typename S::F (&b)[V],
+                                typename S::F (&sum)[R][V]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    const typename S::F all = S::Set(a[r * row_step]);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[r][v] = S::Fma(all, b[v], sum[r][v]);
+  }
+}
+
+template <typename S, typename Cache, int R>
+LONGHAND_INLINE void ScoreInPlace(const AttentionTask& task,
+                                  const TilePair& tiles,
+                                  const float* packed,
+                                  float* scores) {
+  constexpr int V = S::kVectors;
+  for (int64_t j = 0; j < kTileKeys; j += 16 * V) {
+    typename S::F sum[R][V];
+    ZeroTile<S, R, V>(sum);
+    ForEachKeyElement<S, Cache, V>(
+        task, tiles, j, [&](int64_t d, const typename S::F(&keys)[V]) LONGHAND_INLINE_LAMBDA {
+          AddProduct<S, R, V>(packed + d * R, 1, keys, sum);
+        });
     StoreTile<S, R, V>(scores + j, kTileKeys, kTileKeys - j, sum);
   }
 }
@@ -169,67 +131,172 @@ LONGHAND_INLINE float Weigh(int visible, float* scores, float* max) {
   return S::ReduceAdd(S::Add(S::Add(weight[0], weight[1]), S::Add(weight[2], weight[3])));
 }
 
-// values[r] = values[r] * decay[r] + weights[r] * tile values, V vectors of columns.
+// The scores of R rows become weights; decay is by what their values so far shrink.
+template <typename S, int R>
+LONGHAND_INLINE void WeighRows(const AttentionTask& task,
+                               int64_t key_begin,
+                               int num_keys,
+                               int64_t row,
+                               float* scores,
+                               const AttentionState& state,
+                               float (&decay)[16]) {
+  alignas(64) float change[16] = {};  // largest score before minus after
+  float sums[R];
+  for (int r = 0; r < R; ++r) {
+    const int64_t token = (row + r) / task.group;
+    const int visible = Clamp(task.first_visible + token - key_begin, num_keys);
+    const float before = state.max[row + r];
+    sums[r] = Weigh<S>(visible, scores + r * kTileKeys, &state.max[row + r]);
+    // A row that has seen nothing yet keeps its zeros.
+    change[r] = visible == 0 ? 0.0f : before - state.max[row + r];
+  }
+  S::Store(decay, Exp<S>(S::Load(change)));
+  for (int r = 0; r < R; ++r) state.sum[row + r] = state.sum[row + r] * decay[r] + sums[r];
+}
+
 template <typename S, int R, int V>
-LONGHAND_INLINE void AddValues(const float* weights,
-                               const Tile& tile,
-                               int64_t d,
-                               int64_t head_dim,
-                               const float* decay,
-                               float* values) {
-  typename S::F sum[R][V];
+LONGHAND_INLINE void LoadDecayed(const float* values,
+                                 int64_t d,
+                                 int64_t head_dim,
+                                 const float* decay,
+                                 typename S::F (&sum)[R][V]) {
   LoadTile<S, R, V>(values + d, head_dim, head_dim - d, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < V; ++v) sum[r][v] = S::Mul(sum[r][v], S::Set(decay[r]));
   }
+}
+
+// values[r] = values[r] * decay[r] + weights[r] * tile values, V vectors of columns.
+template <typename S, int R, int V>
+LONGHAND_INLINE void AddValues(const float* weights,
+                               const WideTile& wide,
+                               int num_keys,
+                               int64_t d,
+                               int64_t head_dim,
+                               const float* decay,
+                               float* values) {
+  typename S::F sum[R][V];
+  LoadDecayed<S, R, V>(values, d, head_dim, decay, sum);
   MultiplyTile<S, FloatRow, R, V, /*kRowStep=*/kTileKeys, /*kDepthStep=*/1, /*kPrefetch=*/false>(
-      weights, reinterpret_cast<const char*>(tile.values + d), tile.stride * 4, tile.num_keys, {},
-      sum);
+      weights, reinterpret_cast<const char*>(wide.values + d), wide.stride * 4, num_keys, {}, sum);
   StoreTile<S, R, V>(values + d, head_dim, head_dim - d, sum);
+}
+
+template <typename S, typename Cache, int R, int V>
+LONGHAND_INLINE void AddValuesInPlace(const AttentionTask& task,
+                                      const TilePair& tiles,
+                                      const float* weights,
+                                      int64_t d,
+                                      const float* decay,
+                                      float* values) {
+  typename S::F sum[R][V];
+  LoadDecayed<S, R, V>(values, d, task.head_dim, decay, sum);
+  const auto add = [&](int key, const typename S::F(&value)[V]) LONGHAND_INLINE_LAMBDA {
+    AddProduct<S, R, V>(weights + key, kTileKeys, value, sum);
+  };
+  if (d + 16 * V <= task.head_dim) {
+    ForEachValue<S, Cache, V, true>(task, tiles, d, add);
+  } else {
+    ForEachValue<S, Cache, V, false>(task, tiles, d, add);
+  }
+  StoreTile<S, R, V>(values + d, task.head_dim, task.head_dim - d, sum);
 }
 
 // One tile of keys for rows [row, row + R) of the task.
 template <typename S, int R>
 void AttendRows(const AttentionTask& task,
                 const float* packed,
-                const Tile& tile,
+                int64_t key_begin,
+                int num_keys,
+                const WideTile& wide,
                 int64_t row,
                 float* scores,
                 const AttentionState& state) {
-  Score<S, R>(packed, task.head_dim, tile, scores);
-  alignas(64) float change[16] = {};  // largest score before minus after
-  float sums[R];
-  for (int r = 0; r < R; ++r) {
-    const int64_t token = (row + r) / task.group;
-    const int visible = Clamp(task.first_visible + token - tile.key_begin, tile.num_keys);
-    const float before = state.max[row + r];
-    sums[r] = Weigh<S>(visible, scores + r * kTileKeys, &state.max[row + r]);
-    // A row that has seen nothing yet keeps its zeros.
-    change[r] = visible == 0 ? 0.0f : before - state.max[row + r];
-  }
+  Score<S, R>(packed, task.head_dim, wide, scores);
   alignas(64) float decay[16];
-  S::Store(decay, Exp<S>(S::Load(change)));
-  for (int r = 0; r < R; ++r) state.sum[row + r] = state.sum[row + r] * decay[r] + sums[r];
+  WeighRows<S, R>(task, key_begin, num_keys, row, scores, state, decay);
   float* values = state.values + row * task.head_dim;
   int64_t d = 0;
   for (; d + 16 * (S::kVectors - 1) < task.head_dim; d += 16 * S::kVectors) {
-    AddValues<S, R, S::kVectors>(scores, tile, d, task.head_dim, decay, values);
+    AddValues<S, R, S::kVectors>(scores, wide, num_keys, d, task.head_dim, decay, values);
   }
-  if (d < task.head_dim) AddValues<S, R, 1>(scores, tile, d, task.head_dim, decay, values);
+  if (d < task.head_dim)
+    AddValues<S, R, 1>(scores, wide, num_keys, d, task.head_dim, decay, values);
 }
 
-template <typename S, int R>
-void DispatchRows(int rows,
-                  const AttentionTask& task,
-                  const float* packed,
-                  const Tile& tile,
-                  int64_t row,
-                  float* scores,
-                  const AttentionState& state) {
-  if (rows == R) return AttendRows<S, R>(task, packed, tile, row, scores, state);
-  if constexpr (R > 1) DispatchRows<S, R - 1>(rows, task, packed, tile, row, scores, state);
+// One tile of keys for all R rows of the task: the same bits.
+template <typename S, typename Cache, int R>
+void AttendInPlace(const AttentionTask& task,
+                   const float* packed,
+                   int64_t key_begin,
+                   const TilePair& tiles,
+                   float* scores,
+                   const AttentionState& state) {
+  ScoreInPlace<S, Cache, R>(task, tiles, packed, scores);
+  alignas(64) float decay[16];
+  WeighRows<S, R>(task, key_begin, tiles.now.num_keys, 0, scores, state, decay);
+  constexpr int V = (2 * R <= S::kRows ? 2 : 1) * S::kVectors;
+  int64_t d = 0;
+  for (; d + 16 * (V - 1) < task.head_dim; d += 16 * V) {
+    AddValuesInPlace<S, Cache, R, V>(task, tiles, scores, d, decay, state.values);
+  }
+  for (; d < task.head_dim; d += 16) {
+    AddValuesInPlace<S, Cache, R, 1>(task, tiles, scores, d, decay, state.values);
+  }
+}
+
+template <typename S, int R, typename... Args>
+void DispatchRows(int rows, const Args&... args) {
+  if (rows == R) return AttendRows<S, R>(args...);
+  if constexpr (R > 1) DispatchRows<S, R - 1>(rows, args...);
+}
+
+template <typename S, typename Cache, int R, typename... Args>
+void DispatchInPlace(int rows, const Args&... args) {
+  if (rows == R) return AttendInPlace<S, Cache, R>(args...);
+  if constexpr (R > 1) DispatchInPlace<S, Cache, R - 1>(rows, args...);
+}
+
+template <typename S, typename Cache>
+void AttendCache(const AttentionTask& task,
+                 const float* packed,
+                 int64_t key_begin,
+                 int64_t key_end,
+                 int64_t ahead_end,
+                 float* scratch,
+                 const AttentionState& state) {
+  const int64_t num_rows = task.num_tokens * task.group;
+  const WideTile wide{.keys = scratch,
+                      .values = scratch + kTileKeys * kMaxHeadDim,
+                      .stride = (task.head_dim + 15) / 16 * 16};
+  float* scores = wide.values + kTileKeys * kMaxHeadDim;
+  const RowBlocks blocks(num_rows, S::kRows);
+  TilePair tiles;
+  tiles.now.Find(task, key_begin, key_end);
+  for (; key_begin < key_end; key_begin += kTileKeys) {
+    const int64_t next = key_begin + kTileKeys;
+    if (next < ahead_end) {
+      tiles.next.Find(task, next, next < key_end ? key_end : ahead_end);
+    } else {
+      tiles.next = tiles.now;
+    }
+    if (blocks.count == 1) {
+      DispatchInPlace<S, Cache, S::kRows>(static_cast<int>(num_rows), task, packed, key_begin,
+                                          tiles, scores, state);
+    } else {
+      Widen<S, Cache>(task, tiles, wide);
+      for (int64_t b = 0; b < blocks.count; ++b) {
+        const int64_t last_token = (blocks.Begin(b + 1) - 1) / task.group;
+        if (task.first_visible + last_token <= key_begin) continue;
+        DispatchRows<S, S::kRows>(blocks.Rows(b), task, packed + blocks.Begin(b) * task.head_dim,
+                                  key_begin, tiles.now.num_keys, wide, blocks.Begin(b), scores,
+                                  state);
+      }
+    }
+    tiles.now = tiles.next;
+  }
 }
 
 template <typename S>
@@ -237,6 +304,7 @@ void Attend(const AttentionTask& task,
             const float* packed,
             int64_t key_begin,
             int64_t key_end,
+            int64_t ahead_end,
             float* scratch,
             const AttentionState& state) {
   const int64_t num_rows = task.num_tokens * task.group;
@@ -245,25 +313,10 @@ void Attend(const AttentionTask& task,
     state.sum[row] = 0.0f;
   }
   for (int64_t i = 0; i < num_rows * task.head_dim; ++i) state.values[i] = 0.0f;
-
-  Tile tile{.stride = (task.head_dim + 15) / 16 * 16};
-  tile.keys = scratch;
-  tile.values = tile.keys + kTileKeys * kMaxHeadDim;
-  float* scores = tile.values + kTileKeys * kMaxHeadDim;
-  const RowBlocks blocks(num_rows, S::kRows);
-  for (tile.key_begin = key_begin; tile.key_begin < key_end; tile.key_begin += kTileKeys) {
-    tile.num_keys = Clamp(key_end - tile.key_begin, kTileKeys);
-    int64_t slots[kTileKeys];
-    FindSlots(task, tile, slots);
-    LoadKeys<S>(task, slots, tile.keys);
-    LoadValues<S>(task, slots, tile);
-    for (int64_t b = 0; b < blocks.count; ++b) {
-      const int64_t last_token = (blocks.Begin(b + 1) - 1) / task.group;
-      if (task.first_visible + last_token <= tile.key_begin) continue;
-      DispatchRows<S, S::kRows>(blocks.Rows(b), task, packed + blocks.Begin(b) * task.head_dim,
-                                tile, blocks.Begin(b), scores, state);
-    }
-  }
+  const auto attend = task.format == KvFormat::kInt8   ? AttendCache<S, Int8Cache>
+                      : task.format == KvFormat::kBf16 ? AttendCache<S, Bf16Cache>
+                                                       : AttendCache<S, F32Cache>;
+  attend(task, packed, key_begin, key_end, ahead_end, scratch, state);
 }
 
 template <typename S>

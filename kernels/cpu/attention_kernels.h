@@ -59,11 +59,12 @@ inline constexpr int64_t kAttentionScratchFloats =
 struct AttentionKernels {
   // The task's queries times scale, in the order that `attend` reads: num_rows * head_dim floats.
   void (*pack_queries)(const AttentionTask& task, float* packed);
-  // The state over keys [key_begin, key_end): one split.
+  // The state over keys [key_begin, key_end): one split. Keys up to ahead_end are next.
   void (*attend)(const AttentionTask& task,
                  const float* packed,
                  int64_t key_begin,
                  int64_t key_end,
+                 int64_t ahead_end,
                  float* scratch,
                  const AttentionState& state);
   // total = total and the split after it.

@@ -124,21 +124,21 @@ struct Avx512 {
   static LONGHAND_INLINE F LoadFp8(const uint8_t* p) {
     const __m512i top = _mm512_slli_epi32(
         _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 24);
-    const __m512i bits =
-        _mm512_and_si512(_mm512_srai_epi32(top, 4), _mm512_set1_epi32(static_cast<int>(0x87f00000u)));
+    const __m512i bits = _mm512_and_si512(_mm512_srai_epi32(top, 4),
+                                          _mm512_set1_epi32(static_cast<int>(0x87f00000u)));
     return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p120f));
   }
   // The nearest number that fp8 has, at most 448; NaN stays NaN.
   static LONGHAND_INLINE F RoundToFp8(F x) {
-    const __m512i sign = _mm512_and_si512(_mm512_castps_si512(x),
-                                          _mm512_set1_epi32(static_cast<int>(0x80000000u)));
+    const __m512i sign =
+        _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(static_cast<int>(0x80000000u)));
     const F size = _mm512_min_ps(
         Set(448.0f), _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(x), sign)));
     const __m512i bits = _mm512_castps_si512(size);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 20), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_and_si512(
-        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7ffff)), odd),
-        _mm512_set1_epi32(static_cast<int>(0xfff00000u)));
+    const __m512i rounded =
+        _mm512_and_si512(_mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7ffff)), odd),
+                         _mm512_set1_epi32(static_cast<int>(0xfff00000u)));
     // Below the normal numbers: multiples of 2^-9.
     const F small = Sub(Add(size, Set(0x1p14f)), Set(0x1p14f));
     const F near = SelectLess(size, Set(0x1p-6f), small, _mm512_castsi512_ps(rounded));
@@ -146,7 +146,8 @@ struct Avx512 {
   }
   // Sixteen bytes' lower and upper halves, as whole numbers.
   static LONGHAND_INLINE void LoadNibbles(const uint8_t* p, F& low, F& high) {
-    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const __m512i bytes =
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     low = _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
     high = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
   }
@@ -154,9 +155,9 @@ struct Avx512 {
   static LONGHAND_INLINE F RoundToBf16(F x) {
     const __m512i bits = _mm512_castps_si512(x);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    return _mm512_castsi512_ps(_mm512_and_si512(
-        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd),
-        _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+    return _mm512_castsi512_ps(
+        _mm512_and_si512(_mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd),
+                         _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
   }
 
   // Sixteen pairs of bf16 as 32-bit words: the lower halves, or the upper ones.
@@ -173,11 +174,14 @@ struct Avx512 {
       const char* const* rows, int64_t byte_offset, int num_words, float* out, int64_t out_stride) {
     __m512 r[16], t[16];
     const __mmask16 mask = First(num_words);
+#pragma GCC unroll 16
     for (int j = 0; j < 16; ++j) r[j] = _mm512_maskz_loadu_ps(mask, rows[j] + byte_offset);
+#pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {
       t[2 * j] = _mm512_unpacklo_ps(r[2 * j], r[2 * j + 1]);
       t[2 * j + 1] = _mm512_unpackhi_ps(r[2 * j], r[2 * j + 1]);
     }
+#pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       const __m512d a = _mm512_castps_pd(t[4 * j]), b = _mm512_castps_pd(t[4 * j + 1]);
       const __m512d c = _mm512_castps_pd(t[4 * j + 2]), d = _mm512_castps_pd(t[4 * j + 3]);
@@ -187,6 +191,7 @@ struct Avx512 {
       r[4 * j + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
     }
     // r[4 j + c] holds column c + 4 l of rows 4 j .. 4 j + 3 in its 128-bit lane l.
+#pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
       const __m512 a = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
       const __m512 b = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
@@ -197,7 +202,16 @@ struct Avx512 {
       t[4 + c] = _mm512_shuffle_f32x4(b, e, 0x88);
       t[12 + c] = _mm512_shuffle_f32x4(b, e, 0xdd);
     }
-    for (int i = 0; i < num_words; ++i) Store(out + i * out_stride, t[i]);
+    // Whole ones from registers: a loop of unknown length would go through memory.
+    if (num_words == 16) {
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i) Store(out + i * out_stride, t[i]);
+      return;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      if (i < num_words) Store(out + i * out_stride, t[i]);
+    }
   }
 };
 

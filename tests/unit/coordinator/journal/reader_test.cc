@@ -42,9 +42,9 @@ TEST_F(ReaderTest, DamagedRecordsAreNotShown) {
   Write(EventEntry{"a", 1, "token"});
   Write(EndEntry{"a", "OK"});
   Result<Database> other = Database::Open(FilePath(directory_.path()), Database::Mode::kReadWrite);
-  for (const char* damage :
-       {"UPDATE requests SET end = 'no'", "UPDATE events SET payload = 'other'",
-        "UPDATE requests SET payload = 'read'"}) {
+  for (const char* damage : {"UPDATE requests SET end = 'no'",
+                             "UPDATE chunks SET records = substr(records, 1, 28) || x'00'",
+                             "UPDATE requests SET payload = 'read'"}) {
     ASSERT_EQ(other->Execute(damage), OkStatus());
     const auto read = ReadRequest(directory_.path(), "a");
     EXPECT_EQ(read.status().ToString(), "DATA_LOSS: the records of request 'a' are damaged");

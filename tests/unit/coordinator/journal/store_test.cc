@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <random>
 
+#include "coordinator/journal/reader.h"
 #include "tests/testing/temp_directory.h"
 
 namespace longhand::journal {
@@ -135,16 +137,85 @@ TEST(Store, OldOnesThatAreOverAreForgotten) {
   EXPECT_EQ(count(), 1);
 }
 
+// Enough for batches to become chunks again and again, beside a model that is a vector.
+TEST(Store, WhateverIsWrittenInWhateverOrderIsFoundAgain) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto draw = [&](int n) { return static_cast<int>(random() % static_cast<uint32_t>(n)); };
+  const TempDirectory directory;
+  auto store = OpenStore(directory.path());
+  std::vector<StoredRequest> model;  // in the order of their beginnings
+  const auto unfinished = [&] {
+    std::vector<StoredRequest> requests;
+    std::copy_if(model.begin(), model.end(), std::back_inserter(requests),
+                 [](const auto& request) { return !request.end.has_value(); });
+    return requests;
+  };
+  for (int turn = 0; turn < 300; ++turn) {
+    std::vector<Entry> entries;
+    for (int n = draw(12); n >= 0; --n) {
+      const std::string id(1, static_cast<char>('a' + draw(6)));
+      const auto found = std::find_if(model.begin(), model.end(),
+                                      [&](const auto& each) { return each.request_id == id; });
+      if (found == model.end() || found->end.has_value()) {
+        if (found != model.end()) model.erase(found);
+        model.push_back(MakeRequest(id, 0));
+        entries.emplace_back(RequestEntry{id, model.back().payload});
+      } else if (draw(30) == 0) {
+        found->end = "over";
+        entries.emplace_back(EndEntry{id, "over"});
+      } else {
+        const auto seq = static_cast<int64_t>(found->events.size()) + 1;
+        found->events.push_back({seq, std::string(draw(2000), static_cast<char>(random()))});
+        entries.emplace_back(EventEntry{id, seq, found->events.back().payload});
+      }
+    }
+    ASSERT_EQ(store->Write(entries, kNow), OkStatus());
+    if (draw(10) == 0) {
+      for (const StoredRequest& request : model)
+        ASSERT_EQ(*ReadRequest(directory.path(), request.request_id), request);
+    }
+    if (draw(20) == 0) {
+      store.reset();
+      store = OpenStore(directory.path());
+      ASSERT_EQ(store->num_lost_records(), 0);
+      ASSERT_EQ(store->TakeUnfinished(), unfinished());
+    }
+  }
+}
+
+TEST(Store, AFileOfTheFirstVersionIsRefused) {
+  const TempDirectory directory;
+  {
+    Result<Database> old = Database::Open(FilePath(directory.path()), Database::Mode::kReadWrite);
+    ASSERT_EQ(old->Execute("CREATE TABLE events (request, seq, payload, checksum)"), OkStatus());
+  }
+  const auto store = Store::Open(directory.path(), Sync::kProcess);
+  EXPECT_EQ(store.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(store.status().message(), HasSubstr("written by an older version"));
+}
+
 // A bit flipped anywhere in the file: each request comes back as a prefix of what it was, or not at
 // all.
 TEST(Store, AFlippedByteLosesAtMostWhatComesAfterIt) {
   const TempDirectory directory;
-  const std::vector<StoredRequest> requests = {MakeRequest("first", 30), MakeRequest("second", 20)};
+  std::vector<StoredRequest> requests = {MakeRequest("first", 30), MakeRequest("second", 20)};
   const std::filesystem::path file = directory / "journal.db";
   {
     const auto store = OpenStore(directory.path());
     for (const StoredRequest& request : requests)
       ASSERT_EQ(store->Write(EntriesOf(request), kNow), OkStatus());
+  }
+  {
+    // What was written before is in chunks now, and this in a batch.
+    const auto store = OpenStore(directory.path());
+    for (StoredRequest& request : requests) {
+      const auto seq = static_cast<int64_t>(request.events.size()) + 1;
+      ASSERT_EQ(store->Write(std::vector<Entry>{EventEntry{request.request_id, seq, "late"}}, kNow),
+                OkStatus());
+      request.events.push_back({seq, "late"});
+    }
   }
   const std::string intact = ReadFile(file);
   ASSERT_GT(intact.size(), 4096u);
