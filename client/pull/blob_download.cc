@@ -87,7 +87,7 @@ Status BlobDownload::Begin() {
   if (ftruncate(fd_, 0) != 0 || lseek(fd_, 0, SEEK_SET) != 0) return FileError("truncate");
   progress_.downloaded_bytes -= size_;
   size_ = 0;
-  digest_ = Digest(file_.digest_kind, file_.size);
+  digest_ = FileDigest(file_.digest_kind, file_.size);
   return OkStatus();
 }
 

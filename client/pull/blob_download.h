@@ -58,7 +58,7 @@ class BlobDownload {
   const RetryPolicy policy_;
   int fd_ = -1;
   int64_t size_ = 0;  // of what has come
-  Digest digest_;
+  FileDigest digest_;
 };
 
 }  // namespace longhand::client

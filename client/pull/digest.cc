@@ -1,31 +1,22 @@
 #include "client/pull/digest.h"
 
-#include "common/check.h"
-
 namespace longhand::client {
 
-Digest::Digest(DigestKind kind, int64_t size) : context_(EVP_MD_CTX_new()) {
-  const EVP_MD* algorithm = kind == DigestKind::kSha256 ? EVP_sha256() : EVP_sha1();
-  LONGHAND_CHECK(EVP_DigestInit_ex(context_.get(), algorithm, nullptr) == 1);
+FileDigest::FileDigest(DigestKind kind, int64_t size)
+    : digest_(kind == DigestKind::kSha256 ? Digest::Algorithm::kSha256 : Digest::Algorithm::kSha1) {
   if (kind == DigestKind::kGitSha1) {
     const std::string head = "blob " + std::to_string(size);
     Add({head.c_str(), head.size() + 1});
   }
 }
 
-void Digest::Add(std::string_view bytes) {
-  LONGHAND_CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
-}
-
-std::string Digest::Hex() {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  LONGHAND_CHECK(EVP_DigestFinal_ex(context_.get(), digest, &size) == 1);
+std::string FileDigest::Hex() {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string hex;
-  for (unsigned int i = 0; i < size; ++i) {
-    hex += kHex[digest[i] >> 4];
-    hex += kHex[digest[i] & 15];
+  for (const char c : digest_.Finish()) {
+    const auto byte = static_cast<unsigned char>(c);
+    hex += kHex[byte >> 4];
+    hex += kHex[byte & 15];
   }
   return hex;
 }

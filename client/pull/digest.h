@@ -1,12 +1,11 @@
-// Digest: what a repository calls a file's content by, computed as the bytes come.
+// FileDigest: what a repository calls a file's content by, computed as the bytes come.
 #pragma once
 
-#include <openssl/evp.h>
-
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
+
+#include "common/digest.h"
 
 namespace longhand::client {
 
@@ -15,19 +14,16 @@ enum class DigestKind {
   kGitSha1,  // others: SHA-1 of "blob SIZE\0" and the content, as git has it
 };
 
-class Digest {
+class FileDigest {
  public:
   // `size` is the whole content's, in bytes.
-  Digest(DigestKind kind, int64_t size);
+  FileDigest(DigestKind kind, int64_t size);
 
-  void Add(std::string_view bytes);
+  void Add(std::string_view bytes) { digest_.Add(bytes); }
   std::string Hex();  // once, at the end
 
  private:
-  struct Free {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-  };
-  std::unique_ptr<EVP_MD_CTX, Free> context_;
+  Digest digest_;
 };
 
 }  // namespace longhand::client

@@ -1,12 +1,11 @@
 #include "coordinator/api/checkpoint_digest.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
-#include <memory>
 #include <vector>
+
+#include "common/digest.h"
 
 namespace longhand::api {
 namespace {
@@ -16,34 +15,18 @@ constexpr uintmax_t kNumPieces = 256;  // of a file of weights
 // JSON files are read whole up to here, by pieces beyond.
 constexpr uintmax_t kWholeBytes = uintmax_t{64} << 20;
 
-struct ContextDeleter {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
+// Ends with a zero, so that what follows cannot run into it.
+void AddText(const std::string& text, Digest* digest) {
+  digest->Add({text.c_str(), text.size() + 1});
+}
 
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new()) {
-    EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr);
-  }
-  void Add(const void* bytes, size_t size) { EVP_DigestUpdate(context_.get(), bytes, size); }
-  void Add(const std::string& text) { Add(text.c_str(), text.size() + 1); }
-  std::string Finish() {
-    std::string digest(32, '\0');
-    EVP_DigestFinal_ex(context_.get(), reinterpret_cast<unsigned char*>(digest.data()), nullptr);
-    return digest;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, ContextDeleter> context_;
-};
-
-Status AddFile(const std::filesystem::path& path, uintmax_t whole_bytes, Sha256* digest) {
+Status AddFile(const std::filesystem::path& path, uintmax_t whole_bytes, Digest* digest) {
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(path, error);
   std::ifstream file(path, std::ios::binary);
   if (error || !file) return Unavailable(path.string(), " cannot be read");
-  digest->Add(path.filename().string());
-  digest->Add(std::to_string(size));
+  AddText(path.filename().string(), digest);
+  AddText(std::to_string(size), digest);
   const bool is_whole = size <= std::max(whole_bytes, kPieceBytes * kNumPieces);
   const uintmax_t num_pieces = is_whole ? (size + kPieceBytes - 1) / kPieceBytes : kNumPieces;
   std::vector<char> piece(kPieceBytes);
@@ -53,7 +36,7 @@ Status AddFile(const std::filesystem::path& path, uintmax_t whole_bytes, Sha256*
     file.seekg(static_cast<std::streamoff>(at));
     if (!file.read(piece.data(), static_cast<std::streamsize>(bytes)))
       return Unavailable(path.string(), " cannot be read at byte ", at);
-    digest->Add(piece.data(), bytes);
+    digest->Add({piece.data(), bytes});
   }
   return OkStatus();
 }
@@ -71,7 +54,7 @@ Result<std::string> CheckpointDigest(const std::filesystem::path& directory) {
   }
   if (error) return Unavailable(directory.string(), " cannot be read: ", error.message());
   std::sort(files.begin(), files.end());
-  Sha256 digest;
+  Digest digest;
   for (const std::filesystem::path& file : files) {
     const bool is_weights = file.extension() == ".safetensors";
     LONGHAND_RETURN_IF_ERROR(AddFile(file, is_weights ? 0 : kWholeBytes, &digest));

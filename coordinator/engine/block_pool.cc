@@ -7,6 +7,7 @@ namespace longhand::engine {
 BlockPool::BlockPool(int64_t num_blocks, PrefixCache& cache)
     : cache_(cache),
       num_holders_(static_cast<size_t>(num_blocks)),
+      is_reused_(static_cast<size_t>(num_blocks)),
       idle_place_(static_cast<size_t>(num_blocks)) {
   free_.reserve(static_cast<size_t>(num_blocks));
   for (int64_t id = num_blocks - 1; id >= 0; --id) free_.push_back(static_cast<int32_t>(id));
@@ -35,20 +36,24 @@ int32_t BlockPool::TakeReserved() {
     block_id = free_.back();
     free_.pop_back();
   } else {
-    block_id = idle_.front();
-    idle_.pop_front();
+    std::list<int32_t>& idle = idle_.empty() ? idle_reused_ : idle_;
+    block_id = idle.front();
+    idle.pop_front();
     cache_.Forget(block_id);
   }
+  is_reused_[block_id] = false;
   num_holders_[block_id] = 1;
   return block_id;
 }
 
 void BlockPool::ShareReserved(int32_t block_id) {
   TakePromise();
-  if (num_holders_[block_id]++ > 0) return;
-  LONGHAND_CHECK(cache_.Contains(block_id))
-      << "block " << block_id << " is free, and holds nothing";
-  idle_.erase(idle_place_[block_id]);
+  if (num_holders_[block_id]++ == 0) {
+    LONGHAND_CHECK(cache_.Contains(block_id))
+        << "block " << block_id << " is free, and holds nothing";
+    IdleListOf(block_id).erase(idle_place_[block_id]);
+  }
+  is_reused_[block_id] = true;
 }
 
 void BlockPool::Free(std::span<const int32_t> block_ids) {
@@ -56,11 +61,19 @@ void BlockPool::Free(std::span<const int32_t> block_ids) {
     LONGHAND_CHECK(num_holders_[*it] > 0) << "block " << *it << " is freed twice";
     if (--num_holders_[*it] > 0) continue;
     if (cache_.Contains(*it)) {
-      idle_place_[*it] = idle_.insert(idle_.end(), *it);
+      AddIdle(*it);
     } else {
       free_.push_back(*it);
     }
   }
+}
+
+void BlockPool::AddIdle(int32_t block_id) {
+  std::list<int32_t>& idle = IdleListOf(block_id);
+  idle_place_[block_id] = idle.insert(idle.end(), block_id);
+  if (2 * static_cast<int64_t>(idle_reused_.size()) <= num_blocks()) return;
+  is_reused_[idle_reused_.front()] = false;
+  idle_.splice(idle_.end(), idle_reused_, idle_reused_.begin());
 }
 
 }  // namespace longhand::engine

@@ -1,36 +1,28 @@
 #include "coordinator/input/image_processor.h"
 
-#include <openssl/evp.h>
-
-#include <memory>
+#include <algorithm>
+#include <string>
 #include <utility>
 
+#include "common/check.h"
+#include "common/digest.h"
 #include "coordinator/input/resize.h"
 #include "coordinator/input/smart_resize.h"
 
 namespace longhand::input {
-namespace {
-
-struct DigestDeleter {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-
-}  // namespace
-
 ContentHash HashImage(const RgbImage& image) {
   uint8_t sizes[8];
   for (int i = 0; i < 4; ++i) {
     sizes[i] = static_cast<uint8_t>(static_cast<uint32_t>(image.height) >> (8 * i));
     sizes[4 + i] = static_cast<uint8_t>(static_cast<uint32_t>(image.width) >> (8 * i));
   }
-  ContentHash hash{};
-  const std::unique_ptr<EVP_MD_CTX, DigestDeleter> digest(EVP_MD_CTX_new());
-  const bool done = digest != nullptr &&
-                    EVP_DigestInit_ex(digest.get(), EVP_sha256(), nullptr) == 1 &&
-                    EVP_DigestUpdate(digest.get(), sizes, sizeof sizes) == 1 &&
-                    EVP_DigestUpdate(digest.get(), image.pixels.data(), image.pixels.size()) == 1 &&
-                    EVP_DigestFinal_ex(digest.get(), hash.data(), nullptr) == 1;
-  LONGHAND_CHECK(done) << "OpenSSL has no SHA-256";
+  Digest digest;
+  digest.Add({reinterpret_cast<const char*>(sizes), sizeof sizes});
+  digest.Add({reinterpret_cast<const char*>(image.pixels.data()), image.pixels.size()});
+  const std::string bytes = digest.Finish();
+  ContentHash hash;
+  LONGHAND_CHECK_EQ(bytes.size(), hash.size());
+  std::copy(bytes.begin(), bytes.end(), hash.begin());
   return hash;
 }
 

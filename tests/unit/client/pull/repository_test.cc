@@ -58,12 +58,12 @@ TEST(Repository, AnAnswerThatIsNoListingIsRefused) {
 }
 
 // As sha256sum and `git hash-object` print them.
-TEST(Digest, IsWhatGitAndGitLfsSay) {
-  Digest git(DigestKind::kGitSha1, 6);
+TEST(FileDigest, IsWhatGitAndGitLfsSay) {
+  FileDigest git(DigestKind::kGitSha1, 6);
   git.Add("hel");
   git.Add("lo\n");
   EXPECT_EQ(git.Hex(), "ce013625030ba8dba906f756967f9e9ca394464a");
-  Digest lfs(DigestKind::kSha256, 6);
+  FileDigest lfs(DigestKind::kSha256, 6);
   lfs.Add("hello\n");
   EXPECT_EQ(lfs.Hex(), "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
 }

@@ -78,6 +78,37 @@ TEST(BlockPoolTest, IdleBlocksAreTakenLastAndTheEndOfAPrefixFirst) {
   EXPECT_EQ(pool.num_free(), 0);
 }
 
+// Four blocks, all idle: 0 and 1 were used twice, 2 and 3 once and later.
+TEST(BlockPoolTest, BlocksThatWereReusedAreTakenLastUpToHalfOfThePool) {
+  PrefixCache cache(4);
+  BlockPool pool(4, cache);
+  PrefixCache::Content content = SomeContent();
+  ASSERT_TRUE(pool.Reserve(4));
+  for (int32_t i = 0; i < 4; ++i) {
+    ASSERT_EQ(pool.TakeReserved(), i);
+    content.parent = cache.Insert(content, i);
+  }
+  const auto use = [&](int32_t block) {
+    ASSERT_TRUE(pool.Reserve(1));
+    pool.ShareReserved(block);
+    pool.Free(std::vector{block});
+  };
+  pool.Free(std::vector{0, 1});
+  use(0);
+  use(1);
+  pool.Free(std::vector{2, 3});
+  const auto take_one = [&] {
+    EXPECT_TRUE(pool.Reserve(1));
+    return pool.TakeReserved();
+  };
+  EXPECT_EQ(take_one(), 3);
+  // A third one that was reused is one too many: the first of them is like the others again.
+  use(2);
+  EXPECT_EQ(take_one(), 0);
+  EXPECT_EQ(take_one(), 1);
+  EXPECT_EQ(take_one(), 2);
+}
+
 class PrefixTest : public testing::Test {
  protected:
   static EngineConfig Config() {
@@ -125,6 +156,16 @@ TEST_F(PrefixTest, APromptThatBeginsLikeAnEarlierOneIsNotComputedAgain) {
   EXPECT_EQ(Run(Prompt("c", 24)), whole - 6 - 16);
   EXPECT_EQ(CachedTokens(), 16);
   EXPECT_EQ(Run(Prompt("d", 30, /*salt=*/8)), whole);
+}
+
+// The sections of a document, an hour apart.
+TEST_F(PrefixTest, PromptsThatComeByOnceDoNotDriveOutABeginningThatWasReused) {
+  Run(Prompt("plan", 30));
+  Run(Prompt("section", 30));
+  ASSERT_EQ(CachedTokens(), 24);
+  for (uint64_t i = 0; i < 50; ++i) Run(Prompt("other " + std::to_string(i), 40, 100 + i));
+  Run(Prompt("next section", 30));
+  EXPECT_EQ(CachedTokens(), 24);
 }
 
 TEST_F(PrefixTest, TenantsAndSaltsDoNotShare) {
