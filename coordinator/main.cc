@@ -16,6 +16,7 @@
 #include "common/config/model_config.h"
 #include "common/hub_cache.h"
 #include "common/logging/log.h"
+#include "common/options/address_check.h"
 #include "common/options/command_line.h"
 #include "common/options/serve_options.h"
 #include "common/prometheus/prometheus_metrics.h"
@@ -517,9 +518,11 @@ int Main(const std::vector<std::string>& args) {
   app.add_option("--config", config_file, "YAML file with the same names")->take_last();
   app.add_option("--workers", options.workers,
                  "host:port or unix:PATH of each rank, in rank order, then of the spares")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CheckPeerAddress);
   app.add_option("--rendezvous-address", options.rendezvous_address,
                  "host:port at which workers on other hosts find each other")
+      ->check(CheckAddress)
       ->capture_default_str()
       ->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
