@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/address.h"
+
 namespace longhand::cluster {
 namespace {
 
@@ -9,8 +11,8 @@ namespace wire = worker::v1;
 
 // Addresses without a host are paths of this one.
 std::string HostOf(const std::string& address) {
-  if (address.rfind("unix:", 0) == 0) return "";
-  return address.substr(0, address.rfind(':'));
+  const Result<Address> parsed = Address::Parse(address);
+  return parsed.ok() ? parsed->host : "";
 }
 
 std::string KindOf(const wire::DescribeResponse& worker) {
