@@ -18,8 +18,9 @@ class BoundedQueue {
  public:
   explicit BoundedQueue(size_t capacity) : capacity_(capacity) {}
 
-  // kResourceExhausted when full, kUnavailable when closed. Any thread.
-  Status Push(T item) {
+  // kResourceExhausted when full, kUnavailable when closed; then the item stays where it is. Any
+  // thread.
+  Status Push(T&& item) {
     {
       std::lock_guard lock(mutex_);
       if (closed_) return Unavailable("the queue is closed");

@@ -43,6 +43,34 @@ class Metrics {
   virtual void SetLabels(const MetricLabels& labels) = 0;
 };
 
+// The metrics of one of several worker groups: those of `all`, each with the label group before its
+// own.
+class GroupMetrics final : public Metrics {
+ public:
+  // `all` outlives this.
+  GroupMetrics(Metrics& all, int group) : all_(all), label_("group", std::to_string(group)) {}
+
+  Counter& GetCounter(std::string_view name, const MetricLabels& labels = {}) override {
+    return all_.GetCounter(name, With(labels));
+  }
+  Gauge& GetGauge(std::string_view name, const MetricLabels& labels = {}) override {
+    return all_.GetGauge(name, With(labels));
+  }
+  Histogram& GetHistogram(std::string_view name, const MetricLabels& labels = {}) override {
+    return all_.GetHistogram(name, With(labels));
+  }
+  void SetLabels(const MetricLabels& labels) override { all_.SetLabels(labels); }
+
+ private:
+  MetricLabels With(MetricLabels labels) const {
+    labels.insert(labels.begin(), label_);
+    return labels;
+  }
+
+  Metrics& all_;
+  const std::pair<std::string, std::string> label_;
+};
+
 // Counts nothing: for tests and tools.
 Metrics& NoMetrics();
 

@@ -4,138 +4,94 @@
 #include <chrono>
 #include <string>
 
-#include "common/duration.h"
-
 namespace longhand {
 namespace {
 
-using std::chrono::milliseconds;
+// Groups that are not up so long after the first one are not waited for: a coordinator that starts
+// anew while a host is gone serves with the others.
+constexpr Duration kStartPatience = std::chrono::seconds(60);
 
-// The engine's thread turns at least ten times a second.
-constexpr Duration kEngineLimit = milliseconds(1500);
-// What one look may count for: beyond, it was this process that stood still.
-constexpr Duration kMostOfALook = milliseconds(300);
-
-std::string PhaseOf(cluster::GroupState state) {
-  switch (state) {
-    case cluster::GroupState::kConnecting:
-      return "connecting";
-    case cluster::GroupState::kLoading:
-      return "loading";
-    case cluster::GroupState::kWarmingUp:
-      return "warming_up";
-    case cluster::GroupState::kReady:
-      return "ready";
-    case cluster::GroupState::kFailed:
-      return "failed";
+// What is said of the groups that are not ready.
+std::string Missing(const std::vector<GroupHealth::Verdict>& groups) {
+  std::string missing;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const cluster::Readiness& group = groups[g].readiness;
+    if (group.ready) continue;
+    missing += (missing.empty() ? "group " : "; group ") + std::to_string(g) + " " + group.phase +
+               (group.detail.empty() ? "" : ": " + group.detail);
   }
-  return "";
-}
-
-double PercentLoaded(const cluster::GroupStatus& group) {
-  double sum = 0;
-  for (const cluster::RankStatus& rank : group.ranks) sum += rank.load_progress;
-  return group.ranks.empty() ? 0 : 100 * sum / static_cast<double>(group.ranks.size());
+  return missing;
 }
 
 }  // namespace
 
-Health::Health(Parts parts)
-    : parts_(std::move(parts)),
-      ready_gauge_(parts_.metrics.GetGauge("longhand_ready")),
-      percent_gauge_(parts_.metrics.GetGauge("longhand_load_percent")),
-      spares_gauge_(parts_.metrics.GetGauge("longhand_spare_workers_ready")),
-      looked_at_(parts_.clock.Now()) {
-  for (int rank = 0; rank < parts_.num_ranks; ++rank) {
-    const MetricLabels labels = {{"rank", std::to_string(rank)}};
-    rank_gauges_.push_back(
-        {.step = parts_.metrics.GetGauge("longhand_rank_step", labels),
-         .heartbeat_age = parts_.metrics.GetGauge("longhand_rank_heartbeat_age_seconds", labels),
-         .progress_age = parts_.metrics.GetGauge("longhand_rank_progress_age_seconds", labels)});
-  }
+Health::Health(const Parts& parts)
+    : gate_(parts.gate),
+      clock_(parts.clock),
+      ready_gauge_(parts.metrics.GetGauge("longhand_ready")),
+      percent_gauge_(parts.metrics.GetGauge("longhand_load_percent")),
+      spares_gauge_(parts.metrics.GetGauge("longhand_spare_workers_ready")),
+      was_ready_(parts.groups.size()) {
+  for (const GroupUnderWatch& group : parts.groups)
+    groups_.push_back(std::make_unique<GroupHealth>(group, clock_));
 }
 
 cluster::Readiness Health::Check() const {
-  engine::EngineStats stats;
-  Duration engine_silence;
-  {
-    std::lock_guard lock(mutex_);
-    stats = stats_;
-    engine_silence = engine_silence_;
-  }
-  return Judge(parts_.group(), stats, engine_silence);
+  std::vector<GroupHealth::Verdict> verdicts;
+  for (const auto& group : groups_) verdicts.push_back(group->Check());
+  return Judge(verdicts);
+}
+
+std::vector<cluster::Readiness> Health::CheckGroups() const {
+  std::vector<cluster::Readiness> all;
+  for (const auto& group : groups_) all.push_back(group->Check().readiness);
+  return all;
 }
 
 cluster::Readiness Health::Look() {
-  engine::EngineStats stats;
-  const Duration engine_silence = EngineSilence(&stats);
-  const cluster::GroupStatus group = parts_.group();
-  const cluster::Readiness readiness = Judge(group, stats, engine_silence);
-  SetMetrics(group, readiness);
-  std::lock_guard lock(mutex_);
-  stats_ = stats;
-  engine_silence_ = engine_silence;
+  std::vector<GroupHealth::Verdict> verdicts;
+  int32_t num_spares_ready = 0;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    verdicts.push_back(groups_[g]->Look());
+    num_spares_ready += verdicts.back().num_spares_ready;
+    if (!verdicts.back().readiness.ready) continue;
+    was_ready_[g] = true;
+    if (!first_ready_at_) first_ready_at_ = clock_.Now();
+  }
+  has_started_ = has_started_ ||
+                 std::find(was_ready_.begin(), was_ready_.end(), false) == was_ready_.end() ||
+                 (first_ready_at_ && clock_.Now() - *first_ready_at_ > kStartPatience);
+  const cluster::Readiness readiness = Judge(verdicts);
+  ready_gauge_.Set(readiness.ready ? 1 : 0);
+  percent_gauge_.Set(readiness.percent);
+  spares_gauge_.Set(num_spares_ready);
   return readiness;
 }
 
-// How long the engine has owed an answer, and the latest that it gave.
-Duration Health::EngineSilence(engine::EngineStats* stats) {
-  const TimePoint now = parts_.clock.Now();
-  const Duration passed = std::min(now - looked_at_, kMostOfALook);
-  looked_at_ = now;
-  {
-    std::lock_guard lock(answer_->mutex);
-    *stats = answer_->stats;
-    if (answer_->is_awaited) return awaited_for_ += passed;
-    answer_->is_awaited = true;
-  }
-  awaited_for_ = Duration::zero();
-  const bool asked = parts_.ask_engine([answer = answer_](const engine::EngineStats& given) {
-    std::lock_guard lock(answer->mutex);
-    answer->is_awaited = false;
-    answer->stats = given;
-  });
-  if (!asked) {  // Too many commands wait: it is busy, and not known to stand still.
-    std::lock_guard lock(answer_->mutex);
-    answer_->is_awaited = false;
-  }
-  return Duration::zero();
-}
-
-cluster::Readiness Health::Judge(const cluster::GroupStatus& group,
-                                 const engine::EngineStats& engine,
-                                 Duration engine_silence) const {
-  cluster::Readiness readiness{.phase = PhaseOf(group.state), .percent = PercentLoaded(group)};
-  const auto not_ready = [&](const char* phase, std::string detail) {
+cluster::Readiness Health::Judge(const std::vector<GroupHealth::Verdict>& groups) const {
+  const auto is_ready = [](const auto& group) { return group.readiness.ready; };
+  const auto num_ready = std::count_if(groups.begin(), groups.end(), is_ready);
+  const bool all_ready = num_ready == static_cast<int64_t>(groups.size());
+  cluster::Readiness readiness{.phase = "ready"};
+  for (const auto& group : groups) readiness.percent += group.readiness.percent;
+  readiness.percent /= static_cast<double>(groups.size());
+  const auto not_ready = [&](const std::string& phase, std::string detail) {
     readiness.phase = phase;
     readiness.detail = std::move(detail);
     return readiness;
   };
-  if (engine.draining) return not_ready("draining", "the server is stopping");
-  if (group.state != cluster::GroupState::kReady) {
-    readiness.detail = group.detail;
-    return readiness;
+  if (std::any_of(groups.begin(), groups.end(), [](const auto& g) { return g.is_draining; }))
+    return not_ready("draining", "the server is stopping");
+  if (num_ready == 0 || !(all_ready || has_started_)) {
+    const auto waited_for = std::find_if_not(groups.begin(), groups.end(), is_ready);
+    return not_ready(waited_for->readiness.phase,
+                     groups.size() == 1 ? waited_for->readiness.detail : Missing(groups));
   }
-  if (!group.stalled.empty()) return not_ready("stalled", group.stalled);
-  if (engine_silence > kEngineLimit) {
-    return not_ready("stalled", "the engine has not answered for " +
-                                    std::to_string(Milliseconds(engine_silence)) + " ms");
-  }
-  if (const Status gate = parts_.gate.CheckAdmission(); !gate.ok())
+  if (const Status gate = gate_.CheckAdmission(); !gate.ok())
     return not_ready("journal", gate.message());
   readiness.ready = true;
+  readiness.detail = Missing(groups);
   return readiness;
-}
-
-void Health::SetMetrics(const cluster::GroupStatus& group, const cluster::Readiness& readiness) {
-  ready_gauge_.Set(readiness.ready ? 1 : 0);
-  percent_gauge_.Set(readiness.percent);
-  spares_gauge_.Set(group.num_spares_ready);
-  for (size_t r = 0; r < std::min(rank_gauges_.size(), group.ranks.size()); ++r) {
-    rank_gauges_[r].step.Set(static_cast<double>(group.ranks[r].step));
-    rank_gauges_[r].heartbeat_age.Set(Seconds(group.ranks[r].silent_for));
-    rank_gauges_[r].progress_age.Set(Seconds(group.ranks[r].still_for));
-  }
 }
 
 }  // namespace longhand

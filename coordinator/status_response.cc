@@ -1,5 +1,7 @@
 #include "coordinator/status_response.h"
 
+#include <algorithm>
+
 #include "common/duration.h"
 #include "common/version.h"
 
@@ -21,7 +23,8 @@ v1::GroupState ToWire(cluster::GroupState state) {
   return v1::GROUP_STATE_UNSPECIFIED;
 }
 
-void SetRank(const cluster::RankStatus& from, int32_t rank, v1::RankStatus* to) {
+void SetRank(const cluster::RankStatus& from, int32_t group, int32_t rank, v1::RankStatus* to) {
+  to->set_group(group);
   to->set_rank(rank);
   to->set_address(from.address);
   to->set_state(ToWire(from.state));
@@ -36,19 +39,47 @@ void SetRank(const cluster::RankStatus& from, int32_t rank, v1::RankStatus* to) 
   to->set_progress_age_ms(Milliseconds(from.still_for));
 }
 
+void SetGroup(const GroupView& from, int32_t group, v1::GroupStatus* to) {
+  to->set_group(group);
+  to->set_state(ToWire(from.status.state));
+  to->set_detail(from.status.detail.empty() ? from.readiness.detail : from.status.detail);
+  to->set_epoch(from.status.epoch);
+  to->set_ready(from.readiness.ready);
+  to->set_phase(from.readiness.phase);
+  to->set_running_requests(from.engine.num_running);
+  to->set_waiting_requests(from.engine.num_waiting);
+  to->set_kv_blocks_total(from.engine.shape.num_blocks);
+  to->set_kv_blocks_free(from.engine.num_free_blocks);
+  to->set_kv_blocks_promised(from.engine.num_reserved_blocks);
+  to->set_steps(from.engine.num_steps);
+  to->set_generated_tokens(from.engine.num_generated_tokens);
+  to->set_last_token_age_ms(Milliseconds(from.engine.last_token_age));
+  to->set_spare_workers(from.status.num_spares);
+  to->set_spare_workers_ready(from.status.num_spares_ready);
+}
+
+// A group that can make tokens, if there is one.
+const cluster::GroupStatus& Best(const std::vector<GroupView>& groups) {
+  for (const GroupView& group : groups) {
+    if (group.status.state == cluster::GroupState::kReady) return group.status;
+  }
+  return groups[0].status;
+}
+
 }  // namespace
 
-v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
-                                         const cluster::GroupStatus& group,
+v1::GetStatusResponse MakeStatusResponse(const std::vector<GroupView>& groups,
                                          const cluster::Readiness& readiness) {
+  std::vector<engine::EngineStats> engines;
+  for (const GroupView& group : groups) engines.push_back(group.engine);
+  const engine::EngineStats engine = engine::Sum(engines);
+  const cluster::GroupStatus& best = Best(groups);
   v1::GetStatusResponse out;
   out.set_version(kVersion);
-  out.set_state(ToWire(group.state));
-  out.set_detail(group.detail);
-  out.set_epoch(group.epoch);
-  out.set_tensor_parallel_size(static_cast<int32_t>(group.ranks.size()));
-  out.set_dtype(std::string(DTypeName(group.capacity.dtype)));
-  out.set_max_model_len(group.capacity.max_model_len);
+  out.set_state(ToWire(best.state));
+  out.set_detail(groups.size() == 1 && !best.detail.empty() ? best.detail : readiness.detail);
+  out.set_tensor_parallel_size(static_cast<int32_t>(best.ranks.size()));
+  out.set_dtype(std::string(DTypeName(best.capacity.dtype)));
   out.set_running_requests(engine.num_running);
   out.set_waiting_requests(engine.num_waiting);
   out.set_kv_blocks_total(engine.shape.num_blocks);
@@ -67,12 +98,26 @@ v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
   out.set_ready(readiness.ready);
   out.set_phase(readiness.phase);
   out.set_percent(static_cast<float>(readiness.percent));
-  if (out.detail().empty()) out.set_detail(readiness.detail);
   out.set_last_token_age_ms(Milliseconds(engine.last_token_age));
-  out.set_spare_workers(group.num_spares);
-  out.set_spare_workers_ready(group.num_spares_ready);
-  int32_t rank = 0;
-  for (const cluster::RankStatus& status : group.ranks) SetRank(status, rank++, out.add_ranks());
+  int64_t epoch = 0;
+  int64_t max_model_len = 0;
+  int32_t num_spares = 0, num_spares_ready = 0;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const cluster::GroupStatus& status = groups[g].status;
+    epoch += status.epoch;
+    const int64_t planned = status.capacity.max_model_len;
+    if (planned > 0) max_model_len = max_model_len > 0 ? std::min(max_model_len, planned) : planned;
+    num_spares += status.num_spares;
+    num_spares_ready += status.num_spares_ready;
+    SetGroup(groups[g], static_cast<int32_t>(g), out.add_groups());
+    int32_t rank = 0;
+    for (const cluster::RankStatus& each : status.ranks)
+      SetRank(each, static_cast<int32_t>(g), rank++, out.add_ranks());
+  }
+  out.set_epoch(epoch);
+  out.set_max_model_len(max_model_len);
+  out.set_spare_workers(num_spares);
+  out.set_spare_workers_ready(num_spares_ready);
   return out;
 }
 

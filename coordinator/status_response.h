@@ -1,5 +1,7 @@
-// What GetStatus answers, from what the engine and the worker group say of themselves.
+// What GetStatus answers, from what the engines and the worker groups say of themselves.
 #pragma once
+
+#include <vector>
 
 #include "coordinator/cluster/readiness.h"
 #include "coordinator/cluster/worker_group.h"
@@ -8,8 +10,14 @@
 
 namespace longhand {
 
-v1::GetStatusResponse MakeStatusResponse(const engine::EngineStats& engine,
-                                         const cluster::GroupStatus& group,
+struct GroupView {
+  cluster::GroupStatus status;
+  cluster::Readiness readiness;
+  engine::EngineStats engine;
+};
+
+// At least one group.
+v1::GetStatusResponse MakeStatusResponse(const std::vector<GroupView>& groups,
                                          const cluster::Readiness& readiness);
 
 }  // namespace longhand

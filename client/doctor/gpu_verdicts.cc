@@ -85,8 +85,7 @@ Findings JudgeGpus(const GpuFacts& facts, const ServeOptions& options) {
     if (!is_needed && gpu.verdict == Verdict::kFail) gpu.verdict = Verdict::kWarn;
     findings.push_back(std::move(gpu));
   }
-  if (is_needed)
-    findings.push_back(JudgeCount(facts, options.tensor_parallel_size + options.spare_workers));
+  if (is_needed) findings.push_back(JudgeCount(facts, options.num_workers()));
   findings.push_back(JudgeNccl(facts, is_needed && options.tensor_parallel_size > 1));
   return findings;
 }

@@ -41,7 +41,7 @@ Finding JudgeThreads(const HostFacts& facts, const ServeOptions& options) {
   Finding finding{"threads", Verdict::kOk, fmt::format("{} processors", facts.num_processors), ""};
   if (facts.processor_quota > 0)
     finding.found += fmt::format(", {:.1f} by the control group", facts.processor_quota);
-  const int ranks = options.tensor_parallel_size;
+  const int ranks = options.num_ranks();
   const int threads =
       options.threads > 0 ? options.threads : std::max(1, facts.num_processors / ranks);
   const double usable = facts.processor_quota > 0
@@ -77,7 +77,7 @@ Finding JudgeSharedMemory(const HostFacts& facts, const ServeOptions& options) {
       "/dev/shm", Verdict::kOk,
       fmt::format("{:.0f} MiB available", static_cast<double>(shm.available_bytes) / (1 << 20)),
       ""};
-  const int64_t needed = kSharedBytesPerRank * options.tensor_parallel_size;
+  const int64_t needed = kSharedBytesPerRank * options.num_ranks();
   if (options.tensor_parallel_size == 1 || (shm.is_writable && shm.available_bytes >= needed))
     return finding;
   finding.verdict = Verdict::kFail;

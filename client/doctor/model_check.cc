@@ -111,9 +111,8 @@ Finding JudgeModel(const DryRunResult& dry_run, const GpuFacts& gpus, const Serv
     finding.advice = LastLine(dry_run.err);
     return finding;
   }
-  finding.found +=
-      fmt::format(": {} ranks of {} weights, {} KV bytes a token", options.tensor_parallel_size,
-                  Gib(plan.weight_bytes), plan.kv_bytes_per_token);
+  finding.found += fmt::format(": {} ranks of {} weights, {} KV bytes a token", options.num_ranks(),
+                               Gib(plan.weight_bytes), plan.kv_bytes_per_token);
   if (options.device == "cuda") return JudgeOnGpus(std::move(finding), plan, gpus);
   if (plan.kv_tokens > 0) {
     finding.found += fmt::format(", fits with {} tokens", plan.kv_tokens);

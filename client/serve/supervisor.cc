@@ -27,7 +27,7 @@ constexpr std::chrono::seconds kKillAfter(3);  // past the drain: what still liv
 int ThreadsPerWorker(const ServeOptions& options) {
   if (options.threads > 0) return options.threads;
   const int processors = static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, processors / options.tensor_parallel_size);  // Spares only wait.
+  return std::max(1, processors / options.num_ranks());  // Spares only wait.
 }
 
 // SIGCHLD, SIGTERM and SIGINT as readable events instead of handlers.
@@ -75,10 +75,11 @@ Supervisor::Supervisor(SupervisorConfig config, std::filesystem::path directory,
     : config_(std::move(config)), directory_(std::move(directory)), ports_(std::move(ports)) {
   const ServeOptions& options = config_.options;
   std::string workers;
-  for (int i = 0; i < options.tensor_parallel_size + options.spare_workers; ++i) {
+  for (int i = 0; i < options.num_workers(); ++i) {
     const std::string socket = "unix:" + (directory_ / ("worker-" + std::to_string(i))).string();
     workers += (i == 0 ? "" : ",") + socket;
-    if (i < options.tensor_parallel_size) ranks_.push_back(static_cast<size_t>(i));
+    if (i % options.num_workers_of_group() < options.tensor_parallel_size)
+      ranks_.push_back(static_cast<size_t>(i));
     children_.push_back(
         {.name = "worker " + std::to_string(i),
          .argv = {(config_.binaries / "longhand-worker").string(), "--listen", socket,

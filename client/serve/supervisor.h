@@ -4,7 +4,8 @@
 // Main thread only. It takes no part in serving: children tell it where they listen and whether
 // tokens can be made, as JSON lines on their standard output ({"grpc":..,"metrics":..},
 // {"ready":true,"workers":[0,2]}, {"silent_worker":1}, {"listen":..,"metrics":..}). Workers are
-// counted as they were started, spares last; `workers` says which of them each rank is.
+// counted as they were started, group after group, the spares of each last; `workers` says which of
+// them each rank is.
 #pragma once
 
 #include <chrono>
@@ -75,8 +76,8 @@ class Supervisor {
   SupervisorConfig config_;
   std::filesystem::path directory_;  // the workers' sockets; removed at the end
   Ports ports_;
-  std::vector<Child> children_;  // workers, spares last, then the coordinator
-  std::vector<size_t> ranks_;    // which of children_ each rank is
+  std::vector<Child> children_;  // workers, then the coordinator
+  std::vector<size_t> ranks_;    // which of children_ each rank is, group after group
   bool ready_ = false;
   bool announced_ = false;
   std::string written_ready_file_;

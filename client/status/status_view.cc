@@ -24,10 +24,18 @@ double KvShare(const v1::GetStatusResponse& s) {
   return 1 - static_cast<double>(s.kv_blocks_free()) / static_cast<double>(s.kv_blocks_total());
 }
 
-std::string RankLine(const v1::RankStatus& rank) {
+std::string GroupLine(const v1::GroupStatus& group) {
+  return fmt::format(
+      "group {}   {}{}, epoch {}; {} running, {} waiting; {} tokens made{}", group.group(),
+      group.phase(), group.detail().empty() ? "" : ": " + group.detail(), group.epoch(),
+      group.running_requests(), group.waiting_requests(), group.generated_tokens(),
+      group.running_requests() > 0 ? ", the last " + Age(group.last_token_age_ms()) + " ago" : "");
+}
+
+std::string RankLine(const v1::GetStatusResponse& status, const v1::RankStatus& rank) {
   const bool loads = rank.state() == v1::GROUP_STATE_LOADING;
   return fmt::format(
-      "{:>4}  {:<10}  {:>10}  {:>8.2f}  {:>8.2f}  {:>8}  {:>8}  {}", rank.rank(),
+      "{:>4}  {:<10}  {:>10}  {:>8.2f}  {:>8.2f}  {:>8}  {:>8}  {}", RankName(status, rank),
       loads ? fmt::format("load {:.0f}%", rank.load_progress() * 100) : StateName(rank.state()),
       rank.step(), static_cast<double>(rank.execute_us()) / 1e3,
       static_cast<double>(rank.communicate_us()) / 1e3, Age(rank.heartbeat_age_ms()),
@@ -67,8 +75,9 @@ std::vector<std::string> StatusView::Lines() const {
   std::vector<std::string> lines = {
       fmt::format("{}  {}{}{}", s.model(), s.phase(), s.draining() ? ", draining" : "",
                   s.detail().empty() ? "" : ": " + s.detail()),
-      fmt::format("{} {}, TP {}, context {}, epoch {}, up {}", s.version(), s.dtype(),
-                  s.tensor_parallel_size(), s.max_model_len(), s.epoch(), UpTime(s.uptime_ms())),
+      fmt::format("{} {}, {}TP {}, context {}, epoch {}, up {}", s.version(), s.dtype(),
+                  NumGroups(s), s.tensor_parallel_size(), s.max_model_len(), s.epoch(),
+                  UpTime(s.uptime_ms())),
       fmt::format("requests  {} running, {} waiting, {} of them preempted; {}",
                   s.running_requests(), s.waiting_requests(), s.preempted_requests(), Rates()),
       fmt::format(
@@ -82,9 +91,12 @@ std::vector<std::string> StatusView::Lines() const {
   if (s.spare_workers() > 0)
     lines.push_back(
         fmt::format("spares    {} of {} ready", s.spare_workers_ready(), s.spare_workers()));
+  if (s.groups_size() > 1) {
+    for (const v1::GroupStatus& group : s.groups()) lines.push_back(GroupLine(group));
+  }
   lines.push_back(fmt::format("{:>4}  {:<10}  {:>10}  {:>8}  {:>8}  {:>8}  {:>8}  {}", "rank",
                               "state", "step", "step ms", "wait ms", "heard", "turned", "device"));
-  for (const v1::RankStatus& rank : s.ranks()) lines.push_back(RankLine(rank));
+  for (const v1::RankStatus& rank : s.ranks()) lines.push_back(RankLine(s, rank));
   return lines;
 }
 
@@ -95,8 +107,9 @@ std::string StatusView::Line() const {
                   s.phase(), s.epoch(), s.running_requests(), s.waiting_requests(),
                   KvShare(s) * 100, s.generated_tokens(), Rates(), Age(s.last_token_age_ms()));
   for (const v1::RankStatus& rank : s.ranks()) {
-    line += fmt::format("; rank {} {} step {} {:.2f} ms", rank.rank(), StateName(rank.state()),
-                        rank.step(), static_cast<double>(rank.execute_us()) / 1e3);
+    line +=
+        fmt::format("; rank {} {} step {} {:.2f} ms", RankName(s, rank), StateName(rank.state()),
+                    rank.step(), static_cast<double>(rank.execute_us()) / 1e3);
   }
   return line;
 }

@@ -18,7 +18,8 @@ CLI::Option* Only(CLI::Option* option, const std::string& value, const std::stri
 
 // A plain number is of GiB, as vLLM's is; one with a unit of that: 512MiB. Says what is wrong.
 std::string ParseGib(const std::string& given, int64_t* bytes) {
-  const std::string wrong = "'" + given + "' is not a size; it must be from 0 to 1048576 GiB, or a " +
+  const std::string wrong = "'" + given +
+                            "' is not a size; it must be from 0 to 1048576 GiB, or a " +
                             "number with a unit, such as 512MiB";
   const bool is_plain = given.find_first_not_of("0123456789.") == std::string::npos;
   try {
@@ -71,9 +72,11 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
       "Weights of the decoder's layers; auto: as the checkpoint has them. int8 (not on cuda) and "
       "fp8 quantise at load, awq reads AWQ checkpoints")
       ->check(CLI::IsMember({"auto", "none", "int8", "fp8", "awq"}));
-  Only(app.add_option("--data-parallel-size"), "1", "Groups that serve the model; 1");
+  Scalar(app, "--data-parallel-size,--dp", o.data_parallel_size,
+         "Groups of so many ranks, each with the whole model; requests are divided among them")
+      ->check(CLI::Range(1, 64));
   Scalar(app, "--threads", o.threads,
-         "Threads of each worker; 0 divides the processors among the ranks")
+         "Threads of each worker; 0 divides the processors among the ranks of all groups")
       ->check(CLI::Range(0, 1024));
 }
 
@@ -90,7 +93,8 @@ void AddQueueOptions(CLI::App& app, ServeOptions& o) {
   app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", o.enable_prefix_caching,
                "Keep KV blocks of finished work for prompts that begin alike")
       ->take_last();
-  Scalar(app, "--max-waiting-requests", o.max_waiting_requests, "Requests that may queue")
+  Scalar(app, "--max-waiting-requests", o.max_waiting_requests,
+         "Requests that may queue, in all groups together")
       ->check(CLI::Range(1, 1 << 20));
   Scalar(app, "--max-waiting-requests-per-tenant", o.max_waiting_requests_per_tenant,
          "Of these, requests of one tenant; 0 sets no bound of its own")
@@ -124,7 +128,7 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
         int64_t bytes = 0;
         return ParseGib(given, &bytes);
       });
-  Scalar(app, "--max-num-seqs", o.max_num_seqs, "Sequences that run at once")
+  Scalar(app, "--max-num-seqs", o.max_num_seqs, "Sequences that run at once in each group")
       ->check(CLI::Range(1, 4096));
   Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens,
          "Tokens of a step; bounds a prefill chunk")
@@ -162,7 +166,8 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
          "A worker that is not heard for so long is lost; it is heard every 200 ms")
       ->check(CLI::Range(500, 3600 * 1000));
   Scalar(app, "--spare-workers", o.spare_workers,
-         "Workers beyond the ranks, that have loaded weights and take a lost one's place")
+         "Workers of each group beyond its ranks, that have loaded weights and take a lost one's "
+         "place")
       ->check(CLI::Range(0, 64));
   Scalar(app, "--transport", o.transport,
          "How ranks exchange activations; auto: NCCL between GPUs, shared memory on one host, else "

@@ -17,6 +17,7 @@ struct ServeOptions {
   std::string served_model_name;  // empty: the directory's name
   std::string device = "cpu";     // cpu, reference
   int tensor_parallel_size = 1;
+  int data_parallel_size = 1;           // groups of so many ranks
   std::string dtype = "auto";           // auto, float32, bfloat16
   std::string kv_cache_dtype = "auto";  // auto: as dtype; float32, bfloat16, int8, fp8
   std::string quantization = "auto";    // auto, none, int8, fp8, awq
@@ -43,7 +44,7 @@ struct ServeOptions {
   int64_t max_request_bytes = int64_t{256} << 20;
   int64_t step_timeout_ms = 30000;      // on top of the planned work
   int64_t heartbeat_timeout_ms = 1500;  // a worker that is not heard for so long is lost
-  int spare_workers = 0;                // beyond the ranks
+  int spare_workers = 0;                // of each group, beyond its ranks
   std::string transport = "auto";       // auto, shared_memory, gloo
   std::string http_address = "127.0.0.1:8000";
   std::string grpc_address = "127.0.0.1:8001";
@@ -65,6 +66,10 @@ struct ServeOptions {
   int64_t shutdown_timeout = 30;  // seconds that SIGTERM lets running requests finish
   bool dry_run = false;
   bool json = false;
+
+  int num_ranks() const { return data_parallel_size * tensor_parallel_size; }
+  int num_workers_of_group() const { return tensor_parallel_size + spare_workers; }
+  int num_workers() const { return data_parallel_size * num_workers_of_group(); }
 };
 
 // Declares the flags, with defaults and ranges, bound to `options`.

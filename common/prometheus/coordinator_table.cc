@@ -228,6 +228,11 @@ Table Reliability() {
        "Share of the weights that is loaded, 0 to 100."},
       {"longhand_spare_workers_ready", kGauge, "workers",
        "Workers that could take a lost rank's place at once."},
+  };
+}
+
+Table Groups() {
+  return {
       {"longhand_worker_group_up", kGauge, "bool", "1 while a worker group can run steps."},
       {"longhand_worker_group_epoch", kGauge, "epochs", "Epoch of the latest worker group."},
       {"longhand_failovers_total",
@@ -249,8 +254,15 @@ Table Reliability() {
        "Requests that went on with a new worker group or a new coordinator, and clients that came "
        "back to a stream.",
        {{"cause", {"worker_group_lost", "coordinator_restart", "client"}}}},
+      {"longhand_requests_moved_total", kCounter, "requests",
+       "Requests that went on with another worker group, because their own was lost for long."},
       {"longhand_tokens_replayed_total", kCounter, "tokens",
        "Tokens of prompts and answers that were in KV, were lost and are computed again."},
+  };
+}
+
+Table Journal() {
+  return {
       {"longhand_tokens_lost_total", kCounter, "tokens",
        "Tokens that were sent and cannot be given again: records of the journal that were damaged. "
        "Stays 0."},
@@ -290,7 +302,11 @@ Table Edges() {
 std::span<const MetricSpec> CoordinatorMetricTable() {
   static const Table table = [] {
     Table all;
-    for (Table part : {Requests(), TokensAndWords(), Memory(), Steps(), Reliability(), Edges()})
+    for (Table part : {Requests(), TokensAndWords(), Memory(), Steps(), Groups()}) {
+      for (MetricSpec& spec : part) spec.is_of_group = true;
+      std::move(part.begin(), part.end(), std::back_inserter(all));
+    }
+    for (Table part : {Reliability(), Journal(), Edges()})
       std::move(part.begin(), part.end(), std::back_inserter(all));
     return all;
   }();

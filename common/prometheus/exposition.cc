@@ -66,7 +66,11 @@ MetricFamilies Complete(MetricFamilies collected, std::span<const MetricSpec> ta
 void AddLabels(const MetricLabels& labels, MetricFamilies* families) {
   for (prometheus::MetricFamily& family : *families) {
     for (prometheus::ClientMetric& sample : family.metric) {
-      for (const auto& [name, value] : labels) sample.label.push_back({name, value});
+      for (const auto& [name, value] : labels) {
+        const bool has_it = std::any_of(sample.label.begin(), sample.label.end(),
+                                        [&](const auto& label) { return label.name == name; });
+        if (!has_it) sample.label.push_back({name, value});
+      }
     }
   }
 }
@@ -85,6 +89,7 @@ MetricFamilies MakeAliases(const MetricFamilies& own,
     for (prometheus::ClientMetric& sample : families.back().metric) {
       if (alias.spec.type == MetricType::kHistogram) KeepBounds(alias.spec.buckets, &sample);
       Rename(alias.renamed_labels, &sample);
+      Rename({{"group", "engine"}}, &sample);
     }
   }
   AddLabels(labels, &families);

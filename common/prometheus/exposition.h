@@ -17,7 +17,7 @@ using MetricFamilies = std::vector<prometheus::MetricFamily>;
 // In the table's order; a family of the table that has no sample yet is there, empty.
 MetricFamilies Complete(MetricFamilies collected, std::span<const MetricSpec> table);
 
-// On every sample, beside its own.
+// On every sample, beside its own; those that it has stay as they are.
 void AddLabels(const MetricLabels& labels, MetricFamilies* families);
 
 // The families of `aliases` as `own`, which is complete, has them.

@@ -26,6 +26,7 @@ struct MetricSpec {
   std::string help;
   std::vector<MetricLabel> labels;
   std::vector<double> buckets;  // of histograms: upper bounds, rising
+  bool is_of_group = false;     // where there are several worker groups: with the label group
 };
 
 // A name of another server's for what the table has: made of it whenever the page is read, so that
@@ -41,8 +42,8 @@ std::span<const MetricSpec> CoordinatorMetricTable();
 std::span<const MetricSpec> WorkerMetricTable();
 
 // vLLM's names: what its dashboards and the endpoint picker of Kubernetes' Gateway API read. Every
-// sample also has model_name and engine. Bounds of buckets are vLLM's, and the sources have them
-// all.
+// sample also has model_name and engine, which is the group. Bounds of buckets are vLLM's, and the
+// sources have them all.
 std::span<const MetricAlias> VllmMetricTable();
 
 // docs/metrics.md.

@@ -26,6 +26,7 @@ std::string LabelsOf(const MetricSpec& spec) {
     for (size_t i = 0; i < label.values.size(); ++i)
       text += (i == 0 ? ": `" : ", `") + label.values[i] + "`";
   }
+  if (spec.is_of_group) text += text.empty() ? "`group`" : "; `group`";
   return text;
 }
 
@@ -62,11 +63,15 @@ std::string MetricsPage() {
           "nothing to say yet. `cell` is a label that the scraper adds: the chart's monitors do, "
           "and "
           "`deploy/monitoring/prometheus.yml`.\n\n"
-          "## Coordinator\n\n";
+          "## Coordinator\n\n"
+          "The label `group` is there where there are several worker groups, 0 to "
+          "`--data-parallel-size` less 1; each counts "
+          "for itself.\n\n";
   AddTable(CoordinatorMetricTable(), page);
   page << "\n## Workers\n\n"
           "Every sample has the label `rank`: the worker's rank in its latest group, `none` before "
-          "it has one (a spare). "
+          "it has one (a spare); and "
+          "`group` where there are several. "
           "A worker that takes another rank's place goes on counting under that rank. "
           "`longhand_gpu_*` come from NVML "
           "(`libnvidia-ml.so.1`, opened at run time) once a second; they are absent, not zero, "
@@ -77,7 +82,7 @@ std::string MetricsPage() {
           "On the coordinator's page too, for dashboards and for the endpoint picker of "
           "Kubernetes' Gateway API; "
           "`--metrics-compat none` leaves them out. Samples have the labels `model_name` and "
-          "`engine`, and bounds of buckets "
+          "`engine`, the group, and bounds of buckets "
           "are vLLM's. Those without a source are empty.\n\n"
           "| metric | type | made of | what it says |\n|---|---|---|---|\n";
   for (const MetricAlias& alias : VllmMetricTable()) {

@@ -50,10 +50,12 @@ class HistogramHandle final : public Histogram {
 };
 
 void CheckLabels(const MetricSpec& spec, const MetricLabels& labels) {
-  LONGHAND_CHECK_EQ(labels.size(), spec.labels.size()) << spec.name;
-  for (size_t i = 0; i < labels.size(); ++i) {
+  const size_t has_group =
+      spec.is_of_group && !labels.empty() && labels[0].first == "group" ? 1 : 0;
+  LONGHAND_CHECK_EQ(labels.size(), spec.labels.size() + has_group) << spec.name;
+  for (size_t i = 0; i < spec.labels.size(); ++i) {
     const MetricLabel& declared = spec.labels[i];
-    const auto& [name, value] = labels[i];
+    const auto& [name, value] = labels[i + has_group];
     const bool is_value =
         declared.values.empty() ||
         std::find(declared.values.begin(), declared.values.end(), value) != declared.values.end();

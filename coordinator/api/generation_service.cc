@@ -79,7 +79,7 @@ grpc::ServerUnaryReactor* GenerationService::Cancel(grpc::CallbackServerContext*
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   Status queued = CheckCaller(keys_, *context);
   if (queued.ok()) {
-    queued = intake_.engine().Cancel(request->request_id(), [reactor](const Status& status) {
+    queued = intake_.router().Cancel(request->request_id(), [reactor](const Status& status) {
       reactor->Finish(ToGrpc(status));
     });
   }

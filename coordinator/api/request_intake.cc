@@ -99,8 +99,8 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   if (!call.tenant.empty()) request.tenant = call.tenant;
   if (wire.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
     request.deadline = call.deadline;
-    stream->SetAbandon([&engine = parts_.engine, id = call.request_id, number = call.number] {
-      (void)engine.CancelCall(id, number);
+    stream->SetAbandon([&router = parts_.router, id = call.request_id, number = call.number] {
+      (void)router.CancelCall(id, number);
     });
   }
   EventContext events{.request_id = call.request_id, .wanted = wire.return_()};
@@ -114,7 +114,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
     resolved.set_checkpoint_digest(parts_.checkpoint_digest);
     record = resolved.SerializeAsString();
   }
-  return parts_.engine.Submit(
+  return parts_.router.Submit(
       std::move(request),
       std::make_unique<StreamSink>(StreamSink::Parts{parts_.streams, parts_.journal}, stream,
                                    std::move(events), std::move(record)));

@@ -13,7 +13,7 @@
 #include "coordinator/api/event_stream.h"
 #include "coordinator/api/request_preparer.h"
 #include "coordinator/api/stream_table.h"
-#include "coordinator/engine/engine.h"
+#include "coordinator/engine/router.h"
 #include "coordinator/journal/journal.h"
 #include "shim/tokenizer.h"
 
@@ -25,7 +25,7 @@ class RequestIntake {
   struct Parts {
     const RequestPreparer& preparer;
     const shim::Tokenizer& tokenizer;
-    engine::Engine& engine;
+    engine::Router& router;
     StreamTable& streams;
     journal::Journal* journal = nullptr;  // none: nothing is kept
     std::filesystem::path journal_directory;
@@ -75,7 +75,7 @@ class RequestIntake {
 
   const RequestPreparer& preparer() const { return parts_.preparer; }
   const shim::Tokenizer& tokenizer() const { return parts_.tokenizer; }
-  engine::Engine& engine() { return parts_.engine; }
+  engine::Router& router() { return parts_.router; }
 
  private:
   Status Begin(const std::shared_ptr<EventStream>& stream,

@@ -39,8 +39,8 @@ void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& un
     request.stream = begun->stream;
     request.stored.Fill(request.stream.get());
     if (request.stored.record.request().on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
-      request.stream->SetAbandon([&engine = parts_.engine, id = stored.request_id] {
-        (void)engine.CancelCall(id, /*call=*/0);
+      request.stream->SetAbandon([&router = parts_.router, id = stored.request_id] {
+        (void)router.CancelCall(id, /*call=*/0);
       });
       request.stream->ExpectReader(parts_.clock.Now() + kReaderPatience);
     }
@@ -119,7 +119,7 @@ Status RequestRestorer::Restore(const Unfinished& request) {
   LONGHAND_ASSIGN_OR_RETURN(engine::Delivered delivered,
                             DeliveredOf(request.stored.events, prepared.num_choices));
   std::unique_ptr<engine::TokenSink> sink = MakeSink(request, prepared.token_ids);
-  return parts_.engine.Restore(std::move(prepared), std::move(delivered), std::move(sink));
+  return parts_.router.Restore(std::move(prepared), std::move(delivered), std::move(sink));
 }
 
 std::unique_ptr<engine::TokenSink> RequestRestorer::MakeSink(

@@ -14,7 +14,7 @@
 #include "coordinator/api/request_preparer.h"
 #include "coordinator/api/stored_stream.h"
 #include "coordinator/api/stream_table.h"
-#include "coordinator/engine/engine.h"
+#include "coordinator/engine/router.h"
 #include "coordinator/journal/journal.h"
 
 namespace longhand::api {
@@ -23,7 +23,7 @@ class RequestRestorer {
  public:
   struct Parts {
     const RequestPreparer& preparer;
-    engine::Engine& engine;
+    engine::Router& router;
     StreamTable& streams;
     journal::Journal* journal = nullptr;
     std::string checkpoint_digest;  // what is loaded here; another one's requests cannot go on

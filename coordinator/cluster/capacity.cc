@@ -137,7 +137,7 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
   return capacity;
 }
 
-std::string CapacityTable(const Capacity& capacity, const ModelConfig& model) {
+std::string CapacityTable(const Capacity& capacity, const ModelConfig& model, int num_groups) {
   std::string out =
       fmt::format("{} layers, hidden {}, {} heads / {} KV heads of {}, MLP {}, vocabulary {}\n",
                   model.num_layers, model.hidden_size, model.num_heads, model.num_kv_heads,
@@ -145,6 +145,7 @@ std::string CapacityTable(const Capacity& capacity, const ModelConfig& model) {
   out += fmt::format("weights {}, quantization {}, KV cache {}, TP size {}\n",
                      DTypeName(capacity.dtype), QuantizationName(capacity.quantization),
                      DTypeName(capacity.kv_dtype), capacity.shards.tp_size);
+  if (num_groups > 1) out += fmt::format("{} groups, each of these ranks:\n", num_groups);
   out += fmt::format("{:>4}  {:>9}  {:>9}  {:>15}  {:>15}  {:>11}  {:>14}\n", "rank", "heads",
                      "KV heads", "MLP columns", "vocabulary", "weights", "KV bytes/token");
   const auto range = [](IndexRange r) { return fmt::format("{}-{}", r.begin, r.end - 1); };
@@ -153,9 +154,9 @@ std::string CapacityTable(const Capacity& capacity, const ModelConfig& model) {
                        range(rank.heads), range(rank.kv_heads), range(rank.ffn), range(rank.vocab),
                        Gib(rank.weight_bytes), rank.kv_bytes_per_token);
   }
-  out += fmt::format("KV cache: {} tokens in {} blocks of {}; longest context {}\n",
-                     capacity.kv_tokens(), capacity.num_blocks, capacity.block_size,
-                     capacity.max_model_len);
+  out += fmt::format("KV cache{}: {} tokens in {} blocks of {}; longest context {}\n",
+                     num_groups > 1 ? " of each group" : "", capacity.kv_tokens(),
+                     capacity.num_blocks, capacity.block_size, capacity.max_model_len);
   if (capacity.num_host_blocks > 0) {
     out += fmt::format("swap space: {} tokens in {} blocks in host memory\n",
                        capacity.num_host_blocks * capacity.block_size, capacity.num_host_blocks);
@@ -163,14 +164,18 @@ std::string CapacityTable(const Capacity& capacity, const ModelConfig& model) {
   return out;
 }
 
-std::string CapacityJson(const Capacity& capacity) {
+std::string CapacityJson(const Capacity& capacity, int num_groups) {
   boost::json::array ranks;
-  for (const RankShard& rank : capacity.shards.ranks) {
-    ranks.push_back(boost::json::object{{"rank", rank.rank},
-                                        {"weight_bytes", rank.weight_bytes},
-                                        {"kv_bytes_per_token", rank.kv_bytes_per_token}});
+  for (int group = 0; group < num_groups; ++group) {
+    for (const RankShard& rank : capacity.shards.ranks) {
+      ranks.push_back(boost::json::object{{"group", group},
+                                          {"rank", rank.rank},
+                                          {"weight_bytes", rank.weight_bytes},
+                                          {"kv_bytes_per_token", rank.kv_bytes_per_token}});
+    }
   }
   return boost::json::serialize(boost::json::object{{"ranks", ranks},
+                                                    {"data_parallel_size", num_groups},
                                                     {"kv_tokens", capacity.kv_tokens()},
                                                     {"max_model_len", capacity.max_model_len}});
 }

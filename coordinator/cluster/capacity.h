@@ -44,9 +44,10 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
                               int64_t memory_bytes,
                               int64_t host_memory_bytes);
 
-// For people (a table) and for machines (one object, DESIGN's --dry-run --json).
-std::string CapacityTable(const Capacity& capacity, const ModelConfig& model);
-std::string CapacityJson(const Capacity& capacity);
+// Of `num_groups` groups alike, for people (a table) and for machines (one object, with all ranks,
+// and tokens of one group).
+std::string CapacityTable(const Capacity& capacity, const ModelConfig& model, int num_groups);
+std::string CapacityJson(const Capacity& capacity, int num_groups);
 
 // Memory that processes of this machine may still take, in bytes.
 int64_t AvailableMemoryBytes();

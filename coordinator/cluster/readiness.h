@@ -12,7 +12,8 @@ struct Readiness {
   // progress), "journal" (requests cannot be kept), "draining", "failed".
   std::string phase = "connecting";
   double percent = 0;  // of the weights that must be loaded, 0 to 100
-  std::string detail;  // what is waited for, or what failed; empty when ready
+  // What is waited for, or what failed; when ready, which of several groups are not.
+  std::string detail;
 };
 
 class ReadinessSource {

@@ -3,7 +3,7 @@
 namespace longhand::cluster {
 namespace {
 
-// 64 ranks, each with an address for each other one and some rounds of agreement.
+// 64 workers, each with an address for each other one and some rounds of agreement.
 constexpr size_t kMaxValues = 64 * 64 * 4;
 constexpr size_t kMaxValueBytes = 64 * 1024;
 
@@ -40,9 +40,11 @@ grpc::ServerUnaryReactor* RendezvousService::GetValue(grpc::CallbackServerContex
   return reactor;
 }
 
-void RendezvousService::Clear() {
+void RendezvousService::Clear(const std::string& group_name) {
   std::lock_guard lock(mutex_);
-  values_.clear();
+  std::erase_if(values_, [&](const auto& value) {
+    return value.first.find(group_name + "/") != std::string::npos;
+  });
 }
 
 }  // namespace longhand::cluster

@@ -11,8 +11,8 @@
 
 namespace longhand::cluster {
 
-// Any gRPC thread. Holds a bounded number of small values; the oldest epoch's go when a group is
-// formed anew.
+// Any gRPC thread. Holds a bounded number of small values; an epoch's go when its group is formed
+// anew.
 class RendezvousService final : public worker::v1::Rendezvous::CallbackService {
  public:
   grpc::ServerUnaryReactor* SetValue(grpc::CallbackServerContext* context,
@@ -21,8 +21,9 @@ class RendezvousService final : public worker::v1::Rendezvous::CallbackService {
   grpc::ServerUnaryReactor* GetValue(grpc::CallbackServerContext* context,
                                      const worker::v1::GetValueRequest* request,
                                      worker::v1::GetValueResponse* response) override;
-  // Forgets everything: keys name their epoch, so nobody asks for the old ones again.
-  void Clear();
+  // Forgets what this group's ranks have set: keys name group and epoch, so nobody asks for the old
+  // ones again.
+  void Clear(const std::string& group_name);
 
  private:
   std::mutex mutex_;

@@ -22,10 +22,15 @@ constexpr double kSlowestBytesPerSecond = 10e9;
 
 }  // namespace
 
-WorkerGroup::WorkerGroup(WorkerGroupConfig config, const Clock& clock, GroupObserver observer)
-    : config_(std::move(config)), clock_(clock), observer_(std::move(observer)) {
-  for (const std::string& address : config_.addresses)
+WorkerGroup::WorkerGroup(WorkerGroupConfig config,
+                         Roster& roster,
+                         const Clock& clock,
+                         GroupObserver observer)
+    : config_(std::move(config)), roster_(roster), clock_(clock), observer_(std::move(observer)) {
+  for (const std::string& address : config_.addresses) {
     workers_.push_back(std::make_unique<WorkerLink>(address));
+    roster_.Add(*workers_.back());
+  }
   const auto num_ranks = static_cast<size_t>(config_.options.tensor_parallel_size);
   LONGHAND_CHECK(workers_.size() >= num_ranks) << workers_.size() << " workers";
   for (size_t i = 0; i < workers_.size(); ++i) {

@@ -18,6 +18,7 @@
 #include "common/options/serve_options.h"
 #include "coordinator/cluster/capacity.h"
 #include "coordinator/cluster/loss_cause.h"
+#include "coordinator/cluster/roster.h"
 #include "coordinator/cluster/step_ledger.h"
 #include "coordinator/cluster/step_stream.h"
 #include "coordinator/cluster/worker_link.h"
@@ -61,6 +62,7 @@ struct WorkerGroupConfig {
   ModelConfig model;
   int64_t max_pixels = 0;  // of a resized picture
   std::string group_name;  // unique on the hosts
+  int group = 0;           // of --data-parallel-size
 };
 
 // What the group tells besides the engine. Called on the membership thread.
@@ -75,11 +77,13 @@ struct GroupObserver {
 
 class WorkerGroup final : public engine::StepExecutor {
  public:
-  WorkerGroup(WorkerGroupConfig config, const Clock& clock, GroupObserver observer);
+  // `roster`, which outlives this, has the workers of the other groups too.
+  WorkerGroup(WorkerGroupConfig config, Roster& roster, const Clock& clock, GroupObserver observer);
   ~WorkerGroup() override { Stop(); }
 
   // Where ranks on several hosts find each other. Before Start.
   void SetRendezvousAddress(std::string address) { rendezvous_address_ = std::move(address); }
+  const std::string& name() const { return config_.group_name; }
   // Starts the membership thread, which owns formation and deadlines. `listener` must live until
   // Stop().
   void Start(engine::GroupListener& listener);
@@ -124,7 +128,7 @@ class WorkerGroup final : public engine::StepExecutor {
   Status Connect();
   bool FillPlaces();
   void SetRanks();
-  Status CheckAlike() const;
+  Status CheckRanksAlike() const;
   int64_t MemoryOfARank() const;
   int64_t HostMemoryOfARank() const;
   Status Configure(const Capacity& capacity);
@@ -157,6 +161,7 @@ class WorkerGroup final : public engine::StepExecutor {
   bool stopping() const { return stopping_; }
 
   const WorkerGroupConfig config_;
+  Roster& roster_;
   engine::GroupListener* listener_ = nullptr;  // set by Start
   std::string rendezvous_address_;
   const Clock& clock_;

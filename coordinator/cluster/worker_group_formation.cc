@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
-#include <set>
 #include <utility>
 
 #include "coordinator/cluster/warm_up.h"
@@ -68,6 +67,7 @@ void WorkerGroup::Run() {
 
 Status WorkerGroup::Form() {
   observer_.on_forming();
+  roster_.Leave(config_.group);
   {
     std::lock_guard lock(mutex_);
     ++status_.epoch;
@@ -80,10 +80,10 @@ Status WorkerGroup::Form() {
     ledger_ = std::make_unique<StepLedger>(static_cast<int32_t>(ranks_.size()), clock_);
   }
   LONGHAND_RETURN_IF_ERROR(Connect());
-  LONGHAND_RETURN_IF_ERROR(CheckAlike());
-  LONGHAND_ASSIGN_OR_RETURN(Capacity capacity, PlanCapacity(config_.options, config_.model,
-                                                            config_.max_pixels, MemoryOfARank(),
-                                                            HostMemoryOfARank()));
+  LONGHAND_RETURN_IF_ERROR(CheckRanksAlike());
+  LONGHAND_ASSIGN_OR_RETURN(Capacity capacity,
+                            PlanCapacity(config_.options, config_.model, config_.max_pixels,
+                                         MemoryOfARank(), HostMemoryOfARank()));
   {
     std::lock_guard lock(mutex_);
     status_.capacity = capacity;
@@ -180,50 +180,34 @@ bool WorkerGroup::FillPlaces() {
   return all;
 }
 
-// What each rank may take: all get the same, and those that share a memory divide it, with the
-// spares that may share it too.
+// What each rank may take: all get the same, and those that share a memory divide it, with other
+// groups' and with spares.
 int64_t WorkerGroup::MemoryOfARank() const {
-  std::multiset<std::string> owners;
-  for (const Rank& rank : ranks_) owners.insert(rank.worker->description().memory_identity());
   int64_t bytes = std::numeric_limits<int64_t>::max();
   for (const Rank& rank : ranks_) {
-    const wire::DescribeResponse description = rank.worker->description();
-    auto sharers = static_cast<int64_t>(owners.count(description.memory_identity()));
-    if (description.device() != "cuda") sharers += static_cast<int64_t>(spares_.size());
-    bytes = std::min(bytes, description.memory_bytes() / sharers);
+    const int64_t available = rank.worker->description().memory_bytes();
+    bytes = std::min(bytes, available / roster_.NumSharers(*rank.worker, Roster::Memory::kOwn));
   }
   return bytes;
 }
 
-// The same of host memory, beside a GPU's: spares of a host have their part, too.
+// The same of host memory, beside a GPU's.
 int64_t WorkerGroup::HostMemoryOfARank() const {
-  std::multiset<std::string> owners;
-  for (const Rank& rank : ranks_) owners.insert(rank.worker->description().host_identity());
   int64_t bytes = std::numeric_limits<int64_t>::max();
   for (const Rank& rank : ranks_) {
-    const wire::DescribeResponse description = rank.worker->description();
-    const auto sharers = static_cast<int64_t>(owners.count(description.host_identity())) +
-                         static_cast<int64_t>(spares_.size());
-    bytes = std::min(bytes, description.host_memory_bytes() / sharers);
+    const int64_t available = rank.worker->description().host_memory_bytes();
+    bytes = std::min(bytes, available / roster_.NumSharers(*rank.worker, Roster::Memory::kOfHost));
   }
   return bytes;
 }
 
-// Bits must not depend on which rank computed them.
-Status WorkerGroup::CheckAlike() const {
+Status WorkerGroup::CheckRanksAlike() const {
   const wire::DescribeResponse first = ranks_[0].worker->description();
   for (size_t r = 1; r < ranks_.size(); ++r) {
-    const wire::DescribeResponse other = ranks_[r].worker->description();
-    if (other.version() != first.version() || other.device() != first.device() ||
-        other.instruction_set() != first.instruction_set()) {
-      return Status(StatusCode::kFailedPrecondition,
-                    "rank " + std::to_string(r) + " is " + other.version() + " on " +
-                        other.device() + " (" + other.instruction_set() + "), rank 0 is " +
-                        first.version() + " on " + first.device() + " (" + first.instruction_set() +
-                        "); all ranks must be alike");
-    }
+    LONGHAND_RETURN_IF_ERROR(
+        CheckAlike("rank " + std::to_string(r), ranks_[r].worker->description(), "rank 0", first));
   }
-  return OkStatus();
+  return roster_.Enter(config_.group, first);
 }
 
 Status WorkerGroup::Configure(const Capacity& capacity) {
@@ -308,6 +292,7 @@ wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
   request.set_rendezvous_address(rendezvous_address_);
   request.set_collective_timeout_ms(config_.options.step_timeout_ms);
   request.set_memory_bytes(MemoryOfARank());
+  if (config_.options.data_parallel_size > 1) request.set_group(std::to_string(config_.group));
   return request;
 }
 

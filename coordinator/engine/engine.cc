@@ -11,6 +11,9 @@ namespace {
 constexpr Duration kHeartbeat = std::chrono::milliseconds(100);
 // And this often while the gate holds plans back, of which no message tells.
 constexpr Duration kGatePoll = std::chrono::milliseconds(2);
+// A lost group has so long to be formed again, with a spare worker or a new one; then its requests
+// go on elsewhere, where all they have must be computed again beside what runs there.
+constexpr Duration kPatienceWithGroup = std::chrono::seconds(2);
 
 }  // namespace
 
@@ -28,6 +31,7 @@ void Engine::Turn(Duration max_wait) {
   EndExpired();
   SendPlans();
   Report();
+  HandOver();
 }
 
 // Commands and results, in the order they came. What comes meanwhile waits for the next turn, so
@@ -123,6 +127,22 @@ void Engine::Report() {
     retry_advice_.OnIdle(now);
   }
   metrics_.SetGauges(Stats());
+}
+
+// Without a group for long: requests go on with a neighbour's, as they are. After Report, so that
+// what they had to tell is told.
+void Engine::HandOver() {
+  if (scheduler_ != nullptr || neighbours_ == nullptr || requests_.empty() ||
+      clock_.Now() - without_group_since_ < kPatienceWithGroup || !neighbours_->HaveGroup())
+    return;
+  for (ActiveRequest* active : requests_.All()) {
+    std::unique_ptr<ActiveRequest> taken = requests_.Take(*active);
+    if (neighbours_->TakeOver(&taken)) {
+      metrics_.requests_moved.Increment();
+    } else {
+      requests_.Add(std::move(taken));
+    }
+  }
 }
 
 Duration Engine::WaitTime() const {

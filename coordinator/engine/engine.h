@@ -5,6 +5,7 @@
 // Run() (or, in tests, Turn()).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,6 +25,8 @@
 #include "coordinator/engine/engine_metrics.h"
 #include "coordinator/engine/engine_stats.h"
 #include "coordinator/engine/length_estimate.h"
+#include "coordinator/engine/neighbours.h"
+#include "coordinator/engine/queue_totals.h"
 #include "coordinator/engine/request.h"
 #include "coordinator/engine/request_summary.h"
 #include "coordinator/engine/request_table.h"
@@ -43,6 +46,8 @@ struct EngineParts {
   Metrics& metrics;
   const DeliveryGate& gate;
   RequestObserver on_request_end;  // of each request once, refused ones too; may be empty
+  // What waits in this engine and in the others that share the bound of the queue.
+  std::shared_ptr<QueueTotals> waiting = std::make_shared<QueueTotals>();
 };
 
 class Engine final : public GroupListener {
@@ -54,16 +59,25 @@ class Engine final : public GroupListener {
   // when the request contradicts itself, kResourceExhausted when too many commands wait,
   // kUnavailable after Stop; the sink is then destroyed untold. Later refusals come through
   // TokenSink::OnEnd.
-  Status Submit(Request request, std::unique_ptr<TokenSink> sink);
+  Status Submit(std::shared_ptr<const Request> request, std::unique_ptr<TokenSink> sink);
   // Any thread. Takes a request of an earlier engine: it goes on after what was delivered, with the
   // same tokens. Neither the queue nor a missing worker group refuses it. Errors as Submit.
-  Status Restore(Request request, Delivered delivered, std::unique_ptr<TokenSink> sink);
+  Status Restore(std::shared_ptr<const Request> request,
+                 Delivered delivered,
+                 std::unique_ptr<TokenSink> sink);
+  // Any thread, for Neighbours. As Submit, and a request that another engine had, as it is. False,
+  // and what was given stays where it is, when too many commands wait, or after Stop.
+  bool TakeNew(std::shared_ptr<const Request> request, std::unique_ptr<TokenSink>* sink);
+  bool TakeOver(std::unique_ptr<ActiveRequest>* active);
   // Any thread. Ends the request with kCancelled; its blocks are free when the steps in flight are
   // back. `done` (may be empty) runs on the engine thread: OK, or kNotFound. Returns
   // kResourceExhausted or kUnavailable as Submit.
   Status Cancel(std::string request_id, std::function<void(const Status&)> done);
-  // The same when a client goes away; another call's request of this id goes on.
-  Status CancelCall(std::string request_id, int64_t call);
+  // The same when a client goes away; another call's request of this id goes on, and `done` is told
+  // OK.
+  Status CancelCall(std::string request_id,
+                    int64_t call,
+                    std::function<void(const Status&)> done = nullptr);
   // Any thread. Refuses new requests with kUnavailable; `done` runs on the engine thread when no
   // request is left.
   Status Drain(std::function<void()> done);
@@ -72,6 +86,12 @@ class Engine final : public GroupListener {
   // Any thread. Run() returns; requests that are open have not ended, and another engine may
   // restore them.
   void Stop() { mailbox_.Close(); }
+
+  // Before Run: where requests go when no worker group is up here. They outlive the engine's
+  // thread.
+  void SetNeighbours(Neighbours& neighbours) { neighbours_ = &neighbours; }
+  // Any thread: whether a worker group is up, as far as the latest turn knew.
+  bool has_group() const { return has_group_; }
 
   // Any thread: the worker group's side.
   void OnGroupUp(int64_t epoch, const GroupShape& shape) override { Post(GroupUp{epoch, shape}); }
@@ -100,6 +120,9 @@ class Engine final : public GroupListener {
     Delivered delivered;
     std::unique_ptr<TokenSink> sink;
   };
+  struct TakeOverCommand {
+    std::unique_ptr<ActiveRequest> active;
+  };
   struct CancelCommand {
     std::string request_id;
     std::function<void(const Status&)> done;
@@ -125,6 +148,7 @@ class Engine final : public GroupListener {
   };
   using Message = std::variant<SubmitCommand,
                                RestoreCommand,
+                               TakeOverCommand,
                                CancelCommand,
                                DrainCommand,
                                StatsCommand,
@@ -142,11 +166,13 @@ class Engine final : public GroupListener {
   void EndExpired();
   void SendPlans();
   void Report();
+  void HandOver();
   Duration WaitTime() const;
 
   // One for each message (engine_commands.cc, engine_group.cc).
   void Handle(SubmitCommand& command);
   void Handle(RestoreCommand& command);
+  void Handle(TakeOverCommand& command);
   void Handle(CancelCommand& command);
   void Handle(DrainCommand& command);
   void Handle(StatsCommand& command);
@@ -180,6 +206,8 @@ class Engine final : public GroupListener {
   const Clock& clock_;
   const DeliveryGate& gate_;
   const RequestObserver on_request_end_;
+  const std::shared_ptr<QueueTotals> waiting_;  // shared with other engines
+  Neighbours* neighbours_ = nullptr;            // none: requests wait for the next group
   EngineMetrics metrics_;
   BoundedQueue<Message> mailbox_;
   ThreadChecker thread_;
@@ -188,6 +216,8 @@ class Engine final : public GroupListener {
   LengthEstimate lengths_{config_.length_quantile};
   RetryAdvice retry_advice_;
   std::unique_ptr<Scheduler> scheduler_;  // null while no worker group is up
+  std::atomic<bool> has_group_ = false;   // the same for other threads
+  TimePoint without_group_since_;         // while none is up
   int64_t epoch_ = 0;                     // of the latest group
   Status group_status_;                   // why none is up
   int64_t next_sequence_id_ = 1;

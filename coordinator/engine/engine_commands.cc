@@ -23,8 +23,10 @@ Engine::Engine(const EngineConfig& config, const EngineParts& parts)
       clock_(parts.clock),
       gate_(parts.gate),
       on_request_end_(parts.on_request_end),
+      waiting_(parts.waiting),
       metrics_(parts.metrics),
       mailbox_(kMailboxCapacity),
+      without_group_since_(clock_.Now()),
       group_status_(Unavailable("no worker group is up yet")),
       last_token_at_(clock_.Now()),
       last_step_at_(last_token_at_) {
@@ -32,23 +34,38 @@ Engine::Engine(const EngineConfig& config, const EngineParts& parts)
   LONGHAND_CHECK(status.ok()) << status;
 }
 
-Status Engine::Submit(Request request, std::unique_ptr<TokenSink> sink) {
-  LONGHAND_RETURN_IF_ERROR(CheckRequest(request));
-  return PostCommand(SubmitCommand{std::make_shared<const Request>(std::move(request)),
-                                   std::move(sink), clock_.Now()},
+Status Engine::Submit(std::shared_ptr<const Request> request, std::unique_ptr<TokenSink> sink) {
+  LONGHAND_RETURN_IF_ERROR(CheckRequest(*request));
+  return PostCommand(SubmitCommand{std::move(request), std::move(sink), clock_.Now()},
                      kMaxQueuedSubmits);
 }
 
 // All come at once when a coordinator starts, so only the largest bound holds for them.
-Status Engine::Restore(Request request, Delivered delivered, std::unique_ptr<TokenSink> sink) {
-  LONGHAND_RETURN_IF_ERROR(CheckRequest(request));
-  if (delivered.token_ids.size() != request.num_choices) {
+Status Engine::Restore(std::shared_ptr<const Request> request,
+                       Delivered delivered,
+                       std::unique_ptr<TokenSink> sink) {
+  LONGHAND_RETURN_IF_ERROR(CheckRequest(*request));
+  if (delivered.token_ids.size() != request->num_choices) {
     return InvalidArgument("tokens of ", delivered.token_ids.size(),
-                           " answers were delivered; n is ", request.num_choices);
+                           " answers were delivered; n is ", request->num_choices);
   }
-  return PostCommand(RestoreCommand{std::make_shared<const Request>(std::move(request)),
-                                    std::move(delivered), std::move(sink)},
+  return PostCommand(RestoreCommand{std::move(request), std::move(delivered), std::move(sink)},
                      kMaxQueuedDepartures);
+}
+
+bool Engine::TakeNew(std::shared_ptr<const Request> request, std::unique_ptr<TokenSink>* sink) {
+  if (mailbox_.size() >= kMaxQueuedSubmits) return false;
+  Message message = SubmitCommand{std::move(request), std::move(*sink), clock_.Now()};
+  if (mailbox_.Push(std::move(message)).ok()) return true;
+  *sink = std::move(std::get<SubmitCommand>(message).sink);
+  return false;
+}
+
+bool Engine::TakeOver(std::unique_ptr<ActiveRequest>* active) {
+  Message message = TakeOverCommand{std::move(*active)};
+  if (mailbox_.size() < kMaxQueuedDepartures && mailbox_.Push(std::move(message)).ok()) return true;
+  *active = std::move(std::get<TakeOverCommand>(message).active);
+  return false;
 }
 
 Status Engine::Cancel(std::string request_id, std::function<void(const Status&)> done) {
@@ -56,8 +73,11 @@ Status Engine::Cancel(std::string request_id, std::function<void(const Status&)>
                      kMaxQueuedCommands);
 }
 
-Status Engine::CancelCall(std::string request_id, int64_t call) {
-  return PostCommand(CancelCommand{std::move(request_id), nullptr, call}, kMaxQueuedDepartures);
+Status Engine::CancelCall(std::string request_id,
+                          int64_t call,
+                          std::function<void(const Status&)> done) {
+  return PostCommand(CancelCommand{std::move(request_id), std::move(done), call},
+                     kMaxQueuedDepartures);
 }
 
 Status Engine::Drain(std::function<void()> done) {
@@ -83,6 +103,9 @@ void Engine::Post(Message message) {
 }
 
 void Engine::Handle(SubmitCommand& command) {
+  if (scheduler_ == nullptr && !draining_ && neighbours_ != nullptr &&
+      neighbours_->TakeNew(command.request, &command.sink))
+    return;
   if (const Status status = CheckAdmission(*command.request); !status.ok()) {
     metrics_.CountError(status);
     Conclude(SummariseRefused(*command.request, status));
@@ -152,6 +175,15 @@ void Engine::Handle(RestoreCommand& command) {
   if (scheduler_ != nullptr) Resume(active);
 }
 
+// Its place among the others was that of another engine.
+void Engine::Handle(TakeOverCommand& command) {
+  ActiveRequest& active = *command.active;
+  active.arrival = next_arrival_++;
+  for (Choice& choice : active.choices) choice.standing = Standing();
+  requests_.Add(std::move(command.active));
+  if (scheduler_ != nullptr) Resume(active);
+}
+
 void Engine::QueueOpenChoices(ActiveRequest& active) {
   for (Choice& choice : active.choices) {
     if (!choice.is_over) choice.sequence = &scheduler_->Add(MakeSequence(active, choice));
@@ -207,9 +239,10 @@ std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, Choice& ch
 
 void Engine::Handle(CancelCommand& command) {
   ActiveRequest* active = requests_.Find(command.request_id);
-  if (active != nullptr && command.call.value_or(active->request->call) != active->request->call)
-    return;
-  if (active != nullptr) EndRequest(*active, Cancelled("the request was cancelled"));
+  const bool is_anothers =
+      active != nullptr && command.call.value_or(active->request->call) != active->request->call;
+  if (active != nullptr && !is_anothers)
+    EndRequest(*active, Cancelled("the request was cancelled"));
   if (!command.done) return;
   command.done(active != nullptr ? OkStatus()
                                  : NotFound("no request '", command.request_id, "' is running"));

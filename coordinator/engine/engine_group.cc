@@ -20,7 +20,8 @@ void Engine::Handle(GroupUp& message) {
   if (message.epoch <= epoch_) return;
   if (scheduler_ != nullptr) LoseGroup(Unavailable("a new group was formed"));
   epoch_ = message.epoch;
-  scheduler_ = std::make_unique<Scheduler>(config_, message.shape, epoch_);
+  scheduler_ = std::make_unique<Scheduler>(config_, message.shape, epoch_, waiting_);
+  has_group_ = true;
   if (requests_.empty()) EndFailover();
   for (ActiveRequest* active : requests_.All()) Resume(*active);
 }
@@ -152,7 +153,8 @@ void Engine::Emit(ActiveRequest& active, TokenEvent event) {
 void Engine::LoseGroup(const Status& why) {
   group_status_ = Unavailable("no worker group is up: ", why.message());
   if (scheduler_ == nullptr) return;
-  group_lost_at_ = clock_.Now();
+  has_group_ = false;
+  group_lost_at_ = without_group_since_ = clock_.Now();
   std::vector<ActiveRequest*> culprits;
   for (ActiveRequest* active : requests_.All()) {
     bool was_running = false;

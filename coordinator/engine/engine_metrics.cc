@@ -53,6 +53,7 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
       kv_blocks_swapped_in(Swapped(metrics, "in")),
       resumed_after_group(Resumed(metrics, "worker_group_lost")),
       resumed_after_coordinator(Resumed(metrics, "coordinator_restart")),
+      requests_moved(metrics.GetCounter("longhand_requests_moved_total")),
       tokens_replayed(metrics.GetCounter("longhand_tokens_replayed_total")),
       finished_stop(Finished(metrics, "stop")),
       finished_length(Finished(metrics, "length")),

@@ -49,6 +49,7 @@ struct EngineMetrics {
   Counter& kv_blocks_swapped_in;
   Counter& resumed_after_group;
   Counter& resumed_after_coordinator;
+  Counter& requests_moved;
   Counter& tokens_replayed;
   Counter& finished_stop;
   Counter& finished_length;

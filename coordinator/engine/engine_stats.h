@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "common/clock.h"
 #include "coordinator/engine/config.h"
@@ -32,5 +33,9 @@ struct EngineStats {
   Duration last_token_age{};
   Duration last_step_age{};
 };
+
+// Of all engines together: ages are the longest, tenants as many as one has at least, the rest adds
+// up; the epoch, too, so that it rises with each.
+EngineStats Sum(const std::vector<EngineStats>& engines);
 
 }  // namespace longhand::engine

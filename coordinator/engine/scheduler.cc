@@ -9,15 +9,19 @@
 
 namespace longhand::engine {
 
-Scheduler::Scheduler(const EngineConfig& config, const GroupShape& shape, int64_t epoch)
+Scheduler::Scheduler(const EngineConfig& config,
+                     const GroupShape& shape,
+                     int64_t epoch,
+                     std::shared_ptr<QueueTotals> totals)
     : config_(config),
       shape_(shape),
       epoch_(epoch),
+      totals_(std::move(totals)),
       prefix_cache_(shape.num_blocks),
       block_pool_(shape.num_blocks, prefix_cache_),
       host_blocks_(shape.num_host_blocks),
       encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks),
-      waiting_(config_) {}
+      waiting_(config_, *totals_) {}
 
 Status Scheduler::CheckFits(const Request& request) const {
   const int64_t num_tokens = request.num_prompt_tokens() + request.max_tokens;
@@ -46,12 +50,13 @@ Status Scheduler::CheckAdmissible(const Request& request) const {
     return InvalidArgument("n is ", request.num_choices, "; at most ", most,
                            " answers may wait for a place");
   }
-  if (num_waiting() + request.num_choices > config_.max_waiting_seqs) {
-    return ResourceExhausted(num_waiting(), " answers wait for a place, and the request is for ",
+  const int64_t num_of_all = totals_->total() + static_cast<int64_t>(leaving_.size());
+  if (num_of_all + request.num_choices > config_.max_waiting_seqs) {
+    return ResourceExhausted(num_of_all, " answers wait for a place, and the request is for ",
                              request.num_choices, "; at most ", config_.max_waiting_seqs,
                              " may wait");
   }
-  const int64_t num_of_tenant = waiting_.num_waiting_of(request.tenant);
+  const int64_t num_of_tenant = totals_->of_tenant(request.tenant);
   if (num_of_tenant + request.num_choices > config_.max_waiting_seqs_per_tenant) {
     return ResourceExhausted(num_of_tenant, " answers of this client wait for a place, and the ",
                              "request is for ", request.num_choices, "; at most ",

@@ -32,7 +32,11 @@ namespace longhand::engine {
 
 class Scheduler {
  public:
-  Scheduler(const EngineConfig& config, const GroupShape& shape, int64_t epoch);
+  // `totals` has what waits here and with the schedulers that share it.
+  Scheduler(const EngineConfig& config,
+            const GroupShape& shape,
+            int64_t epoch,
+            std::shared_ptr<QueueTotals> totals = std::make_shared<QueueTotals>());
 
   // kInvalidArgument with both numbers when the request could never run here.
   Status CheckFits(const Request& request) const;
@@ -149,6 +153,7 @@ class Scheduler {
   const EngineConfig config_;
   const GroupShape shape_;
   const int64_t epoch_;
+  const std::shared_ptr<QueueTotals> totals_;  // shared with other engines' schedulers
   ThreadChecker thread_;
 
   PrefixCache prefix_cache_;

@@ -7,6 +7,12 @@
 
 namespace longhand::engine {
 
+WaitingQueue::~WaitingQueue() {
+  totals_.Add(-static_cast<int64_t>(returning_.size()));
+  for (const auto& [name, tenant] : tenants_)
+    totals_.AddOf(name, -static_cast<int64_t>(tenant->waiting.size()));
+}
+
 WaitingQueue::Tenant& WaitingQueue::TenantOf(const Sequence& sequence) {
   std::unique_ptr<Tenant>& tenant = tenants_[sequence.request->tenant];
   if (tenant == nullptr) {
@@ -25,7 +31,7 @@ void WaitingQueue::Add(Sequence& sequence) {
   if (sequence.num_charged_tokens == 0) ++tenant.num_sequences;
   if (sequence.standing.admission > 0) {
     returning_.emplace(sequence.standing.admission, &sequence);
-    return;
+    return totals_.Add(1);
   }
   if (tenant.waiting.empty()) {
     // What others were given while it wanted nothing is not owed to it.
@@ -33,6 +39,7 @@ void WaitingQueue::Add(Sequence& sequence) {
     by_served_.emplace(tenant.served, tenant.number, &tenant);
   }
   tenant.waiting.emplace(std::pair(StandIn(sequence), sequence.id), &sequence);
+  totals_.AddOf(sequence.request->tenant, 1);
   ++num_fresh_;
 }
 
@@ -44,11 +51,12 @@ void WaitingQueue::Remove(Sequence& sequence) {
 void WaitingQueue::Leave(const Sequence& sequence) {
   if (sequence.standing.admission > 0) {
     LONGHAND_CHECK_EQ(returning_.erase(sequence.standing.admission), 1u);
-    return;
+    return totals_.Add(-1);
   }
   Tenant& tenant = TenantOf(sequence);
   LONGHAND_CHECK_EQ(tenant.waiting.erase({StandIn(sequence), sequence.id}), 1u);
   if (tenant.waiting.empty()) by_served_.erase({tenant.served, tenant.number, &tenant});
+  totals_.AddOf(sequence.request->tenant, -1);
   --num_fresh_;
 }
 
@@ -84,11 +92,6 @@ void WaitingQueue::Charge(Tenant& tenant, int64_t num_tokens) {
   const bool waits = by_served_.erase({tenant.served, tenant.number, &tenant}) > 0;
   tenant.served += static_cast<double>(num_tokens) / tenant.weight;
   if (waits) by_served_.emplace(tenant.served, tenant.number, &tenant);
-}
-
-int64_t WaitingQueue::num_waiting_of(const std::string& tenant) const {
-  const auto found = tenants_.find(tenant);
-  return found == tenants_.end() ? 0 : static_cast<int64_t>(found->second->waiting.size());
 }
 
 void WaitingQueue::CheckInvariants(int64_t num_sequences) const {

@@ -18,14 +18,19 @@
 #include <utility>
 
 #include "coordinator/engine/config.h"
+#include "coordinator/engine/queue_totals.h"
 #include "coordinator/engine/sequence.h"
 
 namespace longhand::engine {
 
 class WaitingQueue {
  public:
-  // `config` outlives the queue.
-  explicit WaitingQueue(const EngineConfig& config) : config_(config) {}
+  // `config` and `totals`, which has this queue and others, outlive the queue.
+  WaitingQueue(const EngineConfig& config, QueueTotals& totals)
+      : config_(config), totals_(totals) {}
+  ~WaitingQueue();
+  WaitingQueue(const WaitingQueue&) = delete;
+  WaitingQueue& operator=(const WaitingQueue&) = delete;
 
   void Add(Sequence& sequence);
   // One that waits leaves without being admitted.
@@ -38,8 +43,6 @@ class WaitingQueue {
   void Settle(Sequence& sequence);
 
   int64_t size() const { return num_fresh_ + static_cast<int64_t>(returning_.size()); }
-  // Without those that ran before.
-  int64_t num_waiting_of(const std::string& tenant) const;
   int64_t num_tenants() const { return static_cast<int64_t>(tenants_.size()); }
 
   // LONGHAND_CHECKs that the order is kept and tenants are bounded by the answers there are.
@@ -62,6 +65,7 @@ class WaitingQueue {
   void Leave(const Sequence& sequence);
 
   const EngineConfig& config_;
+  QueueTotals& totals_;
   std::map<int64_t, Sequence*> returning_;                    // by admission
   std::map<std::string, std::unique_ptr<Tenant>> tenants_;    // with answers that wait or run
   std::set<std::tuple<double, int64_t, Tenant*>> by_served_;  // tenants with answers that wait

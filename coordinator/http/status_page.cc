@@ -43,7 +43,9 @@ std::string StatusPage(const v1::GetStatusResponse& status, const std::string& p
       .Row("version", status.version())
       .Row("state", phase + (status.detail().empty() ? "" : ": " + status.detail()))
       .Row("context", std::to_string(status.max_model_len()) + " tokens")
-      .Row("ranks", std::to_string(status.tensor_parallel_size()))
+      .Row("ranks", std::to_string(status.ranks_size()) + " in " +
+                        std::to_string(status.groups_size()) +
+                        (status.groups_size() == 1 ? " group" : " groups"))
       .Row("running", std::to_string(status.running_requests()))
       .Row("waiting", std::to_string(status.waiting_requests()))
       .Row("KV blocks free", std::to_string(status.kv_blocks_free()) + " of " +

@@ -1,5 +1,5 @@
-// The bundled model through a cluster of two ranks: held-back worlds, exact answers. Greedy, so the figures are the same
-// on every machine.
+// The bundled model through a cluster of two ranks: held-back worlds, exact answers. Greedy, so the
+// figures are the same on every machine.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -18,9 +18,10 @@ class BundledModel : public ::testing::Test {
  protected:
   // The shares that a script of demo/ prints.
   boost::json::object Check(const std::string& script, std::vector<std::string> flags) {
-    std::vector<std::string> args = {"-B",     kDemo + "/" + script, "--endpoint", cluster_.grpc_address(),
-                                     "--json", "--binary",           LonghandPath(), "--temperature",
-                                     "0"};
+    std::vector<std::string> args = {
+        "-B",     kDemo + "/" + script, "--endpoint",   cluster_.grpc_address(),
+        "--json", "--binary",           LonghandPath(), "--temperature",
+        "0"};
     args.insert(args.end(), flags.begin(), flags.end());
     const CommandResult result = RunningCommand(args, "/usr/bin/python3").Wait();
     EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -36,7 +37,8 @@ class BundledModel : public ::testing::Test {
 
 TEST_F(BundledModel, SaysWhatItSeesAndKeepsTheLengthAskedFor) {
   const boost::json::object shares = Check("check.py", {"--seed", "5", "--count", "4"});
-  for (const char* name : {"facts_right", "length_within_10pct", "plans_ok", "swapped_image_changes"}) {
+  for (const char* name :
+       {"facts_right", "length_within_10pct", "plans_ok", "swapped_image_changes"}) {
     EXPECT_GE(shares.at(name).to_number<double>(), 0.75) << boost::json::serialize(shares);
   }
 }

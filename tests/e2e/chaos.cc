@@ -85,7 +85,7 @@ class Chaos {
   std::mt19937_64 random_;
   const std::vector<v1::GenerateRequest> requests_;
   std::vector<Answer> expected_;
-  int64_t next_epoch_ = 0;  // after the latest kill
+  int64_t next_epoch_ = 0;  // after the latest kill; of all groups, added up
   Clock::time_point killed_at_;
   std::atomic<bool> stopping_ = false;
 
@@ -132,10 +132,14 @@ void Chaos::KillThemAll() {
 
 // False when the process is not there, after the kill before.
 bool Chaos::Kill(bool worker) {
-  // The epoch that a status shows while the group is not ready is the one that it will have.
-  if (const auto status = Status())
-    next_epoch_ = status->epoch() + (status->state() == v1::GROUP_STATE_READY ? 1 : 0);
-  const pid_t pid = worker ? cluster_.FindWorker(random_() % 2) : cluster_.FindCoordinator();
+  const size_t victim = random_() % cluster_.worker_pids().size();
+  // The epoch that a status shows while a group is not ready is the one that it will have.
+  if (const auto status = Status()) {
+    const auto group = static_cast<int>(victim) / status->tensor_parallel_size();
+    next_epoch_ =
+        status->epoch() + (status->groups(group).state() == v1::GROUP_STATE_READY ? 1 : 0);
+  }
+  const pid_t pid = worker ? cluster_.FindWorker(victim) : cluster_.FindCoordinator();
   std::lock_guard lock(mutex_);
   if (kill(pid, SIGKILL) != 0) return false;
   ++(worker ? report_.num_worker_kills : report_.num_coordinator_kills);
@@ -164,24 +168,29 @@ bool Chaos::StopAWorker() {
   const milliseconds length = std::bernoulli_distribution(0.5)(random_)
                                   ? span(kMinStop, std::min(kMiddleStop, longest))
                                   : span(std::min(kMiddleStop, longest), longest);
-  const pid_t pid = cluster_.FindWorker(random_() % 2);
+  const pid_t pid = cluster_.FindWorker(random_() % cluster_.worker_pids().size());
   const auto begin = Clock::now();
   if (kill(pid, SIGSTOP) != 0) return true;
   const bool moves = length < kSurelyTooLong || WaitUntilAllMove();
   std::this_thread::sleep_until(begin + length);
-  const bool was_replaced =
-      kill(pid, SIGCONT) != 0 || (cluster_.FindWorker(0) != pid && cluster_.FindWorker(1) != pid);
+  const bool is_gone = kill(pid, SIGCONT) != 0;
+  (void)cluster_.FindWorker(0);
+  const std::vector<pid_t>& now = cluster_.worker_pids();
+  const bool was_replaced = is_gone || std::find(now.begin(), now.end(), pid) == now.end();
   std::lock_guard lock(mutex_);
   ++report_.num_worker_stops;
   report_.num_replaced += was_replaced ? 1 : 0;
   return moves;
 }
 
-// A group of a new epoch is up, or one of a coordinator that did not live before the kill.
+// All groups are up, one of a new epoch, or those of a coordinator that did not live before the
+// kill.
 bool Chaos::WaitUntilMended(bool worker) {
   return Poll([&] {
     const auto status = Status();
-    if (!status || status->state() != v1::GROUP_STATE_READY) return false;
+    const auto is_up = [](const auto& group) { return group.state() == v1::GROUP_STATE_READY; };
+    if (!status || !std::all_of(status->groups().begin(), status->groups().end(), is_up))
+      return false;
     const milliseconds since_kill = std::chrono::ceil<milliseconds>(Clock::now() - killed_at_);
     return worker ? status->epoch() >= next_epoch_ : milliseconds(status->uptime_ms()) < since_kill;
   });

@@ -25,11 +25,13 @@ int Main(const std::vector<std::string>& args) {
       ->capture_default_str();
   int64_t max_stop_ms = config.max_stop.count();
   int num_spares = 0;
+  int num_groups = 1;
   app.add_option("--worker-stops", config.num_worker_stops, "SIGSTOPs of random workers")
       ->capture_default_str();
   app.add_option("--max-stop-ms", max_stop_ms, "The longest of them")->capture_default_str();
   app.add_option("--spare-workers", num_spares, "Workers that wait to take a lost one's place")
       ->capture_default_str();
+  app.add_option("--data-parallel-size", num_groups, "Groups of two ranks")->capture_default_str();
   app.add_option("--streams", config.num_streams, "Streams that run at once")
       ->capture_default_str();
   app.add_option("--max-tokens", config.max_tokens, "Longest answer")->capture_default_str();
@@ -38,7 +40,8 @@ int Main(const std::vector<std::string>& args) {
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   config.max_stop = std::chrono::milliseconds(max_stop_ms);
   LocalCluster cluster(
-      model, {"--tp", "2", "--threads", "1", "--spare-workers", std::to_string(num_spares)});
+      model, {"--tp", "2", "--threads", "1", "--spare-workers", std::to_string(num_spares),
+              "--data-parallel-size", std::to_string(num_groups)});
   const ChaosReport report = RunChaos(cluster, config);
   std::printf("%s\n", report.ToJson().c_str());
   if (!report_file.empty()) std::ofstream(report_file) << report.ToJson() << "\n";

@@ -83,6 +83,14 @@ TEST(CommandLine, ADryRunNeedsOnlyTheConfigurationOfTheLargeModels) {
   EXPECT_TRUE(plan.contains("kv_tokens"));
   EXPECT_THAT(large.err, HasSubstr("rank"));
 
+  const CommandResult groups = RunLonghand({"serve", "--dry-run", "--json", "--model",
+                                            directory.path().string(), "--tp", "8", "--dp", "2"});
+  const boost::json::object plan_of_both = boost::json::parse(groups.out).as_object();
+  ASSERT_EQ(plan_of_both.at("ranks").as_array().size(), 16u);
+  EXPECT_EQ(plan_of_both.at("ranks").at(15).at("group").as_int64(), 1);
+  EXPECT_EQ(plan_of_both.at("ranks").at(15).at("rank").as_int64(), 7);
+  EXPECT_EQ(plan_of_both.at("data_parallel_size").as_int64(), 2);
+
   directory.Write("config.json", PublishedConfig(3584, 28, 28, 4, 18944, 3420));
   const CommandResult four =
       RunLonghand({"serve", "--dry-run", "--model", directory.path().string(), "--tp", "4"});

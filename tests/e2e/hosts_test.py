@@ -1,5 +1,6 @@
-"""Ranks on two hosts, which share nothing but the network: the tokens are those of one rank. Needs root and iproute2, for
-network namespaces; exits with 77 (skipped) where they cannot be made."""
+"""Ranks on several hosts, which share nothing but the network: the tokens are those of one rank, and those of an undisturbed
+run where hosts are cut off and come back. Needs root and iproute2, for network namespaces; exits with 77 (skipped) where
+they cannot be made."""
 import json
 import os
 import re
@@ -35,11 +36,33 @@ class Cluster:
         with open(ready, encoding="utf-8") as file:
             self.ready = json.load(file)
 
-    def tokens(self, prompt):
-        done = subprocess.run([os.path.join(BINARIES, "longhand"), "generate", "--endpoint", self.ready["grpc"], "--json",
-                               "--temperature", "0", "--max-tokens", "24", "--prompt", prompt],
+    def begin(self, prompt, max_tokens):
+        return subprocess.Popen([os.path.join(BINARIES, "longhand"), "generate", "--endpoint", self.ready["grpc"], "--json",
+                                 "--temperature", "0", "--ignore-eos", "--max-tokens", str(max_tokens), "--prompt", prompt],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @staticmethod
+    def end(asked):
+        out, err = asked.communicate(timeout=PATIENCE_S)
+        if asked.returncode != 0:
+            raise AssertionError(f"an answer ended with {asked.returncode}: {err}")
+        return json.loads(out.splitlines()[-1])["token_ids"]
+
+    def tokens(self, prompt, max_tokens=24):
+        return self.end(self.begin(prompt, max_tokens))
+
+    def status(self):
+        done = subprocess.run([os.path.join(BINARIES, "longhand"), "status", "--endpoint", self.ready["grpc"], "--json"],
                               capture_output=True, text=True, timeout=PATIENCE_S, check=True)
-        return json.loads(done.stdout.splitlines()[-1])["token_ids"]
+        return json.loads(done.stdout)
+
+    def wait_until(self, condition):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition(status := self.status()):
+            if time.monotonic() > deadline:
+                self._log.seek(0)
+                raise AssertionError(f"it does not come: {status}\n{self._log.read()}")
+            time.sleep(.05)
 
     def stop(self):
         self._process.terminate()
@@ -70,6 +93,32 @@ class Hosts(unittest.TestCase):
                     self.assertEqual([hosts.tokens(prompt) for prompt in prompts], expected)
                 finally:
                     self.assertEqual(hosts.stop(), 143)
+        self.assertEqual(interfaces(), before)
+
+    def test_of_four_hosts_in_two_groups_one_is_cut_off_and_healed_and_no_token_is_another(self):
+        before = interfaces()
+        cluster = Cluster([os.path.join(ROOT, "deploy", "local", "hosts")], ["--hosts", "4", "--groups", "2", "--", *FLAGS])
+        try:
+            prompts = [f"Story {i}" for i in range(6)]
+            asked = [cluster.begin(prompt, 600) for prompt in prompts]
+            expected = [cluster.end(each) for each in asked]
+            for cut_off in (3, 0):  # The last rank of the second group, the first of the first.
+                with self.subTest(host=cut_off):
+                    group = cut_off // 2
+                    asked = [cluster.begin(prompt, 600) for prompt in prompts]
+                    cluster.wait_until(lambda now: all(int(each["running_requests"]) > 0 for each in now["groups"]))
+                    link = cluster.ready["links"][cut_off]
+                    subprocess.run(["ip", "link", "set", link, "down"], check=True)
+                    cluster.wait_until(lambda now: now["ready"] and not now["groups"][group]["ready"])
+                    # Its requests go on with the other group's, without it.
+                    cluster.wait_until(lambda now: now["groups"][group]["waiting_requests"] == "0")
+                    self.assertEqual([cluster.end(each) for each in asked], expected)
+                    asked = [cluster.begin(prompt, 600) for prompt in prompts]
+                    subprocess.run(["ip", "link", "set", link, "up"], check=True)
+                    cluster.wait_until(lambda now: all(each["ready"] for each in now["groups"]))
+                    self.assertEqual([cluster.end(each) for each in asked], expected)
+        finally:
+            self.assertEqual(cluster.stop(), 143)
         self.assertEqual(interfaces(), before)
 
 

@@ -59,6 +59,22 @@ class Pages(unittest.TestCase):
         self.assertGreater(self.cluster.metric('longhand_http_requests_total{outcome="ok",route="/v1/chat/completions"}'), 0)
 
 
+class Groups(unittest.TestCase):
+    def test_each_group_counts_for_itself_and_its_workers_say_whose_they_are(self):
+        cluster = Cluster("--dp", "2")
+        self.addCleanup(cluster.stop)
+        for i in range(6):
+            cluster.chat(**greedy(f"Story {i}", 20))
+        of = lambda name, label, group: cluster.metric(f'{name}{{{label}="{group}"')
+        counts = [of("longhand_generation_tokens_total", "group", group) for group in range(2)]
+        self.assertEqual(sum(counts), 120)
+        self.assertEqual([of("vllm:generation_tokens_total", "engine", group) for group in range(2)], counts)
+        self.assertEqual([of("longhand_worker_group_up", "group", group) for group in range(2)], [1, 1])
+        self.assertEqual(cluster.metric("longhand_ready "), 1)
+        for group, address in enumerate(cluster.ready()["worker_metrics"]):
+            self.assertIn(f'longhand_worker_ready{{rank="0",group="{group}"}} 1', cluster.page(address))
+
+
 class Logs(unittest.TestCase):
     def start(self, *flags):
         cluster = Cluster("--metrics-compat", "none", *flags)

@@ -179,6 +179,14 @@ TEST_F(SameText, PreemptedAndSwapped) {
   EXPECT_GE(status.kv_blocks_swapped_in(), 1);
 }
 
+TEST_F(SameText, OverTwoGroups) {
+  LocalCluster cluster(TestCheckpointPath(), Flags({"--data-parallel-size", "2"}));
+  CompareTogether(cluster, "divided between two groups");
+  const v1::GetStatusResponse status = cluster.GetStatus();
+  for (const v1::GroupStatus& group : status.groups())
+    EXPECT_GT(group.generated_tokens(), 0) << "group " << group.group();
+}
+
 // A request that loses three groups without a token between would be given up, so kills wait for
 // each other.
 TEST_F(SameText, WhileWorkersAreKilled) {

@@ -222,7 +222,7 @@ void Executor::SetUp(const RankSetup& setup,
 Status Executor::TrySetUp(const RankSetup& setup,
                           const std::stop_token& stop,
                           const SetupObserver& observer) {
-  options_.metrics.OnEpoch(setup.epoch, setup.communicator.rank);
+  options_.metrics.OnEpoch(setup.epoch, setup.group, setup.communicator.rank);
   rank_ = setup.communicator.rank;
   // The group forms first: its ranks are configured at one time, but may take long to load.
   observer.on_progress({.phase = "communicator"});

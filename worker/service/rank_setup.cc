@@ -71,12 +71,13 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
   }
   RankSetup setup;
   setup.epoch = request.epoch();
+  setup.group = request.group();
   setup.model_directory = request.model_directory();
   setup.rendezvous_address = request.rendezvous_address();
 
   runner::RunnerConfig& runner = setup.runner;
-  LONGHAND_ASSIGN_OR_RETURN(runner.dtype, ParseDType("dtype", request.dtype(),
-                                                     {DType::kF32, DType::kBf16}));
+  LONGHAND_ASSIGN_OR_RETURN(runner.dtype,
+                            ParseDType("dtype", request.dtype(), {DType::kF32, DType::kBf16}));
   LONGHAND_ASSIGN_OR_RETURN(runner.kv_dtype,
                             ParseDType("kv_cache_dtype", request.kv_cache_dtype(),
                                        {DType::kF32, DType::kBf16, DType::kI8, DType::kF8E4M3}));
@@ -112,10 +113,11 @@ std::string RankSetup::ShardKey() const {
   std::ostringstream key;
   key << model_directory.string() << ' ' << communicator.rank << ' ' << communicator.size << ' '
       << DTypeName(runner.dtype) << ' ' << DTypeName(runner.kv_dtype) << ' '
-      << QuantizationName(runner.quantization) << ' ' << runner.num_blocks
-      << ' ' << runner.num_host_blocks << ' ' << runner.block_size << ' ' << runner.max_num_batched_tokens << ' '
-      << runner.max_num_seqs << ' ' << runner.max_model_len << ' ' << runner.encoder_cache_tokens
-      << ' ' << runner.image_bytes << ' ' << runner.max_patches_per_image << '\n'
+      << QuantizationName(runner.quantization) << ' ' << runner.num_blocks << ' '
+      << runner.num_host_blocks << ' ' << runner.block_size << ' ' << runner.max_num_batched_tokens
+      << ' ' << runner.max_num_seqs << ' ' << runner.max_model_len << ' '
+      << runner.encoder_cache_tokens << ' ' << runner.image_bytes << ' '
+      << runner.max_patches_per_image << '\n'
       << Fingerprint(model_directory);
   return key.str();
 }

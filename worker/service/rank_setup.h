@@ -16,6 +16,7 @@ namespace longhand::service {
 
 struct RankSetup {
   int64_t epoch = 0;
+  std::string group;  // for metrics; empty: the only one
   std::filesystem::path model_directory;
   runner::RunnerConfig
       runner;  // without `model`, which is read from the directory when it is needed

@@ -51,9 +51,11 @@ WorkerMetrics::WorkerMetrics(Metrics& metrics)
   metrics.SetLabels({{"rank", "none"}});
 }
 
-void WorkerMetrics::OnEpoch(int64_t epoch, int rank) {
+void WorkerMetrics::OnEpoch(int64_t epoch, const std::string& group, int rank) {
   epoch_.Set(static_cast<double>(epoch));
-  metrics_.SetLabels({{"rank", std::to_string(rank)}});
+  MetricLabels labels = {{"rank", std::to_string(rank)}};
+  if (!group.empty()) labels.emplace_back("group", group);
+  metrics_.SetLabels(labels);
 }
 
 void WorkerMetrics::OnLoaded(const model::MemoryBudget& memory, double seconds) {

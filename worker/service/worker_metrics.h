@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "common/clock.h"
 #include "common/metrics.h"
@@ -28,8 +29,8 @@ class WorkerMetrics {
  public:
   explicit WorkerMetrics(Metrics& metrics);
 
-  // Any thread.
-  void OnEpoch(int64_t epoch, int rank);
+  // Any thread. `group` is empty for the only one.
+  void OnEpoch(int64_t epoch, const std::string& group, int rank);
   void OnLoaded(const model::MemoryBudget& memory, double seconds);
   void OnReady(bool ready);
   void OnStep(const StepPlan& plan, const StepResult& result);

@@ -19,10 +19,24 @@ class Gate final : public engine::DeliveryGate {
 
 class HealthTest : public ::testing::Test {
  protected:
-  HealthTest() {
-    group_.state = cluster::GroupState::kReady;
-    group_.ranks = {{.load_progress = 1}, {.load_progress = 1}};
-  }
+  struct Group {
+    cluster::GroupStatus status = {.state = cluster::GroupState::kReady,
+                                   .ranks = {{.load_progress = 1}, {.load_progress = 1}}};
+    engine::EngineStats stats;
+    bool engine_answers = true;
+    std::function<void(const engine::EngineStats&)> asked;
+    GroupUnderWatch UnderWatch() {
+      return {.status = [this] { return status; },
+              .ask_engine =
+                  [this](auto done) {
+                    asked = std::move(done);
+                    if (engine_answers) asked(stats);
+                    return true;
+                  },
+              .metrics = NoMetrics(),
+              .num_ranks = 2};
+    }
+  };
   void LookFor(milliseconds time) {
     for (milliseconds passed(0); passed < time; passed += milliseconds(100)) {
       clock_.Advance(milliseconds(100));
@@ -32,21 +46,9 @@ class HealthTest : public ::testing::Test {
 
   ManualClock clock_;
   Gate gate_;
-  cluster::GroupStatus group_;
-  engine::EngineStats stats_;
-  bool engine_answers_ = true;
-  std::function<void(const engine::EngineStats&)> asked_;
-  Health health_{{.group = [this] { return group_; },
-                  .ask_engine =
-                      [this](auto done) {
-                        asked_ = std::move(done);
-                        if (engine_answers_) asked_(stats_);
-                        return true;
-                      },
-                  .gate = gate_,
-                  .clock = clock_,
-                  .metrics = NoMetrics(),
-                  .num_ranks = 2}};
+  Group group_;
+  Health health_{
+      {.groups = {group_.UnderWatch()}, .gate = gate_, .clock = clock_, .metrics = NoMetrics()}};
 };
 
 TEST_F(HealthTest, AGroupIsReadyFromTheMomentItIsUpUntilItIsLost) {
@@ -54,14 +56,14 @@ TEST_F(HealthTest, AGroupIsReadyFromTheMomentItIsUpUntilItIsLost) {
   EXPECT_EQ(health_.Check().phase, "ready");
   EXPECT_EQ(health_.Check().percent, 100);
   LookFor(milliseconds(100));
-  group_.state = cluster::GroupState::kConnecting;
+  group_.status.state = cluster::GroupState::kConnecting;
   EXPECT_FALSE(health_.Check().ready);
 }
 
 TEST_F(HealthTest, WhileItLoadsItSaysHowFarItIs) {
-  group_.state = cluster::GroupState::kLoading;
-  group_.detail = "loading weights";
-  group_.ranks[1].load_progress = 0.5;
+  group_.status.state = cluster::GroupState::kLoading;
+  group_.status.detail = "loading weights";
+  group_.status.ranks[1].load_progress = 0.5;
   const cluster::Readiness readiness = health_.Look();
   EXPECT_FALSE(readiness.ready);
   EXPECT_EQ(readiness.phase, "loading");
@@ -70,22 +72,22 @@ TEST_F(HealthTest, WhileItLoadsItSaysHowFarItIs) {
 }
 
 TEST_F(HealthTest, AGroupWithoutProgressIsNotReady) {
-  group_.stalled = "no worker rank has made progress for 1700 ms";
+  group_.status.stalled = "no worker rank has made progress for 1700 ms";
   const cluster::Readiness readiness = health_.Look();
   EXPECT_FALSE(readiness.ready);
   EXPECT_EQ(readiness.phase, "stalled");
-  EXPECT_EQ(readiness.detail, group_.stalled);
+  EXPECT_EQ(readiness.detail, group_.status.stalled);
 }
 
 TEST_F(HealthTest, AnEngineThatDoesNotAnswerIsNotReadyUntilItDoes) {
   LookFor(milliseconds(100));
-  engine_answers_ = false;
+  group_.engine_answers = false;
   LookFor(milliseconds(1500));
   EXPECT_TRUE(health_.Check().ready);
   LookFor(milliseconds(300));
   EXPECT_FALSE(health_.Check().ready);
   EXPECT_THAT(health_.Check().detail, HasSubstr("the engine has not answered for"));
-  asked_(stats_);
+  group_.asked(group_.stats);
   LookFor(milliseconds(100));
   EXPECT_TRUE(health_.Check().ready);
 }
@@ -93,7 +95,7 @@ TEST_F(HealthTest, AnEngineThatDoesNotAnswerIsNotReadyUntilItDoes) {
 // Then nobody looked.
 TEST_F(HealthTest, AProcessThatStoodStillItselfBlamesNobody) {
   LookFor(milliseconds(100));
-  engine_answers_ = false;
+  group_.engine_answers = false;
   LookFor(milliseconds(200));
   clock_.Advance(std::chrono::minutes(1));
   health_.Look();
@@ -108,9 +110,61 @@ TEST_F(HealthTest, WhatCannotBeKeptIsNotPromised) {
 }
 
 TEST_F(HealthTest, WhoDrainsIsNotReady) {
-  stats_.draining = true;
+  group_.stats.draining = true;
   LookFor(milliseconds(200));
   EXPECT_EQ(health_.Check().phase, "draining");
+}
+
+class HealthOfTwoGroupsTest : public HealthTest {
+ protected:
+  Group other_;
+  Health both_{{.groups = {group_.UnderWatch(), other_.UnderWatch()},
+                .gate = gate_,
+                .clock = clock_,
+                .metrics = NoMetrics()}};
+};
+
+TEST_F(HealthOfTwoGroupsTest, AllAreAwaitedAtFirstAndThenOneIsEnough) {
+  other_.status.state = cluster::GroupState::kLoading;
+  other_.status.detail = "loading weights";
+  other_.status.ranks[0].load_progress = 0;
+  cluster::Readiness readiness = both_.Look();
+  EXPECT_FALSE(readiness.ready);
+  EXPECT_EQ(readiness.phase, "loading");
+  EXPECT_EQ(readiness.percent, 75);
+  EXPECT_EQ(readiness.detail, "group 1 loading: loading weights");
+
+  // The first is lost while the second comes up: each has been up.
+  other_.status.state = cluster::GroupState::kReady;
+  group_.status.state = cluster::GroupState::kConnecting;
+  readiness = both_.Look();
+  EXPECT_TRUE(readiness.ready);
+  EXPECT_EQ(readiness.phase, "ready");
+  EXPECT_EQ(readiness.detail, "group 0 connecting");
+  const std::vector<cluster::Readiness> groups = both_.CheckGroups();
+  EXPECT_FALSE(groups[0].ready);
+  EXPECT_TRUE(groups[1].ready);
+
+  other_.status.stalled = "a rank has stood still";
+  readiness = both_.Look();
+  EXPECT_FALSE(readiness.ready);
+  EXPECT_EQ(readiness.detail, "group 0 connecting; group 1 stalled: a rank has stood still");
+}
+
+// A coordinator that starts anew while a host is gone.
+TEST_F(HealthOfTwoGroupsTest, AGroupThatDoesNotComeIsNotAwaitedForEver) {
+  other_.status.state = cluster::GroupState::kConnecting;
+  EXPECT_FALSE(both_.Look().ready);
+  clock_.Advance(std::chrono::seconds(61));
+  EXPECT_TRUE(both_.Look().ready);
+  EXPECT_TRUE(both_.Check().ready);
+}
+
+TEST_F(HealthOfTwoGroupsTest, WhoDrainsDrainsWithAllGroups) {
+  EXPECT_TRUE(both_.Look().ready);
+  other_.stats.draining = true;
+  for (int i = 0; i < 2; ++i) both_.Look();
+  EXPECT_EQ(both_.Check().phase, "draining");
 }
 
 }  // namespace

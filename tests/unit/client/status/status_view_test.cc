@@ -68,6 +68,26 @@ TEST(StatusView, ShowsHowFarWeightsAreLoaded) {
   EXPECT_THAT(view.Lines().back(), HasSubstr("load 50%"));
 }
 
+TEST(StatusView, ShowsGroupsWhereThereAreSeveral) {
+  StatusView view;
+  v1::GetStatusResponse status = Status(1000, 100, 10);
+  status.add_groups()->set_phase("ready");
+  view.Take(status, 1);
+  EXPECT_THAT(view.Lines(), Not(Contains(HasSubstr("group"))));
+  v1::GroupStatus* lost = status.add_groups();
+  lost->set_group(1);
+  lost->set_phase("connecting");
+  lost->set_detail("worker rank 1 was lost");
+  v1::RankStatus* rank = status.add_ranks();
+  rank->set_group(1);
+  rank->set_rank(1);
+  view.Take(status, 1);
+  EXPECT_THAT(view.Lines(), Contains(HasSubstr("2 groups of TP")));
+  EXPECT_THAT(view.Lines(), Contains(HasSubstr("group 1   connecting: worker rank 1 was lost")));
+  EXPECT_THAT(view.Lines().back(), HasSubstr(" 1.1 "));
+  EXPECT_THAT(view.Line(), HasSubstr("; rank 1.1 "));
+}
+
 TEST(LiveScreen, CutsBetweenCharacters) {
   EXPECT_EQ(CutToWidth("abc", 5), "abc");
   EXPECT_EQ(CutToWidth("abcdef", 5), "abcde");

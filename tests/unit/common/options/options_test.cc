@@ -61,18 +61,23 @@ TEST_F(OptionsTest, AValueOutOfRangeIsAUsageError) {
 
 TEST_F(OptionsTest, WhatIsToComeIsRefusedByNameAndWhatIsThereTaken) {
   EXPECT_EQ(ParseCommandLine(app_, {"--quantization", "none", "--journal", "none", "--swap-space",
-                                    "0", "--data-parallel-size", "1", "--deterministic"}),
+                                    "0", "--deterministic"}),
             std::nullopt);
   CLI::App app{"test"};
   ServeOptions options;
   AddServeOptions(app, options);
   EXPECT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
-  for (const char* flag : {"--data-parallel-size=2", "--deterministic=false"}) {
-    testing::internal::CaptureStderr();
-    EXPECT_EQ(ParseCommandLine(app_, {flag}), kExitUsage) << flag;
-    EXPECT_NE(testing::internal::GetCapturedStderr().find("is supported so far"), std::string::npos)
-        << flag;
-  }
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(ParseCommandLine(app_, {"--deterministic=false"}), kExitUsage);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("is supported so far"), std::string::npos);
+}
+
+TEST_F(OptionsTest, EachGroupHasItsRanksAndItsSpares) {
+  EXPECT_EQ(ParseCommandLine(app_, {"--tp", "2", "--dp", "3", "--spare-workers", "1"}),
+            std::nullopt);
+  EXPECT_EQ(options_.num_ranks(), 6);
+  EXPECT_EQ(options_.num_workers_of_group(), 3);
+  EXPECT_EQ(options_.num_workers(), 9);
 }
 
 TEST_F(OptionsTest, AnAddressHasAHostAndAPort) {

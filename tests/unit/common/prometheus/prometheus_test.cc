@@ -103,6 +103,29 @@ TEST(PrometheusMetrics, LabelsOfAllSamplesChangeAtOnce) {
   EXPECT_TRUE(Has(metrics.Page(), "longhand_test_level{rank=\"3\"} 1"));
 }
 
+// Where there are several groups; vLLM's word for one is engine.
+TEST(PrometheusMetrics, EachGroupHasItsSeriesOfWhatIsAGroups) {
+  std::vector<MetricSpec> table = Table();
+  for (MetricSpec& spec : table) spec.is_of_group = spec.name != "longhand_test_level";
+  PrometheusMetrics metrics(table);
+  metrics.AddAliases(Aliases(), {{"model_name", "nano"}, {"engine", "0"}});
+  GroupMetrics first(metrics, 0), second(metrics, 1);
+  first.GetCounter("longhand_test_total", {{"kind", "a"}}).Increment(2);
+  second.GetCounter("longhand_test_total", {{"kind", "a"}}).Increment(3);
+  metrics.GetHistogram("longhand_test_seconds").Observe(0.3);  // of all groups
+  const std::string page = metrics.Page();
+  EXPECT_TRUE(Has(page, "longhand_test_total{group=\"0\",kind=\"a\"} 2")) << page;
+  EXPECT_TRUE(Has(page, "longhand_test_total{group=\"1\",kind=\"a\"} 3"));
+  EXPECT_TRUE(Has(page, "other:count_total{engine=\"1\",sort=\"a\",model_name=\"nano\"} 3"));
+  EXPECT_TRUE(Has(page, "other:seconds_count{model_name=\"nano\",engine=\"0\"} 1"));
+}
+
+TEST(PrometheusMetricsDeathTest, WhatIsNoGroupsHasNoGroup) {
+  PrometheusMetrics metrics(Table());
+  GroupMetrics group(metrics, 0);
+  EXPECT_DEATH(group.GetGauge("longhand_test_level"), "longhand_test_level");
+}
+
 TEST(PrometheusMetricsDeathTest, WhatTheTableDoesNotDeclareIsNotCounted) {
   PrometheusMetrics metrics(Table());
   EXPECT_DEATH(metrics.GetGauge("longhand_other"), "longhand_other is not in the table");

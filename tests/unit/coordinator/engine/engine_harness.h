@@ -50,12 +50,14 @@ class EngineHarness final : private StepExecutor {
 
   explicit EngineHarness(const EngineConfig& config = SmallConfig(),
                          const GroupShape& shape = SmallShape(),
-                         Metrics& metrics = NoMetrics())
+                         Metrics& metrics = NoMetrics(),
+                         std::shared_ptr<QueueTotals> waiting = std::make_shared<QueueTotals>())
       : config_(config),
         shape_(shape),
         engine_(config,
                 EngineParts{static_cast<StepExecutor&>(*this), text_, clock_, metrics, gate_,
-                            [this](const RequestSummary& ended) { ended_.push_back(ended); }}) {}
+                            [this](const RequestSummary& ended) { ended_.push_back(ended); },
+                            std::move(waiting)}) {}
 
   void FormGroup(int64_t epoch = 1) {
     epoch_ = epoch;
@@ -73,7 +75,8 @@ class EngineHarness final : private StepExecutor {
   }
   std::shared_ptr<Recording> Submit(const Request& request) {
     auto recording = std::make_shared<Recording>();
-    const Status status = engine_.Submit(request, std::make_unique<RecordingSink>(recording));
+    const Status status = engine_.Submit(std::make_shared<const Request>(request),
+                                         std::make_unique<RecordingSink>(recording));
     EXPECT_TRUE(status.ok()) << status;
     Turn();
     return recording;
@@ -82,8 +85,9 @@ class EngineHarness final : private StepExecutor {
   std::shared_ptr<Recording> Restore(const Request& request, const Recording& told) {
     auto recording = std::make_shared<Recording>(told);
     recording->destroyed = false;
-    const Status status = engine_.Restore(request, DeliveredOf(request, told),
-                                          std::make_unique<RecordingSink>(recording));
+    const Status status =
+        engine_.Restore(std::make_shared<const Request>(request), DeliveredOf(request, told),
+                        std::make_unique<RecordingSink>(recording));
     EXPECT_TRUE(status.ok()) << status;
     Turn();
     return recording;

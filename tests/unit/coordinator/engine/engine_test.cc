@@ -370,8 +370,8 @@ TEST_P(EngineTest, ARequestThatContradictsItselfIsRefusedOnTheSpot) {
   Request request = MakeRequest("a", 5, 5);
   request.positions.pop_back();
   const auto recording = std::make_shared<Recording>();
-  const Status status =
-      harness_.engine_.Submit(request, std::make_unique<RecordingSink>(recording));
+  const Status status = harness_.engine_.Submit(std::make_shared<const Request>(request),
+                                                std::make_unique<RecordingSink>(recording));
   EXPECT_EQ(status.ToString(),
             "INVALID_ARGUMENT: the prompt has 14 positions; it needs 3 for each of 5 tokens");
   EXPECT_FALSE(recording->end.has_value());
@@ -383,8 +383,9 @@ TEST_P(EngineTest, AFullMailboxRefusesRequestsButNotTheWorkers) {
   Status status;
   int num_taken = 0;
   while (status.ok() && num_taken < 10'000) {
-    status = harness_.engine_.Submit(
-        request, std::make_unique<RecordingSink>(std::make_shared<Recording>()));
+    status =
+        harness_.engine_.Submit(std::make_shared<const Request>(request),
+                                std::make_unique<RecordingSink>(std::make_shared<Recording>()));
     num_taken += status.ok() ? 1 : 0;
   }
   EXPECT_EQ(status.ToString(),

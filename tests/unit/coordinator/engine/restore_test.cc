@@ -66,8 +66,9 @@ TEST_P(RestoreTest, ItIsTakenWhileAGroupIsUpAndWhileTheEngineDrains) {
 }
 
 TEST_P(RestoreTest, WhatWasDeliveredMustFitTheRequest) {
-  const Status status = harness_.engine_.Restore(
-      MakeRequest("a", 5, 5), {}, std::make_unique<RecordingSink>(std::make_shared<Recording>()));
+  const Status status =
+      harness_.engine_.Restore(std::make_shared<const Request>(MakeRequest("a", 5, 5)), {},
+                               std::make_unique<RecordingSink>(std::make_shared<Recording>()));
   EXPECT_EQ(status.ToString(), "INVALID_ARGUMENT: tokens of 0 answers were delivered; n is 1");
 }
 

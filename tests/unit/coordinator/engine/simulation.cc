@@ -101,7 +101,7 @@ void Simulation::Restart() {
   for (const auto& [number, submitted] : by_number) {
     submitted->recording->destroyed = false;
     ASSERT_TRUE(engine_
-                    ->Restore(submitted->request,
+                    ->Restore(std::make_shared<const Request>(submitted->request),
                               DeliveredOf(submitted->request, *submitted->recording),
                               std::make_unique<DelayedSink>(submitted->recording, deliveries_))
                     .ok());
@@ -151,7 +151,10 @@ Request Simulation::RandomRequest() {
 void Simulation::SubmitRandom() {
   Request request = RandomRequest();
   auto recording = std::make_shared<Recording>();
-  ASSERT_TRUE(engine_->Submit(request, std::make_unique<DelayedSink>(recording, deliveries_)).ok());
+  ASSERT_TRUE(engine_
+                  ->Submit(std::make_shared<const Request>(request),
+                           std::make_unique<DelayedSink>(recording, deliveries_))
+                  .ok());
   const std::string id = request.request_id;
   open_.emplace(id, Submitted{num_submitted_, std::move(request), std::move(recording)});
 }

@@ -78,7 +78,10 @@ class ThreadTest : public testing::Test {
   std::future<Ending> Submit(const Request& request) {
     std::promise<Ending> promise;
     std::future<Ending> future = promise.get_future();
-    EXPECT_TRUE(engine_.Submit(request, std::make_unique<PromiseSink>(std::move(promise))).ok());
+    EXPECT_TRUE(engine_
+                    .Submit(std::make_shared<const Request>(request),
+                            std::make_unique<PromiseSink>(std::move(promise)))
+                    .ok());
     return future;
   }
 
@@ -138,8 +141,8 @@ TEST_F(ThreadTest, StopRefusesWhatComesAndAnswersWhoWaitsForADrain) {
   ASSERT_TRUE(engine_.Drain([&] { drained.set_value(); }).ok());
   engine_.Stop();
   std::promise<Ending> promise;
-  const Status status =
-      engine_.Submit(MakeRequest("late", 5, 5), std::make_unique<PromiseSink>(std::move(promise)));
+  const Status status = engine_.Submit(std::make_shared<const Request>(MakeRequest("late", 5, 5)),
+                                       std::make_unique<PromiseSink>(std::move(promise)));
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);
   drained.get_future().wait();
 }

@@ -48,7 +48,8 @@ class WaitingQueueTest : public testing::Test {
   }
 
   EngineConfig config_{.tenant_weights = {{"b", 3}}};
-  WaitingQueue queue_{config_};
+  QueueTotals totals_;
+  WaitingQueue queue_{config_, totals_};
   std::vector<std::unique_ptr<Sequence>> sequences_;
   int64_t num_admitted_ = 0;
 };
@@ -110,7 +111,7 @@ TEST_F(WaitingQueueTest, WhoRanBeforeComesFirst) {
   Add({"c", -100});
   queue_.Add(ran);
   EXPECT_EQ(queue_.size(), 2);
-  EXPECT_EQ(queue_.num_waiting_of("a"), 0);
+  EXPECT_EQ(totals_.of_tenant("a"), 0);
   EXPECT_EQ(AdmitNext(), ran.id);
 }
 
