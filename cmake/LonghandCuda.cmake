@@ -42,7 +42,8 @@ if(LONGHAND_WITH_CUDA)
 endif()
 
 # longhand_cuda_library(name SRCS a.cu b.cc DEPS longhand::other): like longhand_library(), only where
-# LONGHAND_WITH_CUDA holds. nvcc compiles the .cu files for all architectures; warnings are errors.
+# LONGHAND_WITH_CUDA holds. nvcc compiles the .cu files for all architectures; warnings are errors, and a kernel that
+# spills registers is one.
 function(longhand_cuda_library name)
   cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
   set(objects)
@@ -59,7 +60,7 @@ function(longhand_cuda_library name)
     add_custom_command(
       OUTPUT ${object}
       COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${LONGHAND_NVCC} -std=c++20 -O3 -lineinfo ${LONGHAND_CUDA_ARCHITECTURES}
-              -I${LONGHAND_ROOT} -Werror all-warnings
+              -I${LONGHAND_ROOT} -Werror all-warnings -Xptxas=--warn-on-spills
               -Xcompiler=-fPIC,-Wall,-Wextra,-Werror,-Wno-missing-field-initializers,-ffp-contract=off
               -MD -MF ${object}.d -c ${source} -o ${object}
       DEPENDS ${source}

@@ -6,6 +6,7 @@
 
 #include "common/hub_cache.h"
 #include "common/logging/log.h"
+#include "common/options/address_check.h"
 #include "common/options/command_line.h"
 #include "common/options/serve_options.h"
 #include "common/prometheus/prometheus_metrics.h"
@@ -322,9 +323,11 @@ int Main(const std::vector<std::string>& args) {
   app.add_option("--workers", options.workers,
                  "host:port or unix:PATH of each rank, in rank order, then of the spares; group "
                  "after group")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CheckPeerAddress);
   app.add_option("--rendezvous-address", options.rendezvous_address,
                  "host:port at which workers on other hosts find each other")
+      ->check(CheckAddress)
       ->capture_default_str()
       ->take_last();
   if (const auto exit = ParseCommandLine(app, args)) return *exit;

@@ -1,7 +1,8 @@
-"""The software bill of materials of an unpacked package, as CycloneDX 1.5: sbom.py FOLDER
+"""The software bill of materials of an unpacked package, as CycloneDX 1.5: sbom.py FOLDER [DEBIAN-PACKAGE ...]
 
 Each library in FOLDER/lib/longhand is named with the Debian package that it was copied from; crates and headers are what
-the programs were compiled from."""
+the programs were compiled from. The named Debian packages are those of which files lie beside FOLDER, in an image."""
+import ctypes
 import hashlib
 import json
 import pathlib
@@ -41,6 +42,14 @@ def packages_of(names):
     return {names_of[path]: owner.split(":")[0] for owner, path in owners}
 
 
+def nccl(path):
+    """NCCL, which says its version itself: its wheel is no package of Debian's."""
+    version = ctypes.c_int()
+    ctypes.CDLL(str(path)).ncclGetVersion(ctypes.byref(version))
+    number = f"{version.value // 10000}.{version.value // 100 % 100}.{version.value % 100}"
+    return {"type": "library", "name": "nccl", "version": number, "purl": f"pkg:github/NVIDIA/nccl@v{number}-1"}
+
+
 def libraries(folder):
     paths = {path.name: path for path in sorted((folder / "lib/longhand").iterdir()) if not path.is_symlink()}
     # The system knows a library by the name that programs ask for, which is a link where the file's name has its version.
@@ -48,7 +57,8 @@ def libraries(folder):
     owners = {file_of[name]: package for name, package in packages_of(file_of).items()}
     components = {component["name"]: component for component in debian(set(owners.values()))}
     for name, path in paths.items():
-        component = components.setdefault(owners.get(name, name), {"type": "library", "name": name})
+        unowned = nccl(path) if name.startswith("libnccl.") else {"type": "library", "name": name}
+        component = components.setdefault(owners.get(name, name), unowned)
         component.setdefault("components", []).append(
             {"type": "file", "name": str(path.relative_to(folder)), "hashes": [sha256(path)]})
     return sorted(components.values(), key=lambda component: component["name"])
@@ -63,7 +73,7 @@ def crates():
                    "hashes": [{"alg": "SHA-256", "content": crate["checksum"]}]}
 
 
-def main(folder):
+def main(folder, *beside):
     folder = pathlib.Path(folder)
     version = re.search(r"project\(longhand VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
     programs = [{"type": "application", "name": path.name, "version": version, "hashes": [sha256(path)]}
@@ -74,7 +84,7 @@ def main(folder):
         "metadata": {"component": {"type": "application", "name": "longhand", "version": version,
                                    "licenses": [{"license": {"id": "Apache-2.0"}}]}},
         "components": [*programs, {"type": "machine-learning-model", "name": "longhand-demo", "hashes": [sha256(model)]},
-                       *libraries(folder), *debian(HEADERS), *crates()]}, sys.stdout, indent=1)
+                       *libraries(folder), *debian([*HEADERS, *beside]), *crates()]}, sys.stdout, indent=1)
     print()
 
 

@@ -16,7 +16,8 @@ Made by `tools/configuration_page.py` from the programs' own `--help`; a test co
 A setting has one name in three places: the flag `--max-model-len`, the environment variable `LONGHAND_MAX_MODEL_LEN`, and the key
 `max-model-len:` of the YAML file that `--config` names. The last word counts: the file, then the environment, then the command line.
 Flags have vLLM's names where the meaning is the same. Unknown keys of the file are errors that name the line; unknown flags are errors, too.
-Sizes take units (`16GiB`, `512MiB`). Lists are `A,B` on the command line and in the environment, and may be lists in the file.
+Sizes take units (`16GiB`, `512MiB`). Addresses are `host:port`, those of IPv6 in brackets: `[::1]:8000`, `[::]:8000` for all. Lists are `A,B` on the
+command line and in the environment, and may be lists in the file.
 
 ```yaml
 model: /models/LongWriter-V-7B

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/logging/log.h"
+#include "common/options/address_check.h"
 #include "common/options/command_line.h"
 #include "common/prometheus/prometheus_metrics.h"
 #include "common/version.h"
@@ -116,9 +117,11 @@ int Main(const std::vector<std::string>& args) {
   WorkerOptions options;
   CLI::App app{"Executes the plans of a coordinator on one device.", "longhand-worker"};
   app.add_option("--listen", options.listen, "host:port or unix:PATH; port 0 picks one")
+      ->check(CheckWorkerAddress)
       ->capture_default_str()
       ->take_last();
   app.add_option("--metrics-address", options.metrics_address, "host:port of /metrics")
+      ->check(CheckAddress)
       ->capture_default_str()
       ->take_last();
   app.add_option("--device", options.device,

@@ -44,8 +44,7 @@ void WritePrinter::OnSectionPiece(std::string_view text, int64_t num_tokens) {
   num_tokens_ += num_tokens;
   if (shows_text_ && !text.empty()) {
     if (std::exchange(gap_, false)) std::fputs("\n\n", stdout);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    out_.Write(text);
   }
   if (!has_line_) return;
   text_ += text;
@@ -57,6 +56,7 @@ void WritePrinter::OnSectionPiece(std::string_view text, int64_t num_tokens) {
 
 void WritePrinter::OnSectionEnd(const WrittenSection& section, bool cut_off) {
   num_words_ += section.num_words;
+  out_.End();
   ClearLine();
   if (has_person_ && !has_line_) {
     fmt::print(stderr, "\n[{}{}]", Progress(num_words_), cut_off ? ", cut off" : "");
@@ -67,6 +67,7 @@ void WritePrinter::OnSectionEnd(const WrittenSection& section, bool cut_off) {
 }
 
 void WritePrinter::OnEnd() {
+  out_.End();
   ClearLine();
   if (section_ == 0) return;
   if (shows_text_) fmt::print("\n");

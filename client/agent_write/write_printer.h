@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/agent_write/document_writer.h"
+#include "client/terminal_text.h"
 
 namespace longhand::client {
 
@@ -35,6 +36,7 @@ class WritePrinter final : public WriteObserver {
 
   const WordCounter& counter_;
   const bool shows_text_;
+  TerminalText out_{stdout};
   const bool has_person_;  // who looks at standard error
   const bool has_line_;    // which changes
   size_t num_sections_ = 0;

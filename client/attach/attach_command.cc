@@ -36,7 +36,10 @@ int AttachCommand(const std::vector<std::string>& args) {
     answer.Add(event);
     printer.OnEvent(event);
   }
-  if (!stream.status().ok()) return ReportFailure("attach", endpoint, stream.status());
+  if (!stream.status().ok()) {
+    printer.OnFailure();
+    return ReportFailure("attach", endpoint, stream.status());
+  }
   printer.OnEnd(answer);
   return kExitOk;
 }

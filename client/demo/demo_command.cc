@@ -87,6 +87,7 @@ Status WriteStory(const DemoOptions& o, const std::string& endpoint, const std::
   const Result<Document> document =
       DocumentWriter(model, counter, Draws(o.sampling), printer).Write(wish);
   if (!document.ok()) {
+    printer.OnFailure();
     fmt::print("\n");
     return document.status();
   }

@@ -8,16 +8,17 @@ namespace {
 constexpr int kLeastCuda = 13000;  // of the run-time library that the kernels are built with
 constexpr int kLeastNccl = 21800;  // as worker/comm needs it
 constexpr int kLeastMajor = 8;
+constexpr const char* kNotNeeded = "; none is needed here";
 
 Finding JudgeDriver(const GpuFacts& facts, bool is_needed) {
   const std::string kernel =
       facts.driver_version.empty() ? "no kernel module" : "driver " + facts.driver_version;
+  if (!facts.driver_error.empty() && !is_needed)
+    return {"CUDA", Verdict::kOk, kernel + kNotNeeded, ""};
   if (!facts.driver_error.empty()) {
-    return {"CUDA", is_needed ? Verdict::kFail : Verdict::kOk, kernel + "; " + facts.driver_error,
-            is_needed ? "install NVIDIA's driver (580 or newer); in a container give it the GPUs "
-                        "(--gpus all, "
-                        "nvidia.com/gpu), or --device cpu"
-                      : ""};
+    return {"CUDA", Verdict::kFail, kernel + "; " + facts.driver_error,
+            "install NVIDIA's driver (580 or newer); in a container give it the GPUs (--gpus all, "
+            "nvidia.com/gpu), or --device cpu"};
   }
   Finding finding{"CUDA", Verdict::kOk,
                   fmt::format("{}, CUDA {}.{}", kernel, facts.cuda_version / 1000,
@@ -67,6 +68,8 @@ Finding JudgeNccl(const GpuFacts& facts, bool is_needed) {
     finding.found = fmt::format("{}.{}.{}", facts.nccl_version / 10'000,
                                 facts.nccl_version / 100 % 100, facts.nccl_version % 100);
   }
+  if (!facts.nccl_error.empty() && !is_needed)
+    finding.found = std::string("no library") + kNotNeeded;
   if (!is_needed || (facts.nccl_error.empty() && facts.nccl_version >= kLeastNccl)) return finding;
   finding.verdict = Verdict::kFail;
   finding.advice =

@@ -7,20 +7,21 @@
 #include <memory>
 
 #include "client/doctor/host.h"
+#include "common/address.h"
 
 namespace longhand::client {
 namespace {
 
 // Why nothing can listen there, or nothing. A server takes its ports with SO_REUSEADDR, too.
 std::string BindError(const std::string& address) {
-  const size_t colon = address.rfind(':');
+  const Result<Address> parsed = Address::Parse(address);
+  if (!parsed.ok()) return parsed.status().message();
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
-  std::string host = address.substr(0, colon);
-  if (host.size() > 1 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  const int error = getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &hints, &found);
+  const int error =
+      getaddrinfo(parsed->host.c_str(), std::to_string(parsed->port).c_str(), &hints, &found);
   if (error != 0) return gai_strerror(error);
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
   const int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, found->ai_protocol);

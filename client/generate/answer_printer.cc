@@ -16,13 +16,22 @@ void AnswerPrinter::OnEvent(const v1::GenerateEvent& event) {
   if (json_) return;
   if (event.choice() != choice_) {
     choice_ = event.choice();
+    text_.End();
     std::printf("\n--- choice %u ---\n", choice_);
+    std::fflush(stdout);
   }
-  std::fwrite(event.text().data(), 1, event.text().size(), stdout);
+  text_.Write(event.text());
+}
+
+void AnswerPrinter::OnFailure() {
+  text_.End();
+  if (!started_ || json_) return;
+  std::printf("\n");
   std::fflush(stdout);
 }
 
-void AnswerPrinter::OnEnd(const Answer& answer) const {
+void AnswerPrinter::OnEnd(const Answer& answer) {
+  text_.End();
   std::printf("%s\n", json_ ? answer.ToJson().c_str() : "");
   if (!figures_ || !started_) return;
   const double generating = Seconds(Clock::now() - first_);

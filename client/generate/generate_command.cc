@@ -38,7 +38,10 @@ int GenerateCommand(const std::vector<std::string>& args) {
     answer.Add(event);
     printer.OnEvent(event);
   }
-  if (!stream.status().ok()) return ReportFailure("generate", options.endpoint, stream.status());
+  if (!stream.status().ok()) {
+    printer.OnFailure();
+    return ReportFailure("generate", options.endpoint, stream.status());
+  }
   printer.OnEnd(answer);
   return kExitOk;
 }

@@ -10,19 +10,23 @@
 #include <memory>
 #include <utility>
 
+#include "common/address.h"
+
 namespace longhand::client {
 namespace {
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
-Result<AddressList> Resolve(const std::string& host, const std::string& port) {
+Result<AddressList> Resolve(const Address& address) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* list = nullptr;
-  if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &list); error != 0) {
-    return InvalidArgument("'", host, ":", port, "' is not an address: ", gai_strerror(error));
+  const std::string port = std::to_string(address.port);
+  if (const int error = getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list);
+      error != 0) {
+    return InvalidArgument("'", address.ToString(), "' is not an address: ", gai_strerror(error));
   }
   return AddressList(list, &freeaddrinfo);
 }
@@ -52,14 +56,8 @@ Status CheckFree(const addrinfo& where, const std::string& address) {
 }  // namespace
 
 Result<ReservedPort> ReservedPort::Reserve(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon == 0 || colon + 1 == address.size()) {
-    return InvalidArgument("'", address, "' is not an address; it must be host:port");
-  }
-  std::string host = address.substr(0, colon);
-  const std::string printed_host = host;
-  if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  LONGHAND_ASSIGN_OR_RETURN(const AddressList list, Resolve(host, address.substr(colon + 1)));
+  LONGHAND_ASSIGN_OR_RETURN(Address parsed, Address::Parse(address));
+  LONGHAND_ASSIGN_OR_RETURN(const AddressList list, Resolve(parsed));
   LONGHAND_RETURN_IF_ERROR(CheckFree(*list, address));
   const int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return Internal("socket: ", std::strerror(errno));
@@ -70,7 +68,8 @@ Result<ReservedPort> ReservedPort::Reserve(const std::string& address) {
     close(fd);
     return Unavailable("cannot bind ", address, ": ", std::strerror(error));
   }
-  return ReservedPort(fd, printed_host + ":" + std::to_string(BoundPort(fd)));
+  parsed.port = BoundPort(fd);
+  return ReservedPort(fd, parsed.ToString());
 }
 
 ReservedPort::ReservedPort(ReservedPort&& other) noexcept

@@ -13,6 +13,8 @@
 #include <thread>
 #include <utility>
 
+#include "common/address.h"
+#include "common/check.h"
 #include "common/logging/log_format.h"
 #include "common/options/command_line.h"
 
@@ -41,9 +43,10 @@ int OpenSignals() {
 
 // The address of the metrics of worker `i`.
 std::string AddressOf(const std::string& first, int i) {
-  const size_t colon = first.rfind(':') + 1;
-  const int port = std::stoi(first.substr(colon));
-  return first.substr(0, colon) + std::to_string(port == 0 ? 0 : port + i);
+  Result<Address> address = Address::Parse(first);
+  LONGHAND_CHECK(address.ok()) << address.status();  // The options are checked.
+  if (address->port != 0) address->port += i;
+  return address->ToString();
 }
 
 void WriteByRename(const std::filesystem::path& path, const std::string& text) {

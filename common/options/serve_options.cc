@@ -1,5 +1,7 @@
 #include "common/options/serve_options.h"
 
+#include "common/options/address_check.h"
+
 namespace longhand {
 namespace {
 
@@ -39,16 +41,6 @@ std::string ParseGib(const std::string& given, int64_t* bytes) {
     return wrong;
   }
   return "";
-}
-
-// host:port. getaddrinfo would take port 65536 for 0.
-std::string CheckAddress(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
-  const bool is_number = !port.empty() && port.size() <= 5 &&
-                         port.find_first_not_of("0123456789") == std::string::npos;
-  if (colon > 0 && is_number && std::stoi(port) <= 65535) return "";
-  return "'" + address + "' is not an address; it must be host:port with a port from 0 to 65535";
 }
 
 void AddModelOptions(CLI::App& app, ServeOptions& o) {

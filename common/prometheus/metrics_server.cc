@@ -6,6 +6,8 @@
 #include <thread>
 #include <utility>
 
+#include "common/address.h"
+
 namespace longhand {
 namespace {
 
@@ -73,13 +75,11 @@ struct MetricsServer::Impl {
 
 Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& address,
                                                             std::function<std::string()> page) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos)
-    return InvalidArgument("'", address, "' is not an address; it must be host:port");
+  LONGHAND_ASSIGN_OR_RETURN(Address bound, Address::Parse(address));
   auto impl = std::make_unique<Impl>(std::move(page));
   boost::system::error_code error;
-  const auto endpoints = tcp::resolver(impl->io).resolve(
-      address.substr(0, colon), address.substr(colon + 1), tcp::resolver::passive, error);
+  const auto endpoints = tcp::resolver(impl->io).resolve(bound.host, std::to_string(bound.port),
+                                                         tcp::resolver::passive, error);
   if (error) return InvalidArgument("'", address, "' is not an address: ", error.message());
   const tcp::endpoint endpoint = *endpoints.begin();
   impl->acceptor.open(endpoint.protocol(), error);
@@ -87,11 +87,10 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& a
   if (!error) impl->acceptor.bind(endpoint, error);
   if (!error) impl->acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) return Unavailable("cannot serve metrics on ", address, ": ", error.message());
-  const std::string bound =
-      address.substr(0, colon + 1) + std::to_string(impl->acceptor.local_endpoint().port());
+  bound.port = impl->acceptor.local_endpoint(error).port();
   asio::co_spawn(impl->io, Accept(impl->acceptor, impl->page), asio::detached);
   impl->thread = std::thread([&io = impl->io] { io.run(); });
-  return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(impl), bound));
+  return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(impl), bound.ToString()));
 }
 
 MetricsServer::MetricsServer(std::unique_ptr<Impl> impl, std::string address)

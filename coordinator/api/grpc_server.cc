@@ -8,6 +8,8 @@
 #include <iterator>
 #include <utility>
 
+#include "common/address.h"
+
 namespace longhand::api {
 namespace {
 
@@ -40,6 +42,7 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerConfig& co
     names.insert(names.end(), {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
                                "grpc.reflection.v1alpha.ServerReflection"});
   }
+  LONGHAND_ASSIGN_OR_RETURN(Address address, Address::Parse(config.address));
   std::unique_ptr<GrpcServer> server(new GrpcServer(std::move(names)));
   grpc::ServerBuilder builder;
   int port = 0;
@@ -54,7 +57,8 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerConfig& co
   if (is_public) builder.RegisterService(&server->reflection_);
   server->server_ = builder.BuildAndStart();
   if (!server->server_ || port == 0) return Unavailable("cannot listen on ", config.address);
-  server->address_ = config.address.substr(0, config.address.rfind(':') + 1) + std::to_string(port);
+  address.port = port;
+  server->address_ = address.ToString();
   server->SetServing(false);
   return server;
 }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "common/address.h"
 #include "coordinator/cluster/warm_up.h"
 #include "coordinator/cluster/worker_group.h"
 #include "proto/grpc_status.h"
@@ -40,7 +41,8 @@ bool IsPermanent(const Status& status) {
 // The interface by which a worker is reached is the one by which its peers reach it.
 std::string BindHost(const std::string& address) {
   if (address.rfind("unix:", 0) == 0) return "127.0.0.1";
-  return address.substr(0, address.rfind(':'));
+  const Result<Address> parsed = Address::Parse(address);
+  return parsed.ok() ? parsed->host : address;  // Checked where --workers is read.
 }
 
 }  // namespace

@@ -51,7 +51,8 @@ void AddEvent(const AnswerHead& head,
   }
   choice->text += event.text();
   choice->num_characters += CountCharacters(event.text());
-  for (const int32_t id : event.token_ids()) choice->token_ids.push_back(id);
+  if (ShowsTokenIds(head, event))
+    for (const int32_t id : event.token_ids()) choice->token_ids.push_back(id);
   if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) {
     choice->finish_reason = FinishReasonJson(event);
     choice->finish_detail = event.finish_detail();
@@ -77,6 +78,14 @@ json::object ChoiceJson(const AnswerHead& head, uint32_t index, ChoiceParts choi
 }
 
 }  // namespace
+
+bool ShowsTokenIds(const AnswerHead& head, const v1::GenerateEvent& event) {
+  return event.token_ids_size() > 0 && !head.form.hides_token_ids();
+}
+
+bool ShowsPromptTokenIds(const AnswerHead& head, const v1::GenerateEvent& event) {
+  return event.prompt_token_ids_size() > 0 && !head.form.hides_prompt_token_ids();
+}
 
 json::value FinishReasonJson(const v1::GenerateEvent& event) {
   switch (event.finish_reason()) {
@@ -146,7 +155,7 @@ json::object WholeAnswerJson(const AnswerHead& head,
   if (!parts.empty()) out["longhand"] = {{"finish_detail", parts.begin()->second.finish_detail}};
   json::array choices;
   for (auto& [index, choice] : parts) choices.push_back(ChoiceJson(head, index, std::move(choice)));
-  if (!events.empty() && events.front()->prompt_token_ids_size() > 0) {
+  if (!events.empty() && ShowsPromptTokenIds(head, *events.front())) {
     json::array ids = TokenIdsJson(events.front()->prompt_token_ids());
     if (head.is_chat()) {
       out["prompt_token_ids"] = std::move(ids);

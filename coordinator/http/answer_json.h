@@ -21,6 +21,10 @@ struct AnswerHead {
   bool is_chat() const { return form.kind() != journal::v1::AnswerForm::KIND_TEXT_COMPLETION; }
 };
 
+// Whether its client is to see them.
+bool ShowsTokenIds(const AnswerHead& head, const v1::GenerateEvent& event);
+bool ShowsPromptTokenIds(const AnswerHead& head, const v1::GenerateEvent& event);
+
 // What both kinds of JSON have in common.
 boost::json::value FinishReasonJson(const v1::GenerateEvent& event);
 boost::json::object UsageJson(const v1::Usage& usage);

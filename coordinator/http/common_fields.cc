@@ -70,7 +70,8 @@ void ParseStreamOptions(RequestFields& fields, AnswerRequest* out) {
   if (!out->stream) return fields.Fail("stream_options", "it is for requests with stream: true");
   RequestFields inner(*options);
   out->form.set_include_usage(inner.Bool("include_usage", false));
-  inner.Refuse("continuous_usage_stats", "usage comes once, at the end");
+  const bool is_continuous = inner.Bool("continuous_usage_stats", false);
+  out->form.set_continuous_usage(is_continuous && out->form.include_usage());
   if (inner.fault()) fields.Fail("stream_options", inner.fault()->status);
 }
 
@@ -99,6 +100,16 @@ void ParseOwnFields(RequestFields& fields, AnswerRequest* out) {
     fields.Fail("repetition_guard",
                 Unimplemented("repetition_guard is not there yet; repetition_penalty is"));
   }
+}
+
+// Usage so far is counted where events are written, from the ids that they then have.
+void CountTokens(AnswerRequest* out) {
+  if (!out->form.continuous_usage()) return;
+  v1::Return* wanted = out->wire.mutable_return_();
+  out->form.set_hides_token_ids(!wanted->token_ids());
+  out->form.set_hides_prompt_token_ids(!wanted->prompt_token_ids());
+  wanted->set_token_ids(true);
+  wanted->set_prompt_token_ids(true);
 }
 
 void RefuseWhatIsNotDone(RequestFields& fields) {
@@ -137,6 +148,7 @@ void ParseCommonFields(RequestFields& fields, AnswerRequest* out) {
   ParseStops(fields, sampling);
   ParseStreamOptions(fields, out);
   ParseOwnFields(fields, out);
+  CountTokens(out);
 }
 
 }  // namespace longhand::http

@@ -27,6 +27,9 @@ EventWriter::EventWriter(AnswerHead head, const shim::Tokenizer& tokenizer)
 
 EventWriter::Choice& EventWriter::ChoiceOf(const v1::GenerateEvent& event) {
   if (event.choice() >= choices_.size()) choices_.resize(event.choice() + 1);
+  usage_.set_prompt_tokens(usage_.prompt_tokens() + event.prompt_token_ids_size());
+  usage_.set_completion_tokens(usage_.completion_tokens() + event.token_ids_size());
+  usage_.set_total_tokens(usage_.prompt_tokens() + usage_.completion_tokens());
   if (event.has_usage()) usage_ = event.usage();
   return choices_[event.choice()];
 }
@@ -39,7 +42,8 @@ void EventWriter::Skip(const v1::GenerateEvent& event) {
 
 void EventWriter::Append(const v1::GenerateEvent& event, std::string* out) {
   Choice& choice = ChoiceOf(event);
-  AppendEvent(event.seq(), ChunkJson({ChoiceJson(event, choice)}, &event, nullptr), out);
+  const v1::Usage* usage = head_.form.continuous_usage() ? &usage_ : nullptr;
+  AppendEvent(event.seq(), ChunkJson({ChoiceJson(event, choice)}, &event, usage), out);
 }
 
 json::object EventWriter::ChoiceJson(const v1::GenerateEvent& event, Choice& choice) const {
@@ -64,14 +68,14 @@ json::object EventWriter::ChoiceJson(const v1::GenerateEvent& event, Choice& cho
         lists.Add(tokenizer_, logprob, choice.num_characters);
       logprobs = std::move(lists).ToJson();
     }
-    if (event.prompt_token_ids_size() > 0)
+    if (ShowsPromptTokenIds(head_, event))
       out["prompt_token_ids"] = TokenIdsJson(event.prompt_token_ids());
   }
   choice.has_begun = true;
   choice.num_characters += CountCharacters(event.text());
   out["logprobs"] = std::move(logprobs);
   out["finish_reason"] = FinishReasonJson(event);
-  if (event.token_ids_size() > 0) out["token_ids"] = TokenIdsJson(event.token_ids());
+  if (ShowsTokenIds(head_, event)) out["token_ids"] = TokenIdsJson(event.token_ids());
   if (!event.finish_detail().empty()) out["longhand"] = {{"finish_detail", event.finish_detail()}};
   return out;
 }
@@ -81,7 +85,7 @@ std::string EventWriter::ChunkJson(const json::array& choices,
                                    const v1::Usage* usage) const {
   std::string chunk = prefix_;
   chunk.append("\"choices\":").append(json::serialize(choices));
-  if (event != nullptr && head_.is_chat() && event->prompt_token_ids_size() > 0) {
+  if (event != nullptr && head_.is_chat() && ShowsPromptTokenIds(head_, *event)) {
     chunk.append(",\"prompt_token_ids\":")
         .append(json::serialize(TokenIdsJson(event->prompt_token_ids())));
   }

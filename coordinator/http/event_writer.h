@@ -46,7 +46,7 @@ class EventWriter {
   const shim::Tokenizer& tokenizer_;
   std::string prefix_;  // of every chunk, as JSON
   std::vector<Choice> choices_;
-  v1::Usage usage_;
+  v1::Usage usage_;  // so far, then whole
 };
 
 }  // namespace longhand::http

@@ -16,6 +16,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "common/address.h"
+
 namespace longhand::http {
 namespace {
 
@@ -59,7 +61,7 @@ Status LoadCertificate(const HttpServerConfig& config, asio::ssl::context* conte
 struct HttpServer::Impl {
   explicit Impl(HttpServerConfig from) : config(std::move(from)) {}
 
-  Status Listen(const std::string& host, const std::string& port);
+  Status Listen(const Address& address);
   asio::awaitable<void> Accept();
   void Open(tcp::socket socket);
   asio::awaitable<void> Serve(std::shared_ptr<Connection> connection);
@@ -77,9 +79,10 @@ struct HttpServer::Impl {
 };
 
 // The supervisor holds the port, bound with SO_REUSEPORT, for the coordinator that comes next.
-Status HttpServer::Impl::Listen(const std::string& host, const std::string& port) {
+Status HttpServer::Impl::Listen(const Address& address) {
   error_code error;
-  const auto endpoints = tcp::resolver(io).resolve(host, port, tcp::resolver::passive, error);
+  const auto endpoints = tcp::resolver(io).resolve(address.host, std::to_string(address.port),
+                                                   tcp::resolver::passive, error);
   if (error) return InvalidArgument("'", config.address, "' is no address: ", error.message());
   const tcp::endpoint endpoint = *endpoints.begin();
   acceptor.open(endpoint.protocol(), error);
@@ -125,26 +128,19 @@ asio::awaitable<void> HttpServer::Impl::Serve(std::shared_ptr<Connection> connec
 }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::Start(HttpServerConfig config) {
-  const size_t colon = config.address.rfind(':');
-  if (colon == std::string::npos)
-    return InvalidArgument("'", config.address, "' is no address; it must be host:port");
-  std::string host = config.address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  const std::string port = config.address.substr(colon + 1);
-  const std::string printed = config.address.substr(0, colon + 1);
+  LONGHAND_ASSIGN_OR_RETURN(Address address, Address::Parse(config.address));
   RaiseDescriptorLimit();
   auto impl = std::make_unique<Impl>(std::move(config));
   if (!impl->config.tls_cert.empty()) {
     impl->tls.emplace(asio::ssl::context::tls_server);
     LONGHAND_RETURN_IF_ERROR(LoadCertificate(impl->config, &*impl->tls));
   }
-  LONGHAND_RETURN_IF_ERROR(impl->Listen(host, port));
+  LONGHAND_RETURN_IF_ERROR(impl->Listen(address));
   error_code ignored;
-  const std::string address =
-      printed + std::to_string(impl->acceptor.local_endpoint(ignored).port());
+  address.port = impl->acceptor.local_endpoint(ignored).port();
   asio::co_spawn(impl->io, impl->Accept(), asio::detached);
   impl->thread = std::thread([&io = impl->io] { io.run(); });
-  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl), address));
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl), address.ToString()));
 }
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl, std::string address)

@@ -111,9 +111,10 @@ __device__ __forceinline__ int NumTiles(const PagedProblem<Types>& problem,
   return static_cast<int>(CeilDiv(row.group_end - i, seqs_per_tile));
 }
 
-// An item: so many prefix rows from `place` on.
+// An item: the rows of so many sequences from prefix row `place` on.
 struct Work {
-  int place, num_seqs, kv_head;
+  SplitRows rows;
+  int place;
 };
 
 // The splits of all sequences and KV heads are one list; block b takes b, b + gridDim.x, ... A
@@ -164,21 +165,23 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, Types::kTensorCores&& kWarp
       }
       // Or the heads of the same tokens, which lie beside each other.
       split -= left / num_kv_heads;
-      if (threadIdx.x == 0) work = {place, num_seqs, left % num_kv_heads};
-      SplitRows rows = RowsOf(problem, problem.PrefixRowAt(place).seq, left % num_kv_heads);
-      if (num_seqs > 1) {
-        rows.prefix_rows = problem.prefix_rows + place;
-        rows.num_seqs = num_seqs;
+      if (threadIdx.x == 0) {
+        work = {RowsOf(problem, problem.PrefixRowAt(place).seq, left % num_kv_heads), place};
+        if (num_seqs > 1) {
+          work.rows.prefix_rows = problem.prefix_rows + place;
+          work.rows.num_seqs = num_seqs;
+        }
       }
-      Attend<Types, kWarps>(problem, partials, rows, split);
       __syncthreads();
-      const Work done = work;
+      Attend<Types, kWarps>(problem, partials, work.rows, split);
+      __syncthreads();
+      const int done = work.place, kv_head = work.rows.first.kv_head;
       if (threadIdx.x < kWarpSize) {
         bool is_last = false;
-        if (lane < done.num_seqs) {
+        if (lane < work.rows.num_seqs) {
           __threadfence();  // for all of the block, as the barrier came before
-          const int seq = problem.PrefixRowAt(done.place + lane).seq;
-          uint32_t* arrived = partials.arrived + int64_t{seq} * num_kv_heads + done.kv_head;
+          const int seq = problem.PrefixRowAt(done + lane).seq;
+          uint32_t* arrived = partials.arrived + int64_t{seq} * num_kv_heads + kv_head;
           const auto splits = static_cast<uint32_t>(NumSplits(problem.context_lens[seq]));
           is_last = atomicAdd(arrived, 1u) == splits - 1;
           if (is_last) *arrived = 0;
@@ -189,8 +192,8 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, Types::kTensorCores&& kWarp
       }
       __syncthreads();
       for (uint32_t rest = complete; rest != 0; rest &= rest - 1) {
-        const int seq = problem.PrefixRowAt(done.place + __ffs(static_cast<int>(rest)) - 1).seq;
-        JoinSplits<Types, kWarps>(problem, partials, RowsOf(problem, seq, done.kv_head),
+        const int seq = problem.PrefixRowAt(done + __ffs(static_cast<int>(rest)) - 1).seq;
+        JoinSplits<Types, kWarps>(problem, partials, RowsOf(problem, seq, kv_head),
                                   static_cast<int>(NumSplits(problem.context_lens[seq])));
       }
     }

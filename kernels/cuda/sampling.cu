@@ -27,7 +27,9 @@
 
 #include "kernels/cuda/device_ops.h"
 #include "kernels/cuda/element.h"
-#include "kernels/cuda/sampling_blocks.h"
+#include "kernels/cuda/sampling_draw.h"
+#include "kernels/cuda/sampling_largest.h"
+#include "kernels/cuda/sampling_search.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {

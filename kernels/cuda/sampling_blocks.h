@@ -1,5 +1,5 @@
-// What the sampling kernels share: a row over several blocks, its scores and bins, the search in a
-// list, the draw.
+// What the sampling kernels share: a row over several blocks, its scores, their bins, and the list
+// of tokens that a filter may keep.
 #pragma once
 
 #include <algorithm>
@@ -17,12 +17,6 @@ constexpr int kMaxTileTokens = kMaxThreads * kPerThread;
 constexpr int kBlocksPerMultiprocessor = 4;
 constexpr int kBins = 2048;
 constexpr float kBinsPerUnit = 64;  // of score: the last bin begins at -32, where masses are 0
-constexpr int kDigitBits = 8;
-constexpr int kDigits = 1 << kDigitBits;
-constexpr int kCachedKeys = 2048;
-constexpr int kEditedTiles = 4;  // whose tokens are counted at once
-// Beside the count of a token in the output.
-constexpr uint32_t kInPrompt = 1u << 30, kSuppressed = 1u << 31;
 
 struct RowParams {
   DrawKey draw;
@@ -112,42 +106,6 @@ __device__ __forceinline__ const float* RowLogits(const Problem& problem,
                             : problem.logits + row * problem.row_stride;
 }
 
-// Counts the ids of a row's history that lie in [first, first + num).
-__device__ void CountIds(
-    const RowParams& params, const int32_t* ids, int64_t first, int num, uint32_t* counts) {
-  const int num_threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
-  __syncthreads();
-  for (int i = thread; i < num; i += num_threads) counts[i] = 0;
-  __syncthreads();
-  for (int i = params.begin + thread; i < params.end; i += num_threads) {
-    const int64_t at = ids[i] - first;
-    if (at < 0 || at >= num) continue;
-    if (i < params.prompt_end) {
-      atomicOr(&counts[at], kInPrompt);
-    } else if (i < params.output_end) {
-      atomicAdd(&counts[at], 1u);
-    } else {
-      atomicOr(&counts[at], kSuppressed);
-    }
-  }
-  __syncthreads();
-}
-
-// A logit after penalties and suppressed ids, as kernels/sampling_math.h says.
-__device__ float Edited(float value, uint32_t count, const RowParams& params) {
-  if ((count & kSuppressed) != 0) return -INFINITY;
-  if (count == 0) return value;
-  if (params.repetition_penalty != 1.0f) {
-    value =
-        value > 0 ? value / params.repetition_penalty : __fmul_rn(value, params.repetition_penalty);
-  }
-  if (const uint32_t in_output = count & ~kInPrompt; in_output != 0) {
-    value = __fadd_rn(value, -__fmul_rn(params.frequency_penalty, static_cast<float>(in_output)));
-    value = __fadd_rn(value, -params.presence_penalty);
-  }
-  return value;
-}
-
 // The scores of a row: (logit - largest) / temperature.
 struct Scores {
   const float* logits;
@@ -198,7 +156,7 @@ struct SharedSums {
 };
 
 // True in the last block of a row to get here, where all that the others wrote can be read.
-__device__ bool IsLast(const Problem& problem, RowState& state) {
+__device__ inline bool IsLast(const Problem& problem, RowState& state) {
   __shared__ bool last;
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -212,7 +170,7 @@ __device__ bool IsLast(const Problem& problem, RowState& state) {
 }
 
 // Sums over the threads up to and with this one.
-__device__ TokenKey SumUpTo(TokenKey value, TokenKey* scratch) {
+__device__ inline TokenKey SumUpTo(TokenKey value, TokenKey* scratch) {
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
   for (int step = 1; step < kWarpSize; step *= 2) {
     const TokenKey before = __shfl_up_sync(kAllLanes, value, step);
@@ -226,7 +184,7 @@ __device__ TokenKey SumUpTo(TokenKey value, TokenKey* scratch) {
 }
 
 // Finds the bin where the row's filter ends, and clears the bins.
-__device__ void FindBin(const RowParams& params, RowState& state, TokenKey* scratch) {
+__device__ inline void FindBin(const RowParams& params, RowState& state, TokenKey* scratch) {
   const int mine = kBins / static_cast<int>(blockDim.x);
   TokenKey* bins = state.bins + threadIdx.x * mine;
   TokenKey sum = 0;
@@ -278,231 +236,6 @@ __device__ __forceinline__ void AppendToList(
   for (int i = 0; i < kPerThread; ++i) {
     if ((listed >> i & 1) != 0) list[at++] = static_cast<uint32_t>(part.Id(tile, i));
   }
-}
-
-// The keys of a row's listed tokens: a few are computed once and kept in shared memory.
-struct ListedKeys {
-  const Scores& scores;
-  const uint32_t* ids;
-  int count;
-  TokenKey* cache;  // kCachedKeys
-
-  __device__ bool IsCached() const { return count <= kCachedKeys; }
-  __device__ void FillCache() const {
-    if (!IsCached()) return;
-    for (int i = threadIdx.x; i < count; i += blockDim.x) cache[i] = scores.Key(__ldcg(&ids[i]));
-    __syncthreads();
-  }
-  // Calls visit(key) for this thread's share of the keys from `lower_bound` up; no key is 0.
-  template <typename Visit>
-  __device__ __forceinline__ void ForEach(TokenKey lower_bound, Visit&& visit) const {
-    const int stride = static_cast<int>(blockDim.x);
-    if (lower_bound == 0) lower_bound = 1;
-    if (IsCached()) {
-      for (int i = threadIdx.x; i < count; i += stride) {
-        if (cache[i] >= lower_bound) visit(cache[i]);
-      }
-      return;
-    }
-    // Ids first, then their logits: two waits for memory for eight keys.
-    constexpr int kAtOnce = 8;
-    for (int first = threadIdx.x; first < count; first += stride * kAtOnce) {
-      uint32_t id[kAtOnce];
-      float logit[kAtOnce];
-#pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        id[i] = first + i * stride < count ? __ldcg(&ids[first + i * stride]) : 0;
-      }
-#pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        logit[i] = first + i * stride < count ? scores.logits[id[i]] : -INFINITY;
-      }
-#pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        const float score = scores(logit[i]);
-        const TokenKey key = scores.Has(score) ? KeyOf(score, id[i]) : 0;
-        if (key >= lower_bound) visit(key);
-      }
-    }
-  }
-};
-
-struct SearchMemory {
-  SharedSums<kDigits> sums;
-  uint32_t counts[kDigits];
-  TokenKey threshold, before;
-  bool found;
-};
-
-__device__ __forceinline__ TokenKey SumOf(TokenKey value, TokenKey* scratch) {
-  return ReduceBlock(value, scratch, [](TokenKey a, TokenKey b) { return a + b; });
-}
-
-// The largest threshold such that the weights of all keys from it up, and `before`, reach the goal:
-// the sum is enough(sum). Keys below `lower_bound` do not count; `weigh` gives a key's weight.
-// Where all do not suffice it is the least key, or less.
-template <typename Weigh, typename Enough>
-__device__ TokenKey Search(const ListedKeys& keys,
-                           TokenKey lower_bound,
-                           TokenKey before_all,
-                           Weigh&& weigh,
-                           Enough&& enough,
-                           SearchMemory& memory,
-                           TokenKey* scratch) {
-  const int lane = threadIdx.x % kWarpSize;
-  TokenKey least = ~TokenKey{0}, largest = 0;
-  keys.ForEach(lower_bound, [&](TokenKey key) {
-    least = key < least ? key : least;
-    largest = key > largest ? key : largest;
-  });
-  least = ReduceBlock(least, scratch, [](TokenKey a, TokenKey b) { return a < b ? a : b; });
-  largest = LargestKey(largest, scratch);
-  if (largest <= least) return largest;
-  int open = 0;  // low bits in which the keys differ
-  while (open < 64 && (least ^ largest) >> open != 0) ++open;
-  if (threadIdx.x == 0) {
-    memory.threshold = open == 64 ? 0 : largest >> open << open;
-    memory.before = before_all;
-    memory.found = false;
-  }
-  while (open > 0) {
-    const int width = min(open, kDigitBits), shift = open - width;
-    memory.sums.Clear();
-    for (int i = threadIdx.x; i < kDigits; i += blockDim.x) memory.counts[i] = 0;
-    __syncthreads();
-    const TokenKey prefix = memory.threshold;
-    keys.ForEach(lower_bound, [&](TokenKey key) {
-      // The digits above this one are those of the threshold so far.
-      if (open < 64 && (key ^ prefix) >> open != 0) return;
-      const int digit = static_cast<int>(key >> shift) & ((1 << width) - 1);
-      memory.sums.Add(digit, weigh(key));
-      atomicAdd(&memory.counts[digit], 1u);
-    });
-    __syncthreads();
-    if (threadIdx.x < kWarpSize) {
-      // Lane l has eight digits, lane 0 the largest ones.
-      constexpr int kPerLane = kDigits / kWarpSize;
-      const int top = kDigits - 1 - lane * kPerLane;
-      TokenKey sum = 0;
-      for (int i = 0; i < kPerLane; ++i) sum += memory.sums[top - i];
-      TokenKey up_to = sum;
-      for (int step = 1; step < kWarpSize; step *= 2) {
-        const TokenKey above = __shfl_up_sync(kAllLanes, up_to, step);
-        if (lane >= step) up_to += above;
-      }
-      const TokenKey start = memory.before;
-      const unsigned reached = __ballot_sync(kAllLanes, enough(start + up_to));
-      if (lane == (reached == 0 ? kWarpSize : __ffs(static_cast<int>(reached))) - 1) {
-        TokenKey before = start + up_to - sum;
-        int digit = top;
-        while (digit > top - kPerLane + 1 && !enough(before + memory.sums[digit])) {
-          before += memory.sums[digit--];
-        }
-        memory.before = before;
-        memory.threshold = prefix | static_cast<TokenKey>(digit) << shift;
-        // A single token, or none: its other digits do not matter.
-        memory.found = memory.counts[digit] <= 1;
-      }
-    }
-    __syncthreads();
-    if (memory.found) break;
-    open = shift;
-  }
-  const TokenKey threshold = memory.threshold;
-  __syncthreads();
-  return threshold;
-}
-
-// The k-th largest key, or the least where there are fewer.
-__device__ __forceinline__ TokenKey SearchLargest(const ListedKeys& keys,
-                                                  TokenKey k,
-                                                  SearchMemory& memory,
-                                                  TokenKey* scratch) {
-  return Search(
-      keys, 0, 0, [](TokenKey) { return TokenKey{1}; }, [=](TokenKey sum) { return sum >= k; },
-      memory, scratch);
-}
-
-// The best draw so far, by noisy score.
-class Draw {
- public:
-  // Begins with the likeliest token, which every filter keeps.
-  __device__ Draw(const DrawKey& key, int32_t likeliest) : key_(key) {
-    drawn_ = KeyOf(GumbelOf(key_, likeliest), likeliest);
-    bound_ = ValueOf(drawn_);
-  }
-
-  __device__ __forceinline__ void Add(float score, int64_t id) {
-    constexpr float kLargestNoise = 16.7f;
-    if (score + kLargestNoise < bound_) return;
-    const float u = UniformOf(key_, id);
-    if (score + AboutGumbel(u) < bound_) return;
-    const TokenKey noisy = KeyOf(__fadd_rn(score, GumbelOf(u)), id);
-    if (noisy > drawn_) {
-      drawn_ = noisy;
-      bound_ = ValueOf(noisy);
-    }
-  }
-
-  // Lets the lanes of a warp, all of which are here, know what the others have to beat.
-  __device__ __forceinline__ void ShareBound() {
-    for (int step = kWarpSize / 2; step > 0; step /= 2) {
-      bound_ = fmaxf(bound_, __shfl_xor_sync(kAllLanes, bound_, step));
-    }
-  }
-
-  __device__ TokenKey drawn() const { return drawn_; }
-
- private:
-  // Not below the noise, and above it by 0.02 at most; the noise itself takes two logarithms of
-  // doubles.
-  __device__ __forceinline__ static float AboutGumbel(float u) {
-    constexpr float kError = 0.01f;
-    const float rest = 1.0f - u;
-    const float y = rest < 0x1p-7f ? rest + 0.5f * rest * rest : -__logf(u);
-    return kError - __logf(y);
-  }
-
-  DrawKey key_;
-  TokenKey drawn_;
-  float bound_;
-};
-
-__global__ void __launch_bounds__(kMaxThreads) LargestKernel(Problem problem) {
-  __shared__ TokenKey scratch[kWarpSize];
-  __shared__ uint32_t counts[kEditedTiles * kMaxTileTokens];
-  const Part part(problem);
-  const RowParams params = problem.params[part.row];
-  const float* logits = problem.logits + part.row * problem.row_stride;
-  float* edited =
-      params.edited < 0 ? nullptr : problem.edited_logits + params.edited * problem.vocab_size;
-  TokenKey best = 0;
-  for (int tile = part.first_tile; tile < part.end_tile; ++tile) {
-    const int counted = (tile - part.first_tile) % kEditedTiles * part.tile_tokens;
-    if (edited != nullptr && counted == 0) {
-      CountIds(params, problem.ids, problem.first_id + int64_t{tile} * part.tile_tokens,
-               kEditedTiles * part.tile_tokens, counts);
-    }
-    float x[kPerThread];
-    part.Load(logits, problem.vocab_size, tile, x);
-#pragma unroll
-    for (int i = 0; i < kPerThread; ++i) {
-      const int64_t id = part.Id(tile, i);
-      if (id >= problem.vocab_size) continue;
-      if (edited != nullptr) {
-        const int64_t at = counted + id - int64_t{tile} * part.tile_tokens;
-        edited[id] = x[i] = Edited(x[i], counts[at], params);
-      }
-      const TokenKey key = KeyOf(x[i], problem.first_id + id);
-      if (key > best) best = key;
-    }
-  }
-  best = LargestKey(best, scratch);
-  RowState& state = problem.states[part.row];
-  if (threadIdx.x == 0) atomicMax(&state.best, best);
-  if (problem.likeliest == nullptr || !IsLast(problem, state) || threadIdx.x != 0) return;
-  problem.likeliest[part.row] = __ldcg(&state.best);
-  state.best = 0;
 }
 
 // How rows are cut into blocks.

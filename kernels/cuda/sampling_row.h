@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/philox.h"
+#include "kernels/cuda/element.h"
 #include "kernels/cuda/reduce.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {

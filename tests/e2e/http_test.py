@@ -115,6 +115,14 @@ class Gateway(unittest.TestCase):
         finishes = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
         self.assertEqual([reason for reason in finishes if reason], ["length"])
         self.assertEqual(finishes[-1], "length")
+        counted = self.chat("Hello", 40, stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True}).events()
+        usages = [event.json()["usage"] for event in counted[:-1]]
+        self.assertEqual({usage["prompt_tokens"] for usage in usages}, {whole["usage"]["prompt_tokens"]})
+        so_far = [usage["completion_tokens"] for usage in usages]
+        self.assertEqual(so_far, sorted(so_far))
+        self.assertEqual((so_far[0], usages[-1]), (1, whole["usage"]))
+        self.assertEqual([event.json()["choices"] for event in counted[:-1]], [chunk["choices"] for chunk in [*chunks, usage]])
+        self.assertTrue(all("prompt_token_ids" not in event.json() for event in counted[:-1]))
         plain = self.chat("Hello", 3, stream=True).events()
         self.assertTrue(all("usage" not in event.json() for event in plain[:-1]))
 

@@ -1,12 +1,13 @@
 """The chart as text: what it renders is valid, documented, and understood by the programs that it starts."""
 import json
 import re
+import shlex
 import shutil
 
 import pytest
 import yaml
 
-from tools import BINARIES, CHART, EXAMPLES, ROOT, TOOLS, check, objects, render, run, tool
+from tools import BINARIES, CHART, EXAMPLES, ROOT, TOOLS, check, objects, render, run, tool, values_arguments
 
 DEMO = {}
 EVERYTHING = {
@@ -83,6 +84,31 @@ def test_what_the_job_downloads_is_what_is_served():
     assert hub in job["env"] and hub in coordinator["env"]
 
 
+NAMES = {"model": {}, "THU-KEG/LongWriter-V-7B-DPO": CHART / "examples/values-7b-1gpu.yaml",
+         "LongWriter-V-72B": CHART / "examples/values-72b-8gpu.yaml", "writer": {"model": {"servedName": "writer"}}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_notes_name_the_model_as_requests_do(name):
+    notes = check(tool("helm"), "install", "cell", CHART, "--dry-run=client", *values_arguments([NAMES[name]])).split("NOTES:")[1]
+    assert f'serves the model "{name}"' in notes and f'"model": "{name}"' in notes
+    assert config_of(objects(NAMES[name]))["served-model-name"] == name
+
+
+def test_addresses_are_of_the_family_of_the_pods():
+    for topology in ("pods", "node"):
+        values = {"topology": topology, "config": {"allow-image-urls": True}}
+        for family, host, foreign in (("IPv4", "0.0.0.0:", "::"), ("IPv6", "[::]:", "0.0.0.0")):
+            rendered = objects(values | {"ipFamily": family})
+            config = config_of(rendered)
+            assert all(value.startswith(host) for key, value in config.items() if key.endswith("-address"))
+            assert foreign not in json.dumps(list(rendered.values()))
+    workers, coordinator = (objects({"ipFamily": "IPv6"})["StatefulSet", f"cell-longhand-{name}"]["spec"]["template"]["spec"]["containers"][0]
+                            for name in ("worker", "coordinator"))
+    assert {"--listen=[::]:7001", "--metrics-address=[::]:8002"} < set(workers["args"])
+    assert coordinator["args"][-2:] == ["--rendezvous-address", "[$(POD_IP)]:8003"]
+
+
 def test_spares_come_after_the_ranks():
     rendered = objects({"tensorParallelSize": 2, "spareWorkers": 1})
     assert rendered["StatefulSet", "cell-longhand-worker"]["spec"]["replicas"] == 3
@@ -145,10 +171,16 @@ def test_the_programs_take_their_configuration(values, tmp_path):
         assert {argument.split("=")[0][2:] for argument in worker["args"]} <= flags_of(BINARIES / "longhand-worker")
 
 
-def test_the_programs_take_the_flags_of_the_compose_file():
-    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text(encoding="utf-8"))["services"]
-    command = services["coordinator"]["command"]
-    done = run(BINARIES / "longhand-coordinator", *command, "--model", ROOT / "tests/data/nano", "--dry-run")
+def commands():
+    """`helm install` and `helm upgrade`, with their arguments, as the documents have them."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "deploy/README.md", CHART / "README.md"]:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"\bhelm (?:install|upgrade) writer [^\n`&#]*", text):
+            yield pytest.param(shlex.split(line)[3:], id=f"{page.relative_to(ROOT)}: {line.strip()}")
+
+
+@pytest.mark.parametrize("words", commands())
+def test_the_chart_takes_what_the_documents_say(words):
+    assert words[0] == "helm/longhand"
+    done = run(tool("helm"), "template", "writer", *(word for word in words if word != "--reuse-values"), cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    worker = {word.lstrip("-") for word in services["worker-0"]["command"] if word.startswith("--")}
-    assert worker <= flags_of(BINARIES / "longhand-worker")

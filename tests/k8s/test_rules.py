@@ -66,12 +66,6 @@ def test_every_query_of_a_dashboard_parses(path, tmp_path):
     check(tool("promtool"), "check", "rules", file)
 
 
-def test_prometheus_takes_the_configuration_of_the_compose_file(tmp_path):
-    for path in (ROOT / "deploy/monitoring/prometheus.yml", RULES):
-        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    check(tool("promtool"), "check", "config", tmp_path / "prometheus.yml")
-
-
 # @grafana/schema, pinned in tests/k8s/grafana.
 def test_dashboards_have_grafanas_own_types(tmp_path):
     if shutil.which("npm") is None:

@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "common/address.h"
+
 namespace longhand::service {
 namespace {
 
@@ -32,9 +34,12 @@ Result<std::unique_ptr<WorkerServer>> WorkerServer::Start(const std::string& add
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || port <= 0) return Unavailable("cannot listen on ", address);
-  const bool is_path = address.starts_with("unix:");
-  server->address_ =
-      is_path ? address : address.substr(0, address.rfind(':') + 1) + std::to_string(port);
+  server->address_ = address;
+  if (!address.starts_with("unix:")) {
+    LONGHAND_ASSIGN_OR_RETURN(Address bound, Address::Parse(address));
+    bound.port = port;
+    server->address_ = bound.ToString();
+  }
   return server;
 }
 

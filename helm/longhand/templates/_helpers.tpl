@@ -54,6 +54,17 @@ labels:
 {{- end }}
 {{- end }}
 
+{{- /* What requests name, and what it is called where nobody says: the repository, or the directory. */}}
+{{- define "longhand.servedName" -}}
+{{- $path := include "longhand.modelPath" . }}
+{{- .Values.model.servedName | default (ternary $path (base $path) .Values.model.download.enabled) }}
+{{- end }}
+
+{{- /* Every address of a pod, as the host of a flag. */}}
+{{- define "longhand.anyAddress" -}}
+{{ ternary "[::]" "0.0.0.0" (eq .Values.ipFamily "IPv6") }}
+{{- end }}
+
 {{- define "longhand.numWorkers" -}}
 {{ add .Values.tensorParallelSize .Values.spareWorkers }}
 {{- end }}

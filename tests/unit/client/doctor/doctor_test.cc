@@ -96,6 +96,7 @@ TEST(Doctor, GpusAreMissedOnlyWhereTheyAreAskedFor) {
   none.nccl_error = "libnccl.so.2: cannot open shared object file";
   ServeOptions options;
   EXPECT_EQ(WorstOf(JudgeGpus(none, options)), Verdict::kOk);
+  EXPECT_EQ(Of(JudgeGpus(none, options), "CUDA").found, "no kernel module; none is needed here");
   options.device = "cuda";
   options.tensor_parallel_size = 2;
   const Findings findings = JudgeGpus(none, options);

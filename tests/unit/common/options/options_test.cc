@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "common/options/address_check.h"
 #include "common/options/command_line.h"
 #include "common/options/serve_options.h"
 
@@ -83,8 +84,22 @@ TEST_F(OptionsTest, EachGroupHasItsRanksAndItsSpares) {
 TEST_F(OptionsTest, AnAddressHasAHostAndAPort) {
   for (const char* good : {"127.0.0.1:0", "localhost:65535", "[::1]:8001", "0.0.0.0:80"})
     EXPECT_EQ(ParseCommandLine(app_, {"--grpc-address", good}), std::nullopt) << good;
-  for (const char* bad : {"nohost", ":0", "host:", "host:99999", "host:-1", "host:http"})
+  for (const char* bad :
+       {"nohost", ":0", "host:", "host:99999", "host:-1", "host:http", "::1:8001"})
     EXPECT_EQ(ParseCommandLine(app_, {"--metrics-address", bad}), kExitUsage) << bad;
+}
+
+TEST(AddressCheck, AWorkerMayBeAtAPathAndAPeerHasAPort) {
+  for (const char* given : {"unix:/run/worker", "[fd00::7]:7001", "worker-0.workers:7001"}) {
+    EXPECT_EQ(CheckWorkerAddress(given), "");
+    EXPECT_EQ(CheckPeerAddress(given), "");
+  }
+  EXPECT_EQ(CheckWorkerAddress("[::]:0"), "");
+  EXPECT_EQ(CheckPeerAddress("[::]:0"), "'[::]:0' cannot be reached; its port is 0");
+  for (const char* given : {"unix:", "worker-0", "fd00::7:7001", "[fd00::7]"}) {
+    EXPECT_NE(CheckWorkerAddress(given), "") << given;
+    EXPECT_NE(CheckPeerAddress(given), "") << given;
+  }
 }
 
 // CLI11 takes the argument after `--threads=` for its value.

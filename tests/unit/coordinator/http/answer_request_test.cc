@@ -58,6 +58,24 @@ TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
   EXPECT_FALSE(request.wire.return_().has_logprobs());
 }
 
+TEST(AnswerRequest, UsageSoFarNeedsIdsThatItsClientDidNotAskFor) {
+  std::optional<Fault> fault;
+  const std::string stream = R"("stream":true,"stream_options":)";
+  AnswerRequest request =
+      Parse(stream + R"({"include_usage":true,"continuous_usage_stats":true})", &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  EXPECT_TRUE(request.form.continuous_usage());
+  EXPECT_TRUE(request.wire.return_().token_ids() && request.wire.return_().prompt_token_ids());
+  EXPECT_TRUE(request.form.hides_token_ids() && request.form.hides_prompt_token_ids());
+  request = Parse(
+      stream + R"({"include_usage":true,"continuous_usage_stats":true},"return_token_ids":true)",
+      &fault);
+  EXPECT_FALSE(request.form.hides_token_ids() || request.form.hides_prompt_token_ids());
+  request = Parse(stream + R"({"continuous_usage_stats":true})", &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  EXPECT_FALSE(request.form.continuous_usage() || request.wire.return_().token_ids());
+}
+
 TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
   std::optional<Fault> fault;
   Parse(R"("n":17)", &fault);

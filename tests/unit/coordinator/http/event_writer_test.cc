@@ -110,6 +110,35 @@ TEST_F(EventWriterTest, UsageComesOnceBeforeTheEndAndOnlyWhenAsked) {
   EXPECT_THAT(WriteFrom(Chat(), Events(3), OkStatus(), 1), Not(HasSubstr("usage")));
 }
 
+// Ids are there to be counted, and shown to whom they were promised.
+TEST_F(EventWriterTest, UsageSoFarIsInEveryChunkWhenAsked) {
+  AnswerHead head = Chat(true);
+  head.form.set_continuous_usage(true);
+  head.form.set_hides_token_ids(true);
+  head.form.set_hides_prompt_token_ids(true);
+  std::vector<v1::GenerateEvent> events = Events(3);
+  for (v1::GenerateEvent& event : events) event.mutable_token_ids()->Add(5);
+  events[0].mutable_prompt_token_ids()->Resize(4, 6);
+  events[2].mutable_usage()->set_prompt_tokens(4);
+  events[2].mutable_usage()->set_total_tokens(7);
+  const std::string hidden = WriteFrom(head, events, OkStatus(), 1);
+  EXPECT_THAT(
+      hidden,
+      HasSubstr("\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":1,\"total_tokens\":5"));
+  EXPECT_THAT(
+      hidden,
+      HasSubstr("\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":2,\"total_tokens\":6"));
+  EXPECT_THAT(
+      hidden,
+      HasSubstr("\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":3,\"total_tokens\":7"));
+  EXPECT_THAT(hidden, Not(HasSubstr("token_ids")));
+  EXPECT_EQ(WriteFrom(head, events, OkStatus(), 2), hidden.substr(hidden.find("id: 2\n")));
+  head.form.set_hides_token_ids(false);
+  const std::string shown = WriteFrom(head, events, OkStatus(), 1);
+  EXPECT_THAT(shown, HasSubstr("\"token_ids\":[5]"));
+  EXPECT_THAT(shown, Not(HasSubstr("prompt_token_ids")));
+}
+
 TEST_F(EventWriterTest, AnErrorEndsTheStreamWithoutDone) {
   const std::string out = WriteFrom(Chat(true), Events(2), Internal("broken"), 1);
   EXPECT_THAT(

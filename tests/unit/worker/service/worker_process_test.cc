@@ -187,7 +187,7 @@ TEST(WorkerProcess, RefusesWhatItCannotDo) {
   EXPECT_EQ(exit_code({"--device", "abacus"}), 2);
   EXPECT_EQ(exit_code({"--threads", "0"}), 2);
   EXPECT_EQ(exit_code({"--no-such-flag"}), 2);
-  EXPECT_EQ(exit_code({"--listen", "nonsense"}), 1);
+  EXPECT_EQ(exit_code({"--listen", "nonsense"}), 2);
   Process first({"--device", "reference"});
   const Report report = ReadReport(first);
   EXPECT_EQ(exit_code({"--device", "reference", "--listen", report.listen}), 1);

@@ -1,0 +1,29 @@
+#include "common/options/address_check.h"
+
+#include "common/address.h"
+
+namespace longhand {
+namespace {
+
+bool IsPath(const std::string& given) { return given.starts_with("unix:") && given.size() > 5; }
+
+}  // namespace
+
+std::string CheckAddress(const std::string& given) {
+  const Result<Address> address = Address::Parse(given);
+  return address.ok() ? "" : address.status().message();
+}
+
+std::string CheckWorkerAddress(const std::string& given) {
+  return IsPath(given) ? "" : CheckAddress(given);
+}
+
+std::string CheckPeerAddress(const std::string& given) {
+  if (IsPath(given)) return "";
+  const Result<Address> address = Address::Parse(given);
+  if (!address.ok()) return address.status().message();
+  if (address->port == 0) return "'" + given + "' cannot be reached; its port is 0";
+  return "";
+}
+
+}  // namespace longhand
