@@ -203,7 +203,6 @@ api::RequestPreparer::Limits Coordinator::PrepareLimits() {
 }
 
 void Coordinator::OnFatal(const Status& status) {
-  if (failed_) return;
   fatal_ = status;
   failed_ = true;
   RaiseSignal();

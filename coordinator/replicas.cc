@@ -101,7 +101,8 @@ void Replicas::View(const Health& health, std::function<void(std::vector<GroupVi
 // The supervisor is told of changes: it wants all groups up.
 void Replicas::OnChange(int group, const cluster::GroupStatus& status) {
   const bool is_ready = status.state == cluster::GroupState::kReady;
-  spdlog::info("worker group {}: epoch {}, {}", group, status.epoch,
+  const std::string which = is_ready_.size() > 1 ? " " + std::to_string(group) : "";
+  spdlog::info("worker group{}: epoch {}, {}", which, status.epoch,
                is_ready ? "ready" : status.detail);
   if (is_ready) spdlog::info("\n{}", cluster::CapacityTable(status.capacity, parts_.model, 1));
   std::lock_guard lock(mutex_);
@@ -125,6 +126,7 @@ void Replicas::OnFatal(int group, const Status& status) {
       spdlog::error("worker group {} cannot be formed again: {}", group, status.message());
       return;
     }
+    if (std::exchange(is_fatal_, true)) return;
   }
   parts_.on_fatal(status);
 }

@@ -70,6 +70,7 @@ class Replicas {
   std::vector<int32_t> ranks_;  // which of the workers each rank is, group after group
   bool all_are_ready_ = false;
   bool all_were_ready_ = false;  // at one time
+  bool is_fatal_ = false;        // on_fatal was told
 };
 
 }  // namespace longhand

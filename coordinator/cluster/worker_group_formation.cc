@@ -360,7 +360,9 @@ void WorkerGroup::WaitUntilDown() {
   const Status why = down_;
   lock.unlock();
   if (stopping()) return;
-  spdlog::warn("worker group down, epoch {}: {}", status().epoch, why.message());
+  const std::string which =
+      config_.options.data_parallel_size > 1 ? " " + std::to_string(config_.group) : "";
+  spdlog::warn("worker group{} down, epoch {}: {}", which, status().epoch, why.message());
   SetState(GroupState::kConnecting, why.message());
 }
 
