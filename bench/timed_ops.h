@@ -140,6 +140,9 @@ class TimedOps final : public kernels::Ops {
   Status DoAdd(const kernels::AddArgs& args) override { return Pass("Add", &Ops::Add, args); }
   Status DoMropeTable(const kernels::MropeTableArgs& args) override {
     return Pass("MropeTable", &Ops::MropeTable, args);
+  Status DoRoundedRmsNorm(const kernels::RmsNormArgs& args) override {
+    return Pass("RmsNorm", &Ops::RmsNorm, args);
+  }
   }
   Status DoQkvRopeWrite(const kernels::QkvRopeWriteArgs& args) override {
     return Pass("QkvRopeWrite", &Ops::QkvRopeWrite, args);

@@ -100,7 +100,8 @@ struct RmsNormArgs {
   TensorView residual;  // in and out: [T, hidden_size] A, or empty
   TensorView weight;    // [hidden_size] f32
   float eps = 1e-6f;
-  TensorView out;       // out: [T, hidden_size] A; may be x
+  TensorView out;       // out: [T, hidden_size] A; may be x. With `scale` as QuantizeRows writes it
+  TensorView scale = {};  // out: [T] f32, or empty: what is normed is then rounded, as by QuantizeRows
 };
 
 // x += y
@@ -346,6 +347,8 @@ class Ops {
   virtual Status DoPagedAttention(const PagedAttentionArgs& args) = 0;
   virtual Status DoCopyBlocks(const CopyBlocksArgs& args) = 0;
   virtual Status DoSwiGlu(const SwiGluArgs& args) = 0;
+  // With `scale`. By default the two operations, which need `out` in A.
+  virtual Status DoRoundedRmsNorm(const RmsNormArgs& args);
   virtual Status DoGelu(const GeluArgs& args) = 0;
   virtual Status DoGatherRows(const GatherRowsArgs& args) = 0;
   virtual Status DoScatterRows(const ScatterRowsArgs& args) = 0;

@@ -165,6 +165,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   }
   Status DoPagedAttention(const PagedAttentionArgs& args) override {
     return LONGHAND_DEVICE::PagedAttention(context_, args);
+  Status DoRoundedRmsNorm(const RmsNormArgs& args) override {
+    return LONGHAND_DEVICE::RmsNorm(context_, args);
+  }
   }
   Status DoCopyBlocks(const CopyBlocksArgs& args) override {
     return LONGHAND_DEVICE::CopyBlocks(context_, args);

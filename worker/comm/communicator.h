@@ -23,7 +23,8 @@ struct SumNormArgs {
   TensorView residual;  // in and out: as data
   TensorView weight;    // [hidden_size] f32
   float eps = 0;
-  TensorView out;       // out: as data
+  TensorView out;       // out: as data, or fp8 where there is a scale
+  TensorView scale = {};  // out: [T] f32, or empty: rounds, as in RmsNormArgs
 };
 
 class Communicator {
