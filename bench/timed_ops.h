@@ -52,6 +52,9 @@ class TimedOps final : public kernels::Ops {
   }
   DType RoundedDType(DType activation) const override { return inner_.RoundedDType(activation); }
   bool HasKvDType(DType kv) const override { return inner_.HasKvDType(kv); }
+  Status SetDeterministic(bool deterministic) override {
+    return inner_.SetDeterministic(deterministic);
+  }
   Result<std::unique_ptr<kernels::Buffer>> Allocate(size_t bytes) override {
     return inner_.Allocate(bytes);
   }
@@ -137,12 +140,12 @@ class TimedOps final : public kernels::Ops {
   Status DoRmsNorm(const kernels::RmsNormArgs& args) override {
     return Pass("RmsNorm", &Ops::RmsNorm, args);
   }
-  Status DoAdd(const kernels::AddArgs& args) override { return Pass("Add", &Ops::Add, args); }
-  Status DoMropeTable(const kernels::MropeTableArgs& args) override {
-    return Pass("MropeTable", &Ops::MropeTable, args);
   Status DoRoundedRmsNorm(const kernels::RmsNormArgs& args) override {
     return Pass("RmsNorm", &Ops::RmsNorm, args);
   }
+  Status DoAdd(const kernels::AddArgs& args) override { return Pass("Add", &Ops::Add, args); }
+  Status DoMropeTable(const kernels::MropeTableArgs& args) override {
+    return Pass("MropeTable", &Ops::MropeTable, args);
   }
   Status DoQkvRopeWrite(const kernels::QkvRopeWriteArgs& args) override {
     return Pass("QkvRopeWrite", &Ops::QkvRopeWrite, args);

@@ -177,8 +177,9 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--log-format", o.log_format,
          "Lines on standard error, for people or as JSON objects")
       ->check(CLI::IsMember({"text", "json"}));
-  Only(app.add_flag("--deterministic"), "true",
-       "Same request, same tokens, whatever else runs: always so");
+  app.add_flag("--deterministic,!--no-deterministic", o.deterministic,
+               "Same request, same tokens, whatever else runs. Without: large products on GPUs go through cuBLASLt; no effect elsewhere")
+      ->take_last();
   Scalar(app, "--shutdown-timeout", o.shutdown_timeout,
          "Seconds that SIGTERM lets running requests finish")
       ->check(CLI::Range(0, 24 * 3600));

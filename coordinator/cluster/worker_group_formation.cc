@@ -310,6 +310,7 @@ wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
   request.set_rendezvous_address(rendezvous_address_);
   request.set_collective_timeout_ms(config_.options.step_timeout_ms);
   request.set_memory_bytes(MemoryOfARank());
+  request.set_may_vary(!config_.options.deterministic);
   return request;
 }
 

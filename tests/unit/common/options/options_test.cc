@@ -64,16 +64,27 @@ TEST_F(OptionsTest, WhatIsToComeIsRefusedByNameAndWhatIsThereTaken) {
   EXPECT_EQ(ParseCommandLine(app_, {"--quantization", "none", "--journal", "none", "--swap-space",
                                     "0", "--data-parallel-size", "1", "--deterministic"}),
             std::nullopt);
+  EXPECT_TRUE(options_.deterministic);
   CLI::App app{"test"};
   ServeOptions options;
   AddServeOptions(app, options);
   EXPECT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
-  for (const char* flag : {"--data-parallel-size=2", "--deterministic=false"}) {
+  for (const char* flag : {"--data-parallel-size=2"}) {
     testing::internal::CaptureStderr();
     EXPECT_EQ(ParseCommandLine(app_, {flag}), kExitUsage) << flag;
     EXPECT_NE(testing::internal::GetCapturedStderr().find("is supported so far"), std::string::npos)
         << flag;
   }
+}
+
+TEST_F(OptionsTest, BitsMayVaryOnlyWhereThatIsSaid) {
+  EXPECT_EQ(ParseCommandLine(app_, {"--no-deterministic"}), std::nullopt);
+  EXPECT_FALSE(options_.deterministic);
+  CLI::App again{"test"};
+  ServeOptions options;
+  AddServeOptions(again, options);
+  EXPECT_EQ(ParseCommandLine(again, EffectiveArguments(app_)), std::nullopt);
+  EXPECT_FALSE(options.deterministic);
 }
 
 TEST_F(OptionsTest, AnAddressHasAHostAndAPort) {
