@@ -123,11 +123,12 @@ Status CheckKvDType(DType kv, const kernels::Ops& ops) {
 Status CheckMemory(const model::MemoryBudget& memory, int64_t limit_bytes) {
   const int64_t short_bytes = memory.total_bytes() - limit_bytes;
   if (limit_bytes == 0 || short_bytes <= 0) return OkStatus();
-  return ResourceExhausted("this rank needs ", memory.total_bytes(),
-                           " bytes of memory and may take ", limit_bytes, ", ", short_bytes,
-                           " fewer; use more ranks, or lower --kv-cache-memory-bytes, --swap-space, "
-                           "--max-num-batched-tokens or --max-pixels:\n",
-                           model::ToTable(memory));
+  return ResourceExhausted(
+      "this rank needs ", memory.total_bytes(), " bytes of memory and may take ", limit_bytes, ", ",
+      short_bytes,
+      " fewer; use more ranks, or lower --kv-cache-memory-bytes, --swap-space, "
+      "--max-num-batched-tokens or --max-pixels:\n",
+      model::ToTable(memory));
 }
 
 class ModelRunnerImpl final : public ModelRunner {
@@ -167,7 +168,6 @@ class ModelRunnerImpl final : public ModelRunner {
     kernels::VocabShard logits;
   };
 
-  Status CheckNumber(const StepPlan& plan) const;
   void Log(const std::string& line) const {
     if (config_.log) {
       config_.log(line);
@@ -175,6 +175,7 @@ class ModelRunnerImpl final : public ModelRunner {
       std::fprintf(stderr, "%s\n", line.c_str());
     }
   }
+  Status CheckNumber(const StepPlan& plan) const;
   Status Run(const StepPlan& plan,
              TimedCommunicator& communicator,
              std::vector<SequenceResult>* results);
@@ -238,10 +239,13 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   LONGHAND_RETURN_IF_ERROR(CheckConfig(config_));
   LONGHAND_RETURN_IF_ERROR(CheckKvDType(config_.kv_dtype, ops_));
   const DType activation = ops_.ActivationDType(config_.dtype);
-  memory_ = PlanMemory(config_, plan, rank_, ops_);
   if (const Status status = ops_.SetDeterministic(config_.deterministic); !status.ok()) {
     if (status.code() != StatusCode::kUnimplemented) return status;
     Log("every product is deterministic, as without --no-deterministic: " + status.message());
+  }
+  memory_ = PlanMemory(config_, plan, rank_, ops_);
+  if (const int64_t bytes = communicator_->DeviceBytes(); bytes > 0) {
+    memory_.Add("what ranks read of each other", bytes);
   }
   LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
   LONGHAND_ASSIGN_OR_RETURN(weights_, load());
@@ -570,8 +574,8 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
                config.num_host_blocks * config.block_size * shard.kv_bytes_per_token,
                /*is_elsewhere=*/ops.name() == "cuda");
   }
-  budget.Add("decoder workspace", model::Decoder::WorkspaceBytes(config.model, plan, shard,
-                                                                 SizesOf(config, ops)));
+  budget.Add("decoder workspace",
+             model::Decoder::WorkspaceBytes(config.model, plan, shard, SizesOf(config, ops)));
   budget.Add("batch and sampling",
              DeviceBatch::WorkspaceBytes(limits) + BlockMover::WorkspaceBytes(limits) +
                  TokenSampler::WorkspaceBytes(MaxLogitRows(config), plan.tp_size));
