@@ -152,14 +152,16 @@ class Pod:
 
 
 class Node:
-    """As a context: the pods of `rendered` (objects by kind and name), on a bridge of their own. `secrets` are those of the
-    namespace: texts by secret and key."""
+    """As a context: the pods of `rendered` (objects by kind and name), on a bridge of their own, with addresses of one family.
+    `secrets` are those of the namespace: texts by secret and key."""
 
-    def __init__(self, rendered, root, image, secrets=None):
+    def __init__(self, rendered, root, image, secrets=None, family="IPv4"):
         self.root, self.image, self.secrets = root, image, secrets or {}
         self.config_maps = {name: item["data"] for (kind, name), item in rendered.items() if kind == "ConfigMap"}
         self._tag = f"lhp{os.getpid() % 10000}"
-        self._net = f"10.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
+        self._net = f"fd00:{os.getpid() % 65536:x}::" if family == "IPv6" else f"10.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}."
+        self._bits, self._options = ("64", ["nodad"]) if family == "IPv6" else ("24", [])
+        self._local = "::1" if family == "IPv6" else "127.0.0.1"
         self.pods = {}
         names = []
         for (kind, name), item in sorted(rendered.items()):
@@ -171,10 +173,10 @@ class Node:
                 self._add(name, item["spec"]["template"]["spec"])
         service, = (name for (kind, name), item in rendered.items() if kind == "Service" and item["spec"].get("clusterIP") != "None")
         names.append(f"{next(pod.address for name, pod in self.pods.items() if 'coordinator' in name)} {service}")
-        self._hosts = "127.0.0.1 localhost\n" + "\n".join(names) + "\n"
+        self._hosts = f"{self._local} localhost\n" + "\n".join(names) + "\n"
 
     def _add(self, name, spec):
-        self.pods[name] = Pod(name, spec, f"{self._net}.{len(self.pods) + 2}", self)
+        self.pods[name] = Pod(name, spec, f"{self._net}{len(self.pods) + 2}", self)
         return self.pods[name]
 
     def namespace(self, pod):
@@ -186,14 +188,14 @@ class Node:
         self.path.chmod(0o755)
         (self.path / "hosts").write_text(self._hosts, encoding="utf-8")
         check("ip", "link", "add", self._tag, "type", "bridge")
-        check("ip", "address", "add", f"{self._net}.1/24", "dev", self._tag)
+        check("ip", "address", "add", f"{self._net}1/{self._bits}", "dev", self._tag, *self._options)
         check("ip", "link", "set", self._tag, "up")
         for i, pod in enumerate(self.pods.values()):
             namespace = self.namespace(pod)
             check("ip", "netns", "add", namespace)
             check("ip", "link", "add", f"{self._tag}.{i}", "type", "veth", "peer", "name", "eth0", "netns", namespace)
             check("ip", "link", "set", f"{self._tag}.{i}", "master", self._tag, "up")
-            check("ip", "-n", namespace, "address", "add", f"{pod.address}/24", "dev", "eth0")
+            check("ip", "-n", namespace, "address", "add", f"{pod.address}/{self._bits}", "dev", "eth0", *self._options)
             check("ip", "-n", namespace, "link", "set", "eth0", "up")
             check("ip", "-n", namespace, "link", "set", "lo", "up")
         return self
@@ -214,7 +216,7 @@ class Node:
         answer = self.path / "health"
         (self.path / "health-request").write_bytes(bytes(5))  # an empty message
         done = run("curl", "-s", "--max-time", "5", "--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers",
-                   "--data-binary", f"@{self.path}/health-request", "-o", answer, f"http://{address}:{port}/grpc.health.v1.Health/Check")
+                   "--data-binary", f"@{self.path}/health-request", "-o", answer, f"http://{f'[{address}]' if ':' in address else address}:{port}/grpc.health.v1.Health/Check")
         return done.returncode == 0 and answer.read_bytes()[5:] == b"\x08\x01"
 
     def wait(self, what, holds):
