@@ -2,25 +2,19 @@
 //
 //   comm_bench [--ranks N] [--dtype float32|bfloat16] [--chunk-bytes N]
 //
+// Of ranks in host memory; peer_check times kernels that read their peers' memory.
+//
 // Each rank is a process, as workers are. Per size: warm up, then the median of rounds of calls, as
 // seen by rank 0. The bound is what memory allows: an all-reduce reads and writes its operand at
 // least once on every rank.
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "bench/rank_processes.h"
 #include "worker/comm/create_communicator.h"
 
 namespace longhand {
@@ -30,41 +24,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 15;
 constexpr std::chrono::milliseconds kRoundTime{20};
-
-// A KeyValueStore between processes of one machine: a file per key, complete once it has its name.
-class DirectoryStore final : public comm::KeyValueStore {
- public:
-  explicit DirectoryStore(std::filesystem::path directory) : directory_(std::move(directory)) {}
-
-  Status Set(std::string_view key, std::string_view value) override {
-    const std::filesystem::path file = FileOf(key);
-    std::ofstream(file.string() + ".part", std::ios::binary) << value;
-    std::filesystem::rename(file.string() + ".part", file);
-    return OkStatus();
-  }
-  Result<std::string> Get(std::string_view key,
-                          std::chrono::milliseconds timeout,
-                          std::stop_token) override {
-    const auto deadline = Clock::now() + timeout;
-    while (!std::filesystem::exists(FileOf(key))) {
-      if (Clock::now() > deadline) return DeadlineExceeded("nobody set ", key);
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    std::ifstream file(FileOf(key), std::ios::binary);
-    std::stringstream value;
-    value << file.rdbuf();
-    return value.str();
-  }
-
- private:
-  std::filesystem::path FileOf(std::string_view key) const {
-    std::string name(key);
-    std::replace(name.begin(), name.end(), '/', '_');
-    return directory_ / name;
-  }
-
-  const std::filesystem::path directory_;
-};
 
 struct BenchOptions {
   int ranks = 2;
@@ -100,12 +59,11 @@ double MedianCall(comm::Communicator& communicator, TensorView data) {
   return times[kRounds / 2];
 }
 
-void RunRank(const BenchOptions& options,
-             comm::Transport transport,
-             const char* name,
-             int rank,
-             const std::filesystem::path& directory) {
-  DirectoryStore store(directory);
+int RunRank(const BenchOptions& options,
+            comm::Transport transport,
+            const char* name,
+            int rank,
+            comm::KeyValueStore& store) {
   auto communicator = comm::CreateCommunicator({.rank = rank,
                                                 .size = options.ranks,
                                                 .group = "comm-bench-" + std::to_string(getppid()),
@@ -125,22 +83,13 @@ void RunRank(const BenchOptions& options,
       std::fflush(stdout);
     }
   }
+  return 0;
 }
 
-void Measure(const BenchOptions& options, comm::Transport transport, const char* name) {
-  std::string directory = (std::filesystem::temp_directory_path() / "comm-bench-XXXXXX").string();
-  LONGHAND_CHECK(mkdtemp(directory.data()) != nullptr);
-  std::fflush(stdout);  // Else every child would print it again.
-  std::vector<pid_t> ranks;
-  for (int rank = 0; rank < options.ranks; ++rank) {
-    ranks.push_back(fork());
-    if (ranks.back() == 0) {
-      RunRank(options, transport, name, rank, directory);
-      _exit(0);
-    }
-  }
-  for (const pid_t rank : ranks) waitpid(rank, nullptr, 0);
-  std::filesystem::remove_all(directory);
+int Measure(const BenchOptions& options, comm::Transport transport, const char* name) {
+  return bench::RunRanks(options.ranks, [&](int rank, comm::KeyValueStore& store) {
+    return RunRank(options, transport, name, rank, store);
+  });
 }
 
 int Main(int argc, char** argv) {
@@ -158,9 +107,8 @@ int Main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   std::printf("%d ranks, %s\n%-14s %10s %12s %10s\n", options.ranks, options.dtype.c_str(),
               "transport", "bytes", "us", "GB/s");
-  Measure(options, comm::Transport::kSharedMemory, "shared memory");
-  Measure(options, comm::Transport::kGloo, "gloo loopback");
-  return 0;
+  const int shared = Measure(options, comm::Transport::kSharedMemory, "shared memory");
+  return shared != 0 ? shared : Measure(options, comm::Transport::kGloo, "gloo loopback");
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 //
 //   kernel_bench [--group NAME] [--dry-run]
 //
-// Groups: roof, decode, decode-8bit, linear, linear-quantized, prefill, vision, small, sample.
+// Groups: roof, decode, decode-8bit, linear, linear-quantized, linear-varying, prefill, vision,
+// small, sample.
 //
 // One JSON object a line: the device, the roofs, then a case each with the median of its times on
 // the device, L2 cold, data random. Activations are bf16; a "variant" names other weights or KV
@@ -39,6 +40,7 @@ constexpr struct {
                {"decode-8bit", &QuantizedDecodeCases},
                {"linear", &LinearCases},
                {"linear-quantized", &QuantizedLinearCases},
+               {"linear-varying", &VaryingLinearCases},
                {"prefill", &PrefillCases},
                {"vision", &VisionCases},
                {"small", &SmallCases},

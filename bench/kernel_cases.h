@@ -7,6 +7,8 @@ namespace longhand::bench {
 
 void LinearCases(CaseTimer& timer);           // bf16 weights
 void QuantizedLinearCases(CaseTimer& timer);  // fp8 and int4
+void VaryingLinearCases(
+    CaseTimer& timer);  // many rows, by the library that --no-deterministic takes
 void DecodeCases(CaseTimer& timer);
 void QuantizedDecodeCases(CaseTimer& timer);  // KV caches of int8 and fp8
 void PrefillCases(CaseTimer& timer);

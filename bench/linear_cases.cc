@@ -108,7 +108,39 @@ void TimeMatrix(CaseTimer& timer, const Matrix& matrix, const std::string& varia
   }
 }
 
+// A prefill's products in the library that is taken where bits may vary, beside ours of the same
+// name.
+void TimeVarying(CaseTimer& timer, const Matrix& matrix) {
+  const int64_t in = timer.Small(matrix.in, kGroupSize), out = timer.Small(matrix.out, 48);
+  const int64_t rows = timer.Small(2048, 1024);
+  kernels::Ops& ops = timer.ops();
+  const auto n = static_cast<double>(rows);
+  const Work work{.op = "Linear",
+                  .name = std::string(matrix.name) + ", " + std::to_string(rows) + " x " +
+                          std::to_string(in) + " x " + std::to_string(out),
+                  .bytes = WeightBytes("", in, out) + 2 * n * static_cast<double>(in + out),
+                  .flops = 2 * n * static_cast<double>(in * out),
+                  .shape = Members({{"rows", rows}, {"in", in}, {"out", out}}),
+                  .variant = "cublaslt"};
+  std::unique_ptr<kernels::PackedLinear> weight;
+  timer.Time(work, [&](Tensors& tensors) -> Result<Enqueue> {
+    LONGHAND_RETURN_IF_ERROR(ops.SetDeterministic(false));
+    LONGHAND_RETURN_IF_ERROR(ops.Reserve({.max_weight_elements = in * out}));
+    LONGHAND_ASSIGN_OR_RETURN(weight, PackBf16(ops, out, in));
+    kernels::LinearArgs args;
+    args.weight = weight.get();
+    LONGHAND_ASSIGN_OR_RETURN(args.x, tensors.Random(DType::kBf16, {rows, in}));
+    LONGHAND_ASSIGN_OR_RETURN(args.out, tensors.Zeros(DType::kBf16, {rows, out}));
+    return Enqueue([&ops, args] { return ops.Linear(args); });
+  });
+  (void)ops.SetDeterministic(true);
+}
+
 }  // namespace
+
+void VaryingLinearCases(CaseTimer& timer) {
+  for (const Matrix& matrix : kLayers) TimeVarying(timer, matrix);
+}
 
 void LinearCases(CaseTimer& timer) {
   for (const Matrix& matrix : kLayers) TimeMatrix(timer, matrix, "");

@@ -141,6 +141,8 @@ int main(int argc, char** argv) {
   app.add_flag("--greedy", options.greedy, "Instead of temperature 0.6, top_p 0.95");
   app.add_flag("--profile,!--no-profile", options.profile, "Times each operation as well");
   app.add_flag("--graphs,!--no-graphs", options.graphs, "Replays decode steps where possible");
+  app.add_flag("--deterministic,!--no-deterministic", options.deterministic,
+               "Without: large products go through a library");
   app.add_flag("--compare-graphs", options.compare_graphs,
                "Decode: runs each step both ways and compares them");
   app.add_flag("--compare-batches", options.compare_batches,

@@ -80,6 +80,7 @@ Status ModelDriver::Load() {
   config.image_bytes = max_images * pixels * 3;
   config.max_patches_per_image = patches;
   config.memory_bytes = clock_.free_bytes();
+  config.deterministic = options_.deterministic;
   LONGHAND_ASSIGN_OR_RETURN(config.quantization, ParseQuantization(options_.quantization));
   LONGHAND_ASSIGN_OR_RETURN(
       const ShardPlan plan,
@@ -231,6 +232,7 @@ Object ModelDriver::Header(const std::string& kind) const {
   return Object(kind)
       .Add("shape", options_.shape)
       .Add("quantization", options_.quantization)
+      .Add("deterministic", int64_t{options_.deterministic})
       .Add("backend", options_.device)
       .Add("device", clock_.device_name());
 }

@@ -37,6 +37,7 @@ struct ModelOptions {
   bool graphs = true;
   bool compare_graphs = false;
   bool compare_batches = false;
+  bool deterministic = true;
 };
 
 constexpr int64_t kBlockSize = 16;

@@ -52,6 +52,9 @@ class TimedOps final : public kernels::Ops {
   }
   DType RoundedDType(DType activation) const override { return inner_.RoundedDType(activation); }
   bool HasKvDType(DType kv) const override { return inner_.HasKvDType(kv); }
+  Status SetDeterministic(bool deterministic) override {
+    return inner_.SetDeterministic(deterministic);
+  }
   Result<std::unique_ptr<kernels::Buffer>> Allocate(size_t bytes) override {
     return inner_.Allocate(bytes);
   }
@@ -135,6 +138,9 @@ class TimedOps final : public kernels::Ops {
     return Pass("Embedding", &Ops::Embedding, args);
   }
   Status DoRmsNorm(const kernels::RmsNormArgs& args) override {
+    return Pass("RmsNorm", &Ops::RmsNorm, args);
+  }
+  Status DoRoundedRmsNorm(const kernels::RmsNormArgs& args) override {
     return Pass("RmsNorm", &Ops::RmsNorm, args);
   }
   Status DoAdd(const kernels::AddArgs& args) override { return Pass("Add", &Ops::Add, args); }

@@ -8,6 +8,7 @@
 #include "client/agent_write/write_command.h"
 #include "client/attach/attach_command.h"
 #include "client/bench/bench_command.h"
+#include "client/chaos/chaos_command.h"
 #include "client/demo/demo_command.h"
 #include "client/doctor/doctor_command.h"
 #include "client/generate/generate_command.h"
@@ -53,6 +54,7 @@ constexpr Verb kVerbs[] = {
     {"write", "write a long text with a running server: plan, then sections", WriteCommand},
     {"status", "show what a running server says of itself", StatusCommand},
     {"bench", "measure a running server, ours or another", BenchCommand},
+    {"chaos", "kill a cluster's processes at random, and check that nothing is lost", ChaosCommand},
     {"tokenize", "turn lines of text into token ids", TokenizeCommand},
 };
 

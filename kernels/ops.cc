@@ -83,9 +83,27 @@ Status Ops::RmsNorm(const RmsNormArgs& args) {
   LONGHAND_RETURN_IF_ERROR(
       CheckOptional("residual", args.residual, dtype, {num_tokens, hidden_size}));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("weight", args.weight, DType::kF32, {hidden_size}));
-  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, dtype, {num_tokens, hidden_size}));
+  LONGHAND_RETURN_IF_ERROR(CheckOptional("scale", args.scale, DType::kF32, {num_tokens}));
+  const bool rounds = args.scale.rank() > 0;
+  const bool codes = rounds && args.out.dtype() == DType::kF8E4M3;
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, codes ? DType::kF8E4M3 : dtype,
+                                       {num_tokens, hidden_size}));
   if (!(args.eps >= 0)) return InvalidArgument("eps is ", args.eps, "; it must be at least 0");
-  return DoRmsNorm(args);
+  return rounds ? DoRoundedRmsNorm(args) : DoRmsNorm(args);
+}
+
+Status Ops::DoRoundedRmsNorm(const RmsNormArgs& args) {
+  if (args.out.dtype() != args.x.dtype()) {
+    return Unimplemented("backend ", name(), " norms rows of ", DTypeName(args.x.dtype()),
+                         " to the same dtype only");
+  }
+  LONGHAND_RETURN_IF_ERROR(DoRmsNorm(args));
+  return DoQuantizeRows({.x = args.out, .out = args.out, .scale = args.scale});
+}
+
+Status Ops::SetDeterministic(bool deterministic) {
+  if (deterministic) return OkStatus();
+  return Unimplemented("backend ", name(), " has nothing that other bits would make quicker");
 }
 
 Status Ops::Add(const AddArgs& args) {

@@ -100,7 +100,8 @@ struct RmsNormArgs {
   TensorView residual;  // in and out: [T, hidden_size] A, or empty
   TensorView weight;    // [hidden_size] f32
   float eps = 1e-6f;
-  TensorView out;       // out: [T, hidden_size] A; may be x
+  TensorView out;       // out: [T, hidden_size] A; may be x. With `scale` as QuantizeRows writes it
+  TensorView scale = {};  // out: [T] f32, or empty: what is normed is then rounded, as by QuantizeRows
 };
 
 // x += y
@@ -251,6 +252,9 @@ struct StepSizes {
   int64_t block_size = 1;
   int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
   int64_t vocab_size = 0;
+  // Of the layers' weights in bf16, or 0: what large products through a library take (SetDeterministic).
+  int64_t max_weight_elements = 0;   // of one matrix
+  int64_t max_gate_up_features = 0;  // of a matrix of gates and ups
 };
 
 // Operations that were recorded, to be run again: the same calls on the same memory, whatever it then holds.
@@ -272,6 +276,9 @@ class Ops {
   virtual DType RoundedDType(DType activation) const { return activation; }
   // Whether the KV cache may have this dtype.
   virtual bool HasKvDType(DType kv) const = 0;
+  // False: a row's bits may depend on the rows beside it, where that makes a large Linear quicker; Reserve() comes after
+  // it. kUnimplemented where nothing would be quicker. Bits are deterministic until this says otherwise.
+  virtual Status SetDeterministic(bool deterministic);
 
   virtual Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) = 0;
   // Host memory that copies take at full speed and without the host waiting, and that CopyBlocks reaches.
@@ -340,6 +347,8 @@ class Ops {
   virtual Status DoQuantizeRows(const QuantizeRowsArgs& args) = 0;
   virtual Status DoEmbedding(const EmbeddingArgs& args) = 0;
   virtual Status DoRmsNorm(const RmsNormArgs& args) = 0;
+  // With `scale`. By default the two operations, which need `out` in A.
+  virtual Status DoRoundedRmsNorm(const RmsNormArgs& args);
   virtual Status DoAdd(const AddArgs& args) = 0;
   virtual Status DoMropeTable(const MropeTableArgs& args) = 0;
   virtual Status DoQkvRopeWrite(const QkvRopeWriteArgs& args) = 0;

@@ -10,11 +10,11 @@
 #include "client/agent_write/generation_model.h"
 #include "client/agent_write/instruction.h"
 #include "client/connection.h"
-#include "client/demo/demo_cluster.h"
 #include "client/demo/picture_size.h"
 #include "client/demo/story_printer.h"
 #include "client/executable.h"
 #include "client/generate/chat_file.h"
+#include "client/serve/child_cluster.h"
 #include "common/options/command_line.h"
 
 namespace longhand::client {
@@ -29,15 +29,6 @@ struct DemoOptions {
   SamplingOptions sampling{.temperature = 0.6};
   bool json = false;
 };
-
-// Where packages install it, or the repository's demo/, seen from build/PRESET/bin/longhand.
-std::string Bundled(const char* name) {
-  const std::filesystem::path programs = ExecutablePath().parent_path();
-  const std::filesystem::path installed = programs / "../share/longhand" / name;
-  std::error_code ignored;
-  const bool is_installed = std::filesystem::exists(installed, ignored);
-  return (is_installed ? installed : programs / "../../../demo" / name).lexically_normal().string();
-}
 
 void AddDemoOptions(CLI::App& app, DemoOptions& o) {
   const auto scalar = [&app](const char* name, auto& value, const char* help) {
@@ -67,12 +58,13 @@ void Say(const DemoOptions& o, const char* format, const Args&... args) {
   std::fflush(out);
 }
 
-Status StartCluster(const DemoOptions& o, DemoCluster* cluster) {
+Status StartCluster(const DemoOptions& o, ChildCluster* cluster) {
   if (!std::filesystem::exists(std::filesystem::path(o.model) / "config.json"))
     return NotFound("there is no model in ", o.model, "; --model names another directory");
   Say(o, "Model    {}\n", o.model);
   const auto start = std::chrono::steady_clock::now();
-  LONGHAND_RETURN_IF_ERROR(cluster->Start(ExecutablePath(), o.model));
+  LONGHAND_RETURN_IF_ERROR(
+      cluster->Start(ExecutablePath(), {"--model", o.model, "--tensor-parallel-size", "2"}));
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   Say(o, "Cluster  two ranks at {}, ready after {:.1f} s\n", cluster->endpoint(), took.count());
   return OkStatus();
@@ -109,7 +101,7 @@ Status RunDemo(const DemoOptions& o) {
   const std::string wish =
       StoryInstruction(o.words, 1, o.language == "zh" ? Language::kChinese : Language::kEnglish);
   Say(o, "Wish     {}\n", wish);
-  DemoCluster cluster;
+  ChildCluster cluster;
   if (o.endpoint.empty()) LONGHAND_RETURN_IF_ERROR(StartCluster(o, &cluster));
   return WriteStory(o, o.endpoint.empty() ? cluster.endpoint() : o.endpoint, wish);
 }
@@ -122,12 +114,12 @@ int DemoCommand(const std::vector<std::string>& args) {
       "a picture, first a plan, then section after section. Ctrl-C ends everything.",
       "longhand demo"};
   app.footer("A plan that cannot be read is asked for once more, unless --temperature is 0.");
-  DemoOptions options{.model = Bundled("model"), .image = Bundled("pictures/beach.png")};
+  DemoOptions options{.model = BundledPath("model"), .image = BundledPath("pictures/beach.png")};
   AddDemoOptions(app, options);
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   const Status status = RunDemo(options);
   if (status.ok()) return kExitOk;
-  if (DemoCluster::interrupted()) {
+  if (ChildCluster::interrupted()) {
     std::fprintf(stderr, "longhand demo: interrupted; the cluster has ended\n");
   } else {
     std::fprintf(stderr, "longhand demo: %s\n", status.message().c_str());

@@ -98,6 +98,7 @@ void ResumableStream::Pause() {
 }
 
 bool ResumableStream::MayRetry() {
+  if (gives_up_ != nullptr && *gives_up_) return false;
   // Nobody cancels here: CANCELLED in gRPC's own word is a call that a stopping server reset.
   const bool was_reset =
       status_.code() == StatusCode::kCancelled && status_.message() == "CANCELLED";

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -29,6 +30,8 @@ class ResumableStream {
 
   // Before the first Read: the server has answered others, so its absence is trouble that passes.
   void ExpectServer() { expects_server_ = true; }
+  // Lost connections end the stream once `flag`, which outlives it, is set.
+  void GiveUpWhen(const std::atomic<bool>& flag) { gives_up_ = &flag; }
   // False at the end, which status() tells.
   bool Read(v1::GenerateEvent* event);
   const Status& status() const { return status_; }
@@ -49,6 +52,7 @@ class ResumableStream {
   v1::GenerateRequest request_;  // of Attach: its id alone
   bool may_generate_ = false;    // no event has come: the request may be unknown
   bool expects_server_ = false;
+  const std::atomic<bool>* gives_up_ = nullptr;
   int64_t next_seq_ = 1;
   std::chrono::seconds retry_for_;
   std::chrono::milliseconds pause_{0};

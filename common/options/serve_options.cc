@@ -11,13 +11,6 @@ CLI::Option* Scalar(CLI::App& app, const std::string& name, T& value, const std:
   return app.add_option(name, value, help)->capture_default_str()->take_last();
 }
 
-// The one value of a setting that is there; those that are still to come are refused by name.
-CLI::Option* Only(CLI::Option* option, const std::string& value, const std::string& help) {
-  return option->description(help)->take_last()->check([value](const std::string& given) {
-    return given == value ? "" : "is " + given + "; only " + value + " is supported so far";
-  });
-}
-
 // A plain number is of GiB, as vLLM's is; one with a unit of that: 512MiB. Says what is wrong.
 std::string ParseGib(const std::string& given, int64_t* bytes) {
   const std::string wrong = "'" + given +
@@ -182,8 +175,9 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--log-format", o.log_format,
          "Lines on standard error, for people or as JSON objects")
       ->check(CLI::IsMember({"text", "json"}));
-  Only(app.add_flag("--deterministic"), "true",
-       "Same request, same tokens, whatever else runs: always so");
+  app.add_flag("--deterministic,!--no-deterministic", o.deterministic,
+               "Same request, same tokens, whatever else runs. Without: large products on GPUs go through cuBLASLt; no effect elsewhere")
+      ->take_last();
   Scalar(app, "--shutdown-timeout", o.shutdown_timeout,
          "Seconds that SIGTERM lets running requests finish")
       ->check(CLI::Range(0, 24 * 3600));

@@ -30,6 +30,7 @@ struct ServeOptions {
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 2048;
   bool enable_prefix_caching = true;
+  bool deterministic = true;
   int64_t max_num_prefill_tokens = 512;  // of these, while streams decode
   int64_t max_waiting_requests = 1024;
   int64_t max_waiting_requests_per_tenant = 0;  // 0: as many as of all

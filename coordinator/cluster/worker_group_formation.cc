@@ -295,6 +295,7 @@ wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
   request.set_collective_timeout_ms(config_.options.step_timeout_ms);
   request.set_memory_bytes(MemoryOfARank());
   if (config_.options.data_parallel_size > 1) request.set_group(std::to_string(config_.group));
+  request.set_may_vary(!config_.options.deterministic);
   return request;
 }
 

@@ -29,6 +29,14 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   bool HasKvDType(DType kv) const override {
     return kv == DType::kF32 || kv == DType::kBf16 || HasKvScales(kv);
   }
+  Status SetDeterministic(bool deterministic) override {
+    if (deterministic == (context_.large.products == nullptr)) return OkStatus();
+    LONGHAND_RETURN_IF_ERROR(Synchronize());
+    context_.large = {};
+    if (deterministic) return OkStatus();
+    LONGHAND_ASSIGN_OR_RETURN(context_.large.products, OpenLargeProducts());
+    return OkStatus();
+  }
   void* stream() const override {
 #if defined(__CUDACC__)
     return context_.stream.handle;
@@ -59,11 +67,13 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     LONGHAND_RETURN_IF_ERROR(take(context_.edited_logits, VocabularyBytes(sizes)));
     LONGHAND_RETURN_IF_ERROR(take(context_.sample_lists, VocabularyBytes(sizes)));
     LONGHAND_RETURN_IF_ERROR(take(context_.sample_states, SampleStatesBytes(sizes.max_num_seqs)));
+    LONGHAND_RETURN_IF_ERROR(ReserveLarge(context_, sizes));
     return GrowStaging(context_, SampleRowsBytes(sizes));
   }
   int64_t ReservedBytes(const StepSizes& sizes) const override {
     return AttentionWorkspaceBytes(sizes) + ArrivedBytes(sizes) + SampleRowsBytes(sizes) +
-           2 * VocabularyBytes(sizes) + SampleStatesBytes(sizes.max_num_seqs);
+           2 * VocabularyBytes(sizes) + SampleStatesBytes(sizes.max_num_seqs) +
+           LargeBytes(context_, sizes);
   }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a copy"));
@@ -89,8 +99,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     return LONGHAND_DEVICE::OpenPeerMemory(handle);
   }
   Result<std::shared_ptr<PeerControl>> AllocatePeerControl() override {
-    LONGHAND_ASSIGN_OR_RETURN(std::shared_ptr<Buffer> buffer,
-                              AllocateStaging(sizeof(PeerControl)));
+    LONGHAND_ASSIGN_OR_RETURN(std::shared_ptr<Buffer> buffer, AllocateStaging(sizeof(PeerControl)));
     auto* control = static_cast<PeerControl*>(buffer->data());
     return std::shared_ptr<PeerControl>(std::move(buffer), control);
   }
@@ -156,6 +165,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Status DoRmsNorm(const RmsNormArgs& args) override {
     return LONGHAND_DEVICE::RmsNorm(context_, args);
   }
+  Status DoRoundedRmsNorm(const RmsNormArgs& args) override {
+    return LONGHAND_DEVICE::RmsNorm(context_, args);
+  }
   Status DoAdd(const AddArgs& args) override { return LONGHAND_DEVICE::Add(context_, args); }
   Status DoMropeTable(const MropeTableArgs& args) override {
     return LONGHAND_DEVICE::MropeTable(context_, args);
@@ -201,7 +213,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Status DoShardCandidates(const ShardCandidatesArgs& args) override {
     return LONGHAND_DEVICE::ShardCandidates(context_, args);
   }
-  Status DoJoinShards(const JoinShardsArgs& args) override { return LONGHAND_DEVICE::JoinShards(context_, args); }
+  Status DoJoinShards(const JoinShardsArgs& args) override {
+    return LONGHAND_DEVICE::JoinShards(context_, args);
+  }
   Status DoLogprobs(const LogprobsArgs& args) override {
     return LONGHAND_DEVICE::Logprobs(context_, args);
   }

@@ -30,16 +30,25 @@ struct LinearState {
   bool has_wgmma = false;
 };
 
+// Of products that a library makes.
+struct LargeState {
+  std::unique_ptr<LargeProducts> products;  // null while bits are deterministic
+  Workspace rows, sums, scratch;
+  // What Reserve() took these for.
+  int64_t max_weight_elements = 0, max_gate_up_features = 0;
+};
+
 // What operations share.
 struct Context {
   Stream stream;
   LinearState linear;
-  Workspace attention;      // decode's sums of splits
+  LargeState large;
+  Workspace attention;          // decode's sums of splits
   Workspace attention_arrived;  // how many of them are there: all zero between calls
-  Workspace sample_rows;    // parameters and ids, as they are staged
-  Workspace edited_logits;  // of rows with penalties or suppressed ids
-  Workspace sample_states;  // what a row's blocks tell each other: all zero between calls
-  Workspace sample_lists;   // ids of tokens that a filter may keep
+  Workspace sample_rows;        // parameters and ids, as they are staged
+  Workspace edited_logits;      // of rows with penalties or suppressed ids
+  Workspace sample_states;      // what a row's blocks tell each other: all zero between calls
+  Workspace sample_lists;       // ids of tokens that a filter may keep
   // Where rows to be sampled are put together for one copy, and whether that is still to be read.
   std::unique_ptr<Buffer> staging;
   bool staging_in_flight = false;
@@ -51,6 +60,9 @@ int64_t AttentionArrivedBytes(int64_t num_seqs, int64_t num_kv_heads);
 // Of sample_rows; vocab_size elements of 4 bytes a sequence are edited_logits and sample_lists.
 int64_t SampleRowsBytes(const StepSizes& sizes);
 int64_t SampleStatesBytes(int64_t num_rows);
+// Of LargeState.
+Status ReserveLarge(Context& context, const StepSizes& sizes);
+int64_t LargeBytes(const Context& context, const StepSizes& sizes);
 // Grows `staging`, which nothing in flight may be reading.
 Status GrowStaging(Context& context, int64_t bytes);
 

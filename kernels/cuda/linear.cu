@@ -8,14 +8,13 @@
 // Of gates and ups out is [T, out_features / 2]: the sums rounded as x, and their SwiGlu.
 //
 // Errors     kResourceExhausted when the weight does not fit, kInvalidArgument for a weight that
-//            another backend packed, kInternal when a launch fails, kUnimplemented for codes with out
-//            in f32, or x in another dtype than the device multiplies by them.
+//            another backend packed, kInternal when a launch fails, kUnimplemented for codes with
+//            out in f32, or x in another dtype than the device multiplies by them.
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "common/split_mix.h"
-
 #include "kernels/cuda/linear_kernels.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -32,30 +31,19 @@ __global__ void __launch_bounds__(kThreads) PackKernel(const DeviceBf16* rows,
                                                        int64_t in_features,
                                                        int64_t num_chunks,
                                                        DeviceBf16* packed) {
-  constexpr int kTileChunks = kTileBlock / kGroup;
   const int64_t chunk = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (chunk >= num_chunks) return;
-  const int64_t num_blocks = CeilDiv(in_features, kBlockK);
-  const int64_t block = chunk / kTileChunks % num_blocks;
-  const int64_t tile = chunk / kTileChunks / num_blocks;
-  const int place = chunk % kChunks, r = chunk / kChunks % kAtomRows;
-  const int atom = chunk / (kChunks * kAtomRows) % 2;
-  const int64_t row = tile * kTileFeatures + 2 * r + atom;
-  const int64_t first_k = block * kBlockK + (place ^ r) * kGroup;
+  const auto [row, first_k] = PlaceOfChunk(chunk, in_features);
   for (int i = 0; i < kGroup; ++i) {
     const int64_t k = first_k + i;
-    packed[chunk * kGroup + i] =
-        row < num_rows && k < in_features
-            ? rows[SourceRow(row, num_gates) * in_features + k]
-            : DeviceBf16{0};
+    packed[chunk * kGroup + i] = row < num_rows && k < in_features
+                                     ? rows[SourceRow(row, num_gates) * in_features + k]
+                                     : DeviceBf16{0};
   }
 }
 
 // By whole tiles, a limited number of rows at a time.
-Status PackBf16Weight(Context& context,
-                      const TensorView& weight,
-                      int64_t num_gates,
-                      void* packed) {
+Status PackBf16Weight(Context& context, const TensorView& weight, int64_t num_gates, void* packed) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const int64_t row_bytes = in_features * static_cast<int64_t>(sizeof(DeviceBf16));
   const int64_t tiles_at_once = std::max<int64_t>(1, kStagingBytes / (row_bytes * kTileFeatures));
@@ -66,8 +54,7 @@ Status PackBf16Weight(Context& context,
       AllocateMemory(context.stream, static_cast<size_t>(rows_at_once * row_bytes)));
   for (int64_t row = 0; row < out_features; row += rows_at_once) {
     const int64_t num_rows = std::min(rows_at_once, out_features - row);
-    LONGHAND_RETURN_IF_ERROR(
-        StageRows(context, weight, num_gates, row, num_rows, staging->data()));
+    LONGHAND_RETURN_IF_ERROR(StageRows(context, weight, num_gates, row, num_rows, staging->data()));
     const int64_t num_chunks = CeilDiv(num_rows, kTileFeatures) * tile_elements / kGroup;
     LONGHAND_RETURN_IF_ERROR(
         Launch("PackLinear", context.stream,
@@ -126,8 +113,8 @@ Result<bool> TryWgmma(Context& context) {
                  LinearLayout::kPlain));
   LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> x_memory,
                             AllocateMemory(context.stream, x.size() * sizeof(DeviceBf16)));
-  LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, x_memory->data(), x.data(),
-                                        x.size() * sizeof(DeviceBf16)));
+  LONGHAND_RETURN_IF_ERROR(
+      CopyToDevice(context.stream, x_memory->data(), x.data(), x.size() * sizeof(DeviceBf16)));
   std::vector<float> results[2];
   for (const Multiply multiply : {Multiply::kMmaSync, Multiply::kWgmma}) {
     std::vector<float>& result = results[multiply == Multiply::kWgmma ? 1 : 0];
@@ -193,8 +180,8 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context,
     LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
   }
   return std::unique_ptr<PackedLinear>(
-      std::make_unique<PackedWeight>(is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32,
-                                     layout, out_features, in_features, std::move(buffer)));
+      std::make_unique<PackedWeight>(is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32, layout,
+                                     out_features, in_features, std::move(buffer)));
 }
 
 Status Linear(Context& context, const LinearArgs& args) {
@@ -212,6 +199,7 @@ Status Linear(Context& context, const LinearArgs& args) {
     return LinearFloat(context, args, *weight);
   }
   if (args.x.dim(0) <= kMaxSkinnyRows) return LinearSkinny(context, args, *weight);
+  if (IsLarge(context, args, *weight)) return LinearLarge(context, args, *weight);
   const bool has_wgmma = context.linear.has_wgmma && weight->format() == WeightFormat::kBf16;
   return LinearTiled(context, args, *weight, has_wgmma ? Multiply::kWgmma : Multiply::kMmaSync);
 }

@@ -6,8 +6,8 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// Tensor cores: x in bf16, and a weight that is bf16 or becomes it in registers; or both in fp8. Both
-// sum a row alike, so the choice never shows in its bits.
+// Tensor cores: x in bf16, and a weight that is bf16 or becomes it in registers; or both in fp8.
+// Both sum a row alike, so the choice never shows in its bits.
 constexpr int64_t kMaxSkinnyRows = 64;
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight);
 // Which instruction multiplies, in LinearTiled.
@@ -17,6 +17,20 @@ Status LinearTiled(Context& context,
                    const PackedWeight& weight,
                    Multiply multiply);
 
+// By a library (linear_large.cu): other bits, and only after SetDeterministic(false). From so many
+// rows on, where its products are expected to win what unpacking takes: by an H100's figures of
+// gate-up.
+constexpr int64_t kLargeRows = 1024;
+constexpr int64_t kLargeSlice = 2048;  // tokens whose gates and ups are held at once
+bool IsLarge(const Context& context, const LinearArgs& args, const PackedWeight& weight);
+Status LinearLarge(Context& context, const LinearArgs& args, const PackedWeight& weight);
+inline int64_t LargeRowsBytes(const StepSizes& sizes) {
+  return sizes.max_weight_elements * static_cast<int64_t>(sizeof(DeviceBf16));
+}
+inline int64_t LargeSumsBytes(const StepSizes& sizes) {
+  return kLargeSlice * sizes.max_gate_up_features * static_cast<int64_t>(sizeof(DeviceBf16));
+}
+
 // The tensors of both.
 struct TensorCoreProblem {
   const void* x;  // bf16 or fp8, as the weight's format says
@@ -24,7 +38,7 @@ struct TensorCoreProblem {
   const float* bias;
   int64_t num_tokens, in_features, out_features;
   KParts parts;
-  bool x_is_aligned;  // rows at 16 bytes are copied by 16 bytes, others by elements
+  bool x_is_aligned;     // rows at 16 bytes are copied by 16 bytes, others by elements
   const void* scales;    // of codes: f32 by feature, or the words of groups
   const float* x_scale;  // by token, or null
   int blocks_per_group;  // int4: of 64 k
@@ -33,19 +47,19 @@ struct TensorCoreProblem {
 
 inline TensorCoreProblem MakeProblem(const LinearArgs& args, const PackedWeight& weight) {
   const auto row_bytes = weight.in_features() * static_cast<int64_t>(DTypeSize(args.x.dtype()));
-  return {.x = args.x.data(),
-          .weight = weight.data<unsigned char>(),
-          .bias = Elements<float>(args.bias),
-          .num_tokens = args.x.dim(0),
-          .in_features = weight.in_features(),
-          .out_features = weight.out_features(),
-          .parts = PartsOf(weight.in_features()),
-          .x_is_aligned =
-              row_bytes % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data()) % 16 == 0,
-          .scales = weight.scales(),
-          .x_scale = Elements<float>(args.x_scale),
-          .blocks_per_group = static_cast<int>(weight.group_size() / kBlockK),
-          .num_gates = weight.num_gates()};
+  return {
+      .x = args.x.data(),
+      .weight = weight.data<unsigned char>(),
+      .bias = Elements<float>(args.bias),
+      .num_tokens = args.x.dim(0),
+      .in_features = weight.in_features(),
+      .out_features = weight.out_features(),
+      .parts = PartsOf(weight.in_features()),
+      .x_is_aligned = row_bytes % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data()) % 16 == 0,
+      .scales = weight.scales(),
+      .x_scale = Elements<float>(args.x_scale),
+      .blocks_per_group = static_cast<int>(weight.group_size() / kBlockK),
+      .num_gates = weight.num_gates()};
 }
 
 // Copies what becomes features [first, first + count) to the device; of gates and ups first their
@@ -60,9 +74,9 @@ inline Status StageRows(Context& context,
   const auto* from = Elements<char>(rows);
   const int64_t kinds = num_gates == 0 ? 1 : 2, bytes = count / kinds * row_bytes;
   for (int64_t kind = 0; kind < kinds; ++kind) {
-    LONGHAND_RETURN_IF_ERROR(CopyToDevice(
-        context.stream, static_cast<char*>(to) + kind * bytes,
-        from + (kind * num_gates + first / kinds) * row_bytes, static_cast<size_t>(bytes)));
+    LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, static_cast<char*>(to) + kind * bytes,
+                                          from + (kind * num_gates + first / kinds) * row_bytes,
+                                          static_cast<size_t>(bytes)));
   }
   return OkStatus();
 }

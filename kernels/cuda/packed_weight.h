@@ -28,7 +28,7 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 constexpr int kTileFeatures = 16;
 constexpr int kBlockK = 64;
 constexpr int kAtomRows = 8;
-constexpr int kChunks = kBlockK / kGroup;  // of 16 bytes
+constexpr int kChunks = kBlockK / kGroup;   // of 16 bytes
 constexpr int kAtom = kAtomRows * kBlockK;  // elements
 constexpr int kTileBlock = 2 * kAtom;       // of 16 features and 64 k
 
@@ -63,6 +63,20 @@ __host__ __device__ constexpr int64_t SourceRow(int64_t n, int64_t num_gates) {
   return num_gates == 0 ? n : n % 2 * num_gates + n / 2;
 }
 
+// Where the eight elements of a chunk of a packed weight in bf16 come from.
+struct ChunkPlace {
+  int64_t feature, first_k;
+};
+__host__ __device__ constexpr ChunkPlace PlaceOfChunk(int64_t chunk, int64_t in_features) {
+  constexpr int kTileChunks = kTileBlock / kGroup;
+  const int64_t num_blocks = CeilDiv(in_features, kBlockK);
+  const int64_t block = chunk / kTileChunks % num_blocks;
+  const int64_t tile = chunk / kTileChunks / num_blocks;
+  const int64_t place = chunk % kChunks, r = chunk / kChunks % kAtomRows;
+  const int64_t atom = chunk / (kChunks * kAtomRows) % 2;
+  return {tile * kTileFeatures + 2 * r + atom, block * kBlockK + (place ^ r) * kGroup};
+}
+
 // Element (feature, k) of a packed weight.
 __device__ __forceinline__ float WeightAt(const DeviceBf16* packed,
                                           int64_t feature,
@@ -70,9 +84,9 @@ __device__ __forceinline__ float WeightAt(const DeviceBf16* packed,
                                           int64_t in_features) {
   const int64_t num_blocks = CeilDiv(in_features, kBlockK);
   const int row = feature % kTileFeatures, within = k % kBlockK;
-  return ToFloat(packed[(feature / kTileFeatures * num_blocks + k / kBlockK) * kTileBlock +
-                        row % 2 * kAtom + SwizzledChunk(row / 2, within / kGroup) +
-                        within % kGroup]);
+  return ToFloat(
+      packed[(feature / kTileFeatures * num_blocks + k / kBlockK) * kTileBlock + row % 2 * kAtom +
+             SwizzledChunk(row / 2, within / kGroup) + within % kGroup]);
 }
 __device__ __forceinline__ float WeightAt(const float* packed,
                                           int64_t feature,

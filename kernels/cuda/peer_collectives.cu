@@ -1,8 +1,9 @@
 // Sums and gathers over the ranks of one host, by kernels that read each other's memory
 // (common/peer_group.h), and the sum that goes on with residual and RMSNorm.
 //
-//   data, residual, out  [rows, width]  f32 or bf16
+//   data, residual, out  [rows, width]  f32 or bf16; out also fp8, with a scale
 //   weight               [width]        f32
+//   scale                [rows]         f32, or absent
 //
 // One shot: a block copies its rows into its region, waits for the same block of every rank, and
 // adds up their rows. Two shots: it adds up only this rank's share of them, waits again, and takes
@@ -34,6 +35,8 @@ struct ReduceProblem {
   void* residual;  // or null
   const float* weight;
   void* out;
+  float* scale;  // or null
+  bool to_codes;
   int64_t num_rows, width;
   float eps;
 };
@@ -70,7 +73,7 @@ __device__ __forceinline__ void ForGroups(int64_t width, Visit&& visit) {
 }
 
 template <typename A, bool kAligned, bool kTwoShot>
-__global__ void __launch_bounds__(kNormThreads) PeerReduceKernel(ReduceProblem problem) {
+__global__ void __launch_bounds__(kNormThreads, 2) PeerReduceKernel(ReduceProblem problem) {
   __shared__ float scratch[kWarpSize];
   PeerBlock block(problem.group, static_cast<int>(blockIdx.x));
   const int unit = kTwoShot ? problem.group.size : 1;
@@ -106,9 +109,14 @@ __global__ void __launch_bounds__(kNormThreads) PeerReduceKernel(ReduceProblem p
         SumPeers<A, kAligned>(block, slot * width + i, left, x);
       }
     };
-    if (problem.residual != nullptr) {
+    const auto norm = [&](auto* out) {
       NormRow<A, kAligned>(load, static_cast<A*>(problem.residual) + row * width, problem.weight,
-                           width, problem.eps, static_cast<A*>(problem.out) + row * width, scratch);
+                           width, problem.eps, out + row * width,
+                           problem.scale != nullptr ? problem.scale + row : nullptr, scratch);
+    };
+    if (problem.residual != nullptr) {
+      problem.to_codes ? norm(static_cast<DeviceFp8*>(problem.out))
+                       : norm(static_cast<A*>(problem.out));
     } else {
       ForGroups(width, [&](int64_t i, int64_t left) {
         load(i, left, values);
@@ -201,6 +209,8 @@ Status PeerReduce(Context& context, const PeerReduceArgs& args) {
                         .residual = args.residual.data(),
                         .weight = Elements<float>(args.weight),
                         .out = args.out.data(),
+                        .scale = Elements<float>(args.scale),
+                        .to_codes = args.out.dtype() == DType::kF8E4M3,
                         .num_rows = args.data.dim(0),
                         .width = count / args.data.dim(0),
                         .eps = args.eps};

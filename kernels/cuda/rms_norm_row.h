@@ -1,30 +1,32 @@
 // RMSNorm of one row by a block, for every kernel that ends in one: the same bits.
 #pragma once
 
-#include "kernels/cuda/element.h"
-#include "kernels/cuda/reduce.h"
+#include "kernels/cuda/rounded_row.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
 constexpr int kNormThreads = 256;
 
 // load(i, left, values) gives eight elements of x from i on, of which `left` exist. With a residual
-// it is added up and normed. A thread takes groups of eight elements, and reads again only what it
-// has read or written itself.
-template <typename A, bool kAligned, typename Load>
+// (A*, or nullptr) it is added up and normed. With `scale` the result is then rounded
+// (rounded_row.h), to codes where `out` has them. A thread takes groups of eight elements, and
+// reads again only what it has read or written itself.
+template <typename A, bool kAligned, typename Load, typename Residual, typename Out>
 __device__ __forceinline__ void NormRow(Load&& load,
-                                        A* residual,
+                                        Residual residual,
                                         const float* weight,
                                         int64_t hidden_size,
                                         float eps,
-                                        A* out,
+                                        Out* out,
+                                        float* scale,
                                         float* scratch) {
+  constexpr bool kHasResidual = !std::is_null_pointer_v<Residual>;
   const int64_t first = static_cast<int64_t>(threadIdx.x) * kGroup, step = kNormThreads * kGroup;
   float sum = 0;
   for (int64_t i = first; i < hidden_size; i += step) {
     float values[kGroup];
     load(i, hidden_size - i, values);
-    if (residual != nullptr) {
+    if constexpr (kHasResidual) {
       float add[kGroup];
       LoadGroup<kAligned>(residual + i, hidden_size - i, add);
       for (int j = 0; j < kGroup; ++j) values[j] = ToFloat(FromFloat<A>(add[j] + values[j]));
@@ -34,16 +36,35 @@ __device__ __forceinline__ void NormRow(Load&& load,
   }
   sum = ReduceBlock(sum, scratch, [](float a, float b) { return a + b; });
   const float factor = 1.0f / sqrtf(sum / static_cast<float>(hidden_size) + eps);
-  for (int64_t i = first; i < hidden_size; i += step) {
-    float values[kGroup], scale[kGroup];
-    if (residual != nullptr) {
-      LoadGroup<kAligned>(residual + i, hidden_size - i, values);
+  const auto norm = [&](int64_t i, int64_t left, float (&values)[kGroup]) {
+    float weights[kGroup];
+    if constexpr (kHasResidual) {
+      LoadGroup<kAligned>(residual + i, left, values);
     } else {
-      load(i, hidden_size - i, values);
+      load(i, left, values);
     }
-    LoadGroup<kAligned>(weight + i, hidden_size - i, scale);
-    for (int j = 0; j < kGroup; ++j) values[j] = values[j] * factor * scale[j];
-    StoreGroup<kAligned>(out + i, hidden_size - i, values);
+    LoadGroup<kAligned>(weight + i, left, weights);
+    for (int j = 0; j < kGroup; ++j) values[j] = values[j] * factor * weights[j];
+  };
+  if constexpr (std::is_same_v<Out, DeviceFp8>) {
+    RoundRow<kNormThreads, kAligned>(
+        [&](int64_t i, int64_t left, float (&values)[kGroup]) {
+          norm(i, left, values);
+          for (int j = 0; j < kGroup; ++j) values[j] = ToFloat(FromFloat<A>(values[j]));
+        },
+        hidden_size, out, scale, scratch);
+  } else {
+    for (int64_t i = first; i < hidden_size; i += step) {
+      float values[kGroup];
+      norm(i, hidden_size - i, values);
+      StoreGroup<kAligned>(out + i, hidden_size - i, values);
+    }
+    if (scale == nullptr) return;
+    RoundRow<kNormThreads, kAligned>(
+        [&](int64_t i, int64_t left, float (&values)[kGroup]) {
+          LoadGroup<kAligned>(out + i, left, values);
+        },
+        hidden_size, out, scale, scratch);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/peer_group.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/large_products.h"
 #include "kernels/ops.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -32,6 +33,9 @@ PeerGroup MakePeerGroup();
 bool IsTimed();
 Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(const Stream& stream, size_t bytes);
 Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle);
+
+// kUnimplemented where there is no such library.
+Result<std::unique_ptr<LargeProducts>> OpenLargeProducts();
 
 // kInternal when something enqueued before has failed.
 Status WaitFor(const Stream& stream);

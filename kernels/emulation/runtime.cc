@@ -77,6 +77,10 @@ Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle) {
   return emulation::OpenSharedMemory(handle);
 }
 
+Result<std::unique_ptr<LargeProducts>> OpenLargeProducts() {
+  return Unimplemented("the emulation has no library for large products");
+}
+
 Status WaitFor(const Stream&) { return OkStatus(); }
 
 }  // namespace emulated

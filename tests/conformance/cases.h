@@ -53,6 +53,7 @@ struct Case {
 
 void AddLinearCases(std::vector<Case>& cases);
 void AddGateUpCases(std::vector<Case>& cases);
+void AddVaryingCases(std::vector<Case>& cases);
 void AddQuantizedCases(std::vector<Case>& cases);
 void AddRowCases(std::vector<Case>& cases);
 void AddElementwiseCases(std::vector<Case>& cases);

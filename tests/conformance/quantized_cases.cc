@@ -55,6 +55,41 @@ void AddQuantizeRows(int64_t num_rows, int64_t width, DType dtype, std::vector<C
   }
 }
 
+// Rows that RmsNorm rounds are those that it writes and QuantizeRows rounds.
+void AddRoundedNorm(int64_t num_rows, int64_t width, DType dtype, std::vector<Case>& cases) {
+  const auto run = [=](Device& device, bool residual, bool codes, bool at_once) -> Result<Outputs> {
+    Rng rng(/*seed=*/90);
+    kernels::RmsNormArgs args;
+    args.x = device.In(rng.Normal({num_rows, width}, dtype, 3.0));
+    args.weight = device.In(rng.Normal({width}, kF32));
+    if (residual) args.residual = device.InOut(rng.Normal({num_rows, width}, dtype));
+    const TensorView rounded = device.Out(codes ? kFp8 : dtype, {num_rows, width});
+    const TensorView scale = device.Out(kF32, {num_rows});
+    args.out = at_once ? rounded : device.Out(dtype, {num_rows, width});
+    if (at_once) args.scale = scale;
+    LONGHAND_RETURN_IF_ERROR(device.ops().RmsNorm(args));
+    if (!at_once) {
+      LONGHAND_RETURN_IF_ERROR(device.ops().QuantizeRows({args.out, rounded, scale}));
+    }
+    Outputs outputs{device.Read(rounded), device.Read(scale)};
+    if (residual) outputs.push_back(device.Read(args.residual));
+    return outputs;
+  };
+  for (const bool residual : {false, true}) {
+    for (const bool codes : {false, true}) {
+      std::ostringstream name;
+      name << "rounded, " << num_rows << "x" << width << " " << DTypeName(dtype)
+           << (residual ? " residual" : "") << (codes ? " to codes" : "");
+      cases.push_back({.op = "RmsNorm",
+                       .name = name.str(),
+                       .body = [=](Device& d) { return run(d, residual, codes, true); },
+                       .tolerance = {0, Tolerance::Metric::kOfEach, "the same operations"},
+                       .misaligned = width % 2 == 1,
+                       .same_bits = [=](Device& d) { return run(d, residual, codes, false); }});
+    }
+  }
+}
+
 struct Shape {
   int64_t rows, in, out;
   DType codes;
@@ -212,6 +247,9 @@ void AddQuantizedCases(std::vector<Case>& cases) {
     AddQuantizeRows(9, 37, dtype, cases);
     AddQuantizeRows(2, 5000, dtype, cases);
     AddQuantizeRows(0, 8, dtype, cases);
+    AddRoundedNorm(5, 64, dtype, cases);
+    AddRoundedNorm(3, 37, dtype, cases);
+    AddRoundedNorm(2, 5000, dtype, cases);
   }
   for (const DType x : {kF32, kBf16}) {
     for (const DType codes : {kFp8, kInt8}) {

@@ -166,5 +166,19 @@ TEST(CommandLine, StatusIsWatchedAndBenchMeasuresOverGrpc) {
   watch.Wait();
 }
 
+TEST(CommandLine, ChaosKillsAClusterOfItsOwnOrOneThatRuns) {
+  const CommandResult own = RunLonghand({"chaos", "--model", TestCheckpointPath(), "--worker-kills",
+                                         "1", "--streams", "2", "--max-tokens", "60", "--json"});
+  ASSERT_EQ(own.exit_code, 0) << own.err;
+  EXPECT_THAT(own.out, HasSubstr("\"faults\":[]"));
+  LocalCluster cluster(TestCheckpointPath(), {"--tp", "2"});
+  const CommandResult running =
+      RunLonghand({"chaos", "--ready-file", cluster.ready_file().string(), "--coordinator-kills",
+                   "1", "--streams", "2", "--max-tokens", "60"});
+  EXPECT_EQ(running.exit_code, 0) << running.err;
+  EXPECT_THAT(running.out, HasSubstr("coordinators killed       1"));
+  EXPECT_THAT(running.out, HasSubstr("nothing was lost, doubled or changed"));
+}
+
 }  // namespace
 }  // namespace longhand::e2e

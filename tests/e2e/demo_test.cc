@@ -147,5 +147,20 @@ TEST_F(DemoCluster, IsGoneAfterASignalWhileItStarts) {
   EXPECT_THAT(Files(), IsEmpty());
 }
 
+// The same child, of another command.
+TEST_F(DemoCluster, OfChaosIsGoneAfterCtrlC) {
+  std::optional<RunningCommand> chaos(
+      std::in_place, std::vector<std::string>{"chaos", "--model", TestCheckpointPath(),
+                                              "--worker-kills", "100000"});
+  while (Processes().size() < 4) std::this_thread::yield();
+  chaos->Signal(SIGINT);
+  const CommandResult result = chaos->Wait();
+  chaos.reset();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("longhand chaos: interrupted"));
+  EXPECT_THAT(Processes(), IsEmpty());
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace longhand::e2e

@@ -8,13 +8,16 @@
 #include <memory>
 #include <thread>
 
+#include "client/chaos/chaos.h"
 #include "grpc/health/v1/health.grpc.pb.h"
-#include "tests/e2e/chaos.h"
 #include "tests/e2e/local_cluster.h"
 #include "tests/e2e/requests.h"
 
 namespace longhand::e2e {
 namespace {
+
+using client::ChaosReport;
+using client::RunChaos;
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -131,10 +134,11 @@ TEST(Failover, ASpareTakesTheLostRanksPlaceAndTheLostOneBecomesTheSpare) {
 
 TEST(Failover, StreamsGoOnWhoeverStandsStill) {
   LocalCluster cluster(TestCheckpointPath(), kTwoRanks);
-  const ChaosReport report = RunChaos(cluster, {.num_worker_stops = 4,
-                                                .max_stop = std::chrono::milliseconds(2500),
-                                                .max_tokens = 400,
-                                                .seed = 20261127});
+  const ChaosReport report = RunChaos({cluster.channel(), cluster.ready_file()},
+                                      {.num_worker_stops = 4,
+                                       .max_stop = std::chrono::milliseconds(2500),
+                                       .max_tokens = 400,
+                                       .seed = 20261127});
   std::printf("%s\n", report.ToJson().c_str());
   EXPECT_THAT(report.faults, IsEmpty());
   EXPECT_EQ(report.num_worker_stops, 4);

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "client/chaos/chaos.h"
 #include "coordinator/journal/database.h"
 #include "coordinator/journal/store.h"
 #include "tests/e2e/local_cluster.h"
@@ -15,6 +16,8 @@
 
 namespace longhand::e2e {
 namespace {
+
+using client::Comparable;
 
 using ::testing::HasSubstr;
 

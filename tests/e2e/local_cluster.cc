@@ -8,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <boost/json.hpp>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -60,16 +59,14 @@ std::string LonghandPath() { return std::string(LONGHAND_BINARIES) + "/longhand"
 std::string TestCheckpointPath() { return std::string(LONGHAND_TEST_DATA) + "/nano"; }
 
 LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std::string>& flags) {
-  std::vector<std::string> argv = {LonghandPath(),      "serve",
-                                   "--model",           checkpoint,
-                                   "--ready-file",      (directory_ / "ready.json").string(),
-                                   "--http-address",    "127.0.0.1:0",
-                                   "--grpc-address",    "127.0.0.1:0",
-                                   "--metrics-address", "127.0.0.1:0"};
+  std::vector<std::string> argv = {
+      LonghandPath(),        "serve",          "--model",     checkpoint,       "--ready-file",
+      ready_file().string(), "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0",
+      "--metrics-address",   "127.0.0.1:0"};
   argv.insert(argv.end(), flags.begin(), flags.end());
   pid_ = Spawn(argv, (directory_ / "out").string(), (directory_ / "log").string());
   const auto deadline = SteadyClock::now() + kPatience;
-  while (!std::filesystem::exists(directory_ / "ready.json")) {
+  while (!std::filesystem::exists(ready_file())) {
     int status = 0;
     LONGHAND_CHECK(waitpid(pid_, &status, WNOHANG) == 0 && SteadyClock::now() < deadline)
         << "not ready:\n"
@@ -83,34 +80,31 @@ LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std:
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
-  channel_ = grpc::CreateCustomChannel(grpc_address_, grpc::InsecureChannelCredentials(), args);
+  channel_ = grpc::CreateCustomChannel(ready_.grpc, grpc::InsecureChannelCredentials(), args);
   generation_ = v1::Generation::NewStub(channel_);
   cluster_ = v1::Cluster::NewStub(channel_);
 }
 
 void LocalCluster::ReadReadyFile() {
-  const boost::json::object ready =
-      boost::json::parse(ReadFile(directory_ / "ready.json")).as_object();
-  grpc_address_ = std::string(ready.at("grpc").as_string());
-  metrics_addresses_ = {std::string(ready.at("metrics").as_string())};
-  for (const auto& address : ready.at("worker_metrics").as_array()) {
-    metrics_addresses_.emplace_back(address.as_string());
-  }
-  const boost::json::object& pids = ready.at("pids").as_object();
-  coordinator_pid_ = static_cast<pid_t>(pids.at("coordinator").as_int64());
-  worker_pids_.clear();
-  for (const auto& pid : pids.at("workers").as_array())
-    worker_pids_.push_back(static_cast<pid_t>(pid.as_int64()));
+  Result<client::ReadyFile> ready = client::ReadyFile::Read(ready_file());
+  LONGHAND_CHECK(ready.ok()) << ready.status();
+  ready_ = std::move(ready).value();
+}
+
+std::vector<std::string> LocalCluster::metrics_addresses() const {
+  std::vector<std::string> addresses = {ready_.metrics};
+  addresses.insert(addresses.end(), ready_.worker_metrics.begin(), ready_.worker_metrics.end());
+  return addresses;
 }
 
 pid_t LocalCluster::FindWorker(size_t rank) {
   ReadReadyFile();
-  return worker_pids_.at(rank);
+  return ready_.workers.at(rank);
 }
 
 pid_t LocalCluster::FindCoordinator() {
   ReadReadyFile();
-  return coordinator_pid_;
+  return ready_.coordinator;
 }
 
 std::string LocalCluster::log() const { return ReadFile(directory_ / "log"); }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "client/serve/ready_file.h"
 #include "longhand/v1/cluster.grpc.pb.h"
 #include "longhand/v1/generation.grpc.pb.h"
 #include "tests/testing/temp_directory.h"
@@ -36,13 +37,14 @@ class LocalCluster {
   v1::Generation::Stub& generation() { return *generation_; }
   v1::Cluster::Stub& cluster() { return *cluster_; }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
-  const std::string& grpc_address() const { return grpc_address_; }
-  pid_t coordinator_pid() const { return coordinator_pid_; }
-  const std::vector<pid_t>& worker_pids() const { return worker_pids_; }
+  std::filesystem::path ready_file() const { return directory_ / "ready.json"; }
+  const std::string& grpc_address() const { return ready_.grpc; }
+  pid_t coordinator_pid() const { return ready_.coordinator; }
+  const std::vector<pid_t>& worker_pids() const { return ready_.workers; }
   // The processes now: the ready file is read again, for they may have been restarted.
   pid_t FindWorker(size_t rank);
   pid_t FindCoordinator();
-  const std::vector<std::string>& metrics_addresses() const { return metrics_addresses_; }
+  std::vector<std::string> metrics_addresses() const;  // coordinator's, then the workers'
 
   Answer Generate(const v1::GenerateRequest& request);
   Answer Attach(const std::string& request_id, int64_t from);
@@ -59,10 +61,7 @@ class LocalCluster {
 
   testing::TempDirectory directory_;
   pid_t pid_ = -1;
-  std::string grpc_address_;
-  std::vector<std::string> metrics_addresses_;  // coordinator's, then the workers'
-  pid_t coordinator_pid_ = -1;
-  std::vector<pid_t> worker_pids_;
+  client::ReadyFile ready_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> generation_;
   std::unique_ptr<v1::Cluster::Stub> cluster_;

@@ -21,12 +21,6 @@ void SetGreedy(int64_t max_tokens, v1::GenerateRequest* request) {
 
 }  // namespace
 
-std::string Comparable(v1::GenerateEvent event) {
-  event.clear_request_id();
-  if (event.has_usage()) event.mutable_usage()->clear_cached_tokens();
-  return event.SerializeAsString();
-}
-
 std::string ReadBytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   LONGHAND_CHECK(file.good()) << path;

@@ -16,10 +16,6 @@ v1::GenerateRequest RecordedRequest(const parity::Recording& recording,
 // A user's text, greedy.
 v1::GenerateRequest TextRequest(const std::string& text, int64_t max_tokens);
 
-// An event as every run of its request has it: without the request's name, and without how much of
-// the prompt was in the KV cache already, which depends on what ran before.
-std::string Comparable(v1::GenerateEvent event);
-
 std::string ReadBytes(const std::string& path);
 
 }  // namespace longhand::e2e

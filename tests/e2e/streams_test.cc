@@ -6,12 +6,17 @@
 
 #include <thread>
 
-#include "tests/e2e/chaos.h"
+#include "client/chaos/chaos.h"
 #include "tests/e2e/local_cluster.h"
 #include "tests/e2e/requests.h"
 
 namespace longhand::e2e {
 namespace {
+
+using client::Comparable;
+
+using client::ChaosReport;
+using client::RunChaos;
 
 using ::testing::HasSubstr;
 
@@ -108,7 +113,8 @@ TEST(Streams, WhatBecomesOfAnAnswerWithoutAReaderIsForTheRequestToSay) {
 TEST(Streams, NoTokenIsLostDoubledOrChangedWhoeverIsKilled) {
   LocalCluster cluster(TestCheckpointPath(), kTwoRanks);
   const ChaosReport report =
-      RunChaos(cluster, {.num_coordinator_kills = 6, .max_tokens = 400, .seed = 20261126});
+      RunChaos({cluster.channel(), cluster.ready_file()},
+               {.num_coordinator_kills = 6, .max_tokens = 400, .seed = 20261126});
   std::printf("%s\n", report.ToJson().c_str());
   EXPECT_THAT(report.faults, ::testing::IsEmpty());
   EXPECT_GE(report.num_coordinator_kills, 5);
@@ -118,8 +124,9 @@ TEST(Streams, NoTokenIsLostDoubledOrChangedWhoeverIsKilled) {
        at = log.find("loaded in", at + 1))
     ++num_loads;
   EXPECT_EQ(num_loads, 2u);
-  const ChaosReport both = RunChaos(
-      cluster, {.num_worker_kills = 3, .num_coordinator_kills = 3, .max_tokens = 400, .seed = 7});
+  const ChaosReport both =
+      RunChaos({cluster.channel(), cluster.ready_file()},
+               {.num_worker_kills = 3, .num_coordinator_kills = 3, .max_tokens = 400, .seed = 7});
   std::printf("%s\n", both.ToJson().c_str());
   EXPECT_THAT(both.faults, ::testing::IsEmpty());
 }

@@ -51,7 +51,7 @@ def run_part(part, report, bundle, options):
     elif part == "sanitize":
         conformance.sanitize(report, bundle, options.backend, options.sanitize_seconds)
     else:
-        comm.comm(report, bundle)
+        comm.comm(report, bundle, options.backend)
 
 
 def main():

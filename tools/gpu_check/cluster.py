@@ -3,6 +3,7 @@
     cluster.py --record FILE --bin DIR --model DIR     what --device cpu answers; scripts/gpu_bundle packs it
 """
 import argparse
+import ctypes
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import tempfile
 import time
 import urllib.request
 
+from comm import nccl_libraries
 from processes import run, tail
 from report import Goal
 
@@ -19,18 +21,20 @@ NUM_TOKENS = 32
 PROMPTS = ["Describe a picture.", "Write about the sea, and about a ship that never came home.",
            "One two three four five six seven eight nine ten. " * 12]
 START_TIMEOUT_S = 60
+PART_S = 270         # no cluster is started later
+ANSWER_TIMEOUT_S = 40
 
 
 class Cluster:
     """`longhand serve` on ports of its own choice; a context manager."""
 
-    def __init__(self, longhand, model, device, dtype, env):
+    def __init__(self, longhand, model, device, dtype, env, ranks=1):
         self._longhand, self._env = longhand, env
         self._folder = tempfile.TemporaryDirectory(prefix="longhand-gpu-check-")
         folder = pathlib.Path(self._folder.name)
         self._ready, self._log = folder / "ready.json", folder / "log"
         self._command = [str(longhand), "serve", "--model", str(model), "--device", device, "--dtype", dtype,
-                         "--tensor-parallel-size", "1", "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
+                         "--tensor-parallel-size", str(ranks), "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
                          "--kv-cache-memory-bytes", "64mb", "--ready-file", str(self._ready)]
 
     def __enter__(self):
@@ -71,7 +75,7 @@ class Cluster:
     def answer(self, prompt):
         done = run([self._longhand, "generate", "--endpoint", self.ready["grpc"], "--prompt", prompt, "--temperature", 0,
                     "--repetition-penalty", 1, "--max-tokens", NUM_TOKENS, "--ignore-eos", "--logprobs", 2, "--json"],
-                   60, self._env)
+                   ANSWER_TIMEOUT_S, self._env)
         if done.status != 0:
             raise RuntimeError(f"longhand generate: {done.how()}: {tail(done.stderr)}")
         answer = json.loads(done.stdout)
@@ -95,21 +99,43 @@ def compare(expected, actual):
             "expected_gap_there": None if first is None else expected["gaps"][first], "largest_logprob_error": round(error, 6)}
 
 
-def cluster(report, bundle, device):
-    recorded = json.loads((bundle.folder / "greedy.json").read_text(encoding="utf-8"))
-    for dtype in ("float32", "bfloat16"):
-        what = f"cluster, --device {device} --dtype {dtype}"
+def shared_gpu(device, env):
+    """The environment in which two ranks may share a GPU, or why none does."""
+    if device != "cuda":
+        return env, ""
+    for library in nccl_libraries():
+        version = ctypes.c_int()
         try:
-            with Cluster(bundle.program("longhand"), bundle.folder / "nano", device, dtype, bundle.env) as running:
+            ctypes.CDLL(library).ncclGetVersion(ctypes.byref(version))
+        except (OSError, AttributeError):
+            continue
+        if version.value >= 23000:
+            folders = [str(pathlib.Path(library).parent)] if "/" in library else []
+            return {**env, "NCCL_MULTI_RANK_GPU_ENABLE": "1", "NCCL_SOCKET_IFNAME": "lo",
+                    "LD_LIBRARY_PATH": ":".join([env["LD_LIBRARY_PATH"], *folders])}, ""
+    return None, "no NCCL here lets ranks share a GPU; 2.30 does"
+
+
+def cluster(report, bundle, device):
+    deadline = time.monotonic() + PART_S
+    recorded = json.loads((bundle.folder / "greedy.json").read_text(encoding="utf-8"))
+    for dtype, ranks in (("float32", 1), ("bfloat16", 1), ("float32", 2)):
+        what = f"cluster, --device {device} --dtype {dtype}" + (f", {ranks} ranks" if ranks > 1 else "")
+        env, why = (bundle.env, "") if ranks == 1 else shared_gpu(device, bundle.env)
+        if env is None or time.monotonic() > deadline:
+            report.unavailable(what, why or "no time was left")
+            continue
+        try:
+            with Cluster(bundle.program("longhand"), bundle.folder / "nano", device, dtype, env, ranks) as running:
                 actual = answers(running)
                 metrics = running.metrics()
                 seconds = running.start_seconds
         except (RuntimeError, OSError, ValueError, KeyError) as error:
-            report.add({"dtype": dtype, "status": "fail", "message": str(error)})
+            report.add({"dtype": dtype, "ranks": ranks, "status": "fail", "message": str(error)})
             report.goal(Goal(what, "answers", tail(str(error), 1)[:100], None, False))
             continue
         compared = [compare(*pair) for pair in zip(recorded[dtype], actual)]
-        report.add({"dtype": dtype, "ready_seconds": round(seconds, 2), "compared": compared, "answers": actual,
+        report.add({"dtype": dtype, "ranks": ranks, "ready_seconds": round(seconds, 2), "compared": compared, "answers": actual,
                     "metrics": metrics})
         equal = sum(one["equal_tokens"] for one in compared)
         total = sum(one["tokens"] for one in compared)

@@ -11,7 +11,8 @@ from processes import run, tail
 from report import Goal
 
 MAX_RESTARTS = 6
-OPERATION_TIMEOUT_S = 90
+PART_S = {"cuda": 440, "emulated": 3600}
+OPERATION_TIMEOUT_S = {"cuda": 90, "emulated": 1200}
 SANITIZER_TIMEOUT_S = 150
 SANITIZER_CASES = 10  # of an operation; memcheck takes all of them where time allows
 
@@ -29,14 +30,18 @@ def last_case(stdout):
     return (int(begun[-1][0]), begun[-1][1]) if begun else None
 
 
-def run_operation(bundle, backend, op, timeout_s=OPERATION_TIMEOUT_S):
+def run_operation(bundle, backend, op, deadline, timeout_s=None):
     """The records of one operation. A case that ends the process becomes a record, and the next process begins behind it."""
     records, first = [], 0
     for _ in range(MAX_RESTARTS):
+        left = min(timeout_s or OPERATION_TIMEOUT_S[backend], deadline - time.monotonic())
+        if left < 1:
+            records.append({"op": op, "case": f"from {first} on", "status": "fail", "message": "not run: no time was left"})
+            return records
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder, "records.json")
             done = run([bundle.program("conformance"), "--backend", backend, "--op", op, "--threads", 2, "--progress",
-                        "--first", first, "--json", file], timeout_s)
+                        "--first", first, "--json", file], left)
             if file.exists():
                 records += json.loads(file.read_text(encoding="utf-8") or "[]")
         if done.status in (0, 1):
@@ -57,8 +62,9 @@ def count(records, status):
 
 def conformance(report, bundle, backend):
     names = operations(bundle)
+    deadline = time.monotonic() + PART_S[backend]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        results = {op: pool.submit(run_operation, bundle, backend, op) for op in names}
+        results = {op: pool.submit(run_operation, bundle, backend, op, deadline) for op in names}
         for op, result in results.items():
             records = result.result()
             kept = [record for record in records if record["status"] == "fail"]

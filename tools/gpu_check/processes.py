@@ -4,6 +4,8 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
+import sysconfig
 import tempfile
 
 
@@ -58,3 +60,11 @@ class Bundle:
     def env(self):
         """For the programs that need shared objects of ours; others must not see them."""
         return {"LD_LIBRARY_PATH": str(self.folder / "lib")}
+
+    @property
+    def cuda_env(self):
+        """For those that need cuBLASLt, which Python's packages may have."""
+        found = {path.parent for folder in {*sysconfig.get_paths().values(), *sys.path} if folder
+                 for path in pathlib.Path(folder).glob("nvidia/*/lib/libcublasLt.so.1[23]")}
+        own = os.environ.get("LD_LIBRARY_PATH")
+        return {"LD_LIBRARY_PATH": ":".join([*sorted(map(str, found)), *([own] if own else [])])} if found else {}

@@ -23,7 +23,8 @@ struct SumNormArgs {
   TensorView residual;  // in and out: as data
   TensorView weight;    // [hidden_size] f32
   float eps = 0;
-  TensorView out;       // out: as data
+  TensorView out;       // out: as data, or fp8 where there is a scale
+  TensorView scale = {};  // out: [T] f32, or empty: rounds, as in RmsNormArgs
 };
 
 class Communicator {
@@ -54,6 +55,9 @@ class Communicator {
   // Whether calls of up to `max_bytes` a rank may be recorded with the operations between them
   // (Ops::Record). What was recorded must be gone before the communicator is.
   virtual bool CanBeRecorded(size_t) const { return false; }
+
+  // Of the rank's device, for as long as the group lives.
+  virtual int64_t DeviceBytes() const { return 0; }
 
   // Makes the pending call and all later ones fail with kAborted, on this rank. Any thread.
   virtual void Abort() = 0;

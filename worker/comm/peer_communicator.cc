@@ -221,6 +221,7 @@ Status PeerCommunicator::AllReduceSumNorm(const SumNormArgs& args) {
                              .weight = args.weight,
                              .eps = args.eps,
                              .out = args.out,
+                             .scale = args.scale,
                              .two_shot = args.data.num_bytes() > ways_.one_shot});
 }
 

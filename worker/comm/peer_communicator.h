@@ -59,6 +59,7 @@ class PeerCommunicator final : public Communicator {
   Status Barrier() override;
   Status Synchronize() override;
   bool CanBeRecorded(size_t max_bytes) const override;
+  int64_t DeviceBytes() const override { return group_.memory_bytes() + inner_->DeviceBytes(); }
   void Abort() override;
 
  private:

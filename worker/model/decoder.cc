@@ -155,10 +155,12 @@ Status Decoder::RunLayer(int64_t layer_idx,
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
   if (layer_idx == 0) {
     // Nothing is pending: the residual itself is normed.
+    const Operand normed = Normed();
     LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = residual,
                                            .weight = layer.input_norm.view,
                                            .eps = config_.rms_norm_eps,
-                                           .out = Rows(space_.normed, config_.hidden_size)}));
+                                           .out = normed.rows,
+                                           .scale = normed.scale}));
   }
   LONGHAND_RETURN_IF_ERROR(Attention(layer_idx, batch));
   LONGHAND_RETURN_IF_ERROR(JoinAndNorm(layer.post_attention_norm, communicator));
@@ -174,24 +176,27 @@ Status Decoder::RunLayer(int64_t layer_idx,
         Observe(observer_, ops_, "lm/layer" + std::to_string(layer_idx), residual, delta));
   }
   if (last) return OkStatus();
+  const Operand normed = Normed();
   return ops_.RmsNorm({.x = delta,
                        .residual = residual,
                        .weight = weights_.layers[layer_idx + 1].input_norm.view,
                        .eps = config_.rms_norm_eps,
-                       .out = Rows(space_.normed, config_.hidden_size)});
+                       .out = normed.rows,
+                       .scale = normed.scale});
 }
 
 Status Decoder::JoinAndNorm(const DeviceTensor& weight, comm::Communicator& communicator) {
   const TensorView residual = Rows(space_.residual, config_.hidden_size);
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
-  const TensorView normed = Rows(space_.normed, config_.hidden_size);
+  const Operand normed = Normed();
   if (tp_size_ > 1) {
     if (communicator.FusesNorm(delta)) {
       return communicator.AllReduceSumNorm({.data = delta,
                                             .residual = residual,
                                             .weight = weight.view,
                                             .eps = config_.rms_norm_eps,
-                                            .out = normed});
+                                            .out = normed.rows,
+                                            .scale = normed.scale});
     }
     LONGHAND_RETURN_IF_ERROR(communicator.AllReduceSum(delta));
   }
@@ -199,7 +204,8 @@ Status Decoder::JoinAndNorm(const DeviceTensor& weight, comm::Communicator& comm
                        .residual = residual,
                        .weight = weight.view,
                        .eps = config_.rms_norm_eps,
-                       .out = normed});
+                       .out = normed.rows,
+                       .scale = normed.scale});
 }
 
 Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
@@ -210,7 +216,7 @@ Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
   const TensorView query = Reshape(space_.mid.view, {num_tokens_, heads, head_dim});
   const TensorView attended = Reshape(space_.normed.view, {num_tokens_, heads, head_dim});
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
-  LONGHAND_RETURN_IF_ERROR(Project(Rows(space_.normed, config_.hidden_size), *layer.qkv, qkv));
+  LONGHAND_RETURN_IF_ERROR(Project(Normed(), *layer.qkv, qkv));
   LONGHAND_RETURN_IF_ERROR(ops_.QkvRopeWrite({.qkv = qkv,
                                               .bias = layer.qkv_bias.view,
                                               .cos = Rows(space_.cos, head_dim / 2),
@@ -229,28 +235,37 @@ Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
                            .out = attended,
                            .kv_scales = KvScales(layer_idx),
                            .prefix_groups = batch.prefix_groups}));
-  return Project(Rows(space_.normed, heads * head_dim), *layer.o, delta);
+  LONGHAND_ASSIGN_OR_RETURN(const Operand rounded, Round(Rows(space_.normed, heads * head_dim)));
+  return Project(rounded, *layer.o, delta);
 }
 
 Status Decoder::Mlp(const LayerWeights& layer) {
   const int64_t ffn = shard_.ffn.size();
   const TensorView mid = Rows(space_.mid, ffn);
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
-  LONGHAND_RETURN_IF_ERROR(
-      Project(Rows(space_.normed, config_.hidden_size), *layer.gate_up, mid));
-  return Project(mid, *layer.down, delta);
+  LONGHAND_RETURN_IF_ERROR(Project(Normed(), *layer.gate_up, mid));
+  LONGHAND_ASSIGN_OR_RETURN(const Operand rounded, Round(mid));
+  return Project(rounded, *layer.down, delta);
 }
 
-Status Decoder::Project(TensorView x, const kernels::PackedLinear& weight, TensorView out) {
-  kernels::LinearArgs args{.x = x, .weight = &weight, .out = out};
+Decoder::Operand Decoder::OperandOf(TensorView rows) const {
+  if (!weights_.rounds_rows) return {rows, {}};
+  const TensorView codes = space_.rounded.view;
+  return {codes.empty() ? rows : Reshape(codes, {num_tokens_, rows.dim(1)}),
+          Reshape(space_.row_scale.view, {num_tokens_})};
+}
+
+Result<Decoder::Operand> Decoder::Round(TensorView rows) {
+  const Operand rounded = OperandOf(rows);
   if (weights_.rounds_rows) {
-    args.x_scale = Reshape(space_.row_scale.view, {x.dim(0)});
-    if (!space_.rounded.view.empty()) {
-      args.x = Reshape(space_.rounded.view, {x.dim(0), x.dim(1)});
-    }
-    LONGHAND_RETURN_IF_ERROR(ops_.QuantizeRows({.x = x, .out = args.x, .scale = args.x_scale}));
+    LONGHAND_RETURN_IF_ERROR(
+        ops_.QuantizeRows({.x = rows, .out = rounded.rows, .scale = rounded.scale}));
   }
-  return ops_.Linear(args);
+  return rounded;
+}
+
+Status Decoder::Project(const Operand& x, const kernels::PackedLinear& weight, TensorView out) {
+  return ops_.Linear({.x = x.rows, .weight = &weight, .out = out, .x_scale = x.scale});
 }
 
 Result<kernels::VocabShard> Decoder::Logits(const std::vector<int32_t>& rows) {

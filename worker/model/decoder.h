@@ -112,10 +112,19 @@ class Decoder {
   // These leave this rank's part of a sum in delta.
   Status Attention(int64_t layer_idx, const DecoderBatch& batch);
   Status Mlp(const LayerWeights& layer);
-  // Adds up the ranks' delta, adds that to the residual, and norms it.
+  // Adds up the ranks' delta, adds that to the residual, and norms it, into Normed().
   Status JoinAndNorm(const DeviceTensor& weight, comm::Communicator& communicator);
-  // A layer's matrix times `x`, which is rounded where the weights ask for it, perhaps in place.
-  Status Project(TensorView x, const kernels::PackedLinear& weight, TensorView out);
+  // What a layer's matrix is multiplied by: rows, rounded where the weights ask for it.
+  struct Operand {
+    TensorView rows;
+    TensorView scale;  // of rounded rows; else empty
+  };
+  // Where the operand goes that is made of `rows`: perhaps there.
+  Operand OperandOf(TensorView rows) const;
+  Operand Normed() const { return OperandOf(Rows(space_.normed, config_.hidden_size)); }
+  // Of rows that are not rounded yet.
+  Result<Operand> Round(TensorView rows);
+  Status Project(const Operand& x, const kernels::PackedLinear& weight, TensorView out);
   Result<kernels::VocabShard> FinishLogits(TensorView residual, TensorView delta);
   // Whether rows are gathered one by one, where padding or a single row spares sorting them.
   bool GathersByRow(int64_t num_rows) const {

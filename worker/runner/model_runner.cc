@@ -55,13 +55,21 @@ model::DecoderSizes SizesOf(const RunnerConfig& config, const kernels::Ops& ops)
 }
 
 kernels::StepSizes StepSizesOf(const RunnerConfig& config, const RankShard& shard) {
-  return {.max_num_seqs = config.max_num_seqs,
-          .max_model_len = config.max_model_len,
-          .block_size = config.block_size,
-          .num_heads = shard.heads.size(),
-          .num_kv_heads = shard.kv_heads.size(),
-          .head_dim = config.model.head_dim,
-          .vocab_size = config.model.vocab_size};
+  kernels::StepSizes sizes{.max_num_seqs = config.max_num_seqs,
+                           .max_model_len = config.max_model_len,
+                           .block_size = config.block_size,
+                           .num_heads = shard.heads.size(),
+                           .num_kv_heads = shard.kv_heads.size(),
+                           .head_dim = config.model.head_dim,
+                           .vocab_size = config.model.vocab_size};
+  if (config.dtype == DType::kBf16 && config.quantization == Quantization::kNone) {
+    const int64_t query = sizes.num_heads * sizes.head_dim;
+    sizes.max_gate_up_features = 2 * shard.ffn.size();
+    sizes.max_weight_elements =
+        config.model.hidden_size *
+        std::max(query + 2 * sizes.num_kv_heads * sizes.head_dim, sizes.max_gate_up_features);
+  }
+  return sizes;
 }
 
 // A sum over the ranks, or what they say of the tokens that they sample.
@@ -115,11 +123,12 @@ Status CheckKvDType(DType kv, const kernels::Ops& ops) {
 Status CheckMemory(const model::MemoryBudget& memory, int64_t limit_bytes) {
   const int64_t short_bytes = memory.total_bytes() - limit_bytes;
   if (limit_bytes == 0 || short_bytes <= 0) return OkStatus();
-  return ResourceExhausted("this rank needs ", memory.total_bytes(),
-                           " bytes of memory and may take ", limit_bytes, ", ", short_bytes,
-                           " fewer; use more ranks, or lower --kv-cache-memory-bytes, --swap-space, "
-                           "--max-num-batched-tokens or --max-pixels:\n",
-                           model::ToTable(memory));
+  return ResourceExhausted(
+      "this rank needs ", memory.total_bytes(), " bytes of memory and may take ", limit_bytes, ", ",
+      short_bytes,
+      " fewer; use more ranks, or lower --kv-cache-memory-bytes, --swap-space, "
+      "--max-num-batched-tokens or --max-pixels:\n",
+      model::ToTable(memory));
 }
 
 class ModelRunnerImpl final : public ModelRunner {
@@ -159,6 +168,13 @@ class ModelRunnerImpl final : public ModelRunner {
     kernels::VocabShard logits;
   };
 
+  void Log(const std::string& line) const {
+    if (config_.log) {
+      config_.log(line);
+    } else {
+      std::fprintf(stderr, "%s\n", line.c_str());
+    }
+  }
   Status CheckNumber(const StepPlan& plan) const;
   Status Run(const StepPlan& plan,
              TimedCommunicator& communicator,
@@ -223,7 +239,14 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   LONGHAND_RETURN_IF_ERROR(CheckConfig(config_));
   LONGHAND_RETURN_IF_ERROR(CheckKvDType(config_.kv_dtype, ops_));
   const DType activation = ops_.ActivationDType(config_.dtype);
+  if (const Status status = ops_.SetDeterministic(config_.deterministic); !status.ok()) {
+    if (status.code() != StatusCode::kUnimplemented) return status;
+    Log("every product is deterministic, as without --no-deterministic: " + status.message());
+  }
   memory_ = PlanMemory(config_, plan, rank_, ops_);
+  if (const int64_t bytes = communicator_->DeviceBytes(); bytes > 0) {
+    memory_.Add("what ranks read of each other", bytes);
+  }
   LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
   LONGHAND_ASSIGN_OR_RETURN(weights_, load());
   LONGHAND_ASSIGN_OR_RETURN(decoder_, model::Decoder::Create(config_.model, plan, weights_,
@@ -441,13 +464,7 @@ void ModelRunnerImpl::Record(const model::DecoderBatch& batch,
     return;
   }
   can_record_ = false;
-  std::string line = "decode steps run without graphs: recording failed: ";
-  line += recording.status().message();
-  if (config_.log) {
-    config_.log(line);
-  } else {
-    std::fprintf(stderr, "%s\n", line.c_str());
-  }
+  Log("decode steps run without graphs: recording failed: " + recording.status().message());
 }
 
 Status ModelRunnerImpl::SampleChunks(const StepPlan& plan,
@@ -557,8 +574,8 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
                config.num_host_blocks * config.block_size * shard.kv_bytes_per_token,
                /*is_elsewhere=*/ops.name() == "cuda");
   }
-  budget.Add("decoder workspace", model::Decoder::WorkspaceBytes(config.model, plan, shard,
-                                                                 SizesOf(config, ops)));
+  budget.Add("decoder workspace",
+             model::Decoder::WorkspaceBytes(config.model, plan, shard, SizesOf(config, ops)));
   budget.Add("batch and sampling",
              DeviceBatch::WorkspaceBytes(limits) + BlockMover::WorkspaceBytes(limits) +
                  TokenSampler::WorkspaceBytes(MaxLogitRows(config), plan.tp_size));

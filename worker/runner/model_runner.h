@@ -31,7 +31,7 @@ struct RunnerConfig {
   DType kv_dtype = DType::kBf16;  // what Ops::HasKvDType() says
   Quantization quantization = Quantization::kNone;
   int64_t num_blocks = 0;
-  int64_t num_host_blocks = 0;    // KV blocks in host memory, for those that are swapped out
+  int64_t num_host_blocks = 0;  // KV blocks in host memory, for those that are swapped out
   int64_t block_size = 16;
   int64_t max_num_batched_tokens = 2048;
   int64_t max_num_seqs = 64;
@@ -40,6 +40,7 @@ struct RunnerConfig {
   int64_t image_bytes = 0;            // of resized pixels held at once
   int64_t max_patches_per_image = 0;  // of 14 x 14 pixels; sizes the encoder's workspace
   int64_t memory_bytes = 0;           // what all of it may take; 0: no limit
+  bool deterministic = true;          // kernels::Ops::SetDeterministic
   int load_threads = 1;               // that quantise while weights are loaded
   // One line, where something works another way than it should; empty: standard error.
   std::function<void(const std::string&)> log;

@@ -92,6 +92,7 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
   runner.image_bytes = request.image_bytes();
   runner.max_patches_per_image = request.max_patches_per_image();
   runner.memory_bytes = request.memory_bytes();
+  runner.deterministic = !request.may_vary();
 
   comm::CommunicatorConfig& communicator = setup.communicator;
   communicator.rank = request.rank();
@@ -117,7 +118,8 @@ std::string RankSetup::ShardKey() const {
       << runner.num_host_blocks << ' ' << runner.block_size << ' ' << runner.max_num_batched_tokens
       << ' ' << runner.max_num_seqs << ' ' << runner.max_model_len << ' '
       << runner.encoder_cache_tokens << ' ' << runner.image_bytes << ' '
-      << runner.max_patches_per_image << '\n'
+      << runner.max_patches_per_image << ' ' << runner.deterministic
+      << '\n'
       << Fingerprint(model_directory);
   return key.str();
 }

@@ -5,11 +5,13 @@ import json
 import pathlib
 import sys
 import tempfile
+import time
 import unittest
 from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "tools" / "gpu_check"))
 import cluster  # noqa: E402
+import comm  # noqa: E402
 import conformance  # noqa: E402
 import join  # noqa: E402
 import kernels  # noqa: E402
@@ -69,7 +71,7 @@ class GpuCheck(unittest.TestCase):
         return {goal["name"]: goal["verdict"] for goal in json.loads((self.folder / "part.json").read_text())["goals"]}
 
     def test_a_crash_is_named_and_the_cases_behind_it_run(self):
-        records = conformance.run_operation(self.bundle, "cuda", "Add")
+        records = conformance.run_operation(self.bundle, "cuda", "Add", time.monotonic() + 60)
         self.assertEqual([(r["case"], r["status"]) for r in records],
                          [("Add number 0", "pass"), ("Add number 1", "fail"), ("Add number 2", "pass")])
         self.assertIn("SIGABRT: an illegal address", records[1]["message"])
@@ -194,6 +196,45 @@ class GpuCheck(unittest.TestCase):
         self.assertLessEqual(sum(run.budget_s for run in models.RUNS["cuda"]), models.PART_S - models.STARTED_LAST_S)
         self.assertLess(models.PART_S, 8 * 60)
         self.assertLess(kernels.PART_TIMEOUT_S, 8 * 60)
+
+    def steps(self, name, ranks_that_fail=(), version="2.30.7"):
+        """A program that says two steps for its --ranks, and what exit status that makes."""
+        self.program(name, f"""#!{sys.executable}
+import json, sys
+ranks = int(dict(zip(sys.argv, sys.argv[1:])).get("--ranks", 1))
+failed = ranks in {tuple(ranks_that_fail)!r}
+print(json.dumps({{"op": "x", "case": "NCCL {version}", "ranks": ranks, "status": "pass"}}))
+print(json.dumps({{"op": "x", "case": "sum", "ranks": ranks, "status": "fail" if failed else "pass", "us": 7.5}}))
+sys.exit(failed)
+""")
+
+    def test_exchanges_are_checked_with_one_rank_and_with_two(self):
+        self.steps("peer_check", ranks_that_fail=[2])
+        self.steps("nccl_check")
+        self.quietly(comm.comm, self.report, self.bundle, "cuda")
+        self.assertEqual(self.verdicts(), {"kernels that read their peers, one rank": "pass",
+                                           "kernels that read their peers, two processes": "FAIL",
+                                           "NCCL, one rank: form, collectives, abort, form again": "pass",
+                                           "NCCL and kernels over it, two ranks": "pass"})
+        self.assertEqual(len(self.report.records), 8)
+
+    def test_ranks_share_a_gpu_only_where_nccl_lets_them(self):
+        self.steps("peer_check")
+        self.steps("nccl_check", version="2.28.9")
+        self.quietly(comm.comm, self.report, self.bundle, "cuda")
+        self.assertEqual(self.verdicts()["NCCL and kernels over it, two ranks"], "unavailable")
+
+    def test_the_slowdown_of_determinism_compares_the_same_prefill(self):
+        for on, ms in ((1, 300.0), (0, 250.0)):
+            self.report.add({"kind": "prefill", "shape": "7b", "tokens": 8192, "deterministic": on, "wall_ms": ms})
+        models.judge_slowdown(self.report)
+        self.assertEqual(self.verdicts(), {"G15 slowdown of being deterministic, prefill of 8k, 7B": "FAIL"})
+
+    def test_products_that_may_vary_are_set_beside_ours(self):
+        for variant, ns in (("", 1100.0), ("cublaslt", 1000.0)):
+            self.report.add({"op": "Linear", "case": "a", "variant": variant, "ns": ns, "bytes": 1.0})
+        kernels.judge_varying(self.report)
+        self.assertEqual(self.verdicts(), {"G15 slowdown of being deterministic, Linear of 2048 rows": "pass"})
 
 
 if __name__ == "__main__":

@@ -71,11 +71,11 @@ TEST_P(PeerSumNorm, HasTheBitsOfASumAndThenANorm) {
       residual.Fill(seed + 50);
       expected_residual.Fill(seed + 50);
       weight.Fill(seed + 51);
-      const TensorView scale(weight.bytes.data(), DType::kF32, {width});
+      const TensorView weights(weight.bytes.data(), DType::kF32, {width});
       ASSERT_TRUE(communicator.FusesNorm(fused.view)) << fused.view.ToString();
       Status status = communicator.AllReduceSumNorm({.data = fused.view,
                                                      .residual = residual.view,
-                                                     .weight = scale,
+                                                     .weight = weights,
                                                      .eps = 1e-6f,
                                                      .out = out.view});
       ASSERT_TRUE(status.ok()) << status;
@@ -83,7 +83,7 @@ TEST_P(PeerSumNorm, HasTheBitsOfASumAndThenANorm) {
       ASSERT_TRUE(status.ok()) << status;
       status = ops.RmsNorm({.x = apart.view,
                             .residual = expected_residual.view,
-                            .weight = scale,
+                            .weight = weights,
                             .eps = 1e-6f,
                             .out = expected.view});
       ASSERT_TRUE(status.ok()) << status;
@@ -91,6 +91,28 @@ TEST_P(PeerSumNorm, HasTheBitsOfASumAndThenANorm) {
       ASSERT_TRUE(status.ok()) << status;
       EXPECT_TRUE(residual.bytes == expected_residual.bytes) << fused.view.ToString();
       EXPECT_TRUE(out.bytes == expected.bytes) << fused.view.ToString();
+
+      // And rounded, as weights in fp8 take it.
+      const DType rounded = ops.RoundedDType(shape.dtype);
+      Tensor codes(rounded, rows, width), expected_codes(rounded, rows, width);
+      Tensor row_scale(DType::kF32, 1, rows), expected_scale(DType::kF32, 1, rows);
+      const TensorView scales(row_scale.bytes.data(), DType::kF32, {rows});
+      fused.Fill(seed + static_cast<uint32_t>(communicator.rank()));
+      residual.Fill(seed + 50);
+      status = communicator.AllReduceSumNorm({.data = fused.view,
+                                              .residual = residual.view,
+                                              .weight = weights,
+                                              .eps = 1e-6f,
+                                              .out = codes.view,
+                                              .scale = scales});
+      ASSERT_TRUE(status.ok()) << status;
+      const TensorView expected_scales(expected_scale.bytes.data(), DType::kF32, {rows});
+      status = ops.QuantizeRows({expected.view, expected_codes.view, expected_scales});
+      ASSERT_TRUE(status.ok()) << status;
+      status = communicator.Synchronize();
+      ASSERT_TRUE(status.ok()) << status;
+      EXPECT_TRUE(codes.bytes == expected_codes.bytes) << fused.view.ToString();
+      EXPECT_TRUE(row_scale.bytes == expected_scale.bytes) << fused.view.ToString();
     }
   });
 }

@@ -452,6 +452,18 @@ TEST_P(ModelRunnerTest, MoreMemoryThanTheRankMayTakeIsRefusedWithTheTable) {
   EXPECT_THAT(refused.status().message(), HasSubstr("KV cache  "));
 }
 
+TEST_P(ModelRunnerTest, WhereNothingIsQuickerBitsStayDeterministicAndTheLogSaysSo) {
+  RunnerConfig config = checkpoint_.Config();
+  config.deterministic = false;
+  std::vector<std::string> lines;
+  config.log = [&](const std::string& line) { lines.push_back(line); };
+  const auto runner = ModelRunner::Create(config, *ops_, communicator_, {});
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_THAT(lines[0], HasSubstr("every product is deterministic"));
+  EXPECT_EQ((*runner)->memory().total_bytes(), MakeRunner()->memory().total_bytes());
+}
+
 TEST_P(ModelRunnerTest, TheMemoryTableHasTheKvCacheAndTheWeights) {
   const std::unique_ptr<ModelRunner> runner = MakeRunner();
   const auto plan = PlanShards(testing::TinyConfig(), 1, DType::kBf16, DType::kF32);

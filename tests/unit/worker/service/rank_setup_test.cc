@@ -41,6 +41,9 @@ TEST(RankSetup, TakesEveryFieldToItsPlace) {
   EXPECT_EQ(setup.runner.encoder_cache_tokens, 4);
   EXPECT_EQ(setup.runner.image_bytes, 5);
   EXPECT_EQ(setup.runner.max_patches_per_image, 6);
+  EXPECT_TRUE(setup.runner.deterministic);
+  request.set_may_vary(true);
+  EXPECT_FALSE(RankSetup::FromWire(request)->runner.deterministic);
 }
 
 TEST(RankSetup, RefusesWhatItCannotRead) {
@@ -84,6 +87,7 @@ TEST(RankSetup, TheShardKeyTellsShardsApartAndNothingElse) {
   EXPECT_NE(key_with([](R& r) { r.set_dtype("bfloat16"); }), key);
   EXPECT_NE(key_with([](R& r) { r.set_quantization("fp8"); }), key);
   EXPECT_NE(key_with([](R& r) { r.set_num_blocks(9); }), key);
+  EXPECT_NE(key_with([](R& r) { r.set_may_vary(true); }), key);
   directory.Write("model.safetensors", "other weights");
   EXPECT_NE(key_with([](R&) {}), key);
 }

@@ -1,10 +1,9 @@
-#include "tests/e2e/chaos.h"
+#include "client/chaos/chaos.h"
 
 #include <signal.h>
 
 #include <algorithm>
 #include <atomic>
-#include <boost/json.hpp>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -13,14 +12,18 @@
 #include <utility>
 
 #include "client/generate/resumable_stream.h"
-#include "tests/e2e/requests.h"
+#include "client/serve/ready_file.h"
+#include "common/request_id.h"
+#include "longhand/v1/cluster.grpc.pb.h"
 
-namespace longhand::e2e {
+namespace longhand::client {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+// Generous: it only ends what hangs.
+constexpr std::chrono::seconds kPatience(120);
 constexpr int kNumRequests = 6;
 constexpr milliseconds kMaxDelay(400);
 constexpr double kHurry = 0.15;  // of kills that are followed by one before they are mended
@@ -35,23 +38,33 @@ std::vector<v1::GenerateRequest> MakeRequests(const ChaosConfig& config) {
   std::vector<v1::GenerateRequest> requests;
   for (int i = 0; i < kNumRequests; ++i) {
     const int64_t length = config.max_tokens * (kNumRequests + i) / (2 * kNumRequests);
-    v1::GenerateRequest& request = requests.emplace_back(
-        TextRequest("Chapter " + std::to_string(i) + std::string(80 * i, '.'), length));
-    request.mutable_sampling()->set_temperature(1);
-    request.mutable_sampling()->set_seed(config.seed + static_cast<uint64_t>(i));
+    v1::GenerateRequest& request = requests.emplace_back();
+    v1::ChatMessage* message = request.mutable_messages()->add_messages();
+    message->set_role("user");
+    message->add_content()->set_text("Chapter " + std::to_string(i) + std::string(80 * i, '.'));
+    v1::Sampling* sampling = request.mutable_sampling();
+    sampling->set_temperature(1);
+    sampling->set_seed(config.seed + static_cast<uint64_t>(i));
+    sampling->set_ignore_eos(true);
+    sampling->set_max_tokens(length);
+    request.mutable_return_()->set_token_ids(true);
     request.set_on_disconnect(i % 2 == 0 ? v1::ON_DISCONNECT_CONTINUE : v1::ON_DISCONNECT_CANCEL);
   }
   return requests;
 }
 
-bool SameEvent(const v1::GenerateEvent& a, const v1::GenerateEvent& b) {
-  return Comparable(a) == Comparable(b);
-}
+using Events = std::vector<std::string>;  // Comparable
 
 class Chaos {
  public:
-  Chaos(LocalCluster& cluster, const ChaosConfig& config)
-      : cluster_(cluster), random_(config.seed), requests_(MakeRequests(config)) {
+  Chaos(const ChaosTarget& target,
+        const ChaosConfig& config,
+        const std::function<void(const ChaosReport&)>& on_event)
+      : target_(target),
+        on_event_(on_event),
+        cluster_(v1::Cluster::NewStub(target.channel)),
+        random_(config.seed),
+        requests_(MakeRequests(config)) {
     report_.config = config;
     pulses_.resize(static_cast<size_t>(config.num_streams));
   }
@@ -69,6 +82,9 @@ class Chaos {
   bool Kill(bool worker);
   void StopThemAll();
   bool StopAWorker();
+  std::vector<pid_t> Workers();
+  std::string IdOf(const std::string& stream, int64_t n) const;
+  void TellEvent();
   bool WaitUntilMended(bool worker);
   bool WaitUntilAllMove();
   bool Poll(const std::function<bool()>& done);
@@ -78,16 +94,20 @@ class Chaos {
 
   // The threads of streams.
   void Stream(size_t idx);
-  bool CheckAnswer(size_t idx, const v1::GenerateRequest& request, const Answer& expected);
+  bool CheckAnswer(size_t idx, const v1::GenerateRequest& request, const Events& expected);
   void OnToken(size_t idx);
 
-  LocalCluster& cluster_;
+  const ChaosTarget target_;
+  const std::function<void(const ChaosReport&)> on_event_;
+  const std::unique_ptr<v1::Cluster::Stub> cluster_;
   std::mt19937_64 random_;
+  const std::string run_ = DrawRequestId("chaos");
   const std::vector<v1::GenerateRequest> requests_;
-  std::vector<Answer> expected_;
+  std::vector<Events> expected_;
   int64_t next_epoch_ = 0;  // after the latest kill; of all groups, added up
   Clock::time_point killed_at_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> interrupted_ = false;
 
   std::mutex mutex_;  // guards all below
   ChaosReport report_;
@@ -95,10 +115,13 @@ class Chaos {
 };
 
 ChaosReport Chaos::Run() {
-  for (const v1::GenerateRequest& request : requests_) {
-    expected_.push_back(cluster_.Generate(request));
-    const grpc::Status& status = expected_.back().status;
-    if (!status.ok()) Fault("an undisturbed answer: " + status.error_message());
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    v1::GenerateRequest request = requests_[i];
+    request.set_request_id(IdOf("undisturbed", i));
+    auto stream = ResumableStream::Generate(target_.channel, request, kPatience);
+    Events& events = expected_.emplace_back();
+    for (v1::GenerateEvent event; stream.Read(&event);) events.push_back(Comparable(event));
+    if (!stream.status().ok()) Fault("an undisturbed answer: " + stream.status().ToString());
   }
   std::vector<std::thread> streams;
   for (size_t i = 0; i < pulses_.size(); ++i) streams.emplace_back([this, i] { Stream(i); });
@@ -114,33 +137,41 @@ void Chaos::KillThemAll() {
   workers.resize(workers.size() + static_cast<size_t>(report_.config.num_coordinator_kills), false);
   std::shuffle(workers.begin(), workers.end(), random_);
   bool hurries = false;
-  for (const bool worker : workers) {
+  for (size_t i = 0; i < workers.size(); ++i) {
+    const bool worker = workers[i];
     if (!hurries) {
       if (!WaitUntilAllMove()) return;
       TakeGaps(nullptr);
     }
     // Never three in a hurry: a request that loses three groups without a token is given up.
-    hurries = !hurries && std::bernoulli_distribution(kHurry)(random_);
+    hurries = !hurries && std::bernoulli_distribution(kHurry)(random_) && i + 1 < workers.size();
     std::this_thread::sleep_for(
         milliseconds(std::uniform_int_distribution<int64_t>(0, kMaxDelay.count())(random_)));
     if (!Kill(worker)) continue;
     if (hurries) continue;
     if (!WaitUntilMended(worker) || !WaitUntilAllMove()) return;
     TakeGaps(worker ? &report_.worker_gaps_s : &report_.coordinator_gaps_s);
+    TellEvent();
   }
 }
 
 // False when the process is not there, after the kill before.
 bool Chaos::Kill(bool worker) {
-  const size_t victim = random_() % cluster_.worker_pids().size();
+  const Result<ReadyFile> processes = ReadyFile::Read(target_.ready_file);
+  if (!processes.ok()) {
+    Fault(processes.status().ToString());
+    return false;
+  }
+  const size_t victim = random_() % processes->workers.size();
   // The epoch that a status shows while a group is not ready is the one that it will have.
   if (const auto status = Status()) {
     const auto group = static_cast<int>(victim) / status->tensor_parallel_size();
     next_epoch_ =
         status->epoch() + (status->groups(group).state() == v1::GROUP_STATE_READY ? 1 : 0);
   }
-  const pid_t pid = worker ? cluster_.FindWorker(victim) : cluster_.FindCoordinator();
+  const pid_t pid = worker ? processes->workers[victim] : processes->coordinator;
   std::lock_guard lock(mutex_);
+  ++report_.num_events;
   if (kill(pid, SIGKILL) != 0) return false;
   ++(worker ? report_.num_worker_kills : report_.num_coordinator_kills);
   killed_at_ = Clock::now();
@@ -155,6 +186,7 @@ void Chaos::StopThemAll() {
         milliseconds(std::uniform_int_distribution<int64_t>(0, kMaxDelay.count())(random_)));
     if (!StopAWorker() || !WaitUntilAllMove()) return;
     TakeGaps(&report_.stop_gaps_s);
+    TellEvent();
   }
 }
 
@@ -168,19 +200,42 @@ bool Chaos::StopAWorker() {
   const milliseconds length = std::bernoulli_distribution(0.5)(random_)
                                   ? span(kMinStop, std::min(kMiddleStop, longest))
                                   : span(std::min(kMiddleStop, longest), longest);
-  const pid_t pid = cluster_.FindWorker(random_() % cluster_.worker_pids().size());
+  const std::vector<pid_t> before = Workers();
+  if (before.empty()) return false;
+  const pid_t pid = before[random_() % before.size()];
   const auto begin = Clock::now();
   if (kill(pid, SIGSTOP) != 0) return true;
   const bool moves = length < kSurelyTooLong || WaitUntilAllMove();
   std::this_thread::sleep_until(begin + length);
   const bool is_gone = kill(pid, SIGCONT) != 0;
-  (void)cluster_.FindWorker(0);
-  const std::vector<pid_t>& now = cluster_.worker_pids();
+  const std::vector<pid_t> now = Workers();
   const bool was_replaced = is_gone || std::find(now.begin(), now.end(), pid) == now.end();
   std::lock_guard lock(mutex_);
+  ++report_.num_events;
   ++report_.num_worker_stops;
   report_.num_replaced += was_replaced ? 1 : 0;
   return moves;
+}
+
+// None when the cluster says nothing of them, which is a fault.
+std::vector<pid_t> Chaos::Workers() {
+  Result<ReadyFile> processes = ReadyFile::Read(target_.ready_file);
+  if (processes.ok()) return std::move(processes->workers);
+  Fault(processes.status().ToString());
+  return {};
+}
+
+// Another run against the same journal asks anew.
+std::string Chaos::IdOf(const std::string& stream, int64_t n) const {
+  return run_ + "-" + stream + "-" + std::to_string(n);
+}
+
+void Chaos::TellEvent() {
+  if (!on_event_) return;
+  std::unique_lock lock(mutex_);
+  const ChaosReport report = report_;
+  lock.unlock();
+  on_event_(report);
 }
 
 // All groups are up, one of a new epoch, or those of a coordinator that did not live before the
@@ -210,6 +265,10 @@ bool Chaos::WaitUntilAllMove() {
 bool Chaos::Poll(const std::function<bool()>& done) {
   const auto deadline = Clock::now() + kPatience;
   while (!stopping_) {
+    if (target_.is_interrupted()) {
+      interrupted_ = stopping_ = true;
+      return false;
+    }
     if (done()) return true;
     if (Clock::now() > deadline) Fault("a stream stands still");
     std::this_thread::sleep_for(milliseconds(5));
@@ -221,8 +280,7 @@ std::optional<v1::GetStatusResponse> Chaos::Status() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
   v1::GetStatusResponse response;
-  if (!cluster_.cluster().GetStatus(&context, v1::GetStatusRequest(), &response).ok())
-    return std::nullopt;
+  if (!cluster_->GetStatus(&context, v1::GetStatusRequest(), &response).ok()) return std::nullopt;
   return response;
 }
 
@@ -248,25 +306,24 @@ void Chaos::Stream(size_t idx) {
   for (int64_t n = 0; whole && !stopping_; ++n) {
     const size_t which = random() % requests_.size();
     v1::GenerateRequest request = requests_[which];
-    request.set_request_id("chaos-" + std::to_string(report_.config.seed) + "-" +
-                           std::to_string(idx) + "-" + std::to_string(n));
+    request.set_request_id(IdOf(std::to_string(idx), n));
     whole = CheckAnswer(idx, request, expected_[which]);
   }
 }
 
-bool Chaos::CheckAnswer(size_t idx, const v1::GenerateRequest& request, const Answer& expected) {
-  auto stream = client::ResumableStream::Generate(cluster_.channel(), request, kPatience);
+bool Chaos::CheckAnswer(size_t idx, const v1::GenerateRequest& request, const Events& expected) {
+  auto stream = ResumableStream::Generate(target_.channel, request, kPatience);
+  stream.GiveUpWhen(interrupted_);
   const std::string& id = request.request_id();
   size_t num_events = 0;
   for (v1::GenerateEvent event; stream.Read(&event); ++num_events) {
     OnToken(idx);
-    if (num_events < expected.events.size() && SameEvent(event, expected.events[num_events]))
-      continue;
+    if (num_events < expected.size() && Comparable(event) == expected[num_events]) continue;
     Fault(id + ": event " + std::to_string(num_events + 1) + " is another");
     return false;
   }
   if (!stream.status().ok()) Fault(id + " ended with " + stream.status().ToString());
-  if (stream.status().ok() && num_events != expected.events.size())
+  if (stream.status().ok() && num_events != expected.size())
     Fault(id + " has " + std::to_string(num_events) + " events");
   std::lock_guard lock(mutex_);
   ++report_.num_answers;
@@ -283,37 +340,18 @@ void Chaos::OnToken(size_t idx) {
   pulse.moved = true;
 }
 
-boost::json::object Summary(std::vector<double> gaps) {
-  std::sort(gaps.begin(), gaps.end());
-  const auto at = [&](double share) {
-    const auto idx = static_cast<size_t>(share * static_cast<double>(gaps.size() - 1) + 0.5);
-    return gaps.empty() ? boost::json::value() : boost::json::value(gaps[idx]);
-  };
-  return {{"count", gaps.size()}, {"p50", at(0.5)}, {"p99", at(0.99)}, {"max", at(1)}};
-}
-
 }  // namespace
 
-std::string ChaosReport::ToJson() const {
-  boost::json::array all_faults;
-  for (const std::string& fault : faults) all_faults.emplace_back(fault);
-  return boost::json::serialize(boost::json::object{
-      {"seed", config.seed},
-      {"streams", config.num_streams},
-      {"worker_kills", num_worker_kills},
-      {"coordinator_kills", num_coordinator_kills},
-      {"worker_stops", num_worker_stops},
-      {"replaced", num_replaced},
-      {"answers", num_answers},
-      {"tokens", num_tokens},
-      {"faults", all_faults},
-      {"seconds_to_next_token", boost::json::object{{"worker", Summary(worker_gaps_s)},
-                                                    {"coordinator", Summary(coordinator_gaps_s)},
-                                                    {"worker_stopped", Summary(stop_gaps_s)}}}});
+std::string Comparable(v1::GenerateEvent event) {
+  event.clear_request_id();
+  if (event.has_usage()) event.mutable_usage()->clear_cached_tokens();
+  return event.SerializeAsString();
 }
 
-ChaosReport RunChaos(LocalCluster& cluster, const ChaosConfig& config) {
-  return Chaos(cluster, config).Run();
+ChaosReport RunChaos(const ChaosTarget& target,
+                     const ChaosConfig& config,
+                     const std::function<void(const ChaosReport&)>& on_event) {
+  return Chaos(target, config, on_event).Run();
 }
 
-}  // namespace longhand::e2e
+}  // namespace longhand::client

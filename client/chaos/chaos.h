@@ -3,14 +3,25 @@
 // event by event.
 #pragma once
 
+#include <grpcpp/grpcpp.h>
+
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "tests/e2e/local_cluster.h"
+#include "longhand/v1/generation.pb.h"
 
-namespace longhand::e2e {
+namespace longhand::client {
+
+struct ChaosTarget {
+  std::shared_ptr<grpc::Channel> channel;
+  std::filesystem::path ready_file;  // read again before each kill: processes come and go
+  std::function<bool()> is_interrupted = [] { return false; };  // then all ends at once
+};
 
 struct ChaosConfig {
   int num_worker_kills = 0;
@@ -37,9 +48,19 @@ struct ChaosReport {
   std::vector<double> coordinator_gaps_s;
   std::vector<double> stop_gaps_s;
 
+  // Kills and stops that were tried.
+  int num_events = 0;
   std::string ToJson() const;
+  std::string ToText() const;
 };
 
-ChaosReport RunChaos(LocalCluster& cluster, const ChaosConfig& config);
+// An event as every run of its request has it: without the request's name, and without how much of
+// the prompt was in the KV cache already, which depends on what ran before.
+std::string Comparable(v1::GenerateEvent event);
 
-}  // namespace longhand::e2e
+// `on_event` (may be empty) hears of each kill and stop, on the calling thread.
+ChaosReport RunChaos(const ChaosTarget& target,
+                     const ChaosConfig& config,
+                     const std::function<void(const ChaosReport&)>& on_event = {});
+
+}  // namespace longhand::client

@@ -1,4 +1,4 @@
-#include "client/demo/demo_cluster.h"
+#include "client/serve/child_cluster.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <boost/json.hpp>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
+#include <utility>
 
-#include "client/generate/chat_file.h"
+#include "client/serve/ready_file.h"
 
 namespace longhand::client {
 namespace {
@@ -42,22 +44,21 @@ void TakeSignals() {
 
 }  // namespace
 
-Status DemoCluster::Start(const std::filesystem::path& longhand,
-                          const std::filesystem::path& model) {
-  std::string directory =
-      (std::filesystem::temp_directory_path() / "longhand-demo-XXXXXX").string();
+Status ChildCluster::Start(const std::filesystem::path& longhand,
+                           const std::vector<std::string>& flags) {
+  std::string directory = (std::filesystem::temp_directory_path() / "longhand-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr)
     return Internal("cannot make ", directory, ": ", std::strerror(errno));
   directory_ = directory;
   const int log = open((directory_ / "log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (log < 0) return Internal("cannot write ", directory, "/log: ", std::strerror(errno));
   TakeSignals();
-  Result<ChildProcess> serve = ChildProcess::Spawn(
-      {longhand.string(), "serve", "--model", model.string(), "--tensor-parallel-size", "2",
-       "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address",
-       "127.0.0.1:0", "--shutdown-timeout", "0", "--ready-file",
-       (directory_ / "ready.json").string()},
-      log);
+  std::vector<std::string> argv = {
+      longhand.string(),    "serve",       "--http-address",    "127.0.0.1:0",
+      "--grpc-address",     "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
+      "--shutdown-timeout", "0",           "--ready-file",      ready_file().string()};
+  argv.insert(argv.end(), flags.begin(), flags.end());
+  Result<ChildProcess> serve = ChildProcess::Spawn(argv, log);
   close(log);
   if (!serve.ok()) return serve.status();
   serve_pid = serve->pid();
@@ -65,25 +66,25 @@ Status DemoCluster::Start(const std::filesystem::path& longhand,
   return WaitUntilReady();
 }
 
-Status DemoCluster::WaitUntilReady() {
-  const std::filesystem::path ready = directory_ / "ready.json";
+Status ChildCluster::WaitUntilReady() {
   std::error_code ignored;
-  while (!std::filesystem::exists(ready, ignored)) {
+  while (!std::filesystem::exists(ready_file(), ignored)) {
     if (interrupted()) return Cancelled("interrupted");
     if (waitpid(serve_->pid(), nullptr, WNOHANG) != 0) {
       serve_pid = 0;
       serve_.reset();
-      LONGHAND_ASSIGN_OR_RETURN(const std::string log, ReadFile(directory_ / "log"));
+      std::ifstream in(directory_ / "log");
+      const std::string log(std::istreambuf_iterator<char>(in), {});
       return FailedPrecondition("the cluster did not start:\n", log);
     }
     poll(nullptr, 0, kLookEveryMs);
   }
-  LONGHAND_ASSIGN_OR_RETURN(const std::string text, ReadFile(ready));
-  endpoint_ = std::string(boost::json::parse(text).at("grpc").as_string());
+  LONGHAND_ASSIGN_OR_RETURN(ReadyFile ready, ReadyFile::Read(ready_file()));
+  endpoint_ = std::move(ready.grpc);
   return OkStatus();
 }
 
-DemoCluster::~DemoCluster() {
+ChildCluster::~ChildCluster() {
   if (serve_) {
     EndServe();
     waitpid(serve_->pid(), nullptr, 0);
@@ -92,6 +93,6 @@ DemoCluster::~DemoCluster() {
   if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
 }
 
-bool DemoCluster::interrupted() { return signal_came != 0; }
+bool ChildCluster::interrupted() { return signal_came != 0; }
 
 }  // namespace longhand::client
