@@ -18,6 +18,7 @@ WIRE = {"grpc", "protobuf"}
 ROOMS = {
     "common": ([], set()),
     "common/config": (["common"], {"boost"}),
+    "common/digest": (["common"], {"openssl"}),
     "common/logging": (["common"], {"fmt", "spdlog"}),
     "common/options": (["common"], {"cli11", "yaml"}),
     "common/prometheus": (["common"], {"boost", "prometheus"}),
@@ -30,12 +31,12 @@ ROOMS = {
     "worker/runner": (CONFIG + ["kernels", "worker/comm", "worker/model"], set()),
     "worker/service": (CONFIG + ["kernels", "worker/comm", "worker/model", "worker/runner", "proto"], WIRE | {"cuda"}),
     # The engine declares TextState, which input implements; nothing else passes between the two.
-    "coordinator/input": (CONFIG + ["common/text", "shim", "coordinator/engine/text_state.h"],
-                          {"boost", "jpeg", "png", "webp", "gif", "exif", "openssl"}),
+    "coordinator/input": (CONFIG + ["common/digest", "common/text", "shim", "coordinator/engine/text_state.h"],
+                          {"boost", "jpeg", "png", "webp", "gif", "exif"}),
     "coordinator/engine": (["common"], set()),
     "coordinator/journal": (["common"], {"boost", "sqlite"}),
     "coordinator/cluster": (CONFIG + ["common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
-    "coordinator/api": (CONFIG + ["coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
+    "coordinator/api": (CONFIG + ["common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),
     # The coordinator's own answer to whether it is ready, and nothing else of its cluster.
     "coordinator/http": (CONFIG + ["coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
@@ -44,7 +45,7 @@ ROOMS = {
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
     # Speaks to the hub, and to no server of ours.
-    "client/pull": (["common", "common/options"], {"boost", "cli11", "curl", "fmt", "openssl"}),
+    "client/pull": (["common", "common/digest", "common/options"], {"boost", "cli11", "curl", "fmt"}),
     "client": (CONFIG + ["common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "common/digest.h"
+#include "common/digest/digest.h"
 
 namespace longhand::client {
 

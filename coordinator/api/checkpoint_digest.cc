@@ -5,7 +5,7 @@
 #include <fstream>
 #include <vector>
 
-#include "common/digest.h"
+#include "common/digest/digest.h"
 
 namespace longhand::api {
 namespace {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
-#include "common/digest.h"
+#include "common/digest/digest.h"
 #include "coordinator/input/resize.h"
 #include "coordinator/input/smart_resize.h"
 

@@ -1,4 +1,4 @@
-#include "common/digest.h"
+#include "common/digest/digest.h"
 
 #include <openssl/evp.h>
 
