@@ -54,7 +54,7 @@ class Group final : public StepExecutor {
   void Lose() { engine_.OnGroupDown(epoch_, Unavailable("lost")); }
 
   void Execute(StepPlan plan) override {
-    if (workers_ == nullptr || std::exchange(workers_epoch_, plan.epoch) != plan.epoch)
+    if (std::exchange(workers_epoch_, plan.epoch) != plan.epoch)
       workers_ = std::make_unique<FakeWorkers>(kShape, Config(), plan.epoch);
     engine_.OnStepResult(workers_->Run(plan));
   }
@@ -66,7 +66,7 @@ class Group final : public StepExecutor {
   FakeTextFactory text_;
   const OpenGate gate_;
   std::unique_ptr<FakeWorkers> workers_;
-  int64_t workers_epoch_ = 0;
+  int64_t workers_epoch_ = 0;  // epochs count from 1
   int64_t epoch_ = 0;  // of whoever forms and loses
   Engine engine_{Config(), EngineParts{*this, text_, clock_, NoMetrics(), gate_}};
   std::thread thread_;
