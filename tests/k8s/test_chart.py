@@ -116,6 +116,15 @@ def test_spares_come_after_the_ranks():
     assert (config["tensor-parallel-size"], config["spare-workers"], len(config["workers"])) == (2, 1, 3)
 
 
+def test_groups_each_have_their_ranks_and_spares():
+    values = {"tensorParallelSize": 2, "spareWorkers": 1, "dataParallelSize": 2}
+    rendered = objects(values)
+    config = config_of(rendered)
+    assert (config["data-parallel-size"], len(config["workers"]), rendered["StatefulSet", "cell-longhand-worker"]["spec"]["replicas"]) == (2, 6, 6)
+    node = dict(pod_specs(objects(values | {"device": "cuda", "topology": "node"})))["cell-longhand-coordinator"]
+    assert node["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "6"
+
+
 def test_gpus_follow_from_device_and_topology():
     def gpus(values):
         return {name: spec["containers"][0]["resources"].get("limits", {}).get("nvidia.com/gpu") for name, spec in pod_specs(objects(values))

@@ -66,10 +66,10 @@ labels:
 {{- end }}
 
 {{- define "longhand.numWorkers" -}}
-{{ add .Values.tensorParallelSize .Values.spareWorkers }}
+{{ mul .Values.dataParallelSize (add .Values.tensorParallelSize .Values.spareWorkers) }}
 {{- end }}
 
-{{- /* The ranks' addresses in rank order, then those of spares: a rank's pod has its number. The domain is the pods' own, so
+{{- /* The ranks' addresses in rank order, then those of spares, group after group: a worker's pod has its number. The domain is the pods' own, so
        that no cluster domain needs to be known. */}}
 {{- define "longhand.workers" -}}
 {{- $name := printf "%s-worker" (include "longhand.fullname" .) }}
