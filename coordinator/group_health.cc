@@ -43,6 +43,7 @@ GroupHealth::Verdict Judge(const cluster::GroupStatus& group,
                            Duration engine_silence) {
   GroupHealth::Verdict verdict{
       .readiness = {.phase = PhaseOf(group.state), .percent = PercentLoaded(group)},
+      .was_ready = group.was_ready,
       .is_draining = engine.draining,
       .num_spares_ready = group.num_spares_ready};
   cluster::Readiness& readiness = verdict.readiness;

@@ -30,6 +30,7 @@ class GroupHealth {
 
   struct Verdict {
     cluster::Readiness readiness;
+    bool was_ready = false;  // now or before
     bool is_draining = false;
     int32_t num_spares_ready = 0;
   };

@@ -30,8 +30,7 @@ Health::Health(const Parts& parts)
       clock_(parts.clock),
       ready_gauge_(parts.metrics.GetGauge("longhand_ready")),
       percent_gauge_(parts.metrics.GetGauge("longhand_load_percent")),
-      spares_gauge_(parts.metrics.GetGauge("longhand_spare_workers_ready")),
-      was_ready_(parts.groups.size()) {
+      spares_gauge_(parts.metrics.GetGauge("longhand_spare_workers_ready")) {
   for (const GroupUnderWatch& group : parts.groups)
     groups_.push_back(std::make_unique<GroupHealth>(group, clock_));
 }
@@ -51,16 +50,12 @@ std::vector<cluster::Readiness> Health::CheckGroups() const {
 cluster::Readiness Health::Look() {
   std::vector<GroupHealth::Verdict> verdicts;
   int32_t num_spares_ready = 0;
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    verdicts.push_back(groups_[g]->Look());
+  for (const auto& group : groups_) {
+    verdicts.push_back(group->Look());
     num_spares_ready += verdicts.back().num_spares_ready;
-    if (!verdicts.back().readiness.ready) continue;
-    was_ready_[g] = true;
-    if (!first_ready_at_) first_ready_at_ = clock_.Now();
+    if (verdicts.back().readiness.ready && !first_ready_at_) first_ready_at_ = clock_.Now();
   }
-  has_started_ = has_started_ ||
-                 std::find(was_ready_.begin(), was_ready_.end(), false) == was_ready_.end() ||
-                 (first_ready_at_ && clock_.Now() - *first_ready_at_ > kStartPatience);
+  if (first_ready_at_ && clock_.Now() - *first_ready_at_ > kStartPatience) waited_enough_ = true;
   const cluster::Readiness readiness = Judge(verdicts);
   ready_gauge_.Set(readiness.ready ? 1 : 0);
   percent_gauge_.Set(readiness.percent);
@@ -82,7 +77,9 @@ cluster::Readiness Health::Judge(const std::vector<GroupHealth::Verdict>& groups
   };
   if (std::any_of(groups.begin(), groups.end(), [](const auto& g) { return g.is_draining; }))
     return not_ready("draining", "the server is stopping");
-  if (num_ready == 0 || !(all_ready || has_started_)) {
+  const bool all_were_ready =
+      std::all_of(groups.begin(), groups.end(), [](const auto& g) { return g.was_ready; });
+  if (num_ready == 0 || !(all_ready || all_were_ready || waited_enough_)) {
     const auto waited_for = std::find_if_not(groups.begin(), groups.end(), is_ready);
     return not_ready(waited_for->readiness.phase,
                      groups.size() == 1 ? waited_for->readiness.detail : Missing(groups));

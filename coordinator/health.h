@@ -40,9 +40,8 @@ class Health final : public cluster::ReadinessSource {
   Gauge& ready_gauge_;
   Gauge& percent_gauge_;
   Gauge& spares_gauge_;
-  std::vector<bool> was_ready_;              // each group; the thread that looks
-  std::optional<TimePoint> first_ready_at_;  // the same
-  std::atomic<bool> has_started_ = false;
+  std::optional<TimePoint> first_ready_at_;  // of any group; the thread that looks
+  std::atomic<bool> waited_enough_ = false;  // for the others
 };
 
 }  // namespace longhand

@@ -45,6 +45,7 @@ struct RankStatus {
 
 struct GroupStatus {
   GroupState state = GroupState::kConnecting;
+  bool was_ready = false;  // now or before
   std::string detail;
   std::string stalled;  // why a group that is ready makes no tokens; empty while it does
   int64_t epoch = 0;

@@ -382,6 +382,7 @@ void WorkerGroup::SetState(GroupState state, std::string detail) {
   {
     std::lock_guard lock(mutex_);
     status_.state = state;
+    status_.was_ready |= state == GroupState::kReady;
     status_.detail = std::move(detail);
     if (state == GroupState::kConnecting) {
       for (RankStatus& rank : status_.ranks) {

@@ -21,6 +21,7 @@ class HealthTest : public ::testing::Test {
  protected:
   struct Group {
     cluster::GroupStatus status = {.state = cluster::GroupState::kReady,
+                                   .was_ready = true,
                                    .ranks = {{.load_progress = 1}, {.load_progress = 1}}};
     engine::EngineStats stats;
     bool engine_answers = true;
@@ -126,6 +127,7 @@ class HealthOfTwoGroupsTest : public HealthTest {
 
 TEST_F(HealthOfTwoGroupsTest, AllAreAwaitedAtFirstAndThenOneIsEnough) {
   other_.status.state = cluster::GroupState::kLoading;
+  other_.status.was_ready = false;
   other_.status.detail = "loading weights";
   other_.status.ranks[0].load_progress = 0;
   cluster::Readiness readiness = both_.Look();
@@ -134,10 +136,11 @@ TEST_F(HealthOfTwoGroupsTest, AllAreAwaitedAtFirstAndThenOneIsEnough) {
   EXPECT_EQ(readiness.percent, 75);
   EXPECT_EQ(readiness.detail, "group 1 loading: loading weights");
 
-  // The first is lost while the second comes up: each has been up.
+  // The first is lost while the second comes up, which nobody looked at: each has been up.
   other_.status.state = cluster::GroupState::kReady;
+  other_.status.was_ready = true;
   group_.status.state = cluster::GroupState::kConnecting;
-  readiness = both_.Look();
+  readiness = both_.Check();
   EXPECT_TRUE(readiness.ready);
   EXPECT_EQ(readiness.phase, "ready");
   EXPECT_EQ(readiness.detail, "group 0 connecting");
@@ -154,6 +157,7 @@ TEST_F(HealthOfTwoGroupsTest, AllAreAwaitedAtFirstAndThenOneIsEnough) {
 // A coordinator that starts anew while a host is gone.
 TEST_F(HealthOfTwoGroupsTest, AGroupThatDoesNotComeIsNotAwaitedForEver) {
   other_.status.state = cluster::GroupState::kConnecting;
+  other_.status.was_ready = false;
   EXPECT_FALSE(both_.Look().ready);
   clock_.Advance(std::chrono::seconds(61));
   EXPECT_TRUE(both_.Look().ready);
