@@ -34,5 +34,6 @@ def filter_case(context, case):
     return not ('"image_url"' in json.dumps(case.body, default=str)
                 or any(str(places.get(name, 0)).isdigit() and int(places.get(name, 0)) > 1 for name in ("from", "Last-Event-ID"))
                 or isinstance(body.get("prompt"), list)
+                or (isinstance(body.get("stop_token_ids"), list) and any(isinstance(id, (int, float)) and id > 1000 for id in body["stop_token_ids"]))
                 or (body.get("stream_options") is not None and body.get("stream") is not True)
                 or (body.get("top_logprobs") is not None and body.get("logprobs") is not True))
