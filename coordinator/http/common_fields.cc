@@ -1,5 +1,4 @@
 // Sampling and the extensions, as both kinds of completion have them.
-#include <algorithm>
 #include <limits>
 
 #include "coordinator/http/answer_request.h"
@@ -9,13 +8,11 @@ namespace {
 
 constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
 constexpr int32_t kMaxInt32 = std::numeric_limits<int32_t>::max();
-constexpr float kMaxFloat = std::numeric_limits<float>::max();
 
 void ParseNumbers(RequestFields& fields, v1::Sampling* sampling) {
   const auto number = [&](const char* name) -> std::optional<float> {
     const std::optional<double> value = fields.Number(name);
-    if (!value) return std::nullopt;
-    return static_cast<float>(std::clamp<double>(*value, -kMaxFloat, kMaxFloat));
+    return value ? std::optional(static_cast<float>(*value)) : std::nullopt;
   };
   if (const auto value = number("temperature")) sampling->set_temperature(*value);
   if (const auto value = number("top_p")) sampling->set_top_p(*value);

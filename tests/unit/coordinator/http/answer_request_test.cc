@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <limits>
-
 namespace longhand::http {
 namespace {
 
@@ -58,12 +56,6 @@ TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
   EXPECT_FALSE(request.wire.sampling().has_temperature());
   EXPECT_FALSE(request.wire.sampling().has_seed());
   EXPECT_FALSE(request.wire.return_().has_logprobs());
-}
-
-TEST(AnswerRequest, ANumberThatNoFloatHoldsIsTheLargestThatOneDoes) {
-  std::optional<Fault> fault;
-  const AnswerRequest request = Parse(R"("temperature":8e307)", &fault);
-  EXPECT_EQ(request.wire.sampling().temperature(), std::numeric_limits<float>::max());
 }
 
 TEST(AnswerRequest, UsageSoFarNeedsIdsThatItsClientDidNotAskFor) {
