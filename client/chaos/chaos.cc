@@ -82,7 +82,7 @@ class Chaos {
   bool Kill(bool worker);
   void StopThemAll();
   bool StopAWorker();
-  std::vector<pid_t> Workers();
+  std::optional<ReadyFile> Processes();
   std::string IdOf(const std::string& stream, int64_t n) const;
   void TellEvent();
   bool WaitUntilMended(bool worker);
@@ -157,11 +157,8 @@ void Chaos::KillThemAll() {
 
 // False when the process is not there, after the kill before.
 bool Chaos::Kill(bool worker) {
-  const Result<ReadyFile> processes = ReadyFile::Read(target_.ready_file);
-  if (!processes.ok()) {
-    Fault(processes.status().ToString());
-    return false;
-  }
+  const std::optional<ReadyFile> processes = Processes();
+  if (!processes) return false;
   const size_t victim = random_() % processes->workers.size();
   // The epoch that a status shows while a group is not ready is the one that it will have.
   if (const auto status = Status()) {
@@ -200,16 +197,18 @@ bool Chaos::StopAWorker() {
   const milliseconds length = std::bernoulli_distribution(0.5)(random_)
                                   ? span(kMinStop, std::min(kMiddleStop, longest))
                                   : span(std::min(kMiddleStop, longest), longest);
-  const std::vector<pid_t> before = Workers();
-  if (before.empty()) return false;
-  const pid_t pid = before[random_() % before.size()];
+  const std::optional<ReadyFile> before = Processes();
+  if (!before) return false;
+  const pid_t pid = before->workers[random_() % before->workers.size()];
   const auto begin = Clock::now();
   if (kill(pid, SIGSTOP) != 0) return true;
   const bool moves = length < kSurelyTooLong || WaitUntilAllMove();
   std::this_thread::sleep_until(begin + length);
   const bool is_gone = kill(pid, SIGCONT) != 0;
-  const std::vector<pid_t> now = Workers();
-  const bool was_replaced = is_gone || std::find(now.begin(), now.end(), pid) == now.end();
+  const std::optional<ReadyFile> now = Processes();
+  const bool was_replaced =
+      is_gone || !now ||
+      std::find(now->workers.begin(), now->workers.end(), pid) == now->workers.end();
   std::lock_guard lock(mutex_);
   ++report_.num_events;
   ++report_.num_worker_stops;
@@ -217,12 +216,12 @@ bool Chaos::StopAWorker() {
   return moves;
 }
 
-// None when the cluster says nothing of them, which is a fault.
-std::vector<pid_t> Chaos::Workers() {
+// Nothing when the cluster says nothing of them, which is a fault.
+std::optional<ReadyFile> Chaos::Processes() {
   Result<ReadyFile> processes = ReadyFile::Read(target_.ready_file);
-  if (processes.ok()) return std::move(processes->workers);
+  if (processes.ok()) return std::move(processes).value();
   Fault(processes.status().ToString());
-  return {};
+  return std::nullopt;
 }
 
 // Another run against the same journal asks anew.

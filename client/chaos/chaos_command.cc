@@ -81,9 +81,9 @@ Result<ChaosReport> Run(const ChaosOptions& o) {
   if (o.ready_file.empty()) {
     LONGHAND_RETURN_IF_ERROR(StartCluster(o, &cluster));
     target.ready_file = cluster.ready_file();
+    target.is_interrupted = ChildCluster::interrupted;
   }
   LONGHAND_ASSIGN_OR_RETURN(const ReadyFile ready, ReadyFile::Read(target.ready_file));
-  if (o.ready_file.empty()) target.is_interrupted = ChildCluster::interrupted;
   target.channel = Connect({.address = ready.grpc, .api_key = o.api_key});
   const bool shows = isatty(STDERR_FILENO) != 0;
   const ChaosReport report =

@@ -211,6 +211,7 @@ Status Store::Rewrite(const StoredRequest& request, Chain* chain) {
     LONGHAND_RETURN_IF_ERROR(chunks.Bind(1, chain->key).Run());
     chain->chunked_seq = 0;
   }
+  if (chain->chunked_seq == chain->last_seq) return OkStatus();
   uint32_t checksum = RequestChecksum(request.request_id, request.payload);
   std::string records;
   for (const StoredEvent& event : request.events) {

@@ -13,6 +13,7 @@
 #include "tests/unit/coordinator/engine/expected_answer.h"
 #include "tests/unit/coordinator/engine/fake_text.h"
 #include "tests/unit/coordinator/engine/fake_workers.h"
+#include "tests/unit/coordinator/engine/promise_sink.h"
 #include "tests/unit/coordinator/engine/request_maker.h"
 
 namespace longhand::engine {
@@ -67,32 +68,9 @@ class Group final : public StepExecutor {
   const OpenGate gate_;
   std::unique_ptr<FakeWorkers> workers_;
   int64_t workers_epoch_ = 0;  // epochs count from 1
-  int64_t epoch_ = 0;  // of whoever forms and loses
+  int64_t epoch_ = 0;          // of whoever forms and loses
   Engine engine_{Config(), EngineParts{*this, text_, clock_, NoMetrics(), gate_}};
   std::thread thread_;
-};
-
-struct Ending {
-  Status status;
-  std::vector<int32_t> token_ids;
-};
-
-class PromiseSink final : public TokenSink {
- public:
-  explicit PromiseSink(std::promise<Ending> promise) : promise_(std::move(promise)) {}
-  void OnAccepted() override {}
-  void OnEvent(TokenEvent event) override {
-    ending_.token_ids.insert(ending_.token_ids.end(), event.token_ids.begin(),
-                             event.token_ids.end());
-  }
-  void OnEnd(const Status& status) override {
-    ending_.status = status;
-    promise_.set_value(std::move(ending_));
-  }
-
- private:
-  std::promise<Ending> promise_;
-  Ending ending_;
 };
 
 TEST(RouterOnThreads, WhateverComesAndGoesEachAnswerIsItsRequests) {

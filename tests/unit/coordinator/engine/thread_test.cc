@@ -9,6 +9,7 @@
 #include "tests/unit/coordinator/engine/expected_answer.h"
 #include "tests/unit/coordinator/engine/fake_text.h"
 #include "tests/unit/coordinator/engine/fake_workers.h"
+#include "tests/unit/coordinator/engine/promise_sink.h"
 #include "tests/unit/coordinator/engine/request_maker.h"
 
 namespace longhand::engine {
@@ -34,29 +35,6 @@ class ImmediateExecutor final : public StepExecutor {
   FakeWorkers workers_;
   GroupListener* listener_ = nullptr;
   bool silent_ = false;
-};
-
-struct Ending {
-  Status status;
-  std::vector<int32_t> token_ids;
-};
-
-class PromiseSink final : public TokenSink {
- public:
-  explicit PromiseSink(std::promise<Ending> promise) : promise_(std::move(promise)) {}
-  void OnAccepted() override {}
-  void OnEvent(TokenEvent event) override {
-    ending_.token_ids.insert(ending_.token_ids.end(), event.token_ids.begin(),
-                             event.token_ids.end());
-  }
-  void OnEnd(const Status& status) override {
-    ending_.status = status;
-    promise_.set_value(std::move(ending_));
-  }
-
- private:
-  std::promise<Ending> promise_;
-  Ending ending_;
 };
 
 class ThreadTest : public testing::Test {
