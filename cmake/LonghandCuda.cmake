@@ -9,7 +9,8 @@ set_property(CACHE LONGHAND_CUDA PROPERTY STRINGS AUTO ON OFF)
 
 # sm_80 is the baseline (mma.sync); its PTX serves newer devices than those that are named. sm_90a has wgmma and TMA.
 set(LONGHAND_CUDA_ARCHITECTURES
-    -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90a,code=sm_90a)
+    -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90a,code=sm_90a
+    CACHE STRING "nvcc's options that name the GPUs to compile for")
 
 set(LONGHAND_WITH_CUDA FALSE)
 if(LONGHAND_CUDA)
