@@ -1,14 +1,9 @@
 // One split of decode attention: the sums that rows make of its keys (paged_decode.cu joins them).
-//
-// To every element all ways of doing it perform the same operations in the same order, those of
-// paged_prefill.cu, tile of 64 keys after tile. They differ in what one split takes of the machine:
-//
-//   eight warps  256 keys at a time, 32 a warp: all of a short split is on its way at once
-//   four         128 keys at a time
-//   one          64 keys at a time, in a third of the registers and shared memory of four
+// To every element the operations are those of paged_prefill.cu, in its order, tile of 64 keys
+// after tile.
 #pragma once
 
-#include "kernels/cuda/split_rows.h"
+#include "kernels/cuda/decode_ring.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
@@ -36,264 +31,134 @@ __device__ void AttendSplitF32(const PagedProblem<Types>& problem,
   }
 }
 
-constexpr int kWarpKeys = 32;  // that a warp multiplies of a stage: half of a tile
+constexpr int kWarpKeys = kTileKeys / kDecodeWarps;  // of a tile, that a warp multiplies
 
-// By several warps, with tensor cores: the shared memory of a block.
-template <typename Types, int kWarps>
-struct StageMemory {
-  static constexpr int kStageKeys = kWarps * kWarpKeys;
-  static constexpr int kRowBytes = kStageKeys * Types::Pitch(Types::kHeadDim);
-  static constexpr int kWeightPitch = kStageKeys * 2 + kPadBytes;
-  using Copies = RowCopies<Types, kStageKeys, kWarps * kWarpSize>;
-  // With 8 bits keys and values take turns in one tile, to which they are widened.
-  alignas(16) char tile[kRowBytes];
-  alignas(16) char other[Copies::kWidens ? 2 * Copies::kRawBytes : kRowBytes];
-  alignas(16) char weights[kWarpRows * kWeightPitch];  // bf16
-  float max[kWarps][kWarpRows];                        // of each warp's keys
-  alignas(16) char slots[Copies::kSharedBytes];
+// By four warps, with tensor cores: 16 rows of a split. Each warp multiplies a quarter of a tile's
+// keys; the largest products meet in shared memory, and so do the weights; then each warp has a
+// quarter of the head's elements over all keys of the tile.
+template <typename Types, int kTiles>
+class SplitSums {
+ public:
+  using Memory = DecodeMemory<Types, kTiles>;
 
-  __device__ char* keys() { return tile; }
-  __device__ char* values() { return Copies::kWidens ? tile : other; }
-  __device__ char* raw_keys() { return other; }
-  __device__ char* raw_values() { return other + Copies::kRawBytes; }
-};
+  __device__ SplitSums(Memory& memory, float scale)
+      : memory_(memory), queries_(nullptr, Types::kHeadDim, scale), scale_(scale) {}
 
-template <typename Types, int kWarps>
-__device__ __forceinline__ void AttendSplit(const PagedProblem<Types>& problem,
-                                            const Partials& partials,
-                                            const SplitRows& rows,
-                                            int split) {
-  using Memory = StageMemory<Types, kWarps>;
-  constexpr int kStageKeys = Memory::kStageKeys, kTiles = kStageKeys / kTileKeys;
-  // Pairs of value tiles: warp w has pairs w, w + kWarps, ...
-  constexpr int kAllPairs = Types::kValueTiles / 2;
-  constexpr int kPairs = (kAllPairs + kWarps - 1) / kWarps;
-  constexpr int kPitch = Types::Pitch(Types::kHeadDim);
-  Memory& memory = *DynamicShared<Memory>();
-  WarpQueries<Types> queries(nullptr, Types::kHeadDim, problem.logit_scale);
-  typename Memory::Copies copies(memory.slots);
-  const KeyRows<typename Types::Kv> keys = problem.Rows(rows.first_seq, rows.first.kv_head);
-  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
-  const int g = lane / 4, q = lane % 4;
-  const int begin = SplitBegin(split), end = min(SplitBegin(split + 1), rows.first.context_len);
-  const float scale = problem.logit_scale;
-  for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
-    __syncthreads();  // all are done with the rows or the split before
-    copies.Find(keys, begin);
-    copies.Keep(keys, begin, 0);
-    __syncthreads();
-    const auto bring_keys = [&](int key, int parity) {
-      copies.Copy(keys, keys.keys, key, parity, Types::kHeadDim, memory.keys(), memory.raw_keys());
-    };
-    const auto bring_values = [&](int key, int parity) {
-      copies.Copy(keys, keys.values, key, parity, Types::kHeadDim, memory.values(),
-                  memory.raw_values());
-    };
-    bring_keys(begin, 0);
-    bring_values(begin, 0);
-    LoadQueries(problem, rows, first_row, queries);
-    const int mine[2] = {first_row + g, first_row + g + 8};
-    const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
-    float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-    float values[2 * kPairs][4] = {};
-    int parity = 0;
-    for (int stage = begin; stage < end; stage += kStageKeys) {
-      const int next = stage + kStageKeys;
-      const bool more = next < end;
-      parity ^= 1;  // the next stage's
-      copies.Find(keys, next);
-      WaitForCopies<1>();
-      copies.Widen(keys, memory.raw_keys(), memory.keys());
-      __syncthreads();  // the keys are there
-      float scores[kWarpKeys / 8][4];
-      const int first_key = stage + warp * kWarpKeys;
-      queries.Score(memory.keys() + warp * kWarpKeys * kPitch, kWarpKeys, scores);
-      const int left[2] = {visible[0] - first_key, visible[1] - first_key};
-      Mask(left, scores);
-      float warp_max[2] = {-INFINITY, -INFINITY};
-      LargestOf(scores, warp_max);
-      if (q == 0) {
-        memory.max[warp][g] = warp_max[0];
-        memory.max[warp][g + 8] = warp_max[1];
-      }
-      copies.Keep(keys, next, parity);
-      __syncthreads();  // all have scored: the next keys may come
-      if (more) bring_keys(next, parity);
-      if (!more) CommitCopies();
-      float decay[kTiles][2];  // [tile of the stage][row]
-      for (int r = 0; r < 2; ++r) {
-        const int row = g + 8 * r;
-        float base = 0;
-        for (int tile = 0; tile < kTiles; ++tile) {
-          const float tile_max =
-              fmaxf(max[r], fmaxf(memory.max[2 * tile][row], memory.max[2 * tile + 1][row]));
-          decay[tile][r] = Decay<Types>(max[r], tile_max, scale);
-          max[r] = tile_max;
-          if (tile == warp / 2) base = BaseOf(tile_max, scale);
-        }
-        char* weights = memory.weights + row * Memory::kWeightPitch + warp * kWarpKeys * 2 + q * 4;
+  // The queries of 16 rows, which arrive until Score.
+  __device__ __forceinline__ void LoadRows(const PagedProblem<Types>& problem,
+                                           const SplitRows& rows,
+                                           int first_row) {
+    LoadQueries(problem, rows, first_row, queries_);
+  }
+  __device__ __forceinline__ void Clear() {
+    for (int r = 0; r < 2; ++r) max_[r] = -INFINITY, sum_[r] = 0;
 #pragma unroll
-        for (int n = 0; n < kWarpKeys / 8; ++n) {
-          *reinterpret_cast<uint32_t*>(weights + n * 16) =
-              PackBf16(Weight<Types>(scores[n][2 * r], base, scale),
-                       Weight<Types>(scores[n][2 * r + 1], base, scale));
-        }
-      }
-      WaitForCopies<1>();
-      copies.Widen(keys, memory.raw_values(), memory.values());
-      __syncthreads();  // the values and all weights are there
-#pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-        if (stage + tile * kTileKeys >= end) break;
-        for (int r = 0; r < 2; ++r) {
-          sum[r] = __fmul_rn(sum[r], decay[tile][r]);
-#pragma unroll
-          for (int n = 0; n < 2 * kPairs; ++n) {
-            for (int i = 2 * r; i < 2 * r + 2; ++i) {
-              values[n][i] = __fmul_rn(values[n][i], decay[tile][r]);
-            }
-          }
-        }
-#pragma unroll
-        for (int step = 0; step < kTileKeys / 16; ++step) {
-          const int key = tile * kTileKeys + step * 16;
-          uint32_t weights[4];
-          LoadMatrixX4<false>(weights, memory.weights + lane % 16 * Memory::kWeightPitch + key * 2 +
-                                           lane / 16 * 16);
-          const char* row =
-              memory.values() + (key + lane % 16) * kPitch + lane / 16 * 16 + warp * 32;
-#pragma unroll
-          for (int pair = 0; pair < kPairs; ++pair) {
-            if (warp + pair * kWarps >= kAllPairs) break;
-            AddProducts(weights, row + pair * kWarps * 32, values[2 * pair], values[2 * pair + 1]);
-          }
-          if (warp == 0) AddWeights(weights, sum);
-        }
-      }
-      __syncthreads();  // all have added: the next values may come
-      if (more) bring_values(next, parity);
-      if (!more) CommitCopies();
+    for (int n = 0; n < 2 * kPairs; ++n) {
+      for (int i = 0; i < 4; ++i) values_[n][i] = 0;
     }
+  }
+
+  // Multiplies this warp's keys of the tile and leaves their largest products.
+  __device__ __forceinline__ void Score(const SplitRows& rows, const DecodeCursor& at, int tile) {
+    const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, g = lane / 4;
+    queries_.Score(memory_.keys(tile) + warp * kWarpKeys * kPitch, kWarpKeys, scores_);
+    const int first_key = at.key + warp * kWarpKeys;
+    const int left[2] = {rows.Visible(at.first_row + g) - first_key,
+                         rows.Visible(at.first_row + g + 8) - first_key};
+    Mask(left, scores_);
+    float max[2] = {-INFINITY, -INFINITY};
+    LargestOf(scores_, max);
+    if (lane % 4 == 0) {
+      memory_.max[warp][g] = max[0];
+      memory_.max[warp][g + 8] = max[1];
+    }
+  }
+
+  // Leaves the weights of this warp's keys, once all largest products are there, and makes room for
+  // them in the sums.
+  __device__ __forceinline__ void Weigh() {
+    const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+    const int g = lane / 4, q = lane % 4;
+#pragma unroll
     for (int r = 0; r < 2; ++r) {
-      if (mine[r] >= rows.count()) continue;
-      const int64_t index = partials.Index(rows.SlotAndHead(problem, mine[r]), split);
-      if (warp == 0 && q == 0) {
-        partials.max[index] = max[r];
-        partials.sum[index] = sum[r];
+      const int row = g + 8 * r;
+      float max = max_[r];
+#pragma unroll
+      for (int w = 0; w < kDecodeWarps; ++w) max = fmaxf(max, memory_.max[w][row]);
+      const float decay = Decay<Types>(max_[r], max, scale_), base = BaseOf(max, scale_);
+      max_[r] = max;
+      char* weights = memory_.weights + row * Memory::kWeightPitch + warp * kWarpKeys * 2 + q * 4;
+#pragma unroll
+      for (int n = 0; n < kWarpKeys / 8; ++n) {
+        *reinterpret_cast<uint32_t*>(weights + n * 16) =
+            PackBf16(Weight<Types>(scores_[n][2 * r], base, scale_),
+                     Weight<Types>(scores_[n][2 * r + 1], base, scale_));
       }
-      float* out = partials.values + index * Types::kHeadDim + warp * 16 + q * 2;
+      sum_[r] = __fmul_rn(sum_[r], decay);
+#pragma unroll
+      for (int n = 0; n < 2 * kPairs; ++n) {
+        for (int i = 2 * r; i < 2 * r + 2; ++i) values_[n][i] = __fmul_rn(values_[n][i], decay);
+      }
+    }
+  }
+
+  // Adds the values of the tile, once all weights are there.
+  __device__ __forceinline__ void Add(int tile) {
+    const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+#pragma unroll
+    for (int step = 0; step < kTileKeys / 16; ++step) {
+      uint32_t weights[4];
+      LoadMatrixX4<false>(
+          weights, memory_.weights + lane % 16 * Memory::kWeightPitch + step * 32 + lane / 16 * 16);
+      const char* row =
+          memory_.values(tile) + (step * 16 + lane % 16) * kPitch + lane / 16 * 16 + warp * 32;
 #pragma unroll
       for (int pair = 0; pair < kPairs; ++pair) {
-        if (warp + pair * kWarps >= kAllPairs) break;
+        if (warp + pair * kDecodeWarps >= kAllPairs) break;
+        AddProducts(weights, row + pair * kDecodeWarps * 32, values_[2 * pair],
+                    values_[2 * pair + 1]);
+      }
+      if (warp == 0) AddWeights(weights, sum_);
+    }
+  }
+
+  __device__ __forceinline__ void Store(const PagedProblem<Types>& problem,
+                                        const Partials& partials,
+                                        const DecodeItem& item,
+                                        int first_row) const {
+    const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+    for (int r = 0; r < 2; ++r) {
+      const int row = first_row + lane / 4 + 8 * r;
+      if (row >= item.rows.count()) continue;
+      const int64_t index = partials.Index(item.rows.SlotAndHead(problem, row), item.split);
+      if (warp == 0 && lane % 4 == 0) {
+        partials.max[index] = max_[r];
+        partials.sum[index] = sum_[r];
+      }
+      float* out = partials.values + index * Types::kHeadDim + warp * 16 + lane % 4 * 2;
+#pragma unroll
+      for (int pair = 0; pair < kPairs; ++pair) {
+        if (warp + pair * kDecodeWarps >= kAllPairs) break;
         for (int n = 0; n < 2; ++n) {
-          *reinterpret_cast<float2*>(out + pair * kWarps * 16 + n * 8) =
-              make_float2(values[2 * pair + n][2 * r], values[2 * pair + n][2 * r + 1]);
+          *reinterpret_cast<float2*>(out + pair * kDecodeWarps * 16 + n * 8) =
+              make_float2(values_[2 * pair + n][2 * r], values_[2 * pair + n][2 * r + 1]);
         }
       }
     }
   }
-}
 
-// By one warp, with tensor cores: the shared memory of a block.
-template <typename Types>
-struct TileMemory {
-  static constexpr int kBytes = Types::TileBytes(Types::kHeadDim);
-  using Copies = RowCopies<Types, kTileKeys, kWarpSize>;
-  // With 8 bits keys and values take turns in one tile, to which they are widened.
-  alignas(16) char tile[kBytes];
-  alignas(16) char other[Copies::kWidens ? 2 * Copies::kRawBytes : kBytes];
-  alignas(16) char slots[Copies::kSharedBytes];
+ private:
+  static constexpr int kPitch = Types::Pitch(Types::kHeadDim);
+  // Pairs of value tiles: warp w has pairs w, w + kDecodeWarps, ...
+  static constexpr int kAllPairs = Types::kValueTiles / 2;
+  static constexpr int kPairs = (kAllPairs + kDecodeWarps - 1) / kDecodeWarps;
 
-  __device__ char* keys() { return tile; }
-  __device__ char* values() { return Copies::kWidens ? tile : other; }
-  __device__ char* raw_keys() { return other; }
-  __device__ char* raw_values() { return other + Copies::kRawBytes; }
+  Memory& memory_;
+  WarpQueries<Types> queries_;
+  float scale_;
+  float max_[2], sum_[2];
+  float values_[2 * kPairs][4];
+  float scores_[kWarpKeys / 8][4];
 };
-
-// The keys of the next tile arrive while the values of this one are used, and the other way round.
-template <typename Types>
-__device__ __forceinline__ void AttendSplitAlone(const PagedProblem<Types>& problem,
-                                                 const Partials& partials,
-                                                 const SplitRows& rows,
-                                                 int split) {
-  TileMemory<Types>& memory = *DynamicShared<TileMemory<Types>>();
-  WarpQueries<Types> queries(nullptr, Types::kHeadDim, problem.logit_scale);
-  typename TileMemory<Types>::Copies copies(memory.slots);
-  const KeyRows<typename Types::Kv> keys = problem.Rows(rows.first_seq, rows.first.kv_head);
-  const int lane = threadIdx.x % kWarpSize, g = lane / 4;
-  const int begin = SplitBegin(split), end = min(SplitBegin(split + 1), rows.first.context_len);
-  const auto bring_keys = [&](int key, int parity) {
-    copies.Copy(keys, keys.keys, key, parity, Types::kHeadDim, memory.keys(), memory.raw_keys());
-  };
-  const auto bring_values = [&](int key, int parity) {
-    copies.Copy(keys, keys.values, key, parity, Types::kHeadDim, memory.values(),
-                memory.raw_values());
-  };
-  for (int first_row = 0; first_row < rows.count(); first_row += kWarpRows) {
-    __syncwarp();  // all are done with the rows or the split before
-    copies.Find(keys, begin);
-    copies.Keep(keys, begin, 0);
-    __syncwarp();
-    bring_keys(begin, 0);
-    bring_values(begin, 0);
-    LoadQueries(problem, rows, first_row, queries);
-    const int mine[2] = {first_row + g, first_row + g + 8};
-    const int visible[2] = {rows.Visible(mine[0]), rows.Visible(mine[1])};
-    RowStates<Types> state;
-    int parity = 0;
-#pragma unroll 1
-    for (int key = begin; key < end; key += kTileKeys) {
-      const int next = key + kTileKeys;
-      const bool more = next < end;
-      parity ^= 1;  // the next tile's
-      copies.Find(keys, next);
-      WaitForCopies<1>();
-      copies.Widen(keys, memory.raw_keys(), memory.keys());
-      __syncwarp();  // the keys are there
-      float scores[kKeyTiles][4];
-      queries.Score(memory.keys(), kTileKeys, scores);
-      const int left[2] = {visible[0] - key, visible[1] - key};
-      Mask(left, scores);
-      copies.Keep(keys, next, parity);
-      __syncwarp();  // all have scored: the next keys may come
-      if (more) bring_keys(next, parity);
-      if (!more) CommitCopies();
-      queries.Weigh(scores, state);
-      WaitForCopies<1>();
-      copies.Widen(keys, memory.raw_values(), memory.values());
-      __syncwarp();  // the values are there
-      queries.AddValues(memory.values(), kTileKeys, scores, state);
-      __syncwarp();  // all have added: the next values may come
-      if (more) bring_values(next, parity);
-      if (!more) CommitCopies();
-    }
-    StorePartials(problem, partials, rows, mine, split, state);
-  }
-}
-
-// What a block of kWarps warps does of a split, and its shared memory.
-template <typename Types, int kWarps>
-__device__ __forceinline__ void Attend(const PagedProblem<Types>& problem,
-                                       const Partials& partials,
-                                       const SplitRows& rows,
-                                       int split) {
-  if constexpr (!Types::kTensorCores) {
-    AttendSplitF32(problem, partials, rows, split);
-  } else if constexpr (kWarps == 1) {
-    AttendSplitAlone(problem, partials, rows, split);
-  } else {
-    AttendSplit<Types, kWarps>(problem, partials, rows, split);
-  }
-}
-template <typename Types, int kWarps>
-int AttendBytes(int head_dim) {
-  if constexpr (!Types::kTensorCores) {
-    return TileLoop<Types, 1>::SharedBytes(head_dim);
-  } else if constexpr (kWarps == 1) {
-    return static_cast<int>(sizeof(TileMemory<Types>));
-  } else {
-    return static_cast<int>(sizeof(StageMemory<Types, kWarps>));
-  }
-}
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

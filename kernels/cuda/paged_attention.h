@@ -71,6 +71,10 @@ struct PagedProblem {
     return {row.x, row.y, row.z, row.w};
   }
   __device__ KeyRows<typename Types::Kv> Rows(int seq, int kv_head) const {
+    return Rows(seq, kv_head, context_lens[seq]);
+  }
+  // num_keys: the sequence's context_len.
+  __device__ KeyRows<typename Types::Kv> Rows(int seq, int kv_head, int num_keys) const {
     const auto* keys = kv_cache + static_cast<int64_t>(kv_head) * head_dim;
     const int64_t stride = static_cast<int64_t>(num_kv_heads) * head_dim;
     const float* scales = Types::kBytes ? kv_scales + kv_head : nullptr;
@@ -81,7 +85,7 @@ struct PagedProblem {
         block_size,
         block_shift,
         stride,
-        context_lens[seq],
+        num_keys,
         num_kv_heads,
         fp8};
   }

@@ -1,0 +1,124 @@
+// What decode attention has to do, as one list of items that blocks take in turn: splits of the
+// sequences' keys, for each KV head. A sequence's share of the list are its prefix group's splits,
+// where it is the first of it, and those of its own.
+#pragma once
+
+#include "kernels/cuda/split_rows.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+
+// An item: a split of the rows of one KV head, of the sequences of prefix rows [place, place +
+// rows.num_seqs).
+struct DecodeItem {
+  SplitRows rows;
+  int place, split;
+};
+
+// The items of kThreads sequences at a time, in the block's shared memory, so that going on to the
+// next item reads no global memory.
+template <int kThreads>
+class DecodeList {
+ public:
+  // The items of the sequences of prefix rows [first, first + kThreads); how many there are. All
+  // threads of the block take part, and are done with the list before.
+  template <typename Types>
+  __device__ int Fill(const PagedProblem<Types>& problem, int first) {
+    const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+    const Entry mine = Describe(problem, first + static_cast<int>(threadIdx.x));
+    int end = mine.end;
+    for (int step = 1; step < kWarpSize; step *= 2) {
+      const int before = __shfl_up_sync(kAllLanes, end, step);
+      if (lane >= step) end += before;
+    }
+    if (lane == kWarpSize - 1) warp_ends_[warp] = end;
+    first_ = first;
+    entries_[threadIdx.x] = mine;
+    __syncthreads();
+    for (int i = 0; i < warp; ++i) end += warp_ends_[i];
+    entries_[threadIdx.x].end = end;
+    __syncthreads();
+    return entries_[kThreads - 1].end;
+  }
+
+  // `entry`: that of an item before it in the list, or 0; becomes its own.
+  template <typename Types>
+  __device__ __forceinline__ DecodeItem ItemAt(const PagedProblem<Types>& problem,
+                                               int item,
+                                               int& entry) const {
+    while (item >= entries_[entry].end) ++entry;
+    // From the end: first the splits of its own.
+    int of = entry, num_seqs = 1, left = entries_[entry].end - 1 - item;
+    const Entry& owner = entries_[entry];
+    int split = owner.num_splits - 1;
+    const int own = (owner.num_splits - owner.num_shared) * problem.num_kv_heads;
+    if (left >= own) {
+      left -= own;
+      split = owner.num_shared - 1;
+      // Blocks beside each other read the same keys.
+      const int seqs_per_tile = SeqsPerTile(problem), place = first_ + entry;
+      const int tiles = static_cast<int>(CeilDiv(owner.group_end - place, seqs_per_tile));
+      const int skipped = left % tiles * seqs_per_tile;
+      left /= tiles;
+      num_seqs = min(seqs_per_tile, owner.group_end - place - skipped);
+      of = entry + skipped;
+    }
+    // Or the heads of the same tokens, which lie beside each other.
+    split -= left / problem.num_kv_heads;
+    const int kv_head = left % problem.num_kv_heads, place = first_ + of;
+    // A group may go on behind the sequences at hand.
+    const Entry first = of < kThreads ? entries_[of] : Describe(problem, place);
+    DecodeItem result{{{first.first_token, first.query_len, first.context_len, kv_head,
+                        problem.num_heads / problem.num_kv_heads},
+                       first.seq,
+                       nullptr,
+                       num_seqs},
+                      place,
+                      split};
+    if (num_seqs > 1) result.rows.prefix_rows = problem.prefix_rows + place;
+    return result;
+  }
+
+ private:
+  struct Entry {
+    int end;  // of its items, counted from the first sequence at hand; while filled: their number
+    int seq, first_token, query_len, context_len;
+    int num_splits, num_shared;  // splits of its own and those that its prefix group shares
+    int group_end;               // of its prefix group, as a prefix row
+  };
+
+  template <typename Types>
+  __device__ static int SeqsPerTile(const PagedProblem<Types>& problem) {
+    return kWarpRows / (problem.num_heads / problem.num_kv_heads);
+  }
+
+  // Of the i-th prefix row: nothing where there is none, or it is prefill's.
+  template <typename Types>
+  __device__ static Entry Describe(const PagedProblem<Types>& problem, int i) {
+    if (i >= problem.num_seqs) return {};
+    const PrefixRow row = problem.PrefixRowAt(i);
+    const HeadRows rows = HeadRowsOf(problem, row.seq, 0);
+    if (!problem.IsMine(rows.query_len, Share::kDecode)) return {};
+    const int seqs_per_tile = SeqsPerTile(problem);
+    const bool shares = row.group_end - row.group_begin > 1 && seqs_per_tile > 1;
+    const int num_splits = static_cast<int>(NumSplits(rows.context_len));
+    const int num_shared = shares ? WholeSplits(row.num_keys) : 0;
+    // Row tiles that go through the shared splits in its name.
+    const int tiles = num_shared > 0 && row.group_begin == i
+                          ? static_cast<int>(CeilDiv(row.group_end - i, seqs_per_tile))
+                          : 0;
+    return {(num_splits + (tiles - 1) * num_shared) * problem.num_kv_heads,
+            row.seq,
+            rows.first_token,
+            rows.query_len,
+            rows.context_len,
+            num_splits,
+            num_shared,
+            row.group_end};
+  }
+
+  Entry entries_[kThreads];
+  int warp_ends_[kThreads / kWarpSize];
+  int first_;
+};
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE
