@@ -28,17 +28,18 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 struct Stream {
 #if defined(__CUDACC__)
   cudaStream_t handle = nullptr;
+  bool overlaps = false;  // launches that begin early do so
 #else
   uint64_t schedule_seed = 0;
   bool refuses_recordings = false;
   bool multiplies_fp8 = true;
   // Where launches go instead of being run: with the arguments that they have now.
-  std::vector<std::function<Status()>>* recorder = nullptr;
+  std::vector<std::function<Status()> >* recorder = nullptr;
 #endif
   int num_multiprocessors = 1;
-  int shared_bytes = 227 << 10;  // that a block may have
-  bool recording = false;       // launches are noted: nothing else may happen
-  bool has_recordings = false;  // which know where the workspaces are
+  int shared_bytes = 227 << 10;         // that a block may have
+  bool recording = false;               // launches are noted: nothing else may happen
+  bool has_recordings = false;          // which know where the workspaces are
   mutable int64_t num_allocations = 0;  // so far
   mutable int64_t num_launches = 0;     // so far; replays do not count
 };
@@ -47,6 +48,8 @@ struct LaunchShape {
   dim3 grid;
   dim3 block;
   size_t shared_bytes = 0;
+  // The kernel calls WaitForPrevious: it may begin while what was enqueued before it ends.
+  bool begins_early = false;
 };
 
 #if defined(__CUDACC__)
@@ -67,12 +70,37 @@ Status Launch(const char* name,
                                  static_cast<int>(shape.shared_bytes));
   }
   if (error == cudaSuccess) {
-    kernel<<<shape.grid, shape.block, shape.shared_bytes, stream.handle>>>(
-        static_cast<Parameters>(std::forward<Arguments>(arguments))...);
-    error = cudaGetLastError();
+    cudaLaunchAttribute early;
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = shape.grid;
+    config.blockDim = shape.block;
+    config.dynamicSmemBytes = shape.shared_bytes;
+    config.stream = stream.handle;
+    config.attrs = &early;
+    config.numAttrs = shape.begins_early && stream.overlaps ? 1 : 0;
+    error = cudaLaunchKernelEx(&config, kernel,
+                               static_cast<Parameters>(std::forward<Arguments>(arguments))...);
   }
   if (error == cudaSuccess) return OkStatus();
+  cudaGetLastError();
   return Internal("launch of ", name, ": ", cudaGetErrorString(error));
+}
+
+// In a kernel that begins early: returns when all that was enqueued before it has ended, and its
+// writes are there. Before that a thread reads what no kernel writes, and writes nothing. Every
+// thread that goes on calls it, so that what waits for this kernel has waited for those before.
+__device__ __forceinline__ void WaitForPrevious() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// The next kernel may begin, once all of this one's blocks have said so or ended.
+__device__ __forceinline__ void LetNextBegin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 template <typename T>
@@ -101,6 +129,10 @@ Status Launch(const char* name,
   return emulation::Launch(name, config, kernel,
                            static_cast<Parameters>(std::forward<Arguments>(arguments))...);
 }
+
+// A kernel runs when the one before has ended.
+inline void WaitForPrevious() {}
+inline void LetNextBegin() {}
 
 template <typename T>
 T* DynamicShared() {

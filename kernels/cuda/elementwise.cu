@@ -21,11 +21,14 @@ __device__ __forceinline__ int64_t GlobalThread() {
 }
 
 LaunchShape ShapeFor(int64_t num_threads) {
-  return {static_cast<unsigned>(CeilDiv(num_threads, kThreads)), kThreads};
+  return {static_cast<unsigned>(CeilDiv(num_threads, kThreads)), kThreads, 0,
+          /*begins_early=*/true};
 }
 
 template <typename A, bool kAligned>
 __global__ void __launch_bounds__(kThreads) AddKernel(A* x, const A* y, int64_t count) {
+  LetNextBegin();
+  WaitForPrevious();
   const int64_t i = GlobalThread() * kGroup;
   if (i >= count) return;
   float a[kGroup], b[kGroup];
@@ -38,6 +41,8 @@ __global__ void __launch_bounds__(kThreads) AddKernel(A* x, const A* y, int64_t 
 template <typename A, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     SwiGluKernel(const A* gate_up, int64_t num_rows, int64_t width, A* out) {
+  LetNextBegin();
+  WaitForPrevious();
   const int64_t groups_per_row = CeilDiv(width, kGroup);
   const int64_t row = GlobalThread() / groups_per_row;
   const int64_t i = GlobalThread() % groups_per_row * kGroup;
@@ -51,6 +56,8 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename A, bool kAligned>
 __global__ void __launch_bounds__(kThreads) GeluKernel(A* x, int64_t count) {
+  LetNextBegin();
+  WaitForPrevious();
   constexpr float kRootHalf = 0.70710678118654752f;
   const int64_t i = GlobalThread() * kGroup;
   if (i >= count) return;

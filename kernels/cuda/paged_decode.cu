@@ -156,6 +156,8 @@ template <typename Types, int kTiles>
 __global__ void __launch_bounds__(kDecodeThreads, kTiles == 2 ? 3 : 1)
     DecodeKernel(PagedProblem<Types> problem, Partials partials) {
   auto& memory = *DynamicShared<DecodeMemory<Types, kTiles>>();
+  LetNextBegin();
+  WaitForPrevious();
   int item = blockIdx.x;
   for (int first = 0; first < problem.num_seqs; first += kDecodeThreads) {
     __syncthreads();
@@ -169,6 +171,8 @@ __global__ void __launch_bounds__(kWarpSize)
     DecodeF32Kernel(PagedProblem<Types> problem, Partials partials) {
   __shared__ DecodeList<kWarpSize> list;
   __shared__ uint32_t complete;
+  LetNextBegin();
+  WaitForPrevious();
   int item = blockIdx.x;
   for (int first = 0; first < problem.num_seqs; first += kWarpSize) {
     __syncthreads();
@@ -206,8 +210,9 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
                           int64_t shared) {
     const auto blocks =
         static_cast<unsigned>(std::min(most_items, per_multiprocessor * num_multiprocessors));
-    return Launch("PagedDecode", context.stream, {blocks, threads, static_cast<size_t>(shared)},
-                  kernel, problem, partials);
+    return Launch("PagedDecode", context.stream,
+                  {blocks, threads, static_cast<size_t>(shared), /*begins_early=*/true}, kernel,
+                  problem, partials);
   };
   if constexpr (Types::kTensorCores) {
     const auto launch_ring = [&](auto tiles) {

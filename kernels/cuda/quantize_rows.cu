@@ -22,6 +22,8 @@ constexpr int kThreads = 256;
 template <typename A, typename Out, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     QuantizeKernel(const A* x, int64_t width, Out* out, float* scale) {
+  LetNextBegin();
+  WaitForPrevious();
   __shared__ float scratch[kWarpSize];
   const int64_t row = blockIdx.x * width;
   RoundRow<kThreads, kAligned>(
@@ -41,7 +43,8 @@ Status QuantizeRows(Context& context, const QuantizeRowsArgs& args) {
     using A = decltype(type);
     const auto launch = [&](auto* out) {
       using Out = std::remove_pointer_t<decltype(out)>;
-      return Launch("QuantizeRows", context.stream, {static_cast<unsigned>(num_rows), kThreads},
+      return Launch("QuantizeRows", context.stream,
+                    {static_cast<unsigned>(num_rows), kThreads, 0, /*begins_early=*/true},
                     aligned ? &QuantizeKernel<A, Out, true> : &QuantizeKernel<A, Out, false>,
                     Elements<A>(args.x), width, out, Elements<float>(args.scale));
     };

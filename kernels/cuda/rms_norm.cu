@@ -26,6 +26,8 @@ __global__ void __launch_bounds__(kNormThreads, 6) RmsNormKernel(const A* x,
                                                                  Out* out,
                                                                  float* scale) {
   __shared__ float scratch[kWarpSize];
+  LetNextBegin();
+  WaitForPrevious();
   const int64_t row = blockIdx.x * hidden_size;
   const auto norm = [&](auto of_row) {
     NormRow<A, kAligned>(
@@ -50,7 +52,8 @@ Status RmsNorm(Context& context, const RmsNormArgs& args) {
     using A = decltype(type);
     const auto launch = [&](auto* out) {
       using Out = std::remove_pointer_t<decltype(out)>;
-      return Launch("RmsNorm", context.stream, {static_cast<unsigned>(num_tokens), kNormThreads},
+      return Launch("RmsNorm", context.stream,
+                    {static_cast<unsigned>(num_tokens), kNormThreads, 0, /*begins_early=*/true},
                     aligned ? &RmsNormKernel<A, Out, true> : &RmsNormKernel<A, Out, false>,
                     Elements<A>(args.x), Elements<A>(args.residual), Elements<float>(args.weight),
                     hidden_size, args.eps, out, Elements<float>(args.scale));

@@ -35,6 +35,8 @@ __global__ void __launch_bounds__(kThreads) MropeTableKernel(const int32_t* posi
                                                              float scaling,
                                                              float* cos,
                                                              float* sin) {
+  LetNextBegin();
+  WaitForPrevious();
   const int64_t token = blockIdx.x;
   for (int64_t i = threadIdx.x; i < half; i += kThreads) {
     const int axis = i < sections.time ? 0 : i < sections.time + sections.height ? 1 : 2;
@@ -122,6 +124,8 @@ __device__ __forceinline__ void ForTurned(const Projections<A>& from, int64_t fi
 template <typename A, typename Kv, bool kAligned>
 __global__ void __launch_bounds__(kThreads) QkvRopeWriteKernel(
     Projections<A> from, const int64_t* slot_mapping, int64_t num_slots, A* query, Kv* kv_cache) {
+  LetNextBegin();
+  WaitForPrevious();
   const int64_t token = blockIdx.x, half = from.half;
   const int64_t slot = slot_mapping[token];
   ForTurned<kAligned>(from, 0, [&](int64_t head, int64_t i, const Halves& halves) {
@@ -157,6 +161,8 @@ __global__ void __launch_bounds__(kThreads) QkvRopeWriteBytesKernel(Projections<
                                                                     A* query,
                                                                     KvByte* kv_cache,
                                                                     float* kv_scales) {
+  LetNextBegin();
+  WaitForPrevious();
   const int64_t token = blockIdx.x, half = from.half;
   const int64_t num_heads = from.num_heads, num_rows = 2 * from.num_kv_heads;
   const int64_t slot = slot_mapping[token];
@@ -189,6 +195,8 @@ __global__ void __launch_bounds__(kThreads) QkvRopeWriteBytesKernel(Projections<
 template <typename A, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     VisionRopeKernel(A* qkv, const float* cos, const float* sin, int64_t num_heads, int64_t half) {
+  LetNextBegin();
+  WaitForPrevious();
   const int64_t token = blockIdx.x, groups = CeilDiv(half, kGroup);
   // Queries and keys lie side by side: 2 * num_heads heads.
   for (int64_t unit = threadIdx.x; unit < 2 * num_heads * groups; unit += kThreads) {
@@ -201,7 +209,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 LaunchShape OneBlockForEach(int64_t num_tokens) {
-  return {static_cast<unsigned>(num_tokens), kThreads};
+  return {static_cast<unsigned>(num_tokens), kThreads, 0, /*begins_early=*/true};
 }
 
 template <typename A>

@@ -17,7 +17,7 @@ namespace {
 constexpr int kThreads = 128;
 
 LaunchShape OneBlockForEach(int64_t num_rows) {
-  return {static_cast<unsigned>(num_rows), kThreads};
+  return {static_cast<unsigned>(num_rows), kThreads, 0, /*begins_early=*/true};
 }
 
 template <typename From, typename To, bool kAligned>
@@ -36,6 +36,8 @@ __global__ void __launch_bounds__(kThreads) EmbeddingKernel(const int32_t* ids,
                                                             int64_t num_rows,
                                                             int64_t width,
                                                             To* out) {
+  LetNextBegin();
+  WaitForPrevious();
   const int64_t row = ids[blockIdx.x] - first_id;
   To* to = out + blockIdx.x * width;
   if (row >= 0 && row < num_rows)
@@ -46,6 +48,8 @@ __global__ void __launch_bounds__(kThreads) EmbeddingKernel(const int32_t* ids,
 template <typename From, typename To, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     ScatterKernel(const From* x, const int32_t* rows, int64_t width, To* out) {
+  LetNextBegin();
+  WaitForPrevious();
   CopyRow<From, To, kAligned>(x + blockIdx.x * width, width, out + rows[blockIdx.x] * width);
 }
 
@@ -53,6 +57,8 @@ __global__ void __launch_bounds__(kThreads)
 template <typename Unit>
 __global__ void __launch_bounds__(kThreads)
     GatherKernel(const Unit* x, const int32_t* rows, int64_t width, Unit* out) {
+  LetNextBegin();
+  WaitForPrevious();
   const Unit* from = x + rows[blockIdx.x] * width;
   for (int64_t i = threadIdx.x; i < width; i += kThreads) out[blockIdx.x * width + i] = from[i];
 }

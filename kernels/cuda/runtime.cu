@@ -59,6 +59,16 @@ class GraphRecording final : public Recording {
   cudaGraphExec_t graph_;
 };
 
+__global__ void CodeProbe() {}
+
+// Whether the code that runs here waits where it begins early: of the architectures that it is
+// compiled for, what is below 9.0 does not.
+bool CodeOverlaps() {
+  constexpr int kLeastPtx = 90;
+  cudaFuncAttributes code;
+  return cudaFuncGetAttributes(&code, &CodeProbe) == cudaSuccess && code.ptxVersion >= kLeastPtx;
+}
+
 Result<Stream> OpenStream(int device_idx) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
@@ -79,6 +89,7 @@ Result<Stream> OpenStream(int device_idx) {
                        "; 8.0 is the least");
   }
   Stream stream;
+  stream.overlaps = CodeOverlaps();
   stream.num_multiprocessors = properties.multiProcessorCount;
   stream.shared_bytes = static_cast<int>(properties.sharedMemPerBlockOptin);
   LONGHAND_RETURN_IF_ERROR(ToStatus(
