@@ -54,6 +54,7 @@ void CaseTimer::Roofs() {
 }
 
 void CaseTimer::Time(const Work& work, const Make& make) {
+  if (work.name.find(only_) == std::string::npos) return;
   Tensors tensors(ops_, timer_);
   const auto enqueue = make(tensors);
   Result<Times> times = enqueue.ok() ? timer_.Measure(*enqueue) : Result<Times>(enqueue.status());

@@ -53,9 +53,9 @@ class CaseTimer {
  public:
   using Make = std::function<Result<Enqueue>(Tensors&)>;
 
-  // `dry`: every case runs once, at a small size.
-  CaseTimer(kernels::Ops& ops, DeviceTimer& timer, bool dry)
-      : ops_(ops), timer_(timer), dry_(dry) {}
+  // `dry`: every case runs once, at a small size. `only`: those whose names have it in them.
+  CaseTimer(kernels::Ops& ops, DeviceTimer& timer, bool dry, std::string only)
+      : ops_(ops), timer_(timer), dry_(dry), only_(std::move(only)) {}
 
   kernels::Ops& ops() { return ops_; }
   bool dry() const { return dry_; }
@@ -72,6 +72,7 @@ class CaseTimer {
   kernels::Ops& ops_;
   DeviceTimer& timer_;
   bool dry_;
+  std::string only_;
   bool failed_ = false;
 };
 

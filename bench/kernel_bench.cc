@@ -1,14 +1,14 @@
 // kernel_bench: the CUDA kernels at the shapes of 7B and 72B, beside what the device can read.
 //
-//   kernel_bench [--group NAME] [--dry-run]
+//   kernel_bench [--group NAME] [--only TEXT] [--dry-run]
 //
 // Groups: roof, decode, decode-8bit, linear, linear-quantized, linear-varying, prefill, vision,
 // small, sample.
 //
 // One JSON object a line: the device, the roofs, then a case each with the median of its times on
 // the device, L2 cold, data random. Activations are bf16; a "variant" names other weights or KV
-// than bf16 ones. --dry-run runs every case once at a small size on the emulation, without times:
-// it shows that the arguments are right.
+// than bf16 ones. --only: the cases whose names have the text in them. --dry-run runs every case
+// once at a small size on the emulation, without times: it shows that the arguments are right.
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
@@ -51,7 +51,7 @@ int Usage() {
   for (const auto& group : kGroups) {
     std::fprintf(stderr, "%s%s", &group == kGroups ? "" : "|", group.name);
   }
-  std::fprintf(stderr, "] [--dry-run]\n");
+  std::fprintf(stderr, "] [--only TEXT] [--dry-run]\n");
   return 2;
 }
 
@@ -60,7 +60,7 @@ bool IsGroup(std::string_view name) {
                      [&](const auto& group) { return name == group.name; });
 }
 
-int Run(std::string_view name, bool dry) {
+int Run(std::string_view name, const std::string& only, bool dry) {
   auto ops = dry ? kernels::CreateEmulatedOps() : kernels::CreateCudaOps(/*device_idx=*/0);
   if (!ops.ok()) {
     std::fprintf(stderr, "kernel_bench: %s\n", std::string(ops.status().message()).c_str());
@@ -72,7 +72,7 @@ int Run(std::string_view name, bool dry) {
     std::fprintf(stderr, "kernel_bench: %s\n", std::string(timer.status().message()).c_str());
     return 1;
   }
-  CaseTimer cases(**ops, **timer, dry);
+  CaseTimer cases(**ops, **timer, dry, only);
   for (const auto& group : kGroups) {
     if (name.empty() || name == group.name) group.run(cases);
   }
@@ -84,7 +84,7 @@ int Run(std::string_view name, bool dry) {
 
 // Exit 0: all ran; 1: something failed; 2: usage; 3: there is no device.
 int main(int argc, char** argv) {
-  std::string group;
+  std::string group, only;
   bool dry = false;
   for (int i = 1; i < argc; ++i) {
     const std::string_view flag = argv[i];
@@ -92,9 +92,11 @@ int main(int argc, char** argv) {
       dry = true;
     } else if (flag == "--group" && i + 1 < argc && longhand::bench::IsGroup(argv[i + 1])) {
       group = argv[++i];
+    } else if (flag == "--only" && i + 1 < argc) {
+      only = argv[++i];
     } else {
       return longhand::bench::Usage();
     }
   }
-  return longhand::bench::Run(group, dry);
+  return longhand::bench::Run(group, only, dry);
 }
