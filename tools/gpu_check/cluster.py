@@ -3,7 +3,6 @@
     cluster.py --record FILE --bin DIR --model DIR     what --device cpu answers; scripts/gpu_bundle packs it
 """
 import argparse
-import ctypes
 import json
 import os
 import pathlib
@@ -13,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 
-from comm import nccl_libraries
+from comm import SHARED_GPU_NCCL, nccl_libraries
 from processes import run, tail
 from report import Goal
 
@@ -103,13 +102,8 @@ def shared_gpu(device, env):
     """The environment in which two ranks may share a GPU, or why none does."""
     if device != "cuda":
         return env, ""
-    for library in nccl_libraries():
-        version = ctypes.c_int()
-        try:
-            ctypes.CDLL(library).ncclGetVersion(ctypes.byref(version))
-        except (OSError, AttributeError):
-            continue
-        if version.value >= 23000:
+    for version, library in nccl_libraries():
+        if version >= SHARED_GPU_NCCL:
             folders = [str(pathlib.Path(library).parent)] if "/" in library else []
             return {**env, "NCCL_MULTI_RANK_GPU_ENABLE": "1", "NCCL_SOCKET_IFNAME": "lo",
                     "LD_LIBRARY_PATH": ":".join([env["LD_LIBRARY_PATH"], *folders])}, ""

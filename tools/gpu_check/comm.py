@@ -1,7 +1,7 @@
 """Part comm: NCCL of this machine, Python's packages included, through our communicator, and the kernels by which ranks
 read each other's memory: with one rank, and with two that share a GPU where there is no other."""
+import ctypes
 import pathlib
-import re
 import sys
 import sysconfig
 
@@ -10,14 +10,22 @@ from processes import run, tail
 from report import Goal
 
 TIMEOUT_S = 90  # of each of four programs
-SHARED_GPU_NCCL = (2, 30)  # the first NCCL that lets ranks share a GPU
+SHARED_GPU_NCCL = 23000  # the first NCCL that lets ranks share a GPU
 
 
 def nccl_libraries():
-    """Candidates: a Python's package, then the loader's own."""
+    """(version, path) of what a Python's package or the loader has, the newest first."""
     folders = {sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"], *sys.path}
-    found = {path for folder in folders for path in pathlib.Path(folder or ".").glob("nvidia/nccl/lib/libnccl.so.2")}
-    return [str(path) for path in sorted(found)] + ["libnccl.so.2"]
+    found = {str(path) for folder in folders for path in pathlib.Path(folder or ".").glob("nvidia/nccl/lib/libnccl.so.2")}
+    libraries = []
+    for library in [*sorted(found), "libnccl.so.2"]:
+        version = ctypes.c_int()
+        try:
+            ctypes.CDLL(library).ncclGetVersion(ctypes.byref(version))
+        except (OSError, AttributeError):
+            continue
+        libraries.append((version.value, library))
+    return sorted(libraries, reverse=True)
 
 
 def check(report, name, command, env, **about):
@@ -44,19 +52,19 @@ def check(report, name, command, env, **about):
 def nccl(report, bundle):
     env = {**bundle.env, "NCCL_DEBUG": "WARN", "NCCL_SOCKET_IFNAME": "lo"}
     name = "NCCL, one rank: form, collectives, abort, form again"
-    for library in nccl_libraries():
-        command = [bundle.program("nccl_check"), "--library", library]
-        steps, why = check(report, name, command, env, library=library)
-        if steps is not None:
-            break
-    else:
+    libraries = nccl_libraries()
+    if not libraries:
+        report.unavailable(name, "there is no libnccl.so.2")
+        return
+    version, library = libraries[0]
+    command = [bundle.program("nccl_check"), "--library", library]
+    steps, why = check(report, name, command, env, library=library)
+    if steps is None:
         report.unavailable(name, why)
         return
     name = "NCCL and kernels over it, two ranks"
-    version = steps[0]["case"] if steps else "NCCL of no version"
-    numbers = re.match(r"NCCL (\d+)\.(\d+)", version)
-    if numbers is None or tuple(map(int, numbers.groups())) < SHARED_GPU_NCCL:
-        report.unavailable(name, f"{version} does not let ranks share a GPU; 2.30 does")
+    if version < SHARED_GPU_NCCL:
+        report.unavailable(name, f"{steps[0]['case']} does not let ranks share a GPU; 2.30 does")
         return
     steps, why = check(report, name, [*command, "--ranks", 2], {**env, "NCCL_MULTI_RANK_GPU_ENABLE": "1"}, library=library)
     if steps is None:
