@@ -19,10 +19,10 @@ struct DecodeItem {
 template <int kThreads>
 class DecodeList {
  public:
-  // The items of the sequences of prefix rows [first, first + kThreads); how many there are. All
-  // threads of the block take part, and are done with the list before.
+  // The items of the sequences of prefix rows [first, first + kThreads), of which the first is the
+  // begin-th of all. All threads of the block take part, and are done with the list before.
   template <typename Types>
-  __device__ int Fill(const PagedProblem<Types>& problem, int first) {
+  __device__ void Fill(const PagedProblem<Types>& problem, int first, int begin) {
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
     const Entry mine = Describe(problem, first + static_cast<int>(threadIdx.x));
     int end = mine.end;
@@ -32,19 +32,23 @@ class DecodeList {
     }
     if (lane == kWarpSize - 1) warp_ends_[warp] = end;
     first_ = first;
+    begin_ = begin;
     entries_[threadIdx.x] = mine;
     __syncthreads();
     for (int i = 0; i < warp; ++i) end += warp_ends_[i];
     entries_[threadIdx.x].end = end;
     __syncthreads();
-    return entries_[kThreads - 1].end;
   }
+
+  // The first item behind the list, of all.
+  __device__ int end() const { return begin_ + entries_[kThreads - 1].end; }
 
   // `entry`: that of an item before it in the list, or 0; becomes its own.
   template <typename Types>
   __device__ __forceinline__ DecodeItem ItemAt(const PagedProblem<Types>& problem,
                                                int item,
                                                int& entry) const {
+    item -= begin_;
     while (item >= entries_[entry].end) ++entry;
     // From the end: first the splits of its own.
     int of = entry, num_seqs = 1, left = entries_[entry].end - 1 - item;
@@ -56,19 +60,20 @@ class DecodeList {
       split = owner.num_shared - 1;
       // Blocks beside each other read the same keys.
       const int seqs_per_tile = SeqsPerTile(problem), place = first_ + entry;
-      const int tiles = static_cast<int>(CeilDiv(owner.group_end - place, seqs_per_tile));
+      const int tiles = (owner.group_end - place + seqs_per_tile - 1) / seqs_per_tile;
       const int skipped = left % tiles * seqs_per_tile;
       left /= tiles;
       num_seqs = min(seqs_per_tile, owner.group_end - place - skipped);
       of = entry + skipped;
     }
     // Or the heads of the same tokens, which lie beside each other.
-    split -= left / problem.num_kv_heads;
-    const int kv_head = left % problem.num_kv_heads, place = first_ + of;
+    const int split_back = problem.by_kv_head.Quotient(left);
+    split -= split_back;
+    const int kv_head = problem.by_kv_head.Remainder(left, split_back), place = first_ + of;
     // A group may go on behind the sequences at hand.
     const Entry first = of < kThreads ? entries_[of] : Describe(problem, place);
     DecodeItem result{{{first.first_token, first.query_len, first.context_len, kv_head,
-                        problem.num_heads / problem.num_kv_heads},
+                        problem.by_group.divisor(), problem.by_group},
                        first.seq,
                        nullptr,
                        num_seqs},
@@ -88,7 +93,7 @@ class DecodeList {
 
   template <typename Types>
   __device__ static int SeqsPerTile(const PagedProblem<Types>& problem) {
-    return kWarpRows / (problem.num_heads / problem.num_kv_heads);
+    return problem.by_group.Quotient(kWarpRows);
   }
 
   // Of the i-th prefix row: nothing where there is none, or it is prefill's.
@@ -104,7 +109,7 @@ class DecodeList {
     const int num_shared = shares ? WholeSplits(row.num_keys) : 0;
     // Row tiles that go through the shared splits in its name.
     const int tiles = num_shared > 0 && row.group_begin == i
-                          ? static_cast<int>(CeilDiv(row.group_end - i, seqs_per_tile))
+                          ? (row.group_end - i + seqs_per_tile - 1) / seqs_per_tile
                           : 0;
     return {(num_splits + (tiles - 1) * num_shared) * problem.num_kv_heads,
             row.seq,
@@ -118,7 +123,7 @@ class DecodeList {
 
   Entry entries_[kThreads];
   int warp_ends_[kThreads / kWarpSize];
-  int first_;
+  int first_, begin_;
 };
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

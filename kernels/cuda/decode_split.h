@@ -44,11 +44,16 @@ class SplitSums {
   __device__ SplitSums(Memory& memory, float scale)
       : memory_(memory), queries_(nullptr, Types::kHeadDim, scale), scale_(scale) {}
 
-  // The queries of 16 rows, which arrive until Score.
+  // 16 rows. Those behind the last are copies of it, not stored.
   __device__ __forceinline__ void LoadRows(const PagedProblem<Types>& problem,
                                            const SplitRows& rows,
                                            int first_row) {
-    LoadQueries(problem, rows, first_row, queries_);
+    const int count = rows.count();
+    queries_.Load([&](int i) {
+      return problem.query + rows.Index(problem, min(first_row + i, count - 1)) * Types::kHeadDim;
+    });
+    const int row = first_row + static_cast<int>(threadIdx.x) % kWarpSize / 4;
+    for (int r = 0; r < 2; ++r) visible_[r] = rows.Visible(min(row + 8 * r, count - 1));
   }
   __device__ __forceinline__ void Clear() {
     for (int r = 0; r < 2; ++r) max_[r] = -INFINITY, sum_[r] = 0;
@@ -59,13 +64,14 @@ class SplitSums {
   }
 
   // Multiplies this warp's keys of the tile and leaves their largest products.
-  __device__ __forceinline__ void Score(const SplitRows& rows, const DecodeCursor& at, int tile) {
+  __device__ __forceinline__ void Score(int first_key, int tile) {
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, g = lane / 4;
     queries_.Score(memory_.keys(tile) + warp * kWarpKeys * kPitch, kWarpKeys, scores_);
-    const int first_key = at.key + warp * kWarpKeys;
-    const int left[2] = {rows.Visible(at.first_row + g) - first_key,
-                         rows.Visible(at.first_row + g + 8) - first_key};
-    Mask(left, scores_);
+    const int before = first_key + warp * kWarpKeys;
+    if (min(visible_[0], visible_[1]) - before < kWarpKeys) {
+      const int left[2] = {visible_[0] - before, visible_[1] - before};
+      Mask(left, scores_);
+    }
     float max[2] = {-INFINITY, -INFINITY};
     LargestOf(scores_, max);
     if (lane % 4 == 0) {
@@ -156,6 +162,7 @@ class SplitSums {
   Memory& memory_;
   WarpQueries<Types> queries_;
   float scale_;
+  int visible_[2];  // keys that the lane's rows see
   float max_[2], sum_[2];
   float values_[2 * kPairs][4];
   float scores_[kWarpKeys / 8][4];

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/attention_tiles.h"
 #include "kernels/cuda/device_ops.h"
+#include "kernels/cuda/divisor.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
@@ -56,6 +57,8 @@ struct PagedProblem {
   typename Types::A* out;
   int num_tokens, num_seqs, num_heads, num_kv_heads, head_dim;
   int max_blocks, block_size, block_shift;  // the shift is -1 where there is none
+  Divisor by_block, by_kv_head,
+      by_group;  // by block_size, num_kv_heads, and what is num_heads to it
   int64_t num_slots;
   float logit_scale;
   Share share;
@@ -93,24 +96,31 @@ struct PagedProblem {
 
 // A sequence's rows for one KV head: new tokens, each with the query heads of the group.
 struct HeadRows {
-  int first_token, query_len, context_len, kv_head, group;
+  int first_token, query_len, context_len, kv_head;
+  int group;
+  Divisor by_group;
 
   __device__ int count() const { return query_len * group; }
   __device__ int Visible(int row) const {
-    return row < count() ? context_len - query_len + row / group + 1 : 0;
+    return row < count() ? context_len - query_len + by_group.Quotient(row) + 1 : 0;
   }
   // Of the row in [num_tokens, num_heads].
   __device__ int64_t Index(int row, int num_heads) const {
-    return static_cast<int64_t>(first_token + row / group) * num_heads + kv_head * group +
-           row % group;
+    const int token = by_group.Quotient(row);
+    return static_cast<int64_t>(first_token + token) * num_heads + kv_head * group +
+           by_group.Remainder(row, token);
   }
 };
 
 template <typename Types>
 __device__ HeadRows HeadRowsOf(const PagedProblem<Types>& problem, int seq, int kv_head) {
   const int first = problem.cu_query_lens[seq];
-  return {first, problem.cu_query_lens[seq + 1] - first, problem.context_lens[seq], kv_head,
-          problem.num_heads / problem.num_kv_heads};
+  return {first,
+          problem.cu_query_lens[seq + 1] - first,
+          problem.context_lens[seq],
+          kv_head,
+          problem.by_group.divisor(),
+          problem.by_group};
 }
 
 template <typename Types>
@@ -173,6 +183,9 @@ PagedProblem<Types> MakeProblem(const PagedAttentionArgs& args, Share share) {
           static_cast<int>(args.block_table.dim(1)),
           static_cast<int>(block_size),
           std::has_single_bit(block_size) ? std::countr_zero(block_size) : -1,
+          Divisor(static_cast<int>(block_size)),
+          Divisor(static_cast<int>(args.kv_cache.dim(3))),
+          Divisor(static_cast<int>(args.query.dim(1) / args.kv_cache.dim(3))),
           args.kv_cache.dim(1) * args.kv_cache.dim(2),
           LogitScale<Types>(args.scale),
           share,

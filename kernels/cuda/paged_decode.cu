@@ -24,7 +24,7 @@
 // Cost       reads 2 * context_len * num_kv_heads * head_dim elements a sequence: memory. Writes
 //            and reads head_dim + 2 floats for each row and split.
 // Workspace  num_seqs * splits of the block table * num_heads * (head_dim + 2) floats, and a
-//            counter for each sequence and KV head, zero between calls.
+//            counter for each sequence and KV head and two more, zero between calls.
 // Errors     kUnimplemented for other sizes, kInternal when a launch fails; block ids are trusted.
 // Source     splits: Flash-Decoding, 2023; shared prefixes: Hydragen, 2024, and FlashInfer's
 //            cascades. Written here.
@@ -37,118 +37,174 @@
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
+// Blocks take items as they come to them, so that who has joined splits takes fewer.
+class ItemQueue {
+ public:
+  __device__ ItemQueue(uint32_t* queue, int& upcoming) : queue_(queue), upcoming_(upcoming) {}
+
+  // One thread's. Take leaves the next item to be taken in `upcoming` by Publish.
+  __device__ __forceinline__ void Take() {
+    taken_ = static_cast<int>(gridDim.x + atomicAdd(queue_, 1u));
+    has_taken_ = true;
+  }
+  __device__ __forceinline__ void Publish() {
+    if (has_taken_) upcoming_ = taken_;
+    has_taken_ = false;
+  }
+  // The last block leaves the counters as they were.
+  __device__ __forceinline__ void Leave() {
+    __threadfence();
+    if (atomicAdd(queue_ + 1, 1u) == gridDim.x - 1) queue_[0] = queue_[1] = 0;
+  }
+
+ private:
+  uint32_t* queue_;
+  int& upcoming_;
+  int taken_ = 0;
+  bool has_taken_ = false;
+};
+
 // Starts the copies of a block's tiles, ahead of their use.
 template <typename Types, int kTiles>
 class TilesAhead {
  public:
   using Memory = DecodeMemory<Types, kTiles>;
+  using Items = DecodeItems<kTiles>;
 
-  // From item `idx` of num_items on, which exists.
-  __device__ TilesAhead(const PagedProblem<Types>& problem, Memory& memory, int idx, int num_items)
-      : problem_(problem), memory_(memory), num_items_(num_items) {
-    at_.idx = idx;
-    Enter();
-  }
+  // From `item` on.
+  __device__ TilesAhead(const PagedProblem<Types>& problem,
+                        Memory& memory,
+                        ItemQueue& queue,
+                        int item)
+      : problem_(problem),
+        memory_(memory),
+        queue_(queue),
+        copies_(problem, memory.places),
+        item_(item) {}
 
-  // The next tile's keys are one group of copies, its values the next; empty ones after the last.
+  // Copies the tile that was found: its keys are one group of copies, its values the next. Empty
+  // ones after the last.
   __device__ __forceinline__ void Start() {
-    if (at_.idx < num_items_) {
-      copies_.Start(Rows(), at_.key, memory_.ring[next_][0], memory_.ring[next_][1]);
-      if (at_.EndsItem()) {
-        at_.idx += static_cast<int>(gridDim.x);
-        at_.place = DecodeItems<kTiles>::After(at_.place);
-        if (at_.idx < num_items_) Enter();
-      } else {
-        at_.Step();
-        copies_.Find(Rows(), at_.key);
-      }
+    if (item_ < memory_.list.end()) {
+      copies_.Start(memory_.ring[next_][0], memory_.ring[next_][1]);
     } else {
       CommitCopies();
       CommitCopies();
     }
     next_ = next_ + 1 == kTiles ? 0 : next_ + 1;
   }
+  // Finds the next tile, which may be copied once Keep was called by all.
+  __device__ __forceinline__ void Find() {
+    if (item_ >= memory_.list.end()) return;
+    if (has_item_ && !at_.EndsItem()) {
+      at_.Step();
+      return copies_.Find(at_.key);
+    }
+    if (has_item_) {
+      item_ = memory_.upcoming;
+      at_.place = Items::After(at_.place);
+    }
+    has_item_ = true;
+    if (item_ >= memory_.list.end()) {
+      if (threadIdx.x == 0) memory_.items.items[at_.place].split = Items::kNone;
+      return;
+    }
+    const DecodeItem found = memory_.list.ItemAt(problem_, item_, entry_);
+    at_.Enter(found);
+    copies_.Enter(found.rows);
+    copies_.Find(at_.key);
+    if (threadIdx.x == 0) {
+      memory_.items.items[at_.place] = found;
+      queue_.Take();
+    }
+  }
+  __device__ __forceinline__ void Keep() {
+    copies_.Keep();
+    queue_.Publish();
+  }
+
+  // The item that this block comes to next: behind the list's end, when all is found.
+  __device__ int item() const { return item_; }
 
   __device__ __forceinline__ void WidenKeys(int tile) const {
-    copies_.Widen(problem_.fp8, memory_.ring[tile][0], memory_.keys(tile));
+    copies_.Widen(memory_.ring[tile][0], memory_.keys(tile));
   }
   __device__ __forceinline__ void WidenValues(int tile) const {
-    copies_.Widen(problem_.fp8, memory_.ring[tile][1], memory_.values(tile));
+    copies_.Widen(memory_.ring[tile][1], memory_.values(tile));
   }
 
  private:
-  __device__ __forceinline__ void Enter() {
-    const DecodeItem item = memory_.list.ItemAt(problem_, at_.idx, entry_);
-    at_.Enter(item);
-    seq_ = item.rows.first_seq;
-    kv_head_ = item.rows.first.kv_head;
-    num_keys_ = item.rows.first.context_len;
-    if (threadIdx.x == 0) memory_.items.items[at_.place] = item;
-    copies_.Find(Rows(), at_.key);
-  }
-  __device__ KeyRows<typename Types::Kv> Rows() const {
-    return problem_.Rows(seq_, kv_head_, num_keys_);
-  }
-
   const PagedProblem<Types>& problem_;
   Memory& memory_;
+  ItemQueue& queue_;
   TileCopies<Types> copies_;
   DecodeCursor at_;
-  int num_items_, entry_ = 0, next_ = 0;
-  int seq_, kv_head_, num_keys_;
+  bool has_item_ = false;
+  int item_, entry_ = 0, next_ = 0;
 };
 
-// Items first_item, first_item + gridDim.x, ... of the list; the first behind its end.
+// This block's items of the list from `first_item` on; returns the first behind the list.
 template <typename Types, int kTiles>
 __device__ __forceinline__ int AttendItems(const PagedProblem<Types>& problem,
                                            const Partials& partials,
                                            DecodeMemory<Types, kTiles>& memory,
-                                           int first_item,
-                                           int num_items) {
-  if (first_item >= num_items) return first_item;
-  TilesAhead<Types, kTiles> ahead(problem, memory, first_item, num_items);
+                                           ItemQueue& queue,
+                                           int first_item) {
+  if (first_item >= memory.list.end()) return first_item;
+  TilesAhead<Types, kTiles> ahead(problem, memory, queue, first_item);
   SplitSums<Types, kTiles> sums(memory, problem.logit_scale);
-#pragma unroll 1
-  for (int i = 0; i < kTiles - 1; ++i) ahead.Start();
-  __syncthreads();  // the first item is there
   DecodeCursor here;
-  here.idx = first_item;
-  here.Enter(memory.items.items[0]);
-  sums.LoadRows(problem, memory.items.items[0].rows, 0);
-  sums.Clear();
-  for (int tile = 0;; tile = tile + 1 == kTiles ? 0 : tile + 1) {
-    const DecodeItem& item = memory.items.items[here.place];
-    WaitForCopies<2 * kTiles - 3>();
-    ahead.WidenKeys(tile);
+  // Before the first tile is used, one is found and kTiles - 1 are being copied: the loop's code is
+  // there once, as a small kernel's time is that of reading its code.
+  int tile = 0;
+#pragma unroll 1
+  for (int before = kTiles;;) {
+    if (before == 0) {
+      WaitForCopies<2 * kTiles - 3>();
+      ahead.WidenKeys(tile);
+    }
     __syncthreads();  // the keys are there, and all are done with the tile before
-    ahead.Start();
-    sums.Score(item.rows, here, tile);
-    __syncthreads();  // all have scored
-    const bool ends_rows = here.EndsRows(), ends_item = here.EndsItem();
-    const int first_row = here.first_row;
-    if (ends_item) {
-      here.idx += static_cast<int>(gridDim.x);
-      here.place = DecodeItems<kTiles>::After(here.place);
-      if (here.idx < num_items) here.Enter(memory.items.items[here.place]);
+    if (before < kTiles) ahead.Start();
+    ahead.Find();
+    if (before > 0) __syncthreads();  // all have found
+    if (before > 1) {
+      ahead.Keep();
+      --before;
+      continue;
+    }
+    if (before == 1) {
+      here.Enter(memory.items.items[0]);
+      before = 0;
     } else {
-      here.Step();
+      sums.Score(here.key, tile);
+      __syncthreads();  // all have scored
+      sums.Weigh();
+      WaitForCopies<2 * kTiles - 2>();
+      ahead.WidenValues(tile);
+      __syncthreads();  // the values and all weights are there
+      sums.Add(tile);
+      tile = tile + 1 == kTiles ? 0 : tile + 1;
+      if (!here.EndsRows()) {
+        here.Step();
+        ahead.Keep();
+        continue;
+      }
+      const DecodeItem& item = memory.items.items[here.place];
+      sums.Store(problem, partials, item, here.first_row);
+      if (here.EndsItem()) {
+        FinishItem<Types, kDecodeThreads>(problem, partials, item.rows, item.place,
+                                          memory.complete);
+        here.place = DecodeItems<kTiles>::After(here.place);
+        const DecodeItem& next = memory.items.items[here.place];
+        if (next.split == DecodeItems<kTiles>::kNone) return ahead.item();
+        here.Enter(next);
+      } else {
+        here.Step();
+      }
     }
-    if (ends_rows && here.idx < num_items) {
-      sums.LoadRows(problem, memory.items.items[here.place].rows, here.first_row);
-    }
-    sums.Weigh();
-    WaitForCopies<2 * kTiles - 2>();
-    ahead.WidenValues(tile);
-    __syncthreads();  // the values and all weights are there
-    sums.Add(tile);
-    if (ends_rows) {
-      sums.Store(problem, partials, item, first_row);
-      sums.Clear();
-    }
-    if (ends_item) {
-      FinishItem<Types, kDecodeThreads>(problem, partials, item.rows, item.place, memory.complete);
-      if (here.idx >= num_items) return here.idx;
-    }
+    sums.LoadRows(problem, memory.items.items[here.place].rows, here.first_row);
+    sums.Clear();
+    ahead.Keep();
   }
 }
 
@@ -158,12 +214,15 @@ __global__ void __launch_bounds__(kDecodeThreads, kTiles == 2 ? 3 : 1)
   auto& memory = *DynamicShared<DecodeMemory<Types, kTiles>>();
   LetNextBegin();
   WaitForPrevious();
-  int item = blockIdx.x;
+  ItemQueue queue(partials.queue, memory.upcoming);
+  int item = blockIdx.x, begin = 0;
   for (int first = 0; first < problem.num_seqs; first += kDecodeThreads) {
     __syncthreads();
-    const int num_items = memory.list.Fill(problem, first);
-    item = AttendItems(problem, partials, memory, item, num_items) - num_items;
+    memory.list.Fill(problem, first, begin);
+    begin = memory.list.end();
+    item = AttendItems(problem, partials, memory, queue, item);
   }
+  if (threadIdx.x == 0) queue.Leave();
 }
 
 template <typename Types>
@@ -173,18 +232,20 @@ __global__ void __launch_bounds__(kWarpSize)
   __shared__ uint32_t complete;
   LetNextBegin();
   WaitForPrevious();
-  int item = blockIdx.x;
+  int item = blockIdx.x, begin = 0;
   for (int first = 0; first < problem.num_seqs; first += kWarpSize) {
     __syncthreads();
-    const int num_items = list.Fill(problem, first);
-    for (int entry = 0; item < num_items; item += static_cast<int>(gridDim.x)) {
+    list.Fill(problem, first, begin);
+    begin = list.end();
+    for (int entry = 0; item < begin; item += static_cast<int>(gridDim.x)) {
       const DecodeItem at = list.ItemAt(problem, item, entry);
       AttendSplitF32(problem, partials, at.rows, at.split);
       FinishItem<Types, kWarpSize>(problem, partials, at.rows, at.place, complete);
     }
-    item -= num_items;
   }
 }
+
+constexpr int kQueueCounters = 2;
 
 template <typename Types>
 Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
@@ -201,7 +262,11 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
                                                          problem.num_seqs, problem.num_kv_heads))));
   auto* values = static_cast<float*>(memory);
   float* max = values + num_partials * problem.head_dim;
-  const Partials partials{values, max, max + num_partials, static_cast<int>(max_splits),
+  const Partials partials{values,
+                          max,
+                          max + num_partials,
+                          static_cast<int>(max_splits),
+                          static_cast<uint32_t*>(arrived) + kQueueCounters,
                           static_cast<uint32_t*>(arrived)};
 
   const int64_t num_multiprocessors = context.stream.num_multiprocessors;
@@ -246,7 +311,7 @@ int64_t AttentionWorkspaceBytes(const StepSizes& sizes) {
 }
 
 int64_t AttentionArrivedBytes(int64_t num_seqs, int64_t num_kv_heads) {
-  return num_seqs * num_kv_heads * static_cast<int64_t>(sizeof(uint32_t));
+  return (kQueueCounters + num_seqs * num_kv_heads) * static_cast<int64_t>(sizeof(uint32_t));
 }
 
 Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share) {

@@ -40,6 +40,37 @@ __global__ void __launch_bounds__(kNormThreads, 6) RmsNormKernel(const A* x,
   residual != nullptr ? norm(residual + row) : norm(nullptr);
 }
 
+// The same of rows of up to kHeld groups a thread, which stay in registers. Weights come while the
+// kernel before ends.
+template <typename A, bool kAligned, int kHeld>
+__global__ void __launch_bounds__(kNormThreads, kHeld == 2 ? 4 : 2) HeldRmsNormKernel(
+    const A* x, A* residual, const float* weight, int64_t hidden_size, float eps, A* out) {
+  __shared__ float scratch[kWarpSize];
+  const int64_t row = blockIdx.x * hidden_size;
+  const auto for_groups = [&](auto fn) {
+#pragma unroll
+    for (int n = 0; n < kHeld; ++n) {
+      const int64_t i = (static_cast<int64_t>(n) * kNormThreads + threadIdx.x) * kGroup;
+      if (i < hidden_size) fn(n, i, hidden_size - i);
+    }
+  };
+  float values[kHeld][kGroup], weights[kHeld][kGroup], sum = 0;
+  LetNextBegin();
+  for_groups(
+      [&](int n, int64_t i, int64_t left) { LoadGroup<kAligned>(weight + i, left, weights[n]); });
+  WaitForPrevious();
+  for_groups([&](int n, int64_t i, int64_t left) {
+    LoadGroup<kAligned>(x + row + i, left, values[n]);
+    if (residual != nullptr) AddToResidual<A, kAligned>(residual + row + i, left, values[n]);
+    for (int j = 0; j < kGroup; ++j) sum = fmaf(values[n][j], values[n][j], sum);
+  });
+  const float factor = NormFactor(sum, hidden_size, eps, scratch);
+  for_groups([&](int n, int64_t i, int64_t left) {
+    for (int j = 0; j < kGroup; ++j) values[n][j] = values[n][j] * factor * weights[n][j];
+    StoreGroup<kAligned>(out + row + i, left, values[n]);
+  });
+}
+
 }  // namespace
 
 Status RmsNorm(Context& context, const RmsNormArgs& args) {
@@ -58,8 +89,22 @@ Status RmsNorm(Context& context, const RmsNormArgs& args) {
                     Elements<A>(args.x), Elements<A>(args.residual), Elements<float>(args.weight),
                     hidden_size, args.eps, out, Elements<float>(args.scale));
     };
-    return args.out.dtype() == DType::kF8E4M3 ? launch(Elements<DeviceFp8>(args.out))
-                                              : launch(Elements<A>(args.out));
+    const auto launch_held = [&](auto held) {
+      constexpr int kHeld = decltype(held)::value;
+      return Launch(
+          "RmsNorm", context.stream,
+          {static_cast<unsigned>(num_tokens), kNormThreads, 0, /*begins_early=*/true},
+          aligned ? &HeldRmsNormKernel<A, true, kHeld> : &HeldRmsNormKernel<A, false, kHeld>,
+          Elements<A>(args.x), Elements<A>(args.residual), Elements<float>(args.weight),
+          hidden_size, args.eps, Elements<A>(args.out));
+    };
+    if (args.out.dtype() == DType::kF8E4M3) return launch(Elements<DeviceFp8>(args.out));
+    constexpr int64_t kOneEach = kNormThreads * kGroup;
+    if (args.scale.data() != nullptr || hidden_size > 4 * kOneEach) {
+      return launch(Elements<A>(args.out));
+    }
+    return hidden_size > 2 * kOneEach ? launch_held(std::integral_constant<int, 4>())
+                                      : launch_held(std::integral_constant<int, 2>());
   });
 }
 

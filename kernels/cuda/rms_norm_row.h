@@ -7,6 +7,24 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 
 constexpr int kNormThreads = 256;
 
+// The sum of a row's squares to what its elements are multiplied by.
+__device__ __forceinline__ float NormFactor(float sum,
+                                            int64_t hidden_size,
+                                            float eps,
+                                            float* scratch) {
+  sum = ReduceBlock(sum, scratch, [](float a, float b) { return a + b; });
+  return 1.0f / sqrtf(sum / static_cast<float>(hidden_size) + eps);
+}
+
+// residual += values, as they are stored; values = residual.
+template <typename A, bool kAligned>
+__device__ __forceinline__ void AddToResidual(A* residual, int64_t left, float (&values)[kGroup]) {
+  float add[kGroup];
+  LoadGroup<kAligned>(residual, left, add);
+  for (int j = 0; j < kGroup; ++j) values[j] = ToFloat(FromFloat<A>(add[j] + values[j]));
+  StoreGroup<kAligned>(residual, left, values);
+}
+
 // load(i, left, values) gives eight elements of x from i on, of which `left` exist. With a residual
 // (A*, or nullptr) it is added up and normed. With `scale` the result is then rounded
 // (rounded_row.h), to codes where `out` has them. A thread takes groups of eight elements, and
@@ -27,15 +45,11 @@ __device__ __forceinline__ void NormRow(Load&& load,
     float values[kGroup];
     load(i, hidden_size - i, values);
     if constexpr (kHasResidual) {
-      float add[kGroup];
-      LoadGroup<kAligned>(residual + i, hidden_size - i, add);
-      for (int j = 0; j < kGroup; ++j) values[j] = ToFloat(FromFloat<A>(add[j] + values[j]));
-      StoreGroup<kAligned>(residual + i, hidden_size - i, values);
+      AddToResidual<A, kAligned>(residual + i, hidden_size - i, values);
     }
     for (int j = 0; j < kGroup; ++j) sum = fmaf(values[j], values[j], sum);
   }
-  sum = ReduceBlock(sum, scratch, [](float a, float b) { return a + b; });
-  const float factor = 1.0f / sqrtf(sum / static_cast<float>(hidden_size) + eps);
+  const float factor = NormFactor(sum, hidden_size, eps, scratch);
   const auto norm = [&](int64_t i, int64_t left, float (&values)[kGroup]) {
     float weights[kGroup];
     if constexpr (kHasResidual) {

@@ -13,6 +13,7 @@ struct Partials {
   float* sum;
   int max_splits;
   uint32_t* arrived;  // [num_seqs, num_kv_heads] splits that are done
+  uint32_t* queue;    // items that were taken; blocks that are done
 
   __device__ int64_t Index(int64_t slot_and_head, int split) const {
     return slot_and_head * max_splits + split;
@@ -39,20 +40,23 @@ struct SplitRows {
   template <typename Types>
   __device__ int64_t Index(const PagedProblem<Types>& problem, int row) const {
     if (prefix_rows == nullptr) return first.Index(row, problem.num_heads);
-    return HeadIndex(problem, problem.cu_query_lens[prefix_rows[row / first.group].x], row);
+    return HeadIndex(problem, problem.cu_query_lens[prefix_rows[first.by_group.Quotient(row)].x],
+                     row);
   }
   // Tokens have partials by number when all are decode, else by sequence: each has one.
   template <typename Types>
   __device__ int64_t SlotAndHead(const PagedProblem<Types>& problem, int row) const {
     if (problem.share == Share::kAll) return Index(problem, row);
-    return HeadIndex(problem, prefix_rows == nullptr ? first_seq : prefix_rows[row / first.group].x,
-                     row);
+    return HeadIndex(
+        problem, prefix_rows == nullptr ? first_seq : prefix_rows[first.by_group.Quotient(row)].x,
+        row);
   }
 
  private:
   template <typename Types>
   __device__ int64_t HeadIndex(const PagedProblem<Types>& problem, int64_t place, int row) const {
-    return place * problem.num_heads + first.kv_head * first.group + row % first.group;
+    return place * problem.num_heads + first.kv_head * first.group +
+           first.by_group.Remainder(row, first.by_group.Quotient(row));
   }
 };
 
