@@ -12,7 +12,7 @@ template <typename Types, int kThreads>
 __device__ __forceinline__ void JoinSplits(const PagedProblem<Types>& problem,
                                            const Partials& partials,
                                            const SplitRows& rows) {
-  constexpr int kAtOnce = 6;  // splits' values that are on their way
+  constexpr int kAtOnce = 8;  // splits' values that are on their way
   const int num_splits = static_cast<int>(NumSplits(rows.first.context_len));
   const int lane = threadIdx.x % kWarpSize;
   const int groups = (Types::kTensorCores ? Types::kHeadDim : problem.head_dim) / 4;

@@ -32,6 +32,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/decode_join.h"
+#include "kernels/cuda/decode_short.h"
 #include "kernels/cuda/decode_split.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -209,7 +210,7 @@ __device__ __forceinline__ int AttendItems(const PagedProblem<Types>& problem,
 }
 
 template <typename Types, int kTiles>
-__global__ void __launch_bounds__(kDecodeThreads, kTiles == 2 ? 3 : 1)
+__global__ void __launch_bounds__(kDecodeThreads, 3)
     DecodeKernel(PagedProblem<Types> problem, Partials partials) {
   auto& memory = *DynamicShared<DecodeMemory<Types, kTiles>>();
   LetNextBegin();
@@ -223,6 +224,30 @@ __global__ void __launch_bounds__(kDecodeThreads, kTiles == 2 ? 3 : 1)
     item = AttendItems(problem, partials, memory, queue, item);
   }
   if (threadIdx.x == 0) queue.Leave();
+}
+
+// As many blocks as there may be items.
+template <typename Types>
+__global__ void __launch_bounds__(kShortThreads, 1)
+    ShortDecodeKernel(PagedProblem<Types> problem, Partials partials) {
+  auto& memory = *DynamicShared<ShortMemory<Types>>();
+  LetNextBegin();
+  WaitForPrevious();
+  const int item = static_cast<int>(blockIdx.x);
+  int begin = 0;
+  for (int first = 0; first < problem.num_seqs; first += kShortThreads) {
+    __syncthreads();
+    memory.list.Fill(problem, first, begin);
+    const int end = memory.list.end();
+    if (item >= begin && item < end) {
+      int entry = 0;
+      const DecodeItem at = memory.list.ItemAt(problem, item, entry);
+      AttendShortSplit(problem, partials, memory, at.rows, at.split);
+      return FinishItem<Types, kShortThreads>(problem, partials, at.rows, at.place,
+                                              memory.complete);
+    }
+    begin = end;
+  }
 }
 
 template <typename Types>
@@ -246,6 +271,7 @@ __global__ void __launch_bounds__(kWarpSize)
 }
 
 constexpr int kQueueCounters = 2;
+constexpr int kRingTiles = 2;
 
 template <typename Types>
 Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
@@ -280,21 +306,16 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
                   problem, partials);
   };
   if constexpr (Types::kTensorCores) {
-    const auto launch_ring = [&](auto tiles) {
-      constexpr int kTiles = decltype(tiles)::value;
-      // Of a Hopper multiprocessor's memory; each block has 1 KB beside its own.
-      constexpr int64_t kSharedPerMultiprocessor = 228 << 10, kMostBlocks = 3;
-      constexpr int64_t kShared = sizeof(DecodeMemory<Types, kTiles>);
-      return launch(&DecodeKernel<Types, kTiles>,
-                    std::min(kSharedPerMultiprocessor / (kShared + 1024), kMostBlocks),
-                    kDecodeThreads, kShared);
-    };
-    constexpr int kShort = kShortSplitKeys / kTileKeys;
     if (most_items <= num_multiprocessors &&
-        static_cast<int>(sizeof(DecodeMemory<Types, kShort>)) <= context.stream.shared_bytes) {
-      return launch_ring(std::integral_constant<int, kShort>());
+        static_cast<int>(sizeof(ShortMemory<Types>)) <= context.stream.shared_bytes) {
+      return launch(&ShortDecodeKernel<Types>, 1, kShortThreads, sizeof(ShortMemory<Types>));
     }
-    return launch_ring(std::integral_constant<int, 2>());
+    // Of a Hopper multiprocessor's memory; each block has 1 KB beside its own.
+    constexpr int64_t kSharedPerMultiprocessor = 228 << 10, kMostBlocks = 3;
+    constexpr int64_t kShared = sizeof(DecodeMemory<Types, kRingTiles>);
+    return launch(&DecodeKernel<Types, kRingTiles>,
+                  std::min(kSharedPerMultiprocessor / (kShared + 1024), kMostBlocks),
+                  kDecodeThreads, kShared);
   } else {
     constexpr int64_t kBlocks = 8;
     return launch(&DecodeF32Kernel<Types>, kBlocks, kWarpSize,
