@@ -68,6 +68,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     LONGHAND_RETURN_IF_ERROR(take(context_.sample_lists, VocabularyBytes(sizes)));
     LONGHAND_RETURN_IF_ERROR(take(context_.sample_states, SampleStatesBytes(sizes.max_num_seqs)));
     LONGHAND_RETURN_IF_ERROR(ReserveLarge(context_, sizes));
+    LONGHAND_RETURN_IF_ERROR(PrepareAttention(context_));
     return GrowStaging(context_, SampleRowsBytes(sizes));
   }
   int64_t ReservedBytes(const StepSizes& sizes) const override {

@@ -30,6 +30,12 @@ struct LinearState {
   bool has_wgmma = false;
 };
 
+// Of attention: whether wgmma writes mma.sync's bits, which PrepareAttention tries.
+struct AttentionState {
+  bool is_tried = false;
+  bool prefill_has_wgmma = false, vision_has_wgmma = false;
+};
+
 // Of products that a library makes.
 struct LargeState {
   std::unique_ptr<LargeProducts> products;  // null while bits are deterministic
@@ -52,6 +58,7 @@ struct Context {
   // Where rows to be sampled are put together for one copy, and whether that is still to be read.
   std::unique_ptr<Buffer> staging;
   bool staging_in_flight = false;
+  AttentionState attention_state;
 };
 
 // What calls within `sizes` need at most.
@@ -83,6 +90,9 @@ Status RmsNorm(Context& context, const RmsNormArgs& args);
 Status Add(Context& context, const AddArgs& args);
 Status MropeTable(Context& context, const MropeTableArgs& args);
 Status QkvRopeWrite(Context& context, const QkvRopeWriteArgs& args);
+// Tries what the device's attention kernels do, once. Not while operations are recorded: calls then
+// go on with what is known.
+Status PrepareAttention(Context& context);
 Status PagedAttention(Context& context, const PagedAttentionArgs& args);
 Status CopyBlocks(Context& context, const CopyBlocksArgs& args);
 Status SwiGlu(Context& context, const SwiGluArgs& args);

@@ -202,6 +202,8 @@ __device__ __forceinline__ void BeginWgmma([[maybe_unused]] float (&d)[kTiles][4
 __device__ __forceinline__ void CommitWgmma() {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#elif !defined(__CUDACC__)
+  emulation::CommitProducts();
 #endif
 }
 
@@ -210,6 +212,8 @@ template <int kInFlight>
 __device__ __forceinline__ void WaitForWgmma() {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kInFlight) : "memory");
+#elif !defined(__CUDACC__)
+  emulation::WaitForProducts(kInFlight);
 #endif
 }
 

@@ -10,7 +10,7 @@
 // Alignment  16-byte rows. Supported: attention_tiles.h; any block_size.
 // Cost       4 * head_dim operations for each pair of row and visible key: tensor cores.
 // Errors     kUnimplemented for other sizes, kInternal when a launch fails; block ids are trusted.
-#include "kernels/cuda/paged_attention.h"
+#include "kernels/cuda/prefill_tiles.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
@@ -20,24 +20,14 @@ constexpr int kWarps = Types::kTensorCores ? 8 : 4;
 template <typename Types>
 constexpr int kRows = kWarps<Types> * kWarpRows;
 
-// Row tile t is in the last sequence s with FirstTile(s) <= t, and may lie after its rows.
 template <typename Types>
-__device__ int FirstTile(const PagedProblem<Types>& problem, int seq, int group) {
-  return static_cast<int>(int64_t{problem.cu_query_lens[seq]} * group / kRows<Types>) + seq;
-}
-
-template <typename Types>
-__global__ void __launch_bounds__(kWarps<Types> * kWarpSize, 1)
+__global__ void __launch_bounds__(kWarps<Types>* kWarpSize, 1)
     PrefillKernel(PagedProblem<Types> problem) {
   const int group = problem.num_heads / problem.num_kv_heads;
   const int tile = static_cast<int>(gridDim.y - 1 - blockIdx.y), kv_head = blockIdx.x;
-  int seq = 0, end = problem.num_seqs;
-  while (end - seq > 1) {
-    const int middle = (seq + end) / 2;
-    (FirstTile(problem, middle, group) <= tile ? seq : end) = middle;
-  }
+  const int seq = SeqOfTile<kRows<Types>>(problem, tile, group);
   const HeadRows rows = HeadRowsOf(problem, seq, kv_head);
-  const int first_row = (tile - FirstTile(problem, seq, group)) * kRows<Types>;
+  const int first_row = (tile - FirstTile<kRows<Types>>(problem, seq, group)) * kRows<Types>;
   if (first_row >= rows.count() || !problem.IsMine(rows.query_len, Share::kPrefill)) return;
 
   TileLoop<Types, kWarps<Types>> loop(DynamicShared<char>(), problem.head_dim);
@@ -67,7 +57,7 @@ __global__ void __launch_bounds__(kWarps<Types> * kWarpSize, 1)
 
 }  // namespace
 
-Status PagedPrefill(Context& context, const PagedAttentionArgs& args) {
+Status PagedPrefillByWarps(Context& context, const PagedAttentionArgs& args) {
   return WithAttentionTypes(
       args.query.dtype(), args.kv_cache.dtype(), args.query.dim(2), [&](auto types) {
         using Types = decltype(types);
@@ -81,6 +71,17 @@ Status PagedPrefill(Context& context, const PagedAttentionArgs& args) {
                       {grid, kWarps<Types> * kWarpSize, static_cast<size_t>(shared)},
                       &PrefillKernel<Types>, problem);
       });
+}
+
+Status PagedPrefill(Context& context, const PagedAttentionArgs& args) {
+  const bool may_be_by_groups = args.query.dtype() == DType::kBf16 &&
+                                args.kv_cache.dtype() == DType::kBf16 &&
+                                args.query.dim(2) == PrefillGroupTypes::kHeadDim;
+  if (may_be_by_groups) {
+    LONGHAND_RETURN_IF_ERROR(PrepareAttention(context));
+    if (context.attention_state.prefill_has_wgmma) return PagedPrefillByGroups(context, args);
+  }
+  return PagedPrefillByWarps(context, args);
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

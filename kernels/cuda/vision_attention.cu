@@ -10,19 +10,10 @@
 // Alignment  16-byte rows. Supported: attention_tiles.h.
 // Cost       4 * head_dim operations for each pair of tokens of a segment: tensor cores.
 // Errors     kUnimplemented for other sizes, kInternal when the launch fails; segments are trusted.
-#include "kernels/cuda/paged_attention.h"
+#include "kernels/cuda/vision_segments.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
-
-template <typename A>
-struct Problem {
-  const A* qkv;
-  const int32_t* cu_seqlens;
-  A* out;
-  int num_segments, num_heads, head_dim;
-  float logit_scale;
-};
 
 // Sixteen warps a multiprocessor, eight where their registers do not allow more.
 template <typename Types, int kWarps>
@@ -30,21 +21,11 @@ constexpr int kBlocksPerMultiprocessor = (Types::kHeadDim <= 80 ? 16 : 8) / kWar
 
 template <typename Types, int kWarps>
 __global__ void __launch_bounds__(kWarps* kWarpSize, kBlocksPerMultiprocessor<Types, kWarps>)
-    VisionKernel(Problem<typename Types::A> problem) {
+    VisionKernel(VisionProblem<typename Types::A> problem) {
   using A = typename Types::A;
   constexpr int kRows = kWarps * kWarpRows;
   const int tile = blockIdx.x, head = blockIdx.y, head_dim = problem.head_dim;
-  const auto first_tile = [&](int segment) {
-    return problem.cu_seqlens[segment] / kRows + segment;
-  };
-  int segment = 0, end = problem.num_segments;
-  while (end - segment > 1) {
-    const int middle = (segment + end) / 2;
-    (first_tile(middle) <= tile ? segment : end) = middle;
-  }
-  const int first_token = problem.cu_seqlens[segment];
-  const int num_tokens = problem.cu_seqlens[segment + 1] - first_token;
-  const int first_row = (tile - first_tile(segment)) * kRows;
+  const auto [first_token, num_tokens, first_row] = SegmentOf<kRows>(problem, tile);
   if (first_row >= num_tokens) return;
 
   TileLoop<Types, kWarps> loop(DynamicShared<char>(), head_dim);
@@ -91,20 +72,25 @@ Status LaunchVision(Context& context, const VisionAttentionArgs& args) {
   const dim3 grid(static_cast<unsigned>(num_tokens / (kWarps * kWarpRows) + num_segments),
                   static_cast<unsigned>(num_heads));
   const int shared = TileLoop<Types, kWarps>::SharedBytes(static_cast<int>(head_dim));
-  return Launch(
-      "VisionAttention", context.stream, {grid, kWarps * kWarpSize, static_cast<size_t>(shared)},
-      &VisionKernel<Types, kWarps>,
-      Problem<A>{Elements<A>(args.qkv), Elements<int32_t>(args.cu_seqlens), Elements<A>(args.out),
-                 static_cast<int>(num_segments), static_cast<int>(num_heads),
-                 static_cast<int>(head_dim), LogitScale<Types>(args.scale)});
+  return Launch("VisionAttention", context.stream,
+                {grid, kWarps * kWarpSize, static_cast<size_t>(shared)},
+                &VisionKernel<Types, kWarps>,
+                VisionProblem<A>{Elements<A>(args.qkv), Elements<int32_t>(args.cu_seqlens),
+                                 Elements<A>(args.out), static_cast<int>(num_segments),
+                                 static_cast<int>(num_heads), static_cast<int>(head_dim),
+                                 LogitScale<Types>(args.scale)});
+}
+
+// A row has the same bits either way. A window is one tile of 64 rows; in a whole picture 128 rows
+// or more read the keys once.
+bool IsLong(const VisionAttentionArgs& args) {
+  constexpr int64_t kLong = 256;
+  return args.qkv.dim(0) >= kLong * (args.cu_seqlens.dim(0) - 1);
 }
 
 }  // namespace
 
-Status VisionAttention(Context& context, const VisionAttentionArgs& args) {
-  if (args.qkv.num_elements() == 0) return OkStatus();
-  LONGHAND_RETURN_IF_ERROR(CheckAligned16("qkv", args.qkv));
-  LONGHAND_RETURN_IF_ERROR(CheckAligned16("out", args.out));
+Status VisionByWarps(Context& context, const VisionAttentionArgs& args) {
   const DType dtype = args.qkv.dtype();
   return WithAttentionTypes(dtype, dtype, args.qkv.dim(3), [&](auto types) {
     using Types = decltype(types);
@@ -113,14 +99,23 @@ Status VisionAttention(Context& context, const VisionAttentionArgs& args) {
     } else if constexpr (!Types::kTensorCores) {
       return LaunchVision<Types, 4>(context, args);
     } else {
-      // A row has the same bits either way. A window is one tile of 64 rows; in a whole picture 128
-      // rows read the keys once.
-      constexpr int64_t kLong = 256;
-      const bool is_long = args.qkv.dim(0) >= kLong * (args.cu_seqlens.dim(0) - 1);
-      return is_long ? LaunchVision<Types, 8>(context, args)
-                     : LaunchVision<Types, 4>(context, args);
+      return IsLong(args) ? LaunchVision<Types, 8>(context, args)
+                          : LaunchVision<Types, 4>(context, args);
     }
   });
+}
+
+Status VisionAttention(Context& context, const VisionAttentionArgs& args) {
+  if (args.qkv.num_elements() == 0) return OkStatus();
+  LONGHAND_RETURN_IF_ERROR(CheckAligned16("qkv", args.qkv));
+  LONGHAND_RETURN_IF_ERROR(CheckAligned16("out", args.out));
+  const bool may_be_by_groups = args.qkv.dtype() == DType::kBf16 &&
+                                args.qkv.dim(3) == VisionGroupTypes::kHeadDim && IsLong(args);
+  if (may_be_by_groups) {
+    LONGHAND_RETURN_IF_ERROR(PrepareAttention(context));
+    if (context.attention_state.vision_has_wgmma) return VisionByGroups(context, args);
+  }
+  return VisionByWarps(context, args);
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -29,7 +29,7 @@ constexpr size_t kMaxSharedBytes = 227 << 10;  // sm_90's; sm_80 has 163 KiB
 constexpr int kNumBarriers = 16;
 constexpr size_t kVector = 16;  // bytes of an asynchronous copy
 
-enum class State : uint8_t { kNew, kReady, kAtBarrier, kInWarpOperation, kDone };
+enum class State : uint8_t { kNew, kReady, kAtBarrier, kInWarpOperation, kAsleep, kDone };
 
 struct PendingCopy {
   char* to;
@@ -49,8 +49,10 @@ struct Thread {
   uint32_t mask = 0;
   Complete complete = nullptr;
   void* slot = nullptr;
+  const void* place = nullptr;  // that it sleeps for
   std::vector<PendingCopy> copies;
   int next_group = 0;
+  OpenProducts products;
 };
 
 // The calling OS thread's: its fibers' stacks, and the block that runs.
@@ -63,7 +65,10 @@ class Machine {
   Thread& current() { return *current_; }
   int index() const { return static_cast<int>(current_ - threads_.data()); }
 
+  void ArriveAtBarrier(int id, int num_threads);
   void WaitAtBarrier(int id, int num_threads);
+  void Sleep(const char* name, const void* place);
+  void Wake(const void* place);
   void WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot);
   [[noreturn]] void Fail(const char* format, va_list arguments);
 
@@ -195,6 +200,8 @@ void Machine::RunBlock(size_t block) {
     thread.position = Dim3(index % dim.x, index / dim.x % dim.y, index / dim.x / dim.y);
     thread.copies.clear();
     thread.next_group = 0;
+    thread.products.list.clear();
+    thread.products.next_group = 0;
     SetReady(static_cast<int>(i));
   }
   warp_ = 0;
@@ -229,6 +236,7 @@ void Machine::Finish() {
   ended.state = State::kDone;
   ended_[index() / kWarp] |= 1u << index() % kWarp;
   if (!ended.copies.empty()) emulation::Fail("a thread ended before its asynchronous copies");
+  if (!ended.products.list.empty()) emulation::Fail("a thread ended before its wgmma");
   --num_alive_;
   CheckBarriers();
   Fiber self = ended.fiber;
@@ -335,18 +343,37 @@ void Machine::CheckBarriers() {
   }
 }
 
-void Machine::WaitAtBarrier(int id, int num_threads) {
+void Machine::ArriveAtBarrier(int id, int num_threads) {
   BarrierState& barrier = barriers_[id];
   if (barrier.arrived > 0 && barrier.expected != num_threads) {
     emulation::Fail("threads at one barrier disagree on how many wait there");
   }
   barrier.expected = num_threads;
   ++barrier.arrived;
-  current_->state = State::kAtBarrier;
-  current_->barrier = id;
   const size_t expected = num_threads == 0 ? num_alive_ : static_cast<size_t>(num_threads);
   if (static_cast<size_t>(barrier.arrived) == expected) ReleaseBarrier(id);
+}
+
+void Machine::WaitAtBarrier(int id, int num_threads) {
+  current_->state = State::kAtBarrier;
+  current_->barrier = id;
+  ArriveAtBarrier(id, num_threads);
   Yield();
+}
+
+void Machine::Sleep(const char* name, const void* place) {
+  current_->state = State::kAsleep;
+  current_->operation = name;
+  current_->place = place;
+  Yield();
+}
+
+void Machine::Wake(const void* place) {
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    if (threads_[i].state != State::kAsleep || threads_[i].place != place) continue;
+    threads_[i].state = State::kReady;
+    SetReady(static_cast<int>(i));
+  }
 }
 
 void Machine::WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot) {
@@ -397,6 +424,8 @@ void Machine::DescribeDeadlock() {
     } else if (thread.state == State::kInWarpOperation) {
       message << " thread " << i << " in " << thread.operation << " with mask " << std::hex
               << thread.mask << std::dec << ";";
+    } else if (thread.state == State::kAsleep) {
+      message << " thread " << i << " in " << thread.operation << ";";
     } else {
       continue;
     }
@@ -433,6 +462,15 @@ void Barrier(int id, int num_threads) {
   if (id < 0 || id >= kNumBarriers || num_threads % kWarp != 0) Fail("no such barrier");
   TheMachine().WaitAtBarrier(id, num_threads);
 }
+void ArriveAtBarrier(int id, int num_threads) {
+  if (id < 0 || id >= kNumBarriers || num_threads % kWarp != 0) Fail("no such barrier");
+  TheMachine().ArriveAtBarrier(id, num_threads);
+}
+
+void Sleep(const char* name, const void* place) { TheMachine().Sleep(name, place); }
+void Wake(const void* place) { TheMachine().Wake(place); }
+
+OpenProducts& ProductsOfThread() { return TheMachine().current().products; }
 
 void WarpOperation(const char* name, uint32_t mask, Complete complete, void* slot) {
   TheMachine().WaitInWarp(name, mask, complete, slot);

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "common/status.h"
 
@@ -46,6 +47,12 @@ void* DynamicShared();
 
 // Waits until `num_threads` threads of the block, or with 0 all that have not ended, are here.
 void Barrier(int id, int num_threads);
+// Counts as one of them and goes on.
+void ArriveAtBarrier(int id, int num_threads);
+
+// Waits, in an operation of that name, until a thread wakes all that wait for `place`.
+void Sleep(const char* name, const void* place);
+void Wake(const void* place);
 
 // Waits until every lane of `mask` is in the same operation; then `complete` runs once with each
 // lane's slot, and all go on. Slots may lie on the lanes' stacks.
@@ -57,6 +64,23 @@ int Lane();
 void AsyncCopy(void* to_shared, const void* from, int bytes, int unit);
 void CommitCopies();
 void WaitForCopies(int groups_in_flight);
+// wgmma (matrix.h) of this thread that are not done yet: its part of each, in order.
+struct OpenProduct {
+  float (*d)[4];
+  const uint32_t* a;  // four registers, which are read when it is done; null: in shared memory
+  const void* shared_a;
+  const void* b;
+  int columns;
+  int64_t transposed_stride;  // of b, see matrix.h; 0: not transposed
+  bool accumulate;
+  int group;
+};
+struct OpenProducts {
+  std::vector<OpenProduct> list;
+  int next_group = 0;
+};
+OpenProducts& ProductsOfThread();
+
 // What all of them have brought so far, of this OS thread's launches.
 extern thread_local constinit int64_t t_bytes_copied;
 

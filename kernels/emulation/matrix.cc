@@ -86,10 +86,9 @@ void MultiplyAll(void* const (&slots)[32], uint32_t) {
 // Element (row, k) of a swizzled matrix whose first k is at `begin`.
 float SharedAt(const void* begin, int row, int k) {
   constexpr uintptr_t kAtomBytes = 1024, kRowBytes = 128, kChunkBytes = 16;
-  const uintptr_t straight = reinterpret_cast<uintptr_t>(begin) +
-                             static_cast<uintptr_t>(row) / 8 * kAtomBytes +
-                             static_cast<uintptr_t>(row) % 8 * kRowBytes +
-                             static_cast<uintptr_t>(k) * 2;
+  const uintptr_t straight =
+      reinterpret_cast<uintptr_t>(begin) + static_cast<uintptr_t>(row) / 8 * kAtomBytes +
+      static_cast<uintptr_t>(row) % 8 * kRowBytes + static_cast<uintptr_t>(k) * 2;
   const uintptr_t address = straight ^ straight / kRowBytes % 8 * kChunkBytes;
   const void* p = reinterpret_cast<const void*>(address);
   CheckShared("wgmma", p, 2, 2);
@@ -142,7 +141,101 @@ void MultiplySharedAll(void* const (&slots)[32], uint32_t) {
   }
 }
 
+// Element (k, column) of a transposed one.
+float TransposedAt(const void* begin, int k, int column, int64_t stride) {
+  return SharedAt(static_cast<const char*>(begin) + column / 64 * stride, k, column % 64);
+}
+
+void DoProduct(const OpenProduct* const (&lanes)[32]) {
+  constexpr int kRows = 16, kDepth = 16, kMaxColumns = 256;
+  const OpenProduct& first = *lanes[0];
+  static thread_local float a[kRows][kDepth], b[kDepth][kMaxColumns], d[kRows][kMaxColumns];
+  for (int k = 0; k < kDepth; ++k) {
+    for (int row = 0; row < kRows && first.a == nullptr; ++row) {
+      a[row][k] = SharedAt(first.shared_a, Position().thread.x / 32 % 4 * kRows + row, k);
+    }
+    for (int column = 0; column < first.columns; ++column) {
+      b[k][column] = first.transposed_stride == 0
+                         ? SharedAt(first.b, column, k)
+                         : TransposedAt(first.b, k, column, first.transposed_stride);
+    }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const OpenProduct& mine = *lanes[lane];
+    if (mine.shared_a != first.shared_a || mine.b != first.b ||
+        mine.accumulate != first.accumulate || mine.columns != first.columns) {
+      Fail("wgmma: lanes disagree on its operands");
+    }
+    for (int i = 0; i < 4 && mine.a != nullptr; ++i) {
+      for (int j = 0; j < 2; ++j) {
+        a[lane / 4 + i % 2 * 8][lane % 4 * 2 + i / 2 * 8 + j] = Bf16Pair::At(mine.a[i], j);
+      }
+    }
+    for (int j = 0; j < first.columns / 8; ++j) {
+      for (int i = 0; i < 4; ++i) {
+        d[lane / 4 + i / 2 * 8][8 * j + lane % 4 * 2 + i % 2] = mine.accumulate ? mine.d[j][i] : 0;
+      }
+    }
+  }
+  for (int row = 0; row < kRows; ++row) {
+    for (int k = 0; k < kDepth; ++k) {
+      for (int n = 0; n < first.columns; ++n) d[row][n] = std::fma(a[row][k], b[k][n], d[row][n]);
+    }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int j = 0; j < first.columns / 8; ++j) {
+      for (int i = 0; i < 4; ++i) {
+        lanes[lane]->d[j][i] = d[lane / 4 + i / 2 * 8][8 * j + lane % 4 * 2 + i % 2];
+      }
+    }
+  }
+}
+
+struct WaitSlot {
+  OpenProducts* products;
+  int groups_in_flight;
+};
+
+void DoProducts(void* const (&slots)[32], uint32_t) {
+  const auto& first = *static_cast<WaitSlot*>(slots[0]);
+  const int end = first.products->next_group - first.groups_in_flight;
+  size_t done = 0;
+  while (done < first.products->list.size() && first.products->list[done].group < end) {
+    const OpenProduct* lanes[32];
+    for (int lane = 0; lane < 32; ++lane) {
+      const auto& list = static_cast<WaitSlot*>(slots[lane])->products->list;
+      if (done >= list.size()) Fail("wgmma: lane %d did not take part", lane);
+      lanes[lane] = &list[done];
+    }
+    DoProduct(lanes);
+    ++done;
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    auto& list = static_cast<WaitSlot*>(slots[lane])->products->list;
+    list.erase(list.begin(), list.begin() + static_cast<int64_t>(done));
+  }
+}
+
 }  // namespace
+
+void BeginProduct(float (*d)[4],
+                  const uint32_t* a,
+                  const void* shared_a,
+                  const void* b,
+                  int columns,
+                  int64_t transposed_stride,
+                  bool accumulate) {
+  OpenProducts& products = ProductsOfThread();
+  products.list.push_back(
+      {d, a, shared_a, b, columns, transposed_stride, accumulate, products.next_group});
+}
+
+void CommitProducts() { ++ProductsOfThread().next_group; }
+
+void WaitForProducts(int groups_in_flight) {
+  WaitSlot slot{&ProductsOfThread(), groups_in_flight};
+  WarpOperation("wgmma.wait_group", kAllLanes, &DoProducts, &slot);
+}
 
 void MultiplyShared(float (&d)[16][4], const void* a, const void* b, bool accumulate) {
   SharedSlot slot{d, a, b, accumulate, static_cast<int>(Position().thread.x) / 32};

@@ -23,4 +23,20 @@ void MultiplyAccumulateFp8(float (&d)[4], const uint32_t (&a)[4], const uint32_t
 // first of the 16 k. Done at once, where a device does it until it is waited for.
 void MultiplyShared(float (&d)[16][4], const void* a, const void* b, bool accumulate);
 
+// wgmma.m64nNk16, bf16, of N = `columns`: begun, and done when its group is waited for. Until then
+// nothing may touch d, the registers of a, or what it reads in shared memory. One warp's 16 rows:
+// d[columns / 8][4]. a: its fragment in registers, as mma.sync's; or null, and `shared_a` as above.
+// b: rows of k as above, where transposed_stride is 0. Else b is transposed: each of its rows is a
+// k, in atoms of 8 k and 64 columns that follow each other by k; 64 columns further lie
+// transposed_stride bytes on.
+void BeginProduct(float (*d)[4],
+                  const uint32_t* a,
+                  const void* shared_a,
+                  const void* b,
+                  int columns,
+                  int64_t transposed_stride,
+                  bool accumulate);
+void CommitProducts();
+void WaitForProducts(int groups_in_flight);
+
 }  // namespace longhand::kernels::emulation

@@ -137,6 +137,19 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
     }
     AddPrefixes(shared, "far and wide prefixes", cases);
   }
+  // A backend may have a kernel of its own for the head size of the models.
+  BatchShape wide{7, 1, 128, 16, kBf16, kBf16};
+  wide.query_lens = {130, 1, 40, 3};
+  wide.context_lens = {800, 700, 40, 257};
+  AddShape(wide, "long chunks", cases);
+  for (size_t s = 0; s < 4; ++s) AddAlone(wide, s, cases);
+  for (int64_t skip : {1, 60, 129}) AddChunked(wide, skip, cases);
+  wide.num_heads = 2;
+  wide.block_size = 7;
+  wide.query_lens = {3, 1};
+  wide.context_lens = {9300, 8193};
+  AddShape(wide, "far keys", cases);
+  for (int64_t skip : {1, 2}) AddChunked(wide, skip, cases);
   for (DType activation : {kF32, kBf16}) {
     for (DType kv : kKvDTypes) {
       BatchShape shape{7, 1, 64, 16, activation, kv};

@@ -85,6 +85,7 @@ void AddVisionCases(std::vector<Case>& cases) {
       AddSegments("uneven segments", {1, 65, 130, 7}, 3, head_dim, dtype, cases);
     }
     AddSegments("one long segment", {700}, 2, 80, dtype, cases);
+    AddSegments("long segments", {257, 1, 640, 300}, 2, 80, dtype, cases);
   }
 }
 

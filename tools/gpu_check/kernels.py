@@ -1,4 +1,4 @@
-"""Part kernels: kernel_bench, then the same shapes through torch, FlashInfer and FlashAttention-3 where they are there, and
+"""Part kernels: kernel_bench, then the same shapes through torch, cuDNN, FlashInfer and FlashAttention-3 where they are there, and
 the goals that can be judged from both."""
 import json
 import math
@@ -136,6 +136,7 @@ def judge(report):
     judge_attention(report, roof)
     judge_linear(report, roof)
     judge_peer(report, "VisionAttention beside torch SDPA", 1.0, timed(report, "VisionAttention"))
+    judge_peer(report, "VisionAttention beside cuDNN", 0.75, timed(report, "VisionAttention"), "cudnn")
     judge_peer(report, "RmsNorm beside torch", 1.0, timed(report, "RmsNorm"))
 
 
@@ -153,6 +154,7 @@ def judge_attention(report, roof):
                       lambda r: r["case"].startswith("decode") and r["bytes"] >= 256e6)
     judge_peer(report, "G5 prefill attention beside FA3", 0.75, prefill, "fa3")
     judge_peer(report, "prefill attention beside FlashInfer", 1.0, prefill, "flashinfer")
+    judge_peer(report, "prefill attention beside cuDNN", 0.75, prefill, "cudnn")
     judge_peer(report, "prefill attention beside torch SDPA", 1.0, prefill)
 
 
@@ -188,7 +190,7 @@ def judge_varying(report):
 
 def print_cases(report):
     roof = read_roof(report)
-    peers = {name: peers_of(report, name) for name in ("torch", "flashinfer", "fa3")}
+    peers = {name: peers_of(report, name) for name in ("torch", "cudnn", "flashinfer", "fa3")}
     for record in report.records:
         case = f"{record['case']} {record.get('variant', '')}"
         if not record.get("ns"):

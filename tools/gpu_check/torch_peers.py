@@ -1,4 +1,4 @@
-"""The cases of kernel_bench as torch, FlashInfer and FlashAttention-3 run them, timed the same way: events, 256 MB of
+"""The cases of kernel_bench as torch, cuDNN, FlashInfer and FlashAttention-3 run them, timed the same way: events, 256 MB of
 other memory read before each sample, random data, medians. One JSON object a line, with the peer's name; for a peer that
 is not there, one that says so.
 
@@ -11,6 +11,7 @@ import sys
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WARM_UPS, MIN_SAMPLES, MAX_SAMPLES, MAX_SECONDS = 3, 10, 50, 0.4
 HEAD_DIM = 128
@@ -92,6 +93,30 @@ class Torch:
         return lambda: F.rms_norm(residual.add_(x), (shape["width"],), weight, 1e-6)
 
 
+class Cudnn:
+    """torch's SDPA by cuDNN, where torch has it: kernels of FlashAttention-3's class."""
+    name = "cudnn"
+
+    def attention(self, shape, variant):
+        if variant or shape["query"] != shape["context"] or shape["query"] < 2:
+            return None
+        query = normal(shape["seqs"], shape["heads"], shape["query"], HEAD_DIM)
+        key, value = (normal(shape["seqs"], shape["kv_heads"], shape["context"], HEAD_DIM) for _ in range(2))
+        return self._by_cudnn(query, key, value, is_causal=True, enable_gqa=True)
+
+    def vision(self, shape, _variant):
+        segments = shape["patches"] // shape["segment"]
+        query, key, value = (normal(segments, 16, shape["segment"], 80) for _ in range(3))
+        return self._by_cudnn(query, key, value)
+
+    @staticmethod
+    def _by_cudnn(*tensors, **options):
+        def run():
+            with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+                F.scaled_dot_product_attention(*tensors, **options)
+        return run
+
+
 class FlashInfer:
     """Paged attention; its plan is made before the time is taken, as it is once for all layers of a step."""
     name = "flashinfer"
@@ -137,7 +162,7 @@ class FlashAttention3:
                                                          causal=True)
 
 
-PEERS = (Torch, FlashInfer, FlashAttention3)
+PEERS = (Torch, Cudnn, FlashInfer, FlashAttention3)
 MAKERS = {"Linear": "linear", "PagedAttention": "attention", "VisionAttention": "vision", "RmsNorm": "rms_norm"}
 
 

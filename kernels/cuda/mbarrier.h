@@ -1,0 +1,92 @@
+// Barriers in shared memory, of sm_90 (PTX's mbarrier), and barriers with a number (bar.sync,
+// bar.arrive): how warps that fill shared memory and warps that read it wait for each other.
+#pragma once
+
+#include "kernels/cuda/mma.h"
+
+#if !defined(__CUDACC__)
+#include "kernels/emulation/mbarrier.h"
+#endif
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+
+// Goes through phases: 0, 1, 0, 1 ... One ends when as many arrivals came as it was told.
+struct alignas(8) MBarrier {
+  uint64_t state;
+};
+
+// By one thread; the others may use it behind a barrier of all.
+__device__ __forceinline__ void Prepare(MBarrier& barrier, int arrivals) {
+#if defined(__CUDACC__)
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&barrier)), "r"(arrivals)
+               : "memory");
+#else
+  emulation::PrepareMBarrier(&barrier.state, arrivals);
+#endif
+}
+
+__device__ __forceinline__ void Arrive(MBarrier& barrier) {
+#if defined(__CUDACC__)
+  asm volatile(
+      "{\n"
+      ".reg .b64 state;\n"
+      "mbarrier.arrive.shared.b64 state, [%0];\n"
+      "}\n" ::"r"(SharedAddress(&barrier))
+      : "memory");
+#else
+  emulation::ArriveAtMBarrier(&barrier.state);
+#endif
+}
+
+// Until the phase of this parity has ended. Of a barrier in its first phase, that is true of 1.
+__device__ __forceinline__ void WaitFor(MBarrier& barrier, int parity) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n"
+      ".reg .pred ended;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared.b64 ended, [%0], %1;\n"
+      "@!ended bra again;\n"
+      "}\n" ::"r"(SharedAddress(&barrier)),
+      "r"(parity)
+      : "memory");
+#elif !defined(__CUDACC__)
+  emulation::WaitForMBarrier(&barrier.state, parity);
+#else
+  (void)barrier, (void)parity;
+#endif
+}
+
+// Barrier `id`, 1 to 15, of `num_threads` threads in all: whole warps that wait there, or only
+// arrive.
+__device__ __forceinline__ void WaitAt(int id, int num_threads) {
+#if defined(__CUDACC__)
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(num_threads) : "memory");
+#else
+  emulation::Barrier(id, num_threads);
+#endif
+}
+__device__ __forceinline__ void ArriveAt(int id, int num_threads) {
+#if defined(__CUDACC__)
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(num_threads) : "memory");
+#else
+  emulation::ArriveAtBarrier(id, num_threads);
+#endif
+}
+
+// The registers that each thread of this warpgroup may have from here on; all of it, and each
+// warpgroup of the block, must say so.
+template <int kRegisters>
+__device__ __forceinline__ void GiveRegisters() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+#endif
+}
+template <int kRegisters>
+__device__ __forceinline__ void TakeRegisters() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+#endif
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE
