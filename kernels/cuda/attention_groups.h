@@ -22,8 +22,7 @@ template <int kHeadDimValue,
           int kStagesValue,
           bool kSplitsValue,
           bool kRegistersValue,
-          bool kTurnsValue,
-          bool kSkipsValue>
+          bool kOnesValue>
 struct GroupTypes {
   using Types = AttentionTypes<DeviceBf16, DeviceBf16, kHeadDimValue>;
   static constexpr int kHeadDim = kHeadDimValue;
@@ -31,15 +30,15 @@ struct GroupTypes {
   static constexpr int kStages = kStagesValue;
   static constexpr bool kSplits = kSplitsValue;
   static constexpr bool kQueriesInRegisters = kRegistersValue;
-  static constexpr bool kTurns = kTurnsValue;
-  static constexpr bool kSkips = kSkipsValue;
+  static constexpr bool kOnes = kOnesValue;
   static constexpr int kRows = kGroups * kGroupRows;
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
   static constexpr int kSteps = kHeadDim / 16;
   // Eight more elements of each value, of which the first is 1: their sums are the weights'.
   static constexpr int kValueTiles = kHeadDim / 8, kSumTile = kValueTiles;
+  static constexpr int kAllTiles = kValueTiles + (kOnes ? 1 : 0);
   static constexpr int kKeyBytes = (kHeadDim + 63) / 64 * kKeyAtomBytes;
-  static constexpr int kValueBytes = (kHeadDim + 8 + 63) / 64 * kKeyAtomBytes;
+  static constexpr int kValueBytes = (kHeadDim + (kOnes ? 8 : 0) + 63) / 64 * kKeyAtomBytes;
   // Of a thread that multiplies, and of one that copies; together what a multiprocessor has.
   static constexpr int kMultiplyRegisters = kGroups == 2 ? (kQueriesInRegisters ? 232 : 224) : 160;
   static constexpr int kCopyRegisters = kGroups == 2 ? (kQueriesInRegisters ? 40 : 56) : 32;
@@ -76,14 +75,14 @@ __device__ GroupMemory<Group>& PrepareMemory() {
   auto& memory = *reinterpret_cast<GroupMemory<Group>*>(AlignShared<1024>(DynamicShared<char>()));
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < Group::kStages; ++stage) {
-      Prepare(memory.keys_there[stage], kGroupWarps);
-      Prepare(memory.values_there[stage], kGroupWarps);
+      Prepare(memory.keys_there[stage], kGroupThreads);
+      Prepare(memory.values_there[stage], kGroupThreads);
       Prepare(memory.keys_free[stage], Group::kGroups * kGroupWarps);
       Prepare(memory.values_free[stage], Group::kGroups * kGroupWarps);
     }
   }
   constexpr unsigned kOnes = 0x3f803f80;
-  for (int i = threadIdx.x; i < Group::kStages * kTileKeys; i += Group::kThreads) {
+  for (int i = threadIdx.x; Group::kOnes && i < Group::kStages * kTileKeys; i += Group::kThreads) {
     unsigned char* tile = memory.values[i / kTileKeys];
     *reinterpret_cast<uint4*>(tile + PlaceInAtoms(i % kTileKeys, Group::kHeadDim / 8)) = {
         kOnes, kOnes, kOnes, kOnes};
@@ -94,7 +93,10 @@ __device__ GroupMemory<Group>& PrepareMemory() {
 }
 
 // The copying warpgroup: tiles [0, num_tiles) of keys and values, in the order of their use, for
-// one run of the multiplying ones after the other.
+// one run of the multiplying ones after the other. It never waits for a copy: what has landed
+// arrives at its tile's barrier, and who reads it puts the fence between it and wgmma. One of its
+// warps is alone with its share of each tile, so that every instruction for a copy counts. Where a
+// key does not exist the last one is copied, which nobody sees there.
 template <typename Group>
 class TileCopier {
  public:
@@ -104,89 +106,72 @@ class TileCopier {
       : memory_(memory), thread_(static_cast<int>(threadIdx.x) % kGroupThreads) {}
 
   __device__ __forceinline__ void Run(const Rows& rows, int num_tiles) {
-    int num_closed = 0;
-    const auto close = [&] {
-      CommitCopies();
-      WaitForCopies<kInFlight>();
-      FenceForWgmma();
-      __syncwarp();
-      // What was closed so long ago is there.
-      if (num_closed >= kInFlight && thread_ % kWarpSize == 0) {
-        Arrive(There(num_closed - kInFlight, num_tiles));
-      }
-      ++num_closed;
-    };
-    int key_slot = -1, ahead = Find(rows, 0);
+    int key_slot = 0, ahead = Find(rows, 0);
 #pragma unroll 1
     for (int tile = 0; tile <= num_tiles; ++tile) {
       const int value_slot = key_slot;
       if (tile < num_tiles) {
-        key_slot = Keep(rows, ahead, tile);
+        key_slot = rows.SlotOf(ahead, KeyOfLane(rows, tile));
         ahead = Find(rows, tile + 1);
         const Turn<Group> turn(begun_ + tile);
         WaitFor(memory_.keys_free[turn.stage], turn.parity ^ 1);
-        Copy(rows, rows.keys.elements, tile, key_slot, memory_.keys[turn.stage]);
-        close();
+        Copy(rows, rows.keys.elements, key_slot, memory_.keys[turn.stage]);
+        ArriveAfterCopies(memory_.keys_there[turn.stage]);
       }
       if (tile > 0) {
         const Turn<Group> turn(begun_ + tile - 1);
         WaitFor(memory_.values_free[turn.stage], turn.parity ^ 1);
-        Copy(rows, rows.values.elements, tile - 1, value_slot, memory_.values[turn.stage]);
-        close();
+        Copy(rows, rows.values.elements, value_slot, memory_.values[turn.stage]);
+        ArriveAfterCopies(memory_.values_there[turn.stage]);
       }
     }
-#pragma unroll 1
-    for (int i = 0; i < kInFlight; ++i) close();
-    WaitForCopies<0>();
     begun_ += num_tiles;
+  }
+  // Before the thread ends.
+  __device__ __forceinline__ void Finish() {
+    CommitCopies();
+    WaitForCopies<0>();
   }
 
  private:
-  // Tiles on their way: so few that what follows them never waits for what they must free.
-  static constexpr int kInFlight = 2 * (Group::kStages - 2);
   static constexpr int kChunks = Group::kHeadDim / 8;
   static constexpr int kCopies = kTileKeys * kChunks / kGroupThreads;
-  static_assert(kCopies * kGroupThreads == kTileKeys * kChunks);
-  // With a block table a half-warp copies a row at a time; each lane finds one of the warp's rows.
-  static constexpr bool kTable = Group::kSplits;
-  static_assert(!kTable || kChunks == 16);
+  // By half-warps, a row at a time, where it has as many chunks: a lane finds one of the rows for
+  // all. Else two threads copy a row, and find it themselves.
+  static constexpr bool kByHalfWarps = kChunks == kWarpSize / 2;
+  static_assert(kByHalfWarps || kChunks % 2 == 0);
 
-  // Tiles are brought as they are used: keys 0, keys 1, values 0, keys 2, values 1 ...
-  __device__ __forceinline__ MBarrier& There(int i, int num_tiles) const {
-    const bool last = i == 2 * num_tiles - 1;
-    if (i == 0 || (i % 2 == 1 && !last)) {
-      return memory_.keys_there[Turn<Group>(begun_ + (i + 1) / 2).stage];
-    }
-    return memory_.values_there[Turn<Group>(begun_ + (last ? num_tiles : i / 2) - 1).stage];
-  }
-
-  __device__ __forceinline__ int RowOfLane() const {
+  // Of the row that the lane finds.
+  __device__ __forceinline__ int KeyOfLane(const Rows& rows, int tile) const {
     const int lane = thread_ % kWarpSize, warp = thread_ / kWarpSize;
-    return lane / 2 % 8 * 8 + warp * 2 + lane % 2;
+    const int row = kByHalfWarps ? lane % 8 * 8 + warp * 2 + lane / 16 : thread_ / 2;
+    return min(tile * kTileKeys + row, rows.num_keys - 1);
   }
   __device__ __forceinline__ int Find(const Rows& rows, int tile) const {
-    return kTable ? rows.Block(tile * kTileKeys + RowOfLane()) : 0;
-  }
-  __device__ __forceinline__ int Keep(const Rows& rows, int block, int tile) const {
-    return kTable ? rows.SlotOf(block, tile * kTileKeys + RowOfLane()) : 0;
+    return rows.Block(KeyOfLane(rows, tile));
   }
 
-  __device__ __forceinline__ void Copy(
-      const Rows& rows, const DeviceBf16* from, int tile, int lane_slot, unsigned char* to) const {
+  __device__ __forceinline__ void Copy(const Rows& rows,
+                                       const DeviceBf16* elements,
+                                       int slot,
+                                       unsigned char* to) const {
     const int row_bytes = static_cast<int>(rows.row_stride) * static_cast<int>(sizeof(DeviceBf16));
-#pragma unroll 2
-    for (int i = 0; i < kCopies; ++i) {
-      const int part = i * kGroupThreads + thread_, row = part / kChunks, chunk = part % kChunks;
-      int slot;
-      if constexpr (kTable) {
-        slot = __shfl_sync(kAllLanes, lane_slot, 2 * i + thread_ % kWarpSize / 16);
-      } else {
-        slot = tile * kTileKeys + row;
-        if (slot >= rows.num_keys) slot = -1;
+    const char* from = reinterpret_cast<const char*>(elements);
+    if constexpr (kByHalfWarps) {
+      const int chunk = thread_ % kChunks;
+      unsigned char* place = to + PlaceInAtoms(thread_ / kChunks, chunk);
+#pragma unroll
+      for (int i = 0; i < kCopies; ++i) {
+        const int64_t row = __shfl_sync(kAllLanes, slot, i, kWarpSize / 2);
+        CopyAsync16(place + i * 8 * 128, from + chunk * 16 + row * row_bytes);
       }
-      const char* source = reinterpret_cast<const char*>(from) + chunk * 16 +
-                           (slot < 0 ? 0 : static_cast<int64_t>(slot) * row_bytes);
-      CopyAsync16(to + PlaceInAtoms(row, chunk), source, slot < 0 ? 0 : 16);
+    } else {
+      const int row = thread_ / 2, first = thread_ % 2;
+      const char* source = from + first * 16 + static_cast<int64_t>(slot) * row_bytes;
+#pragma unroll
+      for (int i = 0; i < kCopies; ++i) {
+        CopyAsync16(to + PlaceInAtoms(row, 2 * i + first), source + i * 32);
+      }
     }
   }
 
@@ -202,9 +187,7 @@ class GroupRowsLoop {
 
   __device__ GroupRowsLoop(GroupMemory<Group>& memory, float logit_scale)
       : memory_(memory), logit_scale_(logit_scale), group_(GroupOfThread()) {
-    if constexpr (Group::kTurns) {
-      if (group_ == Group::kGroups - 1) ArriveAt(kTurnBarrier, 2 * kGroupThreads);
-    }
+    if (group_ == Group::kGroups - 1) ArriveAt(kTurnBarrier, 2 * kGroupThreads);
   }
 
   // `row(i)` is where row i's query lies, or null for zeros.
@@ -251,10 +234,11 @@ class GroupRowsLoop {
       int num_tiles, const int (&visible)[2], int least, Ends&& ends, RowStates<Types>& state) {
     float scores[kKeyTiles][4];
     uint32_t weights[kTileKeys / 16][4];
-    float values[Group::kValueTiles + 1][4] = {};
+    float values[Group::kAllTiles][4] = {};
     float max[2] = {-INFINITY, -INFINITY}, split_max[2] = {}, decay[2];
     const Turn<Group> first(begun_);
     WaitFor(memory_.keys_there[first.stage], first.parity);
+    FenceForWgmma();
     BeginWgmma(scores);
     Score(first.stage, scores);
     CommitWgmma();
@@ -265,24 +249,28 @@ class GroupRowsLoop {
     // Of the tile before: whether a split ended with it. The products with its values are waited
     // for in the next turn of the loop, so that they are made while the next weights are.
     bool split_ended = false;
+    float sum[2] = {0, 0};
 #pragma unroll 1
     for (int tile = 0; tile + 1 < num_tiles; ++tile) {
-      const bool empty = FinishTile(tile, split_ended, split_max, decay, values, state);
+      const bool empty = FinishTile(tile, split_ended, split_max, decay, values, sum, state);
       Pack(scores, weights);
       const Turn<Group> turn(begun_ + tile), next(begun_ + tile + 1);
       WaitFor(memory_.keys_there[next.stage], next.parity);
-      if constexpr (Group::kTurns) WaitAt(kTurnBarrier + group_, 2 * kGroupThreads);
+      WaitFor(memory_.values_there[turn.stage], turn.parity);
+      FenceForWgmma();
+      WaitAt(kTurnBarrier + group_, 2 * kGroupThreads);
       PinOperands(weights);
       PinSums(values);
       BeginWgmma(scores);
       Score(next.stage, scores);
       CommitWgmma();
-      WaitFor(memory_.values_there[turn.stage], turn.parity);
       AddValues(turn.stage, weights, empty, values);
       CommitWgmma();
-      if constexpr (Group::kTurns) {
-        ArriveAt(kTurnBarrier + (group_ + 1) % Group::kGroups, 2 * kGroupThreads);
+      if constexpr (!Group::kOnes) {
+#pragma unroll
+        for (int step = 0; step < kTileKeys / 16; ++step) AddWeights(weights[step], sum);
       }
+      ArriveAt(kTurnBarrier + (group_ + 1) % Group::kGroups, 2 * kGroupThreads);
       WaitForWgmma<1>();
       PinSums(scores);
       Free(memory_.keys_free[next.stage]);
@@ -293,24 +281,29 @@ class GroupRowsLoop {
       }
       Weigh(visible, least, (tile + 1) * kTileKeys, scores, max, decay);
     }
-    const bool empty = FinishTile(num_tiles - 1, split_ended, split_max, decay, values, state);
+    const bool empty = FinishTile(num_tiles - 1, split_ended, split_max, decay, values, sum, state);
     Pack(scores, weights);
     begun_ += num_tiles;
     const Turn<Group> last(begun_ - 1);
     WaitFor(memory_.values_there[last.stage], last.parity);
+    FenceForWgmma();
     PinOperands(weights);
     BeginWgmma(values);
     AddValues(last.stage, weights, empty, values);
     CommitWgmma();
+    if constexpr (!Group::kOnes) {
+#pragma unroll
+      for (int step = 0; step < kTileKeys / 16; ++step) AddWeights(weights[step], sum);
+    }
     WaitForWgmma<0>();
     PinSums(values);
     Free(memory_.values_free[last.stage]);
     if constexpr (Group::kSplits) {
-      JoinValues(values, max, state);
+      JoinValues(values, sum, max, state);
     } else {
       for (int r = 0; r < 2; ++r) {
         state.max[r] = max[r];
-        state.sum[r] = values[Group::kSumTile][2 * r];
+        state.sum[r] = SumOf(values, sum, r);
       }
 #pragma unroll
       for (int n = 0; n < Group::kValueTiles; ++n) {
@@ -333,16 +326,19 @@ class GroupRowsLoop {
                                              bool split_ended,
                                              const float (&split_max)[2],
                                              const float (&decay)[2],
-                                             float (&values)[Group::kValueTiles + 1][4],
+                                             float (&values)[Group::kAllTiles][4],
+                                             float (&sum)[2],
                                              RowStates<Types>& state) {
     WaitForWgmma<0>();
     PinSums(values);
     if (tile == 0) return true;
     Free(memory_.values_free[Turn<Group>(begun_ + tile - 1).stage]);
     if (split_ended) {
-      JoinValues(values, split_max, state);
+      JoinValues(values, sum, split_max, state);
+      sum[0] = sum[1] = 0;
     } else {
       DecayValues(decay, values);
+      for (int r = 0; r < 2; ++r) sum[r] = __fmul_rn(sum[r], decay[r]);
     }
     return split_ended;
   }
@@ -366,12 +362,12 @@ class GroupRowsLoop {
   __device__ __forceinline__ void AddValues(int stage,
                                             const uint32_t (&weights)[kTileKeys / 16][4],
                                             bool empty,
-                                            float (&values)[Group::kValueTiles + 1][4]) {
+                                            float (&values)[Group::kAllTiles][4]) {
     const SharedMatrix tile = TransposedInShared(memory_.values[stage]);
 #pragma unroll
     for (int step = 0; step < kTileKeys / 16; ++step) {
-      WgmmaTransposed<Group::kValueTiles + 1>(values, weights[step], AtRows(tile, step),
-                                              step > 0 || !empty);
+      WgmmaTransposed<Group::kAllTiles>(values, weights[step], AtRows(tile, step),
+                                        step > 0 || !empty);
     }
   }
 
@@ -413,24 +409,32 @@ class GroupRowsLoop {
   }
 
   __device__ __forceinline__ static void DecayValues(const float (&decay)[2],
-                                                     float (&values)[Group::kValueTiles + 1][4]) {
-    if constexpr (Group::kSkips) {
-      // Multiplied by 1 they would stay what they are.
-      if (__ballot_sync(kAllLanes, decay[0] != 1 || decay[1] != 1) == 0) return;
-    }
+                                                     float (&values)[Group::kAllTiles][4]) {
+    // Multiplied by 1 they would stay what they are.
+    if (__ballot_sync(kAllLanes, decay[0] != 1 || decay[1] != 1) == 0) return;
 #pragma unroll
-    for (int n = 0; n < Group::kValueTiles + 1; ++n) {
+    for (int n = 0; n < Group::kAllTiles; ++n) {
       for (int i = 0; i < 4; ++i) values[n][i] = __fmul_rn(values[n][i], decay[i / 2]);
     }
   }
 
-  __device__ __forceinline__ void JoinValues(const float (&values)[Group::kValueTiles + 1][4],
+  __device__ __forceinline__ static float SumOf(const float (&values)[Group::kAllTiles][4],
+                                                const float (&sum)[2],
+                                                int r) {
+    if constexpr (Group::kOnes) {
+      return values[Group::kSumTile][2 * r];
+    } else {
+      return sum[r];
+    }
+  }
+  __device__ __forceinline__ void JoinValues(const float (&values)[Group::kAllTiles][4],
+                                             const float (&sum)[2],
                                              const float (&max)[2],
                                              RowStates<Types>& total) const {
     for (int r = 0; r < 2; ++r) {
       const Join<Types> join(total.max[r], max[r], logit_scale_);
       total.max[r] = join.max;
-      total.sum[r] = join(total.sum[r], values[Group::kSumTile][2 * r]);
+      total.sum[r] = join(total.sum[r], SumOf(values, sum, r));
 #pragma unroll
       for (int n = 0; n < Group::kValueTiles; ++n) {
         for (int i = 2 * r; i < 2 * r + 2; ++i) {

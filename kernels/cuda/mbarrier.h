@@ -38,6 +38,16 @@ __device__ __forceinline__ void Arrive(MBarrier& barrier) {
 #endif
 }
 
+// Arrives, for this thread, once all of its copies that began so far have landed.
+__device__ __forceinline__ void ArriveAfterCopies(MBarrier& barrier) {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(SharedAddress(&barrier))
+               : "memory");
+#else
+  emulation::ArriveAfterCopies(&barrier.state);
+#endif
+}
+
 // Until the phase of this parity has ended. Of a barrier in its first phase, that is true of 1.
 __device__ __forceinline__ void WaitFor(MBarrier& barrier, int parity) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900

@@ -17,7 +17,7 @@
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-using Group = GroupTypes<PrefillGroupTypes::kHeadDim, 2, 4, true, false, false, false>;
+using Group = GroupTypes<PrefillGroupTypes::kHeadDim, 2, 4, true, false, false>;
 
 // Rows of a sequence and KV head, and the tiles of keys that they see.
 struct Item {
@@ -64,6 +64,7 @@ __global__ void __launch_bounds__(Group::kThreads, 1)
       const KeyRows<DeviceBf16> keys = problem.Rows(item.seq, item.rows.kv_head);
       copier.Run(keys, item.num_tiles);
     });
+    copier.Finish();
   } else {
     TakeRegisters<Group::kMultiplyRegisters>();
     GroupRowsLoop<Group> loop(memory, problem.logit_scale);

@@ -12,7 +12,7 @@
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-using Group = GroupTypes<VisionGroupTypes::kHeadDim, 3, 4, false, true, true, true>;
+using Group = GroupTypes<VisionGroupTypes::kHeadDim, 3, 4, false, true, true>;
 
 __global__ void __launch_bounds__(Group::kThreads, 1)
     GroupVisionKernel(VisionProblem<DeviceBf16> problem) {
@@ -40,7 +40,9 @@ __global__ void __launch_bounds__(Group::kThreads, 1)
                                    num_tokens,
                                    0,
                                    false};
-    TileCopier<Group>(memory).Run(keys, num_tiles);
+    TileCopier<Group> copier(memory);
+    copier.Run(keys, num_tiles);
+    copier.Finish();
   } else {
     TakeRegisters<Group::kMultiplyRegisters>();
     const int group_row = first_row + warpgroup * kGroupRows;

@@ -77,8 +77,10 @@ T Shuffle(const char* name, uint32_t mask, T value, int source) {
 }  // namespace longhand::kernels::emulation
 
 template <typename T>
-T __shfl_sync(unsigned mask, T value, int source) {
-  return longhand::kernels::emulation::Shuffle("__shfl_sync", mask, value, source & 31);
+T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
+  const int segment = longhand::kernels::emulation::Lane() & ~(width - 1);
+  return longhand::kernels::emulation::Shuffle("__shfl_sync", mask, value,
+                                               segment | (source & (width - 1)));
 }
 template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {

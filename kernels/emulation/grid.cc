@@ -15,6 +15,7 @@
 #include "common/check.h"
 #include "common/split_mix.h"
 #include "kernels/emulation/fiber.h"
+#include "kernels/emulation/mbarrier.h"
 
 namespace longhand::kernels::emulation {
 
@@ -37,6 +38,7 @@ struct PendingCopy {
   int bytes;
   int unit;
   int group;
+  uint64_t* barrier = nullptr;  // to arrive at, instead of a copy
 };
 
 struct Thread {
@@ -55,6 +57,17 @@ struct Thread {
   OpenProducts products;
 };
 
+void Land(const PendingCopy& copy) {
+  if (copy.barrier != nullptr) {
+    ArriveAtMBarrier(copy.barrier);
+    return;
+  }
+  const auto bytes = static_cast<size_t>(copy.bytes);
+  if (bytes > 0) std::memcpy(copy.to, copy.from, bytes);
+  t_bytes_copied += static_cast<int64_t>(bytes);
+  std::memset(copy.to + bytes, 0, static_cast<size_t>(copy.unit) - bytes);
+}
+
 // The calling OS thread's: its fibers' stacks, and the block that runs.
 class Machine {
  public:
@@ -69,6 +82,7 @@ class Machine {
   void WaitAtBarrier(int id, int num_threads);
   void Sleep(const char* name, const void* place);
   void Wake(const void* place);
+  bool LandCopies(const uint64_t* barrier);
   void WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot);
   [[noreturn]] void Fail(const char* format, va_list arguments);
 
@@ -376,6 +390,22 @@ void Machine::Wake(const void* place) {
   }
 }
 
+// Of each thread no more than its next arrival takes.
+bool Machine::LandCopies(const uint64_t* barrier) {
+  bool any = false;
+  for (Thread& thread : threads_) {
+    const auto arrival =
+        std::find_if(thread.copies.begin(), thread.copies.end(),
+                     [&](const PendingCopy& copy) { return copy.barrier == barrier; });
+    if (arrival == thread.copies.end()) continue;
+    const std::vector<PendingCopy> landing(thread.copies.begin(), arrival + 1);
+    thread.copies.erase(thread.copies.begin(), arrival + 1);
+    for (const PendingCopy& copy : landing) Land(copy);
+    any = true;
+  }
+  return any;
+}
+
 void Machine::WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot) {
   const int warp = index() / kWarp, lane = index() % kWarp;
   const auto fail = [&](const char* what, uint32_t lanes) {
@@ -485,6 +515,14 @@ void AsyncCopy(void* to_shared, const void* from, int bytes, int unit) {
                            unit, thread.next_group});
 }
 
+void ArriveAfterCopies(uint64_t* barrier) {
+  CheckShared("cp.async.mbarrier.arrive", barrier, sizeof(uint64_t), alignof(uint64_t));
+  Thread& thread = TheMachine().current();
+  thread.copies.push_back({nullptr, nullptr, 0, 0, thread.next_group, barrier});
+  Wake(barrier);
+}
+bool LandCopies(const uint64_t* barrier) { return TheMachine().LandCopies(barrier); }
+
 void CommitCopies() { ++TheMachine().current().next_group; }
 
 void WaitForCopies(int groups_in_flight) {
@@ -492,11 +530,7 @@ void WaitForCopies(int groups_in_flight) {
   const int end = thread.next_group - groups_in_flight;
   size_t done = 0;
   while (done < thread.copies.size() && thread.copies[done].group < end) {
-    const PendingCopy& copy = thread.copies[done++];
-    const auto bytes = static_cast<size_t>(copy.bytes);
-    if (bytes > 0) std::memcpy(copy.to, copy.from, bytes);
-    t_bytes_copied += static_cast<int64_t>(bytes);
-    std::memset(copy.to + bytes, 0, static_cast<size_t>(copy.unit) - bytes);
+    Land(thread.copies[done++]);
   }
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<int64_t>(done));
 }

@@ -64,6 +64,10 @@ int Lane();
 void AsyncCopy(void* to_shared, const void* from, int bytes, int unit);
 void CommitCopies();
 void WaitForCopies(int groups_in_flight);
+// Arrives at the barrier (mbarrier.h) once this thread's copies so far have landed: when they are
+// waited for, or somebody waits for the barrier. LandCopies: true where somebody's copies now have.
+void ArriveAfterCopies(uint64_t* barrier);
+bool LandCopies(const uint64_t* barrier);
 // wgmma (matrix.h) of this thread that are not done yet: its part of each, in order.
 struct OpenProduct {
   float (*d)[4];

@@ -41,7 +41,9 @@ void ArriveAtMBarrier(uint64_t* barrier) {
 }
 
 void WaitForMBarrier(const uint64_t* barrier, int parity) {
-  while (Load(barrier).phase == parity) Sleep("mbarrier.try_wait", barrier);
+  while (Load(barrier).phase == parity) {
+    if (!LandCopies(barrier)) Sleep("mbarrier.try_wait", barrier);
+  }
 }
 
 }  // namespace longhand::kernels::emulation

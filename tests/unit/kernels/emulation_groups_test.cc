@@ -110,6 +110,45 @@ TEST(EmulatedGroups, AWarpMayArriveAtABarrierWithoutWaiting) {
   }
 }
 
+// Warp 0 copies, and what it has copied arrives at the barrier; warp 1 reads.
+template <bool kWaits>
+__global__ void CopyAndTell(const uint4* from, uint4* out) {
+  struct Shared {
+    uint4 chunks[kWarpSize];
+    MBarrier there;
+  };
+  Shared& shared = *DynamicShared<Shared>();
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  if (threadIdx.x == 0) Prepare(shared.there, kWarpSize);
+  __syncthreads();
+  if (threadIdx.x < kWarpSize) {
+    CopyAsync16(&shared.chunks[lane], &from[lane]);
+    ArriveAfterCopies(shared.there);
+    CommitCopies();
+    if (kWaits) WaitForCopies<0>();
+    return;
+  }
+  WaitFor(shared.there, 0);
+  out[lane] = shared.chunks[(lane + 1) % kWarpSize];
+}
+
+TEST(EmulatedGroups, CopiesArriveAtABarrierWhenTheyHaveLanded) {
+  std::vector<uint4> from(kWarpSize);
+  for (unsigned i = 0; i < kWarpSize; ++i) from[i] = make_uint4(i, i, i, i);
+  const LaunchShape shape{1, 2 * kWarpSize, (kWarpSize + 1) * sizeof(uint4)};
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    std::vector<uint4> out(kWarpSize);
+    const Status status =
+        Launch("CopyAndTell", Shuffled(seed), shape, &CopyAndTell<true>, from.data(), out.data());
+    ASSERT_TRUE(status.ok()) << status;
+    for (unsigned i = 0; i < kWarpSize; ++i) EXPECT_EQ(out[i].w, (i + 1) % kWarpSize) << seed;
+  }
+  std::vector<uint4> out(kWarpSize);
+  EXPECT_THAT(Launch("CopyAndTell", Stream(), shape, &CopyAndTell<false>, from.data(), out.data())
+                  .message(),
+              HasSubstr("ended before its asynchronous copies"));
+}
+
 enum class Fault { kNone, kReadsEarly, kOverwrites, kNeverWaits };
 
 // 64 rows of 16 in registers, all ones, times 16 rows of 88, of which row k is all k: sums of 120.
