@@ -10,7 +10,8 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// Goes through phases: 0, 1, 0, 1 ... One ends when as many arrivals came as it was told.
+// Goes through phases: 0, 1, 0, 1 ... One ends when as many arrivals came as it was told, and the
+// bytes that they expect.
 struct alignas(8) MBarrier {
   uint64_t state;
 };
@@ -34,7 +35,29 @@ __device__ __forceinline__ void Arrive(MBarrier& barrier) {
       "}\n" ::"r"(SharedAddress(&barrier))
       : "memory");
 #else
-  emulation::ArriveAtMBarrier(&barrier.state);
+  emulation::ArriveAtMBarrier(&barrier.state, 0);
+#endif
+}
+
+// Arrives, and lets the phase wait for so many bytes that the copy engine is to bring.
+__device__ __forceinline__ void ArriveExpecting(MBarrier& barrier, int bytes) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SharedAddress(&barrier)),
+      "r"(bytes)
+      : "memory");
+#elif !defined(__CUDACC__)
+  emulation::ArriveAtMBarrier(&barrier.state, bytes);
+#else
+  (void)barrier, (void)bytes;
+#endif
+}
+
+// By the thread that prepared barriers: they are there for the copy engine too, behind a barrier of
+// all.
+__device__ __forceinline__ void PublishPrepared() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
 }
 

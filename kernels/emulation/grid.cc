@@ -46,6 +46,7 @@ struct Thread {
   State state = State::kNew;
   Dim3 position;
   int barrier = 0;
+  bool any_at_barrier = false;
   // Of the warp operation that it waits in.
   const char* operation = nullptr;
   uint32_t mask = 0;
@@ -59,7 +60,7 @@ struct Thread {
 
 void Land(const PendingCopy& copy) {
   if (copy.barrier != nullptr) {
-    ArriveAtMBarrier(copy.barrier);
+    ArriveAtMBarrier(copy.barrier, 0);
     return;
   }
   const auto bytes = static_cast<size_t>(copy.bytes);
@@ -78,8 +79,10 @@ class Machine {
   Thread& current() { return *current_; }
   int index() const { return static_cast<int>(current_ - threads_.data()); }
 
-  void ArriveAtBarrier(int id, int num_threads);
-  void WaitAtBarrier(int id, int num_threads);
+  void ArriveAtBarrier(int id, int num_threads, bool predicate);
+  // Whether any thread there had the predicate.
+  bool WaitAtBarrier(int id, int num_threads, bool predicate);
+  void Await(const Landing& landing) { landings_.push_back(landing); }
   void Sleep(const char* name, const void* place);
   void Wake(const void* place);
   bool LandCopies(const uint64_t* barrier);
@@ -93,6 +96,7 @@ class Machine {
   struct BarrierState {
     int arrived = 0;
     int expected = 0;
+    bool any = false;
   };
 
   static Status CheckLaunch(const LaunchConfig& config);
@@ -105,6 +109,9 @@ class Machine {
   void Finish();
   void ReleaseBarrier(int id);
   void CheckBarriers();
+  // What lands there; false where nothing does.
+  bool LandAt(const void* place);
+  bool LandForSleepers();
   // Leaves the current thread for another that can go on; returns when it can itself.
   void Yield();
   void Resume(Fiber& from, Thread& to, bool is_over);
@@ -134,6 +141,7 @@ class Machine {
   uint32_t in_operation_[kWarp] = {};  // lanes, of each warp
   uint32_t ended_[kWarp] = {};
   BarrierState barriers_[kNumBarriers];
+  std::vector<Landing> landings_;
   // Of the OS thread.
   Fiber caller_;
   Fiber* previous_ = nullptr;
@@ -205,6 +213,7 @@ void Machine::RunBlock(size_t block) {
   std::memset(shared_.get(), 0xff, shared_bytes_);
   num_alive_ = threads_.size();
   for (BarrierState& barrier : barriers_) barrier = {};
+  landings_.clear();
   std::memset(in_operation_, 0, sizeof(in_operation_));
   std::memset(ended_, 0, sizeof(ended_));
   for (size_t i = 0; i < threads_.size(); ++i) {
@@ -252,6 +261,9 @@ void Machine::Finish() {
   if (!ended.copies.empty()) emulation::Fail("a thread ended before its asynchronous copies");
   if (!ended.products.list.empty()) emulation::Fail("a thread ended before its wgmma");
   --num_alive_;
+  if (num_alive_ == 0 && !landings_.empty()) {
+    emulation::Fail("the block ended before what was on its way to shared memory");
+  }
   CheckBarriers();
   Fiber self = ended.fiber;
   Thread* next = num_alive_ == 0 ? nullptr : Pick();
@@ -313,7 +325,7 @@ int Machine::PickBit(uint32_t bits) {
 
 // The lanes of one warp in order while they can go on, for their stacks are in the cache; or any.
 Thread* Machine::Pick() {
-  if (ready_warps_ == 0) {
+  if (ready_warps_ == 0 && !LandForSleepers()) {
     DescribeDeadlock();
     emulation::Fail("%s", deadlock_.c_str());
   }
@@ -338,9 +350,11 @@ void Machine::SetReady(int index) {
 }
 
 void Machine::ReleaseBarrier(int id) {
+  const bool any = barriers_[id].any;
   barriers_[id] = {};
   for (size_t i = 0; i < threads_.size(); ++i) {
     if (threads_[i].state != State::kAtBarrier || threads_[i].barrier != id) continue;
+    threads_[i].any_at_barrier = any;
     threads_[i].state = State::kReady;
     SetReady(static_cast<int>(i));
   }
@@ -357,25 +371,52 @@ void Machine::CheckBarriers() {
   }
 }
 
-void Machine::ArriveAtBarrier(int id, int num_threads) {
+void Machine::ArriveAtBarrier(int id, int num_threads, bool predicate) {
   BarrierState& barrier = barriers_[id];
   if (barrier.arrived > 0 && barrier.expected != num_threads) {
     emulation::Fail("threads at one barrier disagree on how many wait there");
   }
   barrier.expected = num_threads;
   ++barrier.arrived;
+  barrier.any |= predicate;
   const size_t expected = num_threads == 0 ? num_alive_ : static_cast<size_t>(num_threads);
   if (static_cast<size_t>(barrier.arrived) == expected) ReleaseBarrier(id);
 }
 
-void Machine::WaitAtBarrier(int id, int num_threads) {
-  current_->state = State::kAtBarrier;
-  current_->barrier = id;
-  ArriveAtBarrier(id, num_threads);
+bool Machine::WaitAtBarrier(int id, int num_threads, bool predicate) {
+  Thread& self = *current_;
+  self.state = State::kAtBarrier;
+  self.barrier = id;
+  ArriveAtBarrier(id, num_threads, predicate);
   Yield();
+  return self.any_at_barrier;
+}
+
+bool Machine::LandAt(const void* place) {
+  bool found = false;
+  for (size_t i = 0; i < landings_.size();) {
+    if (landings_[i].place != place) {
+      ++i;
+      continue;
+    }
+    const Landing landing = landings_[i];
+    landings_.erase(landings_.begin() + static_cast<int64_t>(i));
+    landing.land(landing);
+    found = true;
+  }
+  return found;
+}
+
+bool Machine::LandForSleepers() {
+  for (const Thread& thread : threads_) {
+    if (thread.state == State::kAsleep && LandAt(thread.place) && ready_warps_ != 0) return true;
+  }
+  return false;
 }
 
 void Machine::Sleep(const char* name, const void* place) {
+  // Whoever sleeps looks again when it wakes.
+  if (shuffled_ && Random() % 2 == 0 && LandAt(place)) return;
   current_->state = State::kAsleep;
   current_->operation = name;
   current_->place = place;
@@ -488,15 +529,19 @@ void Fail(const char* format, ...) {
   TheMachine().Fail(format, arguments);
 }
 
-void Barrier(int id, int num_threads) {
+void Barrier(int id, int num_threads) { (void)BarrierOr(id, num_threads, false); }
+
+bool BarrierOr(int id, int num_threads, bool predicate) {
   if (id < 0 || id >= kNumBarriers || num_threads % kWarp != 0) Fail("no such barrier");
-  TheMachine().WaitAtBarrier(id, num_threads);
-}
-void ArriveAtBarrier(int id, int num_threads) {
-  if (id < 0 || id >= kNumBarriers || num_threads % kWarp != 0) Fail("no such barrier");
-  TheMachine().ArriveAtBarrier(id, num_threads);
+  return TheMachine().WaitAtBarrier(id, num_threads, predicate);
 }
 
+void ArriveAtBarrier(int id, int num_threads) {
+  if (id < 0 || id >= kNumBarriers || num_threads % kWarp != 0) Fail("no such barrier");
+  TheMachine().ArriveAtBarrier(id, num_threads, false);
+}
+
+void Await(const Landing& landing) { TheMachine().Await(landing); }
 void Sleep(const char* name, const void* place) { TheMachine().Sleep(name, place); }
 void Wake(const void* place) { TheMachine().Wake(place); }
 

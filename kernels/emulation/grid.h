@@ -7,7 +7,8 @@
 // Found, and reported as kInternal with the kernel, block and threads: a warp operation that a lane
 // of its mask does not take part in, threads that wait for each other forever, shared memory used
 // out of bounds or misaligned by a wrapped intrinsic, launches that no device takes. Copies of
-// cp.async land when they are waited for and not before; dynamic shared memory begins as NaN.
+// cp.async and of the copy engine land when they are waited for and not before; dynamic shared
+// memory begins as NaN.
 #pragma once
 
 #include <cstddef>
@@ -47,6 +48,8 @@ void* DynamicShared();
 
 // Waits until `num_threads` threads of the block, or with 0 all that have not ended, are here.
 void Barrier(int id, int num_threads);
+// The same, and whether any of them had the predicate.
+bool BarrierOr(int id, int num_threads, bool predicate);
 // Counts as one of them and goes on.
 void ArriveAtBarrier(int id, int num_threads);
 
@@ -77,6 +80,7 @@ struct OpenProduct {
   int columns;
   int64_t transposed_stride;  // of b, see matrix.h; 0: not transposed
   bool accumulate;
+  bool is_f16;
   int group;
 };
 struct OpenProducts {
@@ -87,6 +91,17 @@ OpenProducts& ProductsOfThread();
 
 // What all of them have brought so far, of this OS thread's launches.
 extern thread_local constinit int64_t t_bytes_copied;
+
+// Something that lands in shared memory once a thread sleeps for `place`: with a plain schedule
+// when nothing else can go on, else at any time from then on. A block must not end before.
+struct Landing {
+  const void* place;
+  void (*land)(const Landing&);
+  const void* from;  // what `land` knows of it
+  void* to;
+  int first[4];
+};
+void Await(const Landing& landing);
 
 // Ends the launch unless [p, p + bytes) is dynamic shared memory, at a multiple of `alignment`.
 void CheckShared(const char* what, const void* p, size_t bytes, size_t alignment);

@@ -1,10 +1,10 @@
 #include "kernels/emulation/matrix.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 
-#include "common/fp8.h"
 #include "kernels/emulation/grid.h"
 
 namespace longhand::kernels::emulation {
@@ -41,25 +41,27 @@ struct MultiplySlot {
   const uint32_t* b;
 };
 
-// What a register of operands holds: neighbours of k.
+// What a register of operands holds: two neighbours of k.
 struct Bf16Pair {
-  static constexpr int kCount = 2;
   static float At(uint32_t word, int i) {
     return std::bit_cast<float>(i == 0 ? word << 16 : word & 0xffff0000u);
   }
 };
-struct FourFp8 {
-  static constexpr int kCount = 4;
+struct F16Pair {
   static float At(uint32_t word, int i) {
-    Fp8E4M3 element;
-    element.bits = static_cast<uint8_t>(word >> 8 * i);
-    return static_cast<float>(element);
+    const uint32_t bits = word >> 16 * i & 0xffffu;
+    const int exponent = static_cast<int>(bits >> 10 & 31u);
+    const auto mantissa = static_cast<float>(bits & 1023u);
+    float magnitude =
+        std::ldexp(exponent == 0 ? mantissa : mantissa + 1024, std::max(exponent, 1) - 25);
+    if (exponent == 31) magnitude = mantissa == 0 ? INFINITY : NAN;
+    return bits >> 15 == 0 ? magnitude : -magnitude;
   }
 };
 
 template <typename Register>
 void MultiplyAll(void* const (&slots)[32], uint32_t) {
-  constexpr int kCount = Register::kCount, kHalf = 4 * kCount, kDepth = 2 * kHalf;
+  constexpr int kCount = 2, kHalf = 4 * kCount, kDepth = 2 * kHalf;
   float a[16][kDepth], b[kDepth][8], d[16][8];
   for (int lane = 0; lane < 32; ++lane) {
     const auto& slot = *static_cast<MultiplySlot*>(slots[lane]);
@@ -83,8 +85,20 @@ void MultiplyAll(void* const (&slots)[32], uint32_t) {
   }
 }
 
+float F16ToFloat(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const float magnitude = exponent == 0
+                              ? std::ldexp(static_cast<float>(fraction), -24)
+                              : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
+  return bits >> 15 != 0 ? -magnitude : magnitude;
+}
+
+float FromBits(uint16_t bits, bool is_f16) {
+  return is_f16 ? F16ToFloat(bits) : std::bit_cast<float>(uint32_t{bits} << 16);
+}
+
 // Element (row, k) of a swizzled matrix whose first k is at `begin`.
-float SharedAt(const void* begin, int row, int k) {
+float SharedAt(const void* begin, int row, int k, bool is_f16) {
   constexpr uintptr_t kAtomBytes = 1024, kRowBytes = 128, kChunkBytes = 16;
   const uintptr_t straight =
       reinterpret_cast<uintptr_t>(begin) + static_cast<uintptr_t>(row) / 8 * kAtomBytes +
@@ -94,56 +108,13 @@ float SharedAt(const void* begin, int row, int k) {
   CheckShared("wgmma", p, 2, 2);
   uint16_t bits;
   std::memcpy(&bits, p, 2);
-  return std::bit_cast<float>(uint32_t{bits} << 16);
-}
-
-struct SharedSlot {
-  float (*d)[4];
-  const void* a;
-  const void* b;
-  bool accumulate;
-  int warp;
-};
-
-void MultiplySharedAll(void* const (&slots)[32], uint32_t) {
-  constexpr int kRows = 16, kColumns = 128, kDepth = 16;
-  const auto& first = *static_cast<SharedSlot*>(slots[0]);
-  static thread_local float a[kRows][kDepth], b[kDepth][kColumns], d[kRows][kColumns];
-  for (int k = 0; k < kDepth; ++k) {
-    for (int row = 0; row < kRows; ++row) {
-      a[row][k] = SharedAt(first.a, first.warp % 4 * kRows + row, k);
-    }
-    for (int column = 0; column < kColumns; ++column) b[k][column] = SharedAt(first.b, column, k);
-  }
-  for (int lane = 0; lane < 32; ++lane) {
-    const auto& slot = *static_cast<SharedSlot*>(slots[lane]);
-    if (slot.a != first.a || slot.b != first.b || slot.accumulate != first.accumulate) {
-      Fail("wgmma: lanes disagree on its operands");
-    }
-    for (int j = 0; j < kColumns / 8; ++j) {
-      for (int i = 0; i < 4; ++i) {
-        d[lane / 4 + i / 2 * 8][8 * j + lane % 4 * 2 + i % 2] = slot.accumulate ? slot.d[j][i] : 0;
-      }
-    }
-  }
-  for (int row = 0; row < kRows; ++row) {
-    for (int k = 0; k < kDepth; ++k) {
-      for (int n = 0; n < kColumns; ++n) d[row][n] = std::fma(a[row][k], b[k][n], d[row][n]);
-    }
-  }
-  for (int lane = 0; lane < 32; ++lane) {
-    const auto& slot = *static_cast<SharedSlot*>(slots[lane]);
-    for (int j = 0; j < kColumns / 8; ++j) {
-      for (int i = 0; i < 4; ++i) {
-        slot.d[j][i] = d[lane / 4 + i / 2 * 8][8 * j + lane % 4 * 2 + i % 2];
-      }
-    }
-  }
+  return FromBits(bits, is_f16);
 }
 
 // Element (k, column) of a transposed one.
 float TransposedAt(const void* begin, int k, int column, int64_t stride) {
-  return SharedAt(static_cast<const char*>(begin) + column / 64 * stride, k, column % 64);
+  return SharedAt(static_cast<const char*>(begin) + column / 64 * stride, k, column % 64,
+                  /*is_f16=*/false);
 }
 
 void DoProduct(const OpenProduct* const (&lanes)[32]) {
@@ -152,11 +123,13 @@ void DoProduct(const OpenProduct* const (&lanes)[32]) {
   static thread_local float a[kRows][kDepth], b[kDepth][kMaxColumns], d[kRows][kMaxColumns];
   for (int k = 0; k < kDepth; ++k) {
     for (int row = 0; row < kRows && first.a == nullptr; ++row) {
-      a[row][k] = SharedAt(first.shared_a, Position().thread.x / 32 % 4 * kRows + row, k);
+      a[row][k] =
+          SharedAt(first.shared_a, static_cast<int>(Position().thread.x) / 32 % 4 * kRows + row, k,
+                   first.is_f16);
     }
     for (int column = 0; column < first.columns; ++column) {
       b[k][column] = first.transposed_stride == 0
-                         ? SharedAt(first.b, column, k)
+                         ? SharedAt(first.b, column, k, first.is_f16)
                          : TransposedAt(first.b, k, column, first.transposed_stride);
     }
   }
@@ -168,7 +141,8 @@ void DoProduct(const OpenProduct* const (&lanes)[32]) {
     }
     for (int i = 0; i < 4 && mine.a != nullptr; ++i) {
       for (int j = 0; j < 2; ++j) {
-        a[lane / 4 + i % 2 * 8][lane % 4 * 2 + i / 2 * 8 + j] = Bf16Pair::At(mine.a[i], j);
+        a[lane / 4 + i % 2 * 8][lane % 4 * 2 + i / 2 * 8 + j] =
+            FromBits(static_cast<uint16_t>(mine.a[i] >> 16 * j), first.is_f16);
       }
     }
     for (int j = 0; j < first.columns / 8; ++j) {
@@ -224,10 +198,11 @@ void BeginProduct(float (*d)[4],
                   const void* b,
                   int columns,
                   int64_t transposed_stride,
-                  bool accumulate) {
+                  bool accumulate,
+                  bool is_f16) {
   OpenProducts& products = ProductsOfThread();
   products.list.push_back(
-      {d, a, shared_a, b, columns, transposed_stride, accumulate, products.next_group});
+      {d, a, shared_a, b, columns, transposed_stride, accumulate, is_f16, products.next_group});
 }
 
 void CommitProducts() { ++ProductsOfThread().next_group; }
@@ -235,11 +210,6 @@ void CommitProducts() { ++ProductsOfThread().next_group; }
 void WaitForProducts(int groups_in_flight) {
   WaitSlot slot{&ProductsOfThread(), groups_in_flight};
   WarpOperation("wgmma.wait_group", kAllLanes, &DoProducts, &slot);
-}
-
-void MultiplyShared(float (&d)[16][4], const void* a, const void* b, bool accumulate) {
-  SharedSlot slot{d, a, b, accumulate, static_cast<int>(Position().thread.x) / 32};
-  WarpOperation("wgmma", kAllLanes, &MultiplySharedAll, &slot);
 }
 
 void LoadMatrixX4(uint32_t (&out)[4], const void* row, bool transposed) {
@@ -253,9 +223,9 @@ void MultiplyAccumulate(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&
   WarpOperation("mma.sync", kAllLanes, &MultiplyAll<Bf16Pair>, &slot);
 }
 
-void MultiplyAccumulateFp8(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+void MultiplyAccumulateF16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   MultiplySlot slot{d, a, b};
-  WarpOperation("mma.sync fp8", kAllLanes, &MultiplyAll<FourFp8>, &slot);
+  WarpOperation("mma.sync f16", kAllLanes, &MultiplyAll<F16Pair>, &slot);
 }
 
 }  // namespace longhand::kernels::emulation

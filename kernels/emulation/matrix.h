@@ -15,27 +15,24 @@ void LoadMatrixX4(uint32_t (&out)[4], const void* row, bool transposed);
 // terms is its own.
 void MultiplyAccumulate(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
-// mma.sync.m16n8k32, fp8 (e4m3): the same.
-void MultiplyAccumulateFp8(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+// The same of f16.
+void MultiplyAccumulateF16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
-// wgmma.m64n128k16, bf16: d = a b or d += a b, one warp's 16 rows of it. `a` and `b` are rows of
-// 64 k in atoms of 8 rows and 1024 bytes, as the 128-byte swizzle lays them; both point to the
-// first of the 16 k. Done at once, where a device does it until it is waited for.
-void MultiplyShared(float (&d)[16][4], const void* a, const void* b, bool accumulate);
-
-// wgmma.m64nNk16, bf16, of N = `columns`: begun, and done when its group is waited for. Until then
-// nothing may touch d, the registers of a, or what it reads in shared memory. One warp's 16 rows:
-// d[columns / 8][4]. a: its fragment in registers, as mma.sync's; or null, and `shared_a` as above.
-// b: rows of k as above, where transposed_stride is 0. Else b is transposed: each of its rows is a
-// k, in atoms of 8 k and 64 columns that follow each other by k; 64 columns further lie
-// transposed_stride bytes on.
+// wgmma.m64nNk16, bf16 or f16, of N = `columns`: begun, and done when its group is waited for.
+// Until then nothing may touch d, the registers of a, or what it reads in shared memory. One warp's
+// 16 rows: d[columns / 8][4]. a: its fragment in registers, as mma.sync's; or null, and `shared_a`:
+// rows of 64 k in atoms of 8 rows and 1024 bytes, as the 128-byte swizzle lays them, from the first
+// of the 16 k on. b: rows of k as above, where transposed_stride is 0. Else b is transposed: each
+// of its rows is a k, in atoms of 8 k and 64 columns that follow each other by k; 64 columns
+// further lie transposed_stride bytes on.
 void BeginProduct(float (*d)[4],
                   const uint32_t* a,
                   const void* shared_a,
                   const void* b,
                   int columns,
                   int64_t transposed_stride,
-                  bool accumulate);
+                  bool accumulate,
+                  bool is_f16 = false);
 void CommitProducts();
 void WaitForProducts(int groups_in_flight);
 
