@@ -23,11 +23,15 @@ class Workspace {
 
 // Of Linear.
 struct LinearState {
-  Workspace sums;  // how many blocks have come, zero between calls; then sums of parts of k
+  Workspace sums;    // how many blocks have come, zero between calls; then sums of parts of k
+  Workspace halves;  // rows of fp8 as f16, of a slice of tokens
   // Known from the first packed weight on: shared memory that a block may have, and whether wgmma
   // writes mma.sync's bits.
   int shared_bytes = 0;
   bool has_wgmma = false;
+  // From the first packed weight in fp8 on: the same of those.
+  bool prepared_fp8 = false;
+  bool has_wgmma_of_fp8 = false;
 };
 
 // Of attention: whether wgmma writes mma.sync's bits, which PrepareAttention tries.

@@ -11,7 +11,7 @@
 //            another backend packed, kInternal when a launch fails, kUnimplemented for codes with
 //            out in f32, or x in another dtype than the device multiplies by them.
 #include <algorithm>
-#include <cstring>
+#include <utility>
 #include <vector>
 
 #include "common/split_mix.h"
@@ -91,11 +91,30 @@ Status AskDevice(Context& context, bool* may_have_wgmma) {
   return OkStatus();
 }
 
-// Whether wgmma writes mma.sync's bits on this device, by trying. Where it does not, the tiled
-// kernel keeps to mma.sync: a row has the same bits in any number of rows.
+// Whether wgmma and mma.sync write the same bits. `args` lack the output.
+Result<bool> WritesTheSame(Context& context, LinearArgs args, DType out_dtype) {
+  const auto& weight = static_cast<const PackedWeight&>(*args.weight);
+  std::vector<char> results[2];
+  for (const bool with_wgmma : {false, true}) {
+    args.out = TensorView(nullptr, out_dtype, {args.x.dim(0), weight.out_features()});
+    std::vector<char>& result = results[with_wgmma ? 1 : 0];
+    result.resize(args.out.num_bytes());
+    LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> out,
+                              AllocateMemory(context.stream, result.size()));
+    args.out = TensorView(out->data(), out_dtype, {args.x.dim(0), weight.out_features()});
+    LONGHAND_RETURN_IF_ERROR((with_wgmma ? LinearWgmma : LinearTiled)(context, args, weight));
+    LONGHAND_RETURN_IF_ERROR(CopyToHost(context.stream, result.data(), out->data(), result.size()));
+    LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
+  }
+  return results[0] == results[1];
+}
+
+// Of a trial: two parts of k, more than a round of stages each; values whose exponents differ.
+constexpr int64_t kTrialRows = 128, kTrialIn = 1600, kTrialOut = 128;
+
+// By trying. Where wgmma has other bits, the kernels keep to mma.sync: a row has the same bits in
+// any number of rows.
 Result<bool> TryWgmma(Context& context) {
-  // Two parts of k, more than a round of stages each; values whose exponents differ.
-  constexpr int64_t kRows = 128, kIn = 1600, kOut = 128;
   uint64_t random = 5;
   const auto draw = [&](int64_t count) {
     std::vector<DeviceBf16> values(static_cast<size_t>(count));
@@ -106,32 +125,58 @@ Result<bool> TryWgmma(Context& context) {
     }
     return values;
   };
-  std::vector<DeviceBf16> weight = draw(kOut * kIn), x = draw(kRows * kIn);
+  std::vector<DeviceBf16> weight = draw(kTrialOut * kTrialIn), x = draw(kTrialRows * kTrialIn);
   LONGHAND_ASSIGN_OR_RETURN(
       const std::unique_ptr<PackedLinear> packed,
-      PackLinear(context, TensorView(weight.data(), DType::kBf16, {kOut, kIn}),
+      PackLinear(context, TensorView(weight.data(), DType::kBf16, {kTrialOut, kTrialIn}),
                  LinearLayout::kPlain));
+  const size_t bytes = x.size() * sizeof(DeviceBf16);
   LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> x_memory,
-                            AllocateMemory(context.stream, x.size() * sizeof(DeviceBf16)));
-  LONGHAND_RETURN_IF_ERROR(
-      CopyToDevice(context.stream, x_memory->data(), x.data(), x.size() * sizeof(DeviceBf16)));
-  std::vector<float> results[2];
-  for (const Multiply multiply : {Multiply::kMmaSync, Multiply::kWgmma}) {
-    std::vector<float>& result = results[multiply == Multiply::kWgmma ? 1 : 0];
-    result.resize(kRows * kOut);
-    const size_t bytes = result.size() * sizeof(float);
-    LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> out,
-                              AllocateMemory(context.stream, bytes));
-    LinearArgs args;
-    args.x = TensorView(x_memory->data(), DType::kBf16, {kRows, kIn});
-    args.weight = packed.get();
-    args.out = TensorView(out->data(), DType::kF32, {kRows, kOut});
-    LONGHAND_RETURN_IF_ERROR(
-        LinearTiled(context, args, static_cast<const PackedWeight&>(*packed), multiply));
-    LONGHAND_RETURN_IF_ERROR(CopyToHost(context.stream, result.data(), out->data(), bytes));
-    LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
-  }
-  return std::memcmp(results[0].data(), results[1].data(), results[0].size() * sizeof(float)) == 0;
+                            AllocateMemory(context.stream, bytes));
+  LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, x_memory->data(), x.data(), bytes));
+  LinearArgs args;
+  args.x = TensorView(x_memory->data(), DType::kBf16, {kTrialRows, kTrialIn});
+  args.weight = packed.get();
+  return WritesTheSame(context, args, DType::kF32);
+}
+
+// The same of fp8, as f16. Every weight has its opposite later in its row, so that what is left of
+// a sum is how it was rounded, which shows in bf16 too.
+Result<bool> TryWgmmaOfFp8(Context& context) {
+  uint64_t random = 7;
+  const auto draw = [&](int64_t rows, uint8_t sign_of_second_half) {
+    std::vector<uint8_t> codes(static_cast<size_t>(rows * kTrialIn));
+    for (int64_t i = 0; i < rows * kTrialIn; ++i) {
+      const bool is_second = i % kTrialIn >= kTrialIn / 2;
+      const uint64_t bits = SplitMix64(random);
+      const uint64_t exponent = 2 + (bits >> 8) % 11;
+      codes[i] = is_second ? codes[i - kTrialIn / 2] ^ sign_of_second_half
+                           : static_cast<uint8_t>((bits & 0x87) | exponent << 3);
+    }
+    return codes;
+  };
+  std::vector<uint8_t> weight = draw(kTrialOut, 0x80), x = draw(kTrialRows, 0);
+  std::vector<float> scales(kTrialOut, 1.0f);
+  LONGHAND_ASSIGN_OR_RETURN(
+      const std::unique_ptr<PackedLinear> packed,
+      PackQuantized(context,
+                    {.codes = TensorView(weight.data(), DType::kF8E4M3, {kTrialOut, kTrialIn}),
+                     .scales = TensorView(scales.data(), DType::kF32, {kTrialOut}),
+                     .zeros = {}},
+                    LinearLayout::kPlain));
+  LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> x_memory,
+                            AllocateMemory(context.stream, x.size()));
+  LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, x_memory->data(), x.data(), x.size()));
+  LinearArgs args;
+  args.x = TensorView(x_memory->data(), DType::kF8E4M3, {kTrialRows, kTrialIn});
+  args.weight = packed.get();
+  return WritesTheSame(context, args, DType::kBf16);
+}
+
+bool GoesToWgmma(const Context& context, const LinearArgs& args, const PackedWeight& weight) {
+  if (!MakeProblem(args, weight).x_is_aligned) return false;
+  if (weight.format() == WeightFormat::kFp8) return context.linear.has_wgmma_of_fp8;
+  return context.linear.has_wgmma && weight.format() != WeightFormat::kWidenedFp8;
 }
 
 }  // namespace
@@ -156,6 +201,14 @@ Status PrepareLinear(Context& context, int64_t in_features) {
   if (may_have_wgmma) {
     LONGHAND_ASSIGN_OR_RETURN(context.linear.has_wgmma, TryWgmma(context));
   }
+  return OkStatus();
+}
+
+Status PrepareFp8(Context& context) {
+  LinearState& state = context.linear;
+  if (!state.has_wgmma || std::exchange(state.prepared_fp8, true)) return OkStatus();
+  LONGHAND_RETURN_IF_ERROR(state.halves.Take(context.stream, kHalvesBytes).status());
+  LONGHAND_ASSIGN_OR_RETURN(state.has_wgmma_of_fp8, TryWgmmaOfFp8(context));
   return OkStatus();
 }
 
@@ -198,10 +251,14 @@ Status Linear(Context& context, const LinearArgs& args) {
   } else if (args.x.dtype() != DType::kBf16 || weight->format() != WeightFormat::kBf16) {
     return LinearFloat(context, args, *weight);
   }
-  if (args.x.dim(0) <= kMaxSkinnyRows) return LinearSkinny(context, args, *weight);
+  const int64_t num_rows = args.x.dim(0);
+  const bool goes_to_wgmma = GoesToWgmma(context, args, *weight);
+  const bool has_narrow_tiles = goes_to_wgmma && weight->format() == WeightFormat::kBf16;
+  if (num_rows <= (has_narrow_tiles ? kMaxRowsBesideWgmma : kMaxSkinnyRows)) {
+    return LinearSkinny(context, args, *weight);
+  }
   if (IsLarge(context, args, *weight)) return LinearLarge(context, args, *weight);
-  const bool has_wgmma = context.linear.has_wgmma && weight->format() == WeightFormat::kBf16;
-  return LinearTiled(context, args, *weight, has_wgmma ? Multiply::kWgmma : Multiply::kMmaSync);
+  return (goes_to_wgmma ? LinearWgmma : LinearTiled)(context, args, *weight);
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -9,13 +9,18 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 // Tensor cores: x in bf16, and a weight that is bf16 or becomes it in registers; or both in fp8.
 // Both sum a row alike, so the choice never shows in its bits.
 constexpr int64_t kMaxSkinnyRows = 64;
+// Where wgmma multiplies bf16, which is faster for more by an H200's times.
+constexpr int64_t kMaxRowsBesideWgmma = 32;
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight);
-// Which instruction multiplies, in LinearTiled.
-enum class Multiply { kMmaSync, kWgmma };
-Status LinearTiled(Context& context,
-                   const LinearArgs& args,
-                   const PackedWeight& weight,
-                   Multiply multiply);
+Status LinearTiled(Context& context, const LinearArgs& args, const PackedWeight& weight);
+// The same bits where LinearState::has_wgmma holds; rows of x must lie at 16 bytes.
+Status LinearWgmma(Context& context, const LinearArgs& args, const PackedWeight& weight);
+
+// Rows of fp8, at 16 bytes, as wgmma takes them (fp8_halves.cu): rows of whole blocks of 64 k in
+// f16. So many bytes of them are held at once.
+constexpr int64_t kHalvesBytes = int64_t{80} << 20;
+Status Fp8RowsToHalves(
+    const Stream& stream, const void* x, int64_t num_rows, int64_t width, void* out);
 
 // By a library (linear_large.cu): other bits, and only after SetDeterministic(false). From so many
 // rows on, where its products are expected to win what unpacking takes: by an H100's figures of
@@ -105,6 +110,8 @@ inline Status ReserveMeetings(Context& context, int64_t in_features) {
 
 // Before the first call of either with so many in_features.
 Status PrepareLinear(Context& context, int64_t in_features);
+// Before the first call with a weight that is multiplied in fp8, after PrepareLinear.
+Status PrepareFp8(Context& context);
 
 // f32 on either side: one chain of multiply-adds over k.
 Status LinearFloat(Context& context, const LinearArgs& args, const PackedWeight& weight);

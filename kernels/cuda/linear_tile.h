@@ -79,10 +79,18 @@ class XCopies {
   bool is_aligned_;
 };
 
-// Eight tokens and 64 bytes of k from 64 pair on, of a block: operand b of two steps.
-template <typename X>
-__device__ __forceinline__ void LoadX(const X* atom, int pair, int lane, uint32_t (&b)[4]) {
-  LoadMatrixX4<false>(b, atom + XBlock<X>::Place(lane % 8, 4 * pair + lane / 8));
+// Eight tokens and the 32 k from 32 pair on, of a block: operand b of two steps.
+__device__ __forceinline__ void LoadX(const DeviceBf16* atom,
+                                      int pair,
+                                      int lane,
+                                      uint32_t (&b)[4]) {
+  LoadMatrixX4<false>(b, atom + XBlock<DeviceBf16>::Place(lane % 8, 4 * pair + lane / 8));
+}
+__device__ __forceinline__ void LoadX(const DeviceFp8* atom, int pair, int lane, uint32_t (&b)[4]) {
+  uint32_t codes[4];  // twice
+  LoadMatrixX4<false>(codes, atom + XBlock<DeviceFp8>::Place(lane % 8, 2 * pair + lane / 8 % 2));
+  Fp8ToHalves(codes[0], b[0], b[2]);
+  Fp8ToHalves(codes[1], b[1], b[3]);
 }
 
 // The first part's sum is the total, the others are added.
@@ -98,29 +106,33 @@ __device__ __forceinline__ void AddPart(const TileSums (&sum)[kTiles],
 }
 
 // Leaves this block's sums of one part. The last block of a tile to come (true) takes all parts'
-// sums, added in order; all threads of a block get the same answer.
+// sums, added in order. Of the block's first kThreads threads, which all get the same answer.
 //   arrived  how many parts' sums of the tile are there: zero between launches
 //   sums     [num_parts][kTiles][kThreads] of the tile
 template <int kThreads, int kTiles>
 __device__ __forceinline__ bool JoinParts(
     unsigned* arrived, float4* sums, int part, int num_parts, TileSums (&sum)[kTiles]) {
-  __shared__ bool is_last;
   float4* mine = sums + int64_t{part} * kTiles * kThreads + threadIdx.x;
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
     mine[t * kThreads] = float4{sum[t][0], sum[t][1], sum[t][2], sum[t][3]};
   }
   // Behind the barrier one thread's fence stands for all threads' stores and loads.
-  __syncthreads();
+  SyncFirstThreads<kThreads>();
+  bool is_last = false;
   if (threadIdx.x == 0) {
     __threadfence();
     is_last = atomicAdd(arrived, 1u) == static_cast<unsigned>(num_parts) - 1;
     if (is_last) *arrived = 0;
     __threadfence();
   }
-  __syncthreads();
-  if (!is_last) return false;
+  if (!SyncFirstThreadsOr<kThreads>(is_last)) return false;
   constexpr int kAtOnce = kTiles < 8 ? kTiles : 8;  // loads in flight; more need too many registers
+  // The first part's sums as they are: -0 + v is v.
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+    for (int i = 0; i < 4; ++i) sum[t][i] = -0.0f;
+  }
 #pragma unroll 1
   for (int p = 0; p < num_parts; ++p) {
     const float4* other = sums + int64_t{p} * kTiles * kThreads + threadIdx.x;
@@ -132,19 +144,31 @@ __device__ __forceinline__ bool JoinParts(
 #pragma unroll
       for (int t = 0; t < kAtOnce; ++t) {
         const float4& v = loaded[t];
-        AddPart({v.x, v.y, v.z, v.w}, p == 0, sum[first + t]);
+        AddPart({v.x, v.y, v.z, v.w}, false, sum[first + t]);
       }
+      PinSums(sum);  // before more are loaded
     }
   }
   return true;
 }
 
-__device__ __forceinline__ void StorePair(float* out, float low, float high) {
-  *reinterpret_cast<float2*>(out) = make_float2(low, high);
-}
-__device__ __forceinline__ void StorePair(DeviceBf16* out, float low, float high) {
-  *reinterpret_cast<uint32_t*>(out) = PackBf16(low, high);
-}
+// Two neighbours of out, stored at once.
+template <typename Out>
+struct Pair;
+template <>
+struct alignas(8) Pair<float> {
+  static __device__ __forceinline__ Pair Of(float low, float high) { return {low, high}; }
+  __device__ __forceinline__ float low() const { return values[0]; }
+  __device__ __forceinline__ float high() const { return values[1]; }
+  float values[2];
+};
+template <>
+struct Pair<DeviceBf16> {
+  static __device__ __forceinline__ Pair Of(float low, float high) { return {PackBf16(low, high)}; }
+  __device__ __forceinline__ DeviceBf16 low() const { return {static_cast<uint16_t>(bits)}; }
+  __device__ __forceinline__ DeviceBf16 high() const { return {static_cast<uint16_t>(bits >> 16)}; }
+  uint32_t bits;
+};
 
 // What the SwiGlu of a lane's two sums is, once they are rounded.
 template <typename Out>
@@ -165,61 +189,59 @@ __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
   if (feature >= problem.out_features) return;
   const bool has_second = feature + 1 < problem.out_features;
   constexpr bool kIsScaled = !std::is_same_v<Format, Bf16Weights>;
-  float scale[2] = {1, 1}, bias[2] = {};
+  float scale[2] = {1, 1}, bias[2] = {-0.0f, -0.0f};  // v + -0 is v
   if (Format::kHasRowScale) {
     const auto* scales = static_cast<const float*>(problem.scales);
-    scale[0] = scales[feature];
-    if (has_second) scale[1] = scales[feature + 1];
+    scale[0] = scales[feature] * Format::kFactor;
+    if (has_second) scale[1] = scales[feature + 1] * Format::kFactor;
   }
   if (problem.bias != nullptr) {
     bias[0] = problem.bias[SourceRow(feature, problem.num_gates)];
     if (has_second) bias[1] = problem.bias[SourceRow(feature + 1, problem.num_gates)];
   }
-  // Tokens one after the other, so that their places need few registers.
+  // Tokens one after the other, so that their places need few registers. Of those that do not exist
+  // only the store is left out: then the others' arithmetic overlaps.
   const int64_t token = first_token + lane % 4 * 2;
   const int left = static_cast<int>(min(problem.num_tokens - token, int64_t{8 * kTiles}));
-  const auto finish = [&](int t, int i, float& low, float& high) {
-    low = sum[t][i], high = sum[t][2 + i];
-    if (Format::kHasRowScale) low *= scale[0], high *= scale[1];
-    if (kIsScaled && problem.x_scale != nullptr) {
-      const float x_scale = problem.x_scale[token + 8 * t + i];
-      low *= x_scale, high *= x_scale;
+  const bool has_x_scale = problem.x_scale != nullptr;
+  const auto store = [&](Out* to, int64_t row, const auto& value_of, const auto& store_at) {
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const bool exists = 8 * t + i < left;
+        float low = sum[t][i], high = sum[t][2 + i];
+        if (Format::kHasRowScale) low *= scale[0], high *= scale[1];
+        if (kIsScaled) {
+          float x_scale = 1;
+          if (exists && has_x_scale) x_scale = problem.x_scale[token + 8 * t + i];
+          low *= x_scale, high *= x_scale;
+        }
+        const auto value = value_of(__fadd_rn(low, bias[0]), __fadd_rn(high, bias[1]));
+        if (exists) store_at(to, value);
+        to += row * (i == 0 ? 1 : 7);
+      }
     }
-    if (problem.bias != nullptr) low = __fadd_rn(low, bias[0]), high = __fadd_rn(high, bias[1]);
   };
   if constexpr (std::is_same_v<Out, DeviceBf16>) {
     if (problem.num_gates > 0) {
-      Out* to = out + token * problem.num_gates + feature / 2;
-#pragma unroll
-      for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          if (8 * t + i >= left) return;
-          float gate, up;
-          finish(t, i, gate, up);
-          *to = GateUp<Out>(gate, up);
-          to += problem.num_gates * (i == 0 ? 1 : 7);
-        }
-      }
+      store(
+          out + token * problem.num_gates + feature / 2, problem.num_gates,
+          [](float gate, float up) { return GateUp<Out>(gate, up); },
+          [](Out* at, Out value) { *at = value; });
       return;
     }
   }
+  const auto pair_of = [](float low, float high) { return Pair<Out>::Of(low, high); };
   Out* to = out + token * problem.out_features + feature;
-#pragma unroll
-  for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (8 * t + i >= left) return;
-      float low, high;
-      finish(t, i, low, high);
-      if (has_second && reinterpret_cast<uintptr_t>(to) % (2 * sizeof(Out)) == 0) {
-        StorePair(to, low, high);
-      } else {
-        to[0] = FromFloat<Out>(low);
-        if (has_second) to[1] = FromFloat<Out>(high);
-      }
-      to += problem.out_features * (i == 0 ? 1 : 7);
-    }
+  if (problem.out_features % 2 == 0 && reinterpret_cast<uintptr_t>(out) % sizeof(Pair<Out>) == 0) {
+    store(to, problem.out_features, pair_of,
+          [](Out* at, const Pair<Out>& pair) { *reinterpret_cast<Pair<Out>*>(at) = pair; });
+  } else {
+    store(to, problem.out_features, pair_of, [&](Out* at, const Pair<Out>& pair) {
+      at[0] = pair.low();
+      if (has_second) at[1] = pair.high();
+    });
   }
 }
 

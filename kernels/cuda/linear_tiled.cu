@@ -6,13 +6,11 @@
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
 // A row's sum has the bits that linear_skinny.cu gives it: products of 16 k (fp8: 32), in order, the
-// sums of the parts of k added in order. Two kernels: mma.sync for any device; wgmma for sm_90a and bf16
-// weights, where it writes mma.sync's bits (linear.cu tries that).
+// sums of the parts of k added in order. With mma.sync, for any device; linear_wgmma.cu is for sm_90a.
 //
-// Launch     grid (tiles, or tiles x parts of k), 256 threads; stages of 64 k in shared memory,
-//            filled by cp.async. mma.sync: eight warps of 32 features and 64 tokens, 3 stages.
-//            wgmma: two warpgroups of 64 features and 128 tokens, 6 stages, 193 KiB. Where tiles
-//            are few, a block takes one part of k and the last of a tile adds the sums.
+// Launch     grid (tiles, or tiles x parts of k), 256 threads: eight warps of 32 features and 64
+//            tokens; 3 stages of 64 k in shared memory, filled by cp.async. Where tiles are few, a
+//            block takes one part of k and the last of a tile adds the sums.
 // Alignment  rows of x at 16 bytes are copied by 16 bytes; others go by elements.
 // Cost       2 T * in_features * out_features operations: tensor cores.
 // Errors     kResourceExhausted without room for sums, kInternal when the launch fails.
@@ -97,8 +95,6 @@ class Copies {
   XCopies<typename Format::X, kTokens, kThreads> x_;
   TileCopies<Format> weights_;
 };
-
-// With mma.sync. -----------------------------------------------------------------------------
 
 constexpr int kWarpTokens = 64, kWarpFeatures = 32;
 constexpr int kTokenTiles = kWarpTokens / 8, kFeatureTiles = kWarpFeatures / kTileFeatures;
@@ -228,83 +224,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 }
 
-// With wgmma. --------------------------------------------------------------------------------
-
-constexpr int kWgmmaStages = 6;
-constexpr size_t kAtomBytes = kAtom * sizeof(DeviceBf16);
-constexpr int kWgmmaStageBytes = kStageBytes<Bf16Weights>;
-constexpr size_t kWgmmaBytes = kWgmmaStages * kWgmmaStageBytes + kAtomBytes;  // to align the stages
-
-template <typename Out>
-__global__ void __launch_bounds__(kThreads, 1)
-    WgmmaKernel(TensorCoreProblem problem, Tiles tiles, Out* out) {
-#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  constexpr int kTileSums = kTokens / 8, kGroupFeatures = 64;  // of a warpgroup
-  auto* stages = AlignShared<kAtomBytes>(DynamicShared<unsigned char>());
-  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
-  const int group_feature = warp / 4 * kGroupFeatures;
-  const KParts parts = problem.parts;
-  const Place place = PlaceOf(tiles, parts);
-
-  Copies<Bf16Weights> copies(problem, place);
-  int next_stage = 0;
-  const auto copy_next = [&] {
-    copies.Start(stages + next_stage * kWgmmaStageBytes);
-    next_stage = next_stage + 1 == kWgmmaStages ? 0 : next_stage + 1;
-  };
-#pragma unroll 1
-  for (int i = 0; i < kWgmmaStages - 2; ++i) copy_next();
-
-  int stage_idx = 0;
-  TileSums total[kTileSums] = {}, sum[kTileSums] = {};
-  for (int part = place.first_part; part < place.end_part; ++part) {
-    const int begin = part * parts.blocks_per_part;
-    const int end = min(begin + parts.blocks_per_part, parts.num_blocks);
-#pragma unroll 1
-    for (int block = begin; block < end; ++block) {
-      WaitForCopies<kWgmmaStages - 3>();
-      FenceForWgmma();
-      // This stage is there for all threads, and the products of the one before the last are done,
-      // whose place the next copies take.
-      __syncthreads();
-      copy_next();
-      unsigned char* stage = stages + stage_idx * kWgmmaStageBytes;
-      stage_idx = stage_idx + 1 == kWgmmaStages ? 0 : stage_idx + 1;
-      const SharedMatrix weights =
-          MatrixInShared(stage + group_feature / kTileFeatures * Bf16Weights::kStageBytes);
-      const SharedMatrix x = MatrixInShared(XOf<Bf16Weights>(stage));
-      BeginWgmma(sum);
-#pragma unroll
-      for (int step = 0; step < kBlockK / 16; ++step) {
-        WgmmaBf16(sum, AtStep(weights, step), AtStep(x, step), step > 0 || block > begin);
-      }
-      CommitWgmma();
-      WaitForWgmma<1>();
-    }
-    WaitForWgmma<0>();
-    PinSums(sum);
-    AddPart(sum, part == place.first_part, total);
-  }
-  WaitForCopies<0>();
-  if (tiles.by_parts &&
-      !JoinParts<kThreads>(
-          tiles.meetings.arrived + place.tile,
-          tiles.meetings.sums + place.tile * parts.num_parts * kTileSums * kThreads,
-          place.first_part, parts.num_parts, total)) {
-    return;
-  }
-  StoreSums<Bf16Weights>(problem, place.first_feature + warp * kTileFeatures, place.first_token,
-                         lane, total, out);
-#endif
-}
-
 // By parts where that keeps more multiprocessors busy than meetings cost: some 8 us for each round
-// of blocks on an H100, in which wgmma multiplies 20 blocks of k and mma.sync 8.
-bool GoesByParts(const TensorCoreProblem& problem,
-                 Multiply multiply,
-                 int64_t num_tiles,
-                 int num_multiprocessors) {
-  const int64_t meeting_cost = multiply == Multiply::kWgmma ? 20 : 8;
+// of blocks on an H100, in which 8 blocks of k are multiplied.
+bool GoesByParts(const TensorCoreProblem& problem, int64_t num_tiles, int num_multiprocessors) {
+  constexpr int64_t kMeetingCost = 8;
   const KParts& parts = problem.parts;
   const int64_t sums = num_tiles * parts.num_parts * kTokens * kFeatures;
   if (parts.num_parts == 1 || num_tiles > kMaxMeetings ||
@@ -313,7 +236,7 @@ bool GoesByParts(const TensorCoreProblem& problem,
   }
   const int64_t together = CeilDiv(num_tiles, num_multiprocessors) * parts.num_blocks;
   const int64_t apart = CeilDiv(num_tiles * parts.num_parts, num_multiprocessors) *
-                        (parts.blocks_per_part + meeting_cost);
+                        (parts.blocks_per_part + kMeetingCost);
   return apart < together;
 }
 
@@ -321,13 +244,12 @@ bool GoesByParts(const TensorCoreProblem& problem,
 
 Status LinearTiled(Context& context,
                    const LinearArgs& args,
-                   const PackedWeight& weight,
-                   Multiply multiply) {
+                   const PackedWeight& weight) {
   const TensorCoreProblem problem = MakeProblem(args, weight);
   Tiles tiles = {CeilDiv(problem.num_tokens, kTokens), CeilDiv(problem.out_features, kFeatures),
                  false, {}};
   const int64_t num_tiles = tiles.token_tiles * tiles.feature_tiles;
-  tiles.by_parts = GoesByParts(problem, multiply, num_tiles, context.stream.num_multiprocessors);
+  tiles.by_parts = GoesByParts(problem, num_tiles, context.stream.num_multiprocessors);
   if (tiles.by_parts) {
     LONGHAND_ASSIGN_OR_RETURN(tiles.meetings, TakeMeetings(context));
   }
@@ -352,11 +274,7 @@ Status LinearTiled(Context& context,
       break;
   }
   return WithDeviceType(args.out.dtype(), [&](auto type) {
-    using Out = decltype(type);
-    auto* out = Elements<Out>(args.out);
-    if (multiply == Multiply::kMmaSync) return launch_mma_sync(Bf16Weights{}, out);
-    return Launch("LinearWgmma", context.stream, {num_blocks, kThreads, kWgmmaBytes},
-                  &WgmmaKernel<Out>, problem, tiles, out);
+    return launch_mma_sync(Bf16Weights{}, Elements<decltype(type)>(args.out));
   });
 }
 

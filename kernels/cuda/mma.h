@@ -1,5 +1,5 @@
-// Instructions that CUDA C++ has no function for: ldmatrix, mma.sync, cp.async of sm_80; mma.sync
-// of fp8, of sm_89, and wgmma of sm_90a, which do nothing in code for other devices.
+// Instructions that CUDA C++ has no function for: ldmatrix, mma.sync, cp.async of sm_80; wgmma of
+// sm_90a, which does nothing in code for other devices.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -54,22 +54,42 @@ __device__ __forceinline__ void MmaBf16(float (&d)[4],
 #endif
 }
 
-// d += a b for 16 x 32 and 32 x 8 matrices of fp8 (e4m3), in f32. Each register has four neighbours
-// of k. sm_90 has no such instruction of its own: ptxas makes f16 of the operands, exactly, and two
-// products of 16 k, each as of f16.
-__device__ __forceinline__ void MmaFp8(float (&d)[4],
+// The same of f16.
+__device__ __forceinline__ void MmaF16(float (&d)[4],
                                        const uint32_t (&a)[4],
                                        const uint32_t (&b)[2]) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
-  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
+#if defined(__CUDACC__)
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
       "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#elif !defined(__CUDACC__)
-  emulation::MultiplyAccumulateFp8(d, a, b);
 #else
-  (void)d, (void)a, (void)b;
+  emulation::MultiplyAccumulateF16(d, a, b);
 #endif
+}
+
+// Four codes of fp8 (e4m3) as f16, exactly but for a factor of 2^-8: sign and magnitude move to
+// where f16 has them, subnormal numbers too. `even` has the codes of bytes 0 and 2, `odd` of 1 and
+// 3. NaN becomes 1.875.
+constexpr float kTwoFp8Factors = 65536;  // what a product of two such is to be multiplied by
+__device__ __forceinline__ void Fp8ToHalves(uint32_t codes, uint32_t& even, uint32_t& odd) {
+  constexpr uint32_t kSigns = 0x80008000u, kMagnitudes = 0x3f803f80u;
+  even = (codes << 8 & kSigns) | (codes << 7 & kMagnitudes);
+  odd = (codes & kSigns) | (codes >> 1 & kMagnitudes);
+}
+
+// d += a b 2^-16 for 16 x 32 and 32 x 8 matrices of fp8, in f32; each register has four neighbours
+// of k. Two products of 16 k: of the even codes of each register, then of the odd ones.
+__device__ __forceinline__ void MmaFp8(float (&d)[4],
+                                       const uint32_t (&a)[4],
+                                       const uint32_t (&b)[2]) {
+  uint32_t a_even[4], a_odd[4], b_even[2], b_odd[2];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) Fp8ToHalves(a[i], a_even[i], a_odd[i]);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) Fp8ToHalves(b[i], b_even[i], b_odd[i]);
+  MmaF16(d, a_even, b_even);
+  MmaF16(d, a_odd, b_odd);
 }
 
 // 2^x within two units in the last place; 0 where it would be less than a normal number.
@@ -106,6 +126,37 @@ __device__ __forceinline__ void CopyAsync4(void* to_shared, const void* from, in
                : "memory");
 #else
   emulation::AsyncCopy(to_shared, from, bytes, 4);
+#endif
+}
+
+// A barrier of the block's first kThreads threads.
+template <int kThreads>
+__device__ __forceinline__ void SyncFirstThreads() {
+#if defined(__CUDACC__)
+  asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
+#else
+  emulation::Barrier(1, kThreads);
+#endif
+}
+
+// The same, and whether any of them had the predicate.
+template <int kThreads>
+__device__ __forceinline__ bool SyncFirstThreadsOr(bool predicate) {
+#if defined(__CUDACC__)
+  int any;
+  asm volatile(
+      "{\n"
+      ".reg .pred mine, any;\n"
+      "setp.ne.s32 mine, %1, 0;\n"
+      "bar.red.or.pred any, 1, %2, mine;\n"
+      "selp.s32 %0, 1, 0, any;\n"
+      "}\n"
+      : "=r"(any)
+      : "r"(static_cast<int>(predicate)), "n"(kThreads)
+      : "memory");
+  return any != 0;
+#else
+  return emulation::BarrierOr(1, kThreads, predicate);
 #endif
 }
 
@@ -214,48 +265,6 @@ __device__ __forceinline__ void WaitForWgmma() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kInFlight) : "memory");
 #elif !defined(__CUDACC__)
   emulation::WaitForProducts(kInFlight);
-#endif
-}
-
-// d = a b, or d += a b, for a of 64 rows and b of 128 and 16 k, in f32. Warp w of the warpgroup
-// gets rows 16 w .. 16 w + 15, eight of b's rows after the other, each as MmaBf16 leaves them.
-__device__ __forceinline__ void WgmmaBf16(float (&d)[16][4],
-                                          SharedMatrix a,
-                                          SharedMatrix b,
-                                          bool accumulate) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  asm volatile(
-      "{\n"
-      ".reg .pred p;\n"
-      "setp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-      "}, %64, %65, p, 1, 1, 0, 0;\n"
-      "}\n"
-      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
-        "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
-        "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
-        "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
-        "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]),
-        "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
-        "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
-        "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3]),
-        "+f"(d[8][0]), "+f"(d[8][1]), "+f"(d[8][2]), "+f"(d[8][3]),
-        "+f"(d[9][0]), "+f"(d[9][1]), "+f"(d[9][2]), "+f"(d[9][3]),
-        "+f"(d[10][0]), "+f"(d[10][1]), "+f"(d[10][2]), "+f"(d[10][3]),
-        "+f"(d[11][0]), "+f"(d[11][1]), "+f"(d[11][2]), "+f"(d[11][3]),
-        "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]),
-        "+f"(d[13][0]), "+f"(d[13][1]), "+f"(d[13][2]), "+f"(d[13][3]),
-        "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
-        "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-#elif !defined(__CUDACC__)
-  emulation::MultiplyShared(d, a, b, accumulate);
-#else
-  (void)d, (void)a, (void)b, (void)accumulate;
 #endif
 }
 

@@ -154,6 +154,7 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
   const WeightFormat format = is_int4                          ? WeightFormat::kInt4
                               : MultipliesFp8(context.stream) ? WeightFormat::kFp8
                                                                : WeightFormat::kWidenedFp8;
+  if (format == WeightFormat::kFp8) LONGHAND_RETURN_IF_ERROR(PrepareFp8(context));
   LONGHAND_RETURN_IF_ERROR(
       format == WeightFormat::kInt4   ? PackCodes<Int4Weights>(context, weight, num_gates, packed)
       : format == WeightFormat::kFp8 ? PackCodes<Fp8Weights>(context, weight, num_gates, packed)

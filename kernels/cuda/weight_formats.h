@@ -1,15 +1,16 @@
 // What a block of 16 features and 64 k of a packed weight is in shared memory, and as operand a of
 // mma.sync: one struct a format. Where x is bf16, codes become it in registers, exactly but for
 // int4's product with its scale, so sums have the order and the bits that bf16 weights of these
-// values would give. fp8 codes times rows of fp8 codes need no conversion; their products are exact
+// values would give. fp8 codes times rows of fp8 codes both become f16; their products are exact
 // too, and summed over the same parts of k.
 //
 //   X             an element of x
-//   Multiply      one step: 32 bytes of k
+//   Multiply      one step of 16 k
+//   kFactor       what sums are to be multiplied by
 //   kPairs        of steps in a block
 //   kBytes        of a block in memory, kStageBytes in shared memory, where scales may follow
 //   Groups        what LoadPair needs to know of a block, loaded once
-//   LoadPair      operand a of two steps: features of the block, 64 bytes of k from 64 pair on
+//   LoadPair      operand a of two steps: features of the block, the 32 k from 32 pair on
 //   kHasRowScale  sums are scaled by feature when they are stored
 #pragma once
 
@@ -21,6 +22,7 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 struct TimesBf16 {
   using X = DeviceBf16;
   static constexpr int kPairs = 2;
+  static constexpr float kFactor = 1;
   static __device__ __forceinline__ void Multiply(float (&sum)[4],
                                                   const uint32_t (&a)[4],
                                                   const uint32_t (&b)[2]) {
@@ -48,13 +50,14 @@ struct Bf16Weights : TimesBf16 {
   }
 };
 
-// Lane l's 16 bytes of a step are a's four registers.
+// Lane l's 16 bytes of 32 k are MmaFp8's four registers of a.
 struct Fp8Weights {
   using X = DeviceFp8;
-  static constexpr int kPairs = 1;
+  static constexpr int kPairs = 2;
   static constexpr int kBytes = kTileBlock;
   static constexpr int kStageBytes = kBytes;
   static constexpr bool kHasRowScale = true;
+  static constexpr float kFactor = kTwoFp8Factors;
   struct Groups {
     __device__ Groups(const unsigned char*, int) {}
   };
@@ -62,7 +65,7 @@ struct Fp8Weights {
   static __device__ __forceinline__ void Multiply(float (&sum)[4],
                                                   const uint32_t (&a)[4],
                                                   const uint32_t (&b)[2]) {
-    MmaFp8(sum, a, b);
+    MmaF16(sum, a, b);
   }
 
   static __device__ __forceinline__ void LoadStep(const unsigned char* block,
@@ -75,9 +78,11 @@ struct Fp8Weights {
   }
 
   static __device__ __forceinline__ void LoadPair(
-      const unsigned char* block, int, int lane, const Groups&, uint32_t (&a)[2][4]) {
-    LoadStep(block, 0, lane, a[0]);
-    LoadStep(block, 1, lane, a[1]);
+      const unsigned char* block, int pair, int lane, const Groups&, uint32_t (&a)[2][4]) {
+    uint32_t codes[4];
+    LoadStep(block, pair, lane, codes);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) Fp8ToHalves(codes[i], a[0][i], a[1][i]);
   }
 };
 

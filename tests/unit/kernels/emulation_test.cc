@@ -252,7 +252,9 @@ __global__ void MultiplyFp8(const uint32_t* a, const uint32_t* b, float* out) {
                                a[group * 8 + 4 + place], a[(group + 8) * 8 + 4 + place]};
   float d[4] = {};
   MmaFp8(d, a_parts, {b[group * 8 + place], b[group * 8 + 4 + place]});
-  for (int i = 0; i < 4; ++i) out[(group + i / 2 * 8) * 8 + place * 2 + i % 2] = d[i];
+  for (int i = 0; i < 4; ++i) {
+    out[(group + i / 2 * 8) * 8 + place * 2 + i % 2] = d[i] * kTwoFp8Factors;
+  }
 }
 
 TEST(Emulation, ProductsOfFp8AreThoseOfPlainLoops) {
