@@ -108,6 +108,13 @@ inline Status ReserveMeetings(Context& context, int64_t in_features) {
   return PartsOf(in_features).num_parts == 1 ? OkStatus() : TakeMeetings(context).status();
 }
 
+// LinearSkinny of weights in codes, and of bf16 where that is faster.
+Status LinearStreams(Context& context, const LinearArgs& args, const PackedWeight& weight);
+Status LaunchStreams(Context& context, const TensorCoreProblem& problem, float* out);
+Status LaunchStreams(Context& context, const TensorCoreProblem& problem, DeviceBf16* out);
+// Whether it would leave sums of parts of such a bf16 weight to be joined.
+bool StreamsGoByParts(const Context& context, const TensorCoreProblem& problem);
+
 // Before the first call of either with so many in_features.
 Status PrepareLinear(Context& context, int64_t in_features);
 // Before the first call with a weight that is multiplied in fp8, after PrepareLinear.

@@ -1,11 +1,12 @@
-// out = x * weight^T + bias for up to 64 rows: the weight streams by once.
+// out = x * weight^T + bias for up to 64 rows: the weight streams by once. Here for bf16;
+// linear_streams.cu takes codes, and what it is faster at.
 //
-//   x       [T <= 64, in_features]       bf16; fp8 where the device multiplies it by fp8 weights
-//   weight  packed (packed_weight.h)     bf16, fp8 or int4
+//   x       [T <= 64, in_features]       bf16
+//   weight  packed (packed_weight.h)     bf16
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
-// Features are the 16 rows of mma.m16n8k16 (fp8: k32), tokens its 8 columns, so that one token wastes no
+// Features are the 16 rows of mma.m16n8k16, tokens its 8 columns, so that one token wastes no
 // tensor core time that matters. A block takes 64 or 128 features and either one part of k
 // (KParts), whose sums the last block of the features to end adds in order, or all of them one
 // after the other.
@@ -14,8 +15,8 @@
 //            (features, part): while one ends, the weights of the next arrive. A ring of 90 KiB in
 //            shared memory is filled by cp.async, 64 k at a time.
 // Alignment  rows of x at 16 bytes are copied by 16 bytes; others go by elements.
-// Cost       reads in_features * out_features times 2 bytes (fp8 1, int4 17 / 32): memory. x comes from L2, once for every 64
-//            or 128 features.
+// Cost       reads in_features * out_features times 2 bytes: memory. x comes from L2, once for
+//            every 64 or 128 features.
 // Errors     kResourceExhausted without room for sums, kInternal when the launch fails.
 #include <algorithm>
 #include <cmath>
@@ -38,11 +39,11 @@ constexpr bool kIsAlone = kTokens == 64 && kWarps == 8;
 template <int kTokens, int kWarps>
 constexpr int kBlocksPerMultiprocessor = kIsAlone<kTokens, kWarps> ? 1 : 2;
 
-template <typename Format, int kTokens, int kWarps, int kRingBytes>
+template <int kTokens, int kWarps, int kRingBytes>
 struct Ring {
-  static constexpr int kWeightBytes = kWarps * Format::kStageBytes;  // of a stage
+  static constexpr int kWeightBytes = kWarps * Bf16Weights::kStageBytes;  // of a stage
   static constexpr int kStageBytes =
-      kWeightBytes + kTokens * kBlockK * static_cast<int>(sizeof(typename Format::X));
+      kWeightBytes + kTokens * kBlockK * static_cast<int>(sizeof(DeviceBf16));
   static constexpr int kStages =
       kRingBytes / kStageBytes < kMaxStages ? kRingBytes / kStageBytes : kMaxStages;
   static constexpr size_t kBytes = size_t{kStages} * kStageBytes;
@@ -65,18 +66,18 @@ __device__ __forceinline__ Unit UnitAt(const Units& units, const KParts& parts, 
   return {idx / parts.num_parts, part, part + 1};
 }
 
-template <typename Format, int kTiles>
+template <int kTiles>
 __device__ __forceinline__ void MultiplyStage(const unsigned char* weights,
-                                              const typename Format::X* x,
+                                              const DeviceBf16* x,
                                               int lane,
                                               TileSums (&sum)[kTiles]) {
   // As many products between two of one sum as hide what one takes.
   constexpr int kTogether = kTiles < 4 ? kTiles : 4;
-  const typename Format::Groups groups(weights, lane);
+  const Bf16Weights::Groups groups(weights, lane);
 #pragma unroll
-  for (int pair = 0; pair < Format::kPairs; ++pair) {
+  for (int pair = 0; pair < Bf16Weights::kPairs; ++pair) {
     uint32_t a[2][4];
-    Format::LoadPair(weights, pair, lane, groups, a);
+    Bf16Weights::LoadPair(weights, pair, lane, groups, a);
 #pragma unroll
     for (int first = 0; first < kTiles; first += kTogether) {
       uint32_t b[kTogether][4];
@@ -86,26 +87,26 @@ __device__ __forceinline__ void MultiplyStage(const unsigned char* weights,
       for (int half = 0; half < 2; ++half) {
 #pragma unroll
         for (int t = 0; t < kTogether; ++t) {
-          Format::Multiply(sum[first + t], a[half], {b[t][2 * half], b[t][2 * half + 1]});
+          Bf16Weights::Multiply(sum[first + t], a[half], {b[t][2 * half], b[t][2 * half + 1]});
         }
       }
     }
   }
 }
 
-template <typename Format, typename Out, int kTokens, int kWarps, int kRingBytes>
+template <typename Out, int kTokens, int kWarps, int kRingBytes>
 __global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<kTokens, kWarps>))
     SkinnyKernel(TensorCoreProblem problem, Units units, Out* out) {
-  using Ring = Ring<Format, kTokens, kWarps, kRingBytes>;
+  using Ring = Ring<kTokens, kWarps, kRingBytes>;
   constexpr int kThreads = kWarps * kWarpSize, kTiles = kTokens / 8;
   const KParts parts = problem.parts;
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
   auto* ring = DynamicShared<unsigned char>();
   const auto x_of = [](unsigned char* stage) {
-    return reinterpret_cast<typename Format::X*>(stage + Ring::kWeightBytes);
+    return reinterpret_cast<DeviceBf16*>(stage + Ring::kWeightBytes);
   };
 
-  const XCopies<typename Format::X, kTokens, kThreads> x_copies(problem, 0);
+  const XCopies<DeviceBf16, kTokens, kThreads> x_copies(problem, 0);
 
   // What is to be copied next, and where to.
   int next_idx = blockIdx.x, next_stage = 0;
@@ -114,25 +115,36 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<k
     const Unit unit = UnitAt(units, parts, next_idx);
     next_block = unit.first_part * parts.blocks_per_part;
     end_block = min(unit.end_part * parts.blocks_per_part, parts.num_blocks);
-    return TileCopies<Format>(problem, static_cast<int64_t>(unit.group) * kWarps + warp, next_block,
-                              lane);
+    return TileCopies<Bf16Weights>(problem, static_cast<int64_t>(unit.group) * kWarps + warp,
+                                   next_block, lane);
   };
-  TileCopies<Format> weight_copies = begin_unit();
-  const auto copy_next = [&] {
+  TileCopies<Bf16Weights> weight_copies = begin_unit();
+  const auto copy_next = [&](bool weights, bool x) {
     if (next_idx < units.num_units) {
       unsigned char* stage = ring + next_stage * Ring::kStageBytes;
-      weight_copies.Copy(stage + warp * Format::kStageBytes);
-      x_copies.Copy(next_block, x_of(stage));
+      if (weights) weight_copies.Copy(stage + warp * Bf16Weights::kStageBytes);
+      if (x) x_copies.Copy(next_block, x_of(stage));
       if (++next_block == end_block) {
         next_idx += gridDim.x;
         weight_copies = begin_unit();
       }
       next_stage = next_stage + 1 == Ring::kStages ? 0 : next_stage + 1;
     }
-    CommitCopies();
   };
+  // Weights before what came before has ended, x behind it.
+  LetNextBegin();
 #pragma unroll 1
-  for (int i = 0; i < Ring::kStages - 1; ++i) copy_next();
+  for (int i = 0; i < Ring::kStages - 1; ++i) copy_next(true, false);
+  const TileCopies<Bf16Weights> later_copies = weight_copies;
+  WaitForPrevious();
+  next_idx = blockIdx.x, next_stage = 0;
+  weight_copies = begin_unit();
+#pragma unroll 1
+  for (int i = 0; i < Ring::kStages - 1; ++i) {
+    copy_next(false, true);
+    CommitCopies();
+  }
+  weight_copies = later_copies;
 
   int stage_idx = 0;
   for (int idx = blockIdx.x; idx < units.num_units; idx += gridDim.x) {
@@ -148,21 +160,24 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, (kBlocksPerMultiprocessor<k
         // This stage is there for all threads, and all are done with the one before, whose place
         // the next copies take.
         __syncthreads();
-        copy_next();
+        copy_next(true, true);
+        CommitCopies();
         unsigned char* stage = ring + stage_idx * Ring::kStageBytes;
         stage_idx = stage_idx + 1 == Ring::kStages ? 0 : stage_idx + 1;
-        MultiplyStage<Format>(stage + warp * Format::kStageBytes, x_of(stage), lane, sum);
+        MultiplyStage(stage + warp * Bf16Weights::kStageBytes, x_of(stage), lane, sum);
       }
       AddPart(sum, part == unit.first_part, total);
     }
     if (units.by_parts &&
-        !JoinParts<kThreads>(units.meetings.arrived + unit.group,
-                   units.meetings.sums + int64_t{unit.group} * parts.num_parts * kTiles * kThreads,
-                   unit.first_part, parts.num_parts, total)) {
+        !JoinParts<kThreads>(
+            units.meetings.arrived + unit.group,
+            units.meetings.sums + int64_t{unit.group} * parts.num_parts * kTiles * kThreads,
+            unit.first_part, parts.num_parts, total)) {
       continue;
     }
-    StoreSums<Format>(problem, (static_cast<int64_t>(unit.group) * kWarps + warp) * kTileFeatures, 0, lane,
-              total, out);
+    StoreSums<Bf16Weights>(problem,
+                           (static_cast<int64_t>(unit.group) * kWarps + warp) * kTileFeatures, 0,
+                           lane, total, out);
   }
   WaitForCopies<0>();
 }
@@ -177,7 +192,7 @@ struct Choice {
 
 // Fitted to an H100's times of all four choices, ten bf16 weights and 1 to 64 tokens
 // (docs/kernels.md).
-template <typename Format, int kTokens, int kWarps>
+template <int kTokens, int kWarps>
 Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool by_parts) {
   constexpr double kMemory = 22;  // bytes a nanosecond, a multiprocessor's share
   constexpr double kStage = 40.0 * kWarps + 3.5 * kTokens;  // a block alone, for 64 k
@@ -187,7 +202,7 @@ Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool 
   const auto groups = CeilDiv(problem.out_features, kWarps * kTileFeatures);
   const int64_t units = by_parts ? groups * parts.num_parts : groups;
   const int blocks = by_parts ? parts.blocks_per_part : parts.num_blocks;
-  const double weights = double{kWarps * Format::kStageBytes} * blocks;
+  const double weights = double{kWarps * Bf16Weights::kStageBytes} * blocks;
   constexpr int64_t kUnitSums = int64_t{kWarps} * kTileFeatures * kTokens * sizeof(float);
   // So many units at one time. What memory and a block take overlaps, but not wholly.
   const auto at_once = [&](int64_t count) {
@@ -200,15 +215,14 @@ Choice Consider(const TensorCoreProblem& problem, int num_multiprocessors, bool 
   return {kWarps, by_parts, static_cast<int>(groups), by_parts ? kUnitSums * units : 0, ns};
 }
 
-template <typename Format, int kTokens>
+template <int kTokens>
 Choice Choose(const TensorCoreProblem& problem, int num_multiprocessors) {
-  Choice best = Consider<Format, kTokens, 8>(problem, num_multiprocessors, false);
-  for (const Choice& choice : {Consider<Format, kTokens, 4>(problem, num_multiprocessors, false),
-                               Consider<Format, kTokens, 4>(problem, num_multiprocessors, true),
-                               Consider<Format, kTokens, 8>(problem, num_multiprocessors, true)}) {
-    if (choice.by_parts &&
-        (problem.parts.num_parts == 1 || choice.num_groups > kMaxMeetings ||
-         choice.sums_bytes > static_cast<int64_t>(kMaxSumsBytes))) {
+  Choice best = Consider<kTokens, 8>(problem, num_multiprocessors, false);
+  for (const Choice& choice : {Consider<kTokens, 4>(problem, num_multiprocessors, false),
+                               Consider<kTokens, 4>(problem, num_multiprocessors, true),
+                               Consider<kTokens, 8>(problem, num_multiprocessors, true)}) {
+    if (choice.by_parts && (problem.parts.num_parts == 1 || choice.num_groups > kMaxMeetings ||
+                            choice.sums_bytes > static_cast<int64_t>(kMaxSumsBytes))) {
       continue;
     }
     if (choice.ns < best.ns) best = choice;
@@ -216,24 +230,23 @@ Choice Choose(const TensorCoreProblem& problem, int num_multiprocessors) {
   return best;
 }
 
-template <typename Format, typename Out, int kTokens, int kWarps>
+template <typename Out, int kTokens, int kWarps>
 Status LaunchChoice(Context& context,
                     const TensorCoreProblem& problem,
                     const Choice& choice,
                     Out* out) {
-  Units units = {choice.num_groups * (choice.by_parts ? problem.parts.num_parts : 1),
-                 choice.by_parts, {}};
+  Units units = {
+      choice.num_groups * (choice.by_parts ? problem.parts.num_parts : 1), choice.by_parts, {}};
   if (choice.by_parts) {
     LONGHAND_ASSIGN_OR_RETURN(units.meetings, TakeMeetings(context));
   }
-  const int places =
-      kBlocksPerMultiprocessor<kTokens, kWarps> * context.stream.num_multiprocessors;
+  const int places = kBlocksPerMultiprocessor<kTokens, kWarps> * context.stream.num_multiprocessors;
   const auto launch = [&](auto ring_bytes) {
     constexpr int kBytes = decltype(ring_bytes)::value;
     return Launch("LinearSkinny", context.stream,
                   {static_cast<unsigned>(std::min(units.num_units, places)), kWarps * kWarpSize,
-                   Ring<Format, kTokens, kWarps, kBytes>::kBytes},
-                  &SkinnyKernel<Format, Out, kTokens, kWarps, kBytes>, problem, units, out);
+                   Ring<kTokens, kWarps, kBytes>::kBytes, /*begins_early=*/true},
+                  &SkinnyKernel<Out, kTokens, kWarps, kBytes>, problem, units, out);
   };
   if constexpr (kIsAlone<kTokens, kWarps>) {
     if (context.linear.shared_bytes >= kLargeRingBytes + kSharedForKernels) {
@@ -243,40 +256,42 @@ Status LaunchChoice(Context& context,
   return launch(std::integral_constant<int, kRingBytes>());
 }
 
-template <typename Format, typename Out, int kTokens>
-Status LaunchFor(Context& context, const TensorCoreProblem& problem, Out* out) {
-  const Choice choice = Choose<Format, kTokens>(problem, context.stream.num_multiprocessors);
-  return choice.num_warps == 4
-             ? LaunchChoice<Format, Out, kTokens, 4>(context, problem, choice, out)
-             : LaunchChoice<Format, Out, kTokens, 8>(context, problem, choice, out);
+// Fitted to an H200's times: streams win where blocks of 64 or 128 features do not divide well
+// among multiprocessors, and where they need no meeting and these do.
+bool StreamsAreFaster(const Context& context,
+                      const TensorCoreProblem& problem,
+                      const Choice& choice) {
+  const int num_units = choice.num_groups * (choice.by_parts ? problem.parts.num_parts : 1);
+  const auto most = CeilDiv(num_units, context.stream.num_multiprocessors);
+  const double busy = static_cast<double>(num_units) /
+                      static_cast<double>(most * context.stream.num_multiprocessors);
+  return busy < 0.7 || (choice.by_parts && !StreamsGoByParts(context, problem));
 }
 
-template <typename Format, typename Out>
-Status LaunchFormat(Context& context, const TensorCoreProblem& problem, Out* out) {
-  if (problem.num_tokens <= 8) return LaunchFor<Format, Out, 8>(context, problem, out);
-  if (problem.num_tokens <= 16) return LaunchFor<Format, Out, 16>(context, problem, out);
-  if (problem.num_tokens <= 32) return LaunchFor<Format, Out, 32>(context, problem, out);
-  return LaunchFor<Format, Out, 64>(context, problem, out);
+template <typename Out, int kTokens>
+Status LaunchFor(Context& context, const TensorCoreProblem& problem, Out* out) {
+  const Choice choice = Choose<kTokens>(problem, context.stream.num_multiprocessors);
+  if (StreamsAreFaster(context, problem, choice)) return LaunchStreams(context, problem, out);
+  return choice.num_warps == 4 ? LaunchChoice<Out, kTokens, 4>(context, problem, choice, out)
+                               : LaunchChoice<Out, kTokens, 8>(context, problem, choice, out);
+}
+
+template <typename Out>
+Status LaunchFor(Context& context, const TensorCoreProblem& problem, Out* out) {
+  if (problem.num_tokens <= 8) return LaunchFor<Out, 8>(context, problem, out);
+  if (problem.num_tokens <= 16) return LaunchFor<Out, 16>(context, problem, out);
+  if (problem.num_tokens <= 32) return LaunchFor<Out, 32>(context, problem, out);
+  return LaunchFor<Out, 64>(context, problem, out);
 }
 
 }  // namespace
 
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight) {
+  if (weight.format() != WeightFormat::kBf16) return LinearStreams(context, args, weight);
   const TensorCoreProblem problem = MakeProblem(args, weight);
-  if (weight.format() == WeightFormat::kBf16 && args.out.dtype() == DType::kF32) {
-    return LaunchFormat<Bf16Weights>(context, problem, Elements<float>(args.out));
-  }
-  auto* out = Elements<DeviceBf16>(args.out);
-  switch (weight.format()) {
-    case WeightFormat::kFp8:
-      return LaunchFormat<Fp8Weights>(context, problem, out);
-    case WeightFormat::kWidenedFp8:
-      return LaunchFormat<WidenedFp8Weights>(context, problem, out);
-    case WeightFormat::kInt4:
-      return LaunchFormat<Int4Weights>(context, problem, out);
-    default:
-      return LaunchFormat<Bf16Weights>(context, problem, out);
-  }
+  return args.out.dtype() == DType::kF32
+             ? LaunchFor(context, problem, Elements<float>(args.out))
+             : LaunchFor(context, problem, Elements<DeviceBf16>(args.out));
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

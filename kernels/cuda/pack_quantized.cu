@@ -27,9 +27,8 @@ struct Codes {
   int64_t num_rows, in_features, num_gates;
 
   __device__ __forceinline__ uint32_t Byte(int64_t row, int64_t k) const {
-    return row < num_rows && k < in_features
-               ? rows[SourceRow(row, num_gates) * in_features + k]
-               : 0;
+    return row < num_rows && k < in_features ? rows[SourceRow(row, num_gates) * in_features + k]
+                                             : 0;
   }
   __device__ __forceinline__ uint32_t Nibble(int64_t row, int64_t k) const {
     if (row >= num_rows || k >= in_features) return 0;
@@ -93,7 +92,8 @@ Status PackCodes(Context& context,
         {static_cast<unsigned>(CeilDiv(num_words, kThreads)), kThreads}, &PackCodesKernel<Format>,
         Codes{static_cast<const uint8_t*>(staging->data()), num_rows, in_features,
               num_gates == 0 ? 0 : num_rows / 2},
-        num_words, num_blocks, reinterpret_cast<uint32_t*>(packed + row / kTileFeatures * tile_bytes)));
+        num_words, num_blocks,
+        reinterpret_cast<uint32_t*>(packed + row / kTileFeatures * tile_bytes)));
   }
   return WaitFor(context.stream);
 }
@@ -106,10 +106,11 @@ std::vector<uint32_t> GroupWords(const QuantizedWeight& weight, int64_t num_gate
   for (int64_t n = 0; n < weight.out_features(); ++n) {
     const int64_t row = SourceRow(n, num_gates) * num_groups;
     for (int64_t g = 0; g < num_groups; ++g) {
-      const uint32_t scale = weight.scales.as<Bf16>()[row + g].bits;
-      const uint32_t zero = weight.zeros.as<uint8_t>()[row + g];
+      const auto scale = static_cast<float>(weight.scales.as<Bf16>()[row + g]);
+      const auto zero = static_cast<float>(weight.zeros.as<uint8_t>()[row + g]);
       const int64_t at = (n / kTileFeatures * num_groups + g) * kTileFeatures + n % kTileFeatures;
-      words[static_cast<size_t>(at)] = scale << 16 | 0xc300u | zero;
+      words[static_cast<size_t>(at)] =
+          uint32_t{Bf16(scale * 64).bits} << 16 | uint32_t{Bf16(-zero / 64).bits};
     }
   }
   return words;
@@ -151,14 +152,15 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
   auto* packed = static_cast<unsigned char*>(buffer->data());
   LONGHAND_RETURN_IF_ERROR(
       CopyToDevice(context.stream, packed + scale_offset, words.data(), scale_bytes));
-  const WeightFormat format = is_int4                          ? WeightFormat::kInt4
+  const WeightFormat format = is_int4                         ? WeightFormat::kInt4
                               : MultipliesFp8(context.stream) ? WeightFormat::kFp8
-                                                               : WeightFormat::kWidenedFp8;
+                                                              : WeightFormat::kWidenedFp8;
   if (format == WeightFormat::kFp8) LONGHAND_RETURN_IF_ERROR(PrepareFp8(context));
-  LONGHAND_RETURN_IF_ERROR(
-      format == WeightFormat::kInt4   ? PackCodes<Int4Weights>(context, weight, num_gates, packed)
-      : format == WeightFormat::kFp8 ? PackCodes<Fp8Weights>(context, weight, num_gates, packed)
-                                      : PackCodes<WidenedFp8Weights>(context, weight, num_gates, packed));
+  LONGHAND_RETURN_IF_ERROR(format == WeightFormat::kInt4
+                               ? PackCodes<Int4Weights>(context, weight, num_gates, packed)
+                           : format == WeightFormat::kFp8
+                               ? PackCodes<Fp8Weights>(context, weight, num_gates, packed)
+                               : PackCodes<WidenedFp8Weights>(context, weight, num_gates, packed));
   return std::unique_ptr<PackedLinear>(
       std::make_unique<PackedWeight>(format, layout, out_features, in_features, std::move(buffer),
                                      scale_offset, is_int4 ? weight.group_size() : 0));

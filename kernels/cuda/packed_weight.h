@@ -12,8 +12,7 @@
 //   fp8   [out_features / 16][in_features / 64][2][32 lanes][16 bytes], [out_features] f32;
 //         the order within the 16 bytes depends on whether the device multiplies fp8
 //   int4  [out_features / 16][in_features / 64][2][32 lanes][8 bytes],
-//         [out_features / 16][groups][16] words: scale, bf16, above 0xc300 + zero, as bf16
-//         -(128 + zero)
+//         [out_features / 16][groups][16] words: 64 scale above -zero / 64, both bf16
 //
 // f32: [out_features][in_features], as it came.
 //

@@ -10,6 +10,7 @@
 //   kPairs        of steps in a block
 //   kBytes        of a block in memory, kStageBytes in shared memory, where scales may follow
 //   Groups        what LoadPair needs to know of a block, loaded once
+//   Codes         a block as it is stored, in a lane's registers, and its Pair: what LoadPair gives
 //   LoadPair      operand a of two steps: features of the block, the 32 k from 32 pair on
 //   kHasRowScale  sums are scaled by feature when they are stored
 #pragma once
@@ -36,6 +37,19 @@ struct Bf16Weights : TimesBf16 {
   static constexpr bool kHasRowScale = false;
   struct Groups {
     __device__ Groups(const unsigned char*, int) {}
+  };
+
+  struct Codes {
+    Codes() = default;
+    __device__ __forceinline__ Codes(const unsigned char* block, int lane) {
+      LoadPair(block, 0, lane, {block, lane}, a[0]);
+      LoadPair(block, 1, lane, {block, lane}, a[1]);
+    }
+    __device__ __forceinline__ void Pair(int pair, uint32_t (&out)[2][4]) const {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) out[i / 4][i % 4] = a[pair][i / 4][i % 4];
+    }
+    uint32_t a[2][2][4];
   };
 
   static __device__ __forceinline__ void LoadPair(
@@ -77,6 +91,19 @@ struct Fp8Weights {
     a[0] = codes.x, a[1] = codes.y, a[2] = codes.z, a[3] = codes.w;
   }
 
+  struct Codes {
+    Codes() = default;
+    __device__ __forceinline__ Codes(const unsigned char* block, int lane) {
+      LoadStep(block, 0, lane, words[0]);
+      LoadStep(block, 1, lane, words[1]);
+    }
+    __device__ __forceinline__ void Pair(int pair, uint32_t (&a)[2][4]) const {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) Fp8ToHalves(words[pair][i], a[0][i], a[1][i]);
+    }
+    uint32_t words[2][4];
+  };
+
   static __device__ __forceinline__ void LoadPair(
       const unsigned char* block, int pair, int lane, const Groups&, uint32_t (&a)[2][4]) {
     uint32_t codes[4];
@@ -103,16 +130,29 @@ struct WidenedFp8Weights : TimesBf16 {
     return FmaBf16x2(bits, kTwoTo120, kMinusZero);
   }
 
-  static __device__ __forceinline__ void LoadPair(
-      const unsigned char* block, int pair, int lane, const Groups&, uint32_t (&a)[2][4]) {
-    const uint4 codes =
-        *reinterpret_cast<const uint4*>(block + (pair * kWarpSize + lane) * sizeof(uint4));
+  static __device__ __forceinline__ void Widen(const uint4& codes, uint32_t (&a)[2][4]) {
     const uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       a[i / 2][i % 2 * 2] = UpperToBf16(words[i] << 8);
       a[i / 2][i % 2 * 2 + 1] = UpperToBf16(words[i]);
     }
+  }
+
+  struct Codes {
+    Codes() = default;
+    __device__ __forceinline__ Codes(const unsigned char* block, int lane)
+        : pairs{reinterpret_cast<const uint4*>(block)[lane],
+                reinterpret_cast<const uint4*>(block)[kWarpSize + lane]} {}
+    __device__ __forceinline__ void Pair(int pair, uint32_t (&a)[2][4]) const {
+      Widen(pairs[pair], a);
+    }
+    uint4 pairs[2];
+  };
+
+  static __device__ __forceinline__ void LoadPair(
+      const unsigned char* block, int pair, int lane, const Groups&, uint32_t (&a)[2][4]) {
+    Widen(reinterpret_cast<const uint4*>(block)[pair * kWarpSize + lane], a);
   }
 };
 
@@ -125,33 +165,47 @@ struct Int4Weights : TimesBf16 {
   static constexpr bool kHasRowScale = false;
   // Of the features in rows l / 4 and l / 4 + 8 of a, twice each.
   struct Groups {
-    __device__ Groups(const unsigned char* block, int lane) {
-      const uint2 words =
-          *reinterpret_cast<const uint2*>(block + kBytes + lane / 4 * sizeof(uint2));
-      offset[0] = (words.x & 0xffffu) | words.x << 16;
-      offset[1] = (words.y & 0xffffu) | words.y << 16;
-      scale[0] = (words.x & 0xffff0000u) | words.x >> 16;
-      scale[1] = (words.y & 0xffff0000u) | words.y >> 16;
+    __device__ __forceinline__ explicit Groups(const uint2& words) {
+      offset[0] = __byte_perm(words.x, 0, 0x1010), scale[0] = __byte_perm(words.x, 0, 0x3232);
+      offset[1] = __byte_perm(words.y, 0, 0x1010), scale[1] = __byte_perm(words.y, 0, 0x3232);
     }
+    __device__ __forceinline__ Groups(const unsigned char* block, int lane)
+        : Groups(reinterpret_cast<const uint2*>(block + kBytes)[lane / 4]) {}
     uint32_t offset[2], scale[2];
   };
 
-  static __device__ __forceinline__ void LoadPair(
-      const unsigned char* block, int pair, int lane, const Groups& groups, uint32_t (&a)[2][4]) {
-    constexpr uint32_t kOne = 0x3f803f80u, kMinusZero = 0x80008000u;
-    const uint2 codes =
-        *reinterpret_cast<const uint2*>(block + (pair * kWarpSize + lane) * sizeof(uint2));
+  static __device__ __forceinline__ void Widen(const uint2& codes,
+                                               const Groups& groups,
+                                               uint32_t (&a)[2][4]) {
+    constexpr uint32_t kTwoTo127 = 0x7f007f00u, kMinusZero = 0x80008000u;
     const uint32_t words[2] = {codes.x, codes.y};
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        // 128 + code, less 128 + zero.
-        const uint32_t code = (words[half] >> 4 * i & 0x000f000fu) | 0x43004300u;
-        a[half][i] =
-            FmaBf16x2(FmaBf16x2(code, kOne, groups.offset[i % 2]), groups.scale[i % 2], kMinusZero);
+        // As bits of a bf16 a code is 2^-133 times itself. First 2^-6 (code - zero), exactly.
+        const uint32_t code = words[half] >> 4 * i & 0x000f000fu;
+        a[half][i] = FmaBf16x2(FmaBf16x2(code, kTwoTo127, groups.offset[i % 2]),
+                               groups.scale[i % 2], kMinusZero);
       }
     }
+  }
+
+  struct Codes {
+    Codes() = default;
+    __device__ __forceinline__ Codes(const unsigned char* block, int lane)
+        : pairs{reinterpret_cast<const uint2*>(block)[lane],
+                reinterpret_cast<const uint2*>(block)[kWarpSize + lane]},
+          words(reinterpret_cast<const uint2*>(block + kBytes)[lane / 4]) {}
+    __device__ __forceinline__ void Pair(int pair, uint32_t (&a)[2][4]) const {
+      Widen(pairs[pair], Groups(words), a);
+    }
+    uint2 pairs[2], words;
+  };
+
+  static __device__ __forceinline__ void LoadPair(
+      const unsigned char* block, int pair, int lane, const Groups& groups, uint32_t (&a)[2][4]) {
+    Widen(reinterpret_cast<const uint2*>(block)[pair * kWarpSize + lane], groups, a);
   }
 };
 
