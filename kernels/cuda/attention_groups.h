@@ -7,177 +7,9 @@
 // overlap, and those of the block's warpgroups do.
 #pragma once
 
-#include "kernels/cuda/attention_tiles.h"
-#include "kernels/cuda/attention_wgmma.h"
-#include "kernels/cuda/mbarrier.h"
+#include "kernels/cuda/group_memory.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
-
-constexpr int kGroupWarps = 4, kGroupThreads = kGroupWarps * kWarpSize;
-constexpr int kGroupRows = kGroupWarps * kWarpRows;
-
-// kGroups warpgroups share kStages tiles of keys and of values.
-template <int kHeadDimValue,
-          int kGroupsValue,
-          int kStagesValue,
-          bool kSplitsValue,
-          bool kRegistersValue,
-          bool kOnesValue>
-struct GroupTypes {
-  using Types = AttentionTypes<DeviceBf16, DeviceBf16, kHeadDimValue>;
-  static constexpr int kHeadDim = kHeadDimValue;
-  static constexpr int kGroups = kGroupsValue;
-  static constexpr int kStages = kStagesValue;
-  static constexpr bool kSplits = kSplitsValue;
-  static constexpr bool kQueriesInRegisters = kRegistersValue;
-  static constexpr bool kOnes = kOnesValue;
-  static constexpr int kRows = kGroups * kGroupRows;
-  static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
-  static constexpr int kSteps = kHeadDim / 16;
-  // Eight more elements of each value, of which the first is 1: their sums are the weights'.
-  static constexpr int kValueTiles = kHeadDim / 8, kSumTile = kValueTiles;
-  static constexpr int kAllTiles = kValueTiles + (kOnes ? 1 : 0);
-  static constexpr int kKeyBytes = (kHeadDim + 63) / 64 * kKeyAtomBytes;
-  static constexpr int kValueBytes = (kHeadDim + (kOnes ? 8 : 0) + 63) / 64 * kKeyAtomBytes;
-  // Of a thread that multiplies, and of one that copies; together what a multiprocessor has.
-  static constexpr int kMultiplyRegisters = kGroups == 2 ? (kQueriesInRegisters ? 232 : 224) : 160;
-  static constexpr int kCopyRegisters = kGroups == 2 ? (kQueriesInRegisters ? 40 : 56) : 32;
-};
-
-template <typename Group>
-struct GroupMemory {
-  alignas(1024) unsigned char keys[Group::kStages][Group::kKeyBytes];
-  unsigned char values[Group::kStages][Group::kValueBytes];
-  unsigned char queries[Group::kQueriesInRegisters ? 1 : Group::kGroups][Group::kKeyBytes];
-  MBarrier keys_there[Group::kStages], keys_free[Group::kStages];
-  MBarrier values_there[Group::kStages], values_free[Group::kStages];
-
-  static constexpr size_t Bytes() { return sizeof(GroupMemory) + 1024; }
-};
-
-// The same in all lanes, of which the compiler is told.
-__device__ __forceinline__ int GroupOfThread() {
-  return __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / kGroupThreads, 0);
-}
-
-// Where the i-th tile that goes through a block lies, and the parity of its phase there.
-template <typename Group>
-struct Turn {
-  int stage, parity;
-  __device__ __forceinline__ explicit Turn(unsigned i)
-      : stage(static_cast<int>(i % Group::kStages)),
-        parity(static_cast<int>(i / Group::kStages % 2)) {}
-};
-
-// By all threads, before anything else.
-template <typename Group>
-__device__ GroupMemory<Group>& PrepareMemory() {
-  auto& memory = *reinterpret_cast<GroupMemory<Group>*>(AlignShared<1024>(DynamicShared<char>()));
-  if (threadIdx.x == 0) {
-    for (int stage = 0; stage < Group::kStages; ++stage) {
-      Prepare(memory.keys_there[stage], kGroupThreads);
-      Prepare(memory.values_there[stage], kGroupThreads);
-      Prepare(memory.keys_free[stage], Group::kGroups * kGroupWarps);
-      Prepare(memory.values_free[stage], Group::kGroups * kGroupWarps);
-    }
-  }
-  constexpr unsigned kOnes = 0x3f803f80;
-  for (int i = threadIdx.x; Group::kOnes && i < Group::kStages * kTileKeys; i += Group::kThreads) {
-    unsigned char* tile = memory.values[i / kTileKeys];
-    *reinterpret_cast<uint4*>(tile + PlaceInAtoms(i % kTileKeys, Group::kHeadDim / 8)) = {
-        kOnes, kOnes, kOnes, kOnes};
-  }
-  FenceForWgmma();
-  __syncthreads();
-  return memory;
-}
-
-// The copying warpgroup: tiles [0, num_tiles) of keys and values, in the order of their use, for
-// one run of the multiplying ones after the other. It never waits for a copy: what has landed
-// arrives at its tile's barrier, and who reads it puts the fence between it and wgmma. One of its
-// warps is alone with its share of each tile, so that every instruction for a copy counts. Where a
-// key does not exist the last one is copied, which nobody sees there.
-template <typename Group>
-class TileCopier {
- public:
-  using Rows = KeyRows<DeviceBf16>;
-
-  __device__ explicit TileCopier(GroupMemory<Group>& memory)
-      : memory_(memory), thread_(static_cast<int>(threadIdx.x) % kGroupThreads) {}
-
-  __device__ __forceinline__ void Run(const Rows& rows, int num_tiles) {
-    int key_slot = 0, ahead = Find(rows, 0);
-#pragma unroll 1
-    for (int tile = 0; tile <= num_tiles; ++tile) {
-      const int value_slot = key_slot;
-      if (tile < num_tiles) {
-        key_slot = rows.SlotOf(ahead, KeyOfLane(rows, tile));
-        ahead = Find(rows, tile + 1);
-        const Turn<Group> turn(begun_ + tile);
-        WaitFor(memory_.keys_free[turn.stage], turn.parity ^ 1);
-        Copy(rows, rows.keys.elements, key_slot, memory_.keys[turn.stage]);
-        ArriveAfterCopies(memory_.keys_there[turn.stage]);
-      }
-      if (tile > 0) {
-        const Turn<Group> turn(begun_ + tile - 1);
-        WaitFor(memory_.values_free[turn.stage], turn.parity ^ 1);
-        Copy(rows, rows.values.elements, value_slot, memory_.values[turn.stage]);
-        ArriveAfterCopies(memory_.values_there[turn.stage]);
-      }
-    }
-    begun_ += num_tiles;
-  }
-  // Before the thread ends.
-  __device__ __forceinline__ void Finish() {
-    CommitCopies();
-    WaitForCopies<0>();
-  }
-
- private:
-  static constexpr int kChunks = Group::kHeadDim / 8;
-  static constexpr int kCopies = kTileKeys * kChunks / kGroupThreads;
-  // By half-warps, a row at a time, where it has as many chunks: a lane finds one of the rows for
-  // all. Else two threads copy a row, and find it themselves.
-  static constexpr bool kByHalfWarps = kChunks == kWarpSize / 2;
-  static_assert(kByHalfWarps || kChunks % 2 == 0);
-
-  // Of the row that the lane finds.
-  __device__ __forceinline__ int KeyOfLane(const Rows& rows, int tile) const {
-    const int lane = thread_ % kWarpSize, warp = thread_ / kWarpSize;
-    const int row = kByHalfWarps ? lane % 8 * 8 + warp * 2 + lane / 16 : thread_ / 2;
-    return min(tile * kTileKeys + row, rows.num_keys - 1);
-  }
-  __device__ __forceinline__ int Find(const Rows& rows, int tile) const {
-    return rows.Block(KeyOfLane(rows, tile));
-  }
-
-  __device__ __forceinline__ void Copy(const Rows& rows,
-                                       const DeviceBf16* elements,
-                                       int slot,
-                                       unsigned char* to) const {
-    const int row_bytes = static_cast<int>(rows.row_stride) * static_cast<int>(sizeof(DeviceBf16));
-    const char* from = reinterpret_cast<const char*>(elements);
-    if constexpr (kByHalfWarps) {
-      const int chunk = thread_ % kChunks;
-      unsigned char* place = to + PlaceInAtoms(thread_ / kChunks, chunk);
-#pragma unroll
-      for (int i = 0; i < kCopies; ++i) {
-        const int64_t row = __shfl_sync(kAllLanes, slot, i, kWarpSize / 2);
-        CopyAsync16(place + i * 8 * 128, from + chunk * 16 + row * row_bytes);
-      }
-    } else {
-      const int row = thread_ / 2, first = thread_ % 2;
-      const char* source = from + first * 16 + static_cast<int64_t>(slot) * row_bytes;
-#pragma unroll
-      for (int i = 0; i < kCopies; ++i) {
-        CopyAsync16(to + PlaceInAtoms(row, 2 * i + first), source + i * 32);
-      }
-    }
-  }
-
-  GroupMemory<Group>& memory_;
-  int thread_, begun_ = 0;  // tiles, of the runs before
-};
 
 // A multiplying warpgroup's 64 queries and what it makes of them.
 template <typename Group>
@@ -190,34 +22,34 @@ class GroupRowsLoop {
     if (group_ == Group::kGroups - 1) ArriveAt(kTurnBarrier, 2 * kGroupThreads);
   }
 
-  // `row(i)` is where row i's query lies, or null for zeros.
-  template <typename Row>
-  __device__ __forceinline__ void Load(Row&& row) {
+  // Row i's query lies `stride` elements times index(i) from `queries` on; -1: zeros.
+  template <typename Index>
+  __device__ __forceinline__ void Load(const DeviceBf16* queries, int64_t stride, Index&& index) {
     const int thread = static_cast<int>(threadIdx.x) % kGroupThreads;
+    const int lane = thread % kWarpSize, warp = thread / kWarpSize;
     if constexpr (Group::kQueriesInRegisters) {
-      const int lane = thread % kWarpSize, first = thread / kWarpSize * kWarpRows + lane / 4;
-      const DeviceBf16* rows[2] = {row(first), row(first + 8)};
+      const int first = warp * kWarpRows + lane / 4;
+      const int rows[2] = {index(first), index(first + 8)};
 #pragma unroll
       for (int step = 0; step < Group::kSteps; ++step) {
         for (int i = 0; i < 4; ++i) {
-          const DeviceBf16* p = rows[i % 2];
-          const int d = step * 16 + i / 2 * 8 + lane % 4 * 2;
-          queries_[step][i] = p == nullptr ? 0u : *reinterpret_cast<const uint32_t*>(p + d);
+          const DeviceBf16* p =
+              queries + rows[i % 2] * stride + step * 16 + i / 2 * 8 + lane % 4 * 2;
+          queries_[step][i] = rows[i % 2] < 0 ? 0u : *reinterpret_cast<const uint32_t*>(p);
         }
       }
     } else {
+      // By half-warps, as TileCopier copies keys.
       constexpr int kChunks = Group::kHeadDim / 8;
-      unsigned char* to = memory_.queries[group_];
+      static_assert(kChunks == kWarpSize / 2);
+      const int mine = index(lane % 8 * 8 + warp * 2 + lane / 16), chunk = thread % kChunks;
+      unsigned char* place = memory_.queries[group_] + PlaceInAtoms(thread / kChunks, chunk);
       WaitAt(kLoadBarrier + group_, kGroupThreads);  // all have left the run before
-#pragma unroll 4
-      for (int i = thread; i < kGroupRows * kChunks; i += kGroupThreads) {
-        const DeviceBf16* p = row(i / kChunks);
-        unsigned char* place = to + PlaceInAtoms(i / kChunks, i % kChunks);
-        if (p == nullptr) {
-          *reinterpret_cast<uint4*>(place) = {0, 0, 0, 0};
-        } else {
-          CopyAsync16(place, p + i % kChunks * 8);
-        }
+#pragma unroll
+      for (int i = 0; i < kGroupRows / 8; ++i) {
+        const int row = __shfl_sync(kAllLanes, mine, i, kWarpSize / 2);
+        CopyAsync16(place + i * 8 * 128, queries + max(row, 0) * stride + chunk * 8,
+                    row < 0 ? 0 : 16);
       }
       CommitCopies();
       WaitForCopies<0>();

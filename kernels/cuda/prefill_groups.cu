@@ -13,6 +13,7 @@
 
 #include "kernels/cuda/attention_groups.h"
 #include "kernels/cuda/prefill_tiles.h"
+#include "kernels/cuda/tile_copier.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
@@ -71,11 +72,9 @@ __global__ void __launch_bounds__(Group::kThreads, 1)
     ForEachItem(problem, num_items, [&](const Item& item) {
       const HeadRows& rows = item.rows;
       const int group_row = item.first_row + warpgroup * kGroupRows;
-      loop.Load([&](int i) {
+      loop.Load(problem.query, Group::kHeadDim, [&](int i) {
         const int row = group_row + i;
-        return row < rows.count()
-                   ? problem.query + rows.Index(row, problem.num_heads) * Group::kHeadDim
-                   : nullptr;
+        return row < rows.count() ? static_cast<int>(rows.Index(row, problem.num_heads)) : -1;
       });
       const int lane = threadIdx.x % kWarpSize;
       const int warp_row = group_row + threadIdx.x % kGroupThreads / kWarpSize * kWarpRows;

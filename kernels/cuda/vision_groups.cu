@@ -7,6 +7,7 @@
 // Cost       4 * head_dim operations for each pair of tokens of a segment: tensor cores.
 // Errors     kInternal when the launch fails; segments are trusted.
 #include "kernels/cuda/attention_groups.h"
+#include "kernels/cuda/tile_copier.h"
 #include "kernels/cuda/vision_segments.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -47,9 +48,9 @@ __global__ void __launch_bounds__(Group::kThreads, 1)
     TakeRegisters<Group::kMultiplyRegisters>();
     const int group_row = first_row + warpgroup * kGroupRows;
     GroupRowsLoop<Group> loop(memory, problem.logit_scale);
-    loop.Load([&](int i) {
+    loop.Load(first, stride, [&](int i) {
       const int row = group_row + i;
-      return row < num_tokens ? first + row * stride : nullptr;
+      return row < num_tokens ? row : -1;
     });
     const int lane = threadIdx.x % kWarpSize;
     const int warp_row = group_row + threadIdx.x % kGroupThreads / kWarpSize * kWarpRows;
