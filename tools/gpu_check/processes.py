@@ -67,4 +67,4 @@ class Bundle:
         found = {path.parent for folder in {*sysconfig.get_paths().values(), *sys.path} if folder
                  for path in pathlib.Path(folder).glob("nvidia/*/lib/libcublasLt.so.1[23]")}
         own = os.environ.get("LD_LIBRARY_PATH")
-        return {"LD_LIBRARY_PATH": ":".join([*sorted(map(str, found)), *([own] if own else [])])} if found else {}
+        return {"LD_LIBRARY_PATH": ":".join([*sorted(map(str, found)), str(self.folder / "lib"), *([own] if own else [])])}
