@@ -257,7 +257,8 @@ Status LaunchChoice(Context& context,
 }
 
 // Fitted to an H200's times: streams win where blocks of 64 or 128 features do not divide well
-// among multiprocessors, and where they need no meeting and these do.
+// among multiprocessors, unless the weight is so large that they lose more by bringing x in
+// windows; and where they need no meeting and these do.
 bool StreamsAreFaster(const Context& context,
                       const TensorCoreProblem& problem,
                       const Choice& choice) {
@@ -265,7 +266,9 @@ bool StreamsAreFaster(const Context& context,
   const auto most = CeilDiv(num_units, context.stream.num_multiprocessors);
   const double busy = static_cast<double>(num_units) /
                       static_cast<double>(most * context.stream.num_multiprocessors);
-  return busy < 0.7 || (choice.by_parts && !StreamsGoByParts(context, problem));
+  constexpr int64_t kLarge = int64_t{64} << 20;
+  const bool is_large = problem.in_features * problem.out_features > kLarge;
+  return (busy < 0.7 && !is_large) || (choice.by_parts && !StreamsGoByParts(context, problem));
 }
 
 template <typename Out, int kTokens>
