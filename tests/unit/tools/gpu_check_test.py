@@ -211,7 +211,8 @@ sys.exit(failed)
     def test_exchanges_are_checked_with_one_rank_and_with_two(self):
         self.steps("peer_check", ranks_that_fail=[2])
         self.steps("nccl_check")
-        self.quietly(comm.comm, self.report, self.bundle, "cuda")
+        with mock.patch.object(comm, "nccl_libraries", return_value=[(23007, "libnccl.so.2")]):
+            self.quietly(comm.comm, self.report, self.bundle, "cuda")
         self.assertEqual(self.verdicts(), {"kernels that read their peers, one rank": "pass",
                                            "kernels that read their peers, two processes": "FAIL",
                                            "NCCL, one rank: form, collectives, abort, form again": "pass",
@@ -221,8 +222,31 @@ sys.exit(failed)
     def test_ranks_share_a_gpu_only_where_nccl_lets_them(self):
         self.steps("peer_check")
         self.steps("nccl_check", version="2.28.9")
-        self.quietly(comm.comm, self.report, self.bundle, "cuda")
+        with mock.patch.object(comm, "nccl_libraries", return_value=[(22809, "libnccl.so.2")]):
+            self.quietly(comm.comm, self.report, self.bundle, "cuda")
         self.assertEqual(self.verdicts()["NCCL and kernels over it, two ranks"], "unavailable")
+
+    def test_the_newest_nccl_is_taken(self):
+        versions = {}
+        for name, version in (("old", 22809), ("new", 23007)):
+            library = self.folder / name / "nvidia/nccl/lib/libnccl.so.2"
+            library.parent.mkdir(parents=True)
+            library.touch()
+            versions[str(library)] = version
+
+        def opened(library):
+            if library not in versions:
+                raise OSError(library)
+
+            def get_version(pointer):
+                pointer._obj.value = versions[library]
+            return mock.Mock(ncclGetVersion=get_version)
+
+        with mock.patch.object(comm.ctypes, "CDLL", opened), \
+                mock.patch.object(sys, "path", [*sys.path, str(self.folder / "old"), str(self.folder / "new")]):
+            found = comm.nccl_libraries()
+        self.assertEqual([version for version, _ in found], [23007, 22809])
+        self.assertIn("/new/", found[0][1])
 
     def test_the_slowdown_of_determinism_compares_the_same_prefill(self):
         for on, ms in ((1, 300.0), (0, 250.0)):
