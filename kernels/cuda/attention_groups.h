@@ -180,13 +180,13 @@ class GroupRowsLoop {
     if constexpr (Group::kQueriesInRegisters) {
 #pragma unroll
       for (int step = 0; step < Group::kSteps; ++step) {
-        WgmmaRows<kKeyTiles>(scores, queries_[step], AtElements(keys, step), step > 0);
+        MultiplyRegisters<false>(scores, queries_[step], AtElements(keys, step), step > 0);
       }
     } else {
       const SharedMatrix queries = MatrixInShared(memory_.queries[group_]);
 #pragma unroll
       for (int step = 0; step < Group::kSteps; ++step) {
-        WgmmaShared(scores, AtElements(queries, step), AtElements(keys, step), step > 0);
+        MultiplyShared(scores, AtElements(queries, step), AtElements(keys, step), step > 0);
       }
     }
   }
@@ -198,8 +198,7 @@ class GroupRowsLoop {
     const SharedMatrix tile = TransposedInShared(memory_.values[stage]);
 #pragma unroll
     for (int step = 0; step < kTileKeys / 16; ++step) {
-      WgmmaTransposed<Group::kAllTiles>(values, weights[step], AtRows(tile, step),
-                                        step > 0 || !empty);
+      MultiplyTransposed(values, weights[step], AtRows(tile, step), step > 0 || !empty);
     }
   }
 

@@ -99,30 +99,12 @@ class Trial {
   uint64_t random_ = 7;
 };
 
-Result<bool> MayHaveWgmma([[maybe_unused]] const Context& context) {
-#if defined(__CUDACC__)
-  int device = 0, major = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) {
-    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  }
-  if (error != cudaSuccess) {
-    return Internal("asking for the device's capability: ", cudaGetErrorString(error));
-  }
-  return major == 9;
-#else
-  // Shuffled schedules are compared with the plain one, and so are the kernels of two devices.
-  return context.stream.schedule_seed != 0;
-#endif
-}
-
 }  // namespace
 
 Status PrepareAttention(Context& context) {
   AttentionState& state = context.attention_state;
   if (state.is_tried || context.stream.recording) return OkStatus();
-  LONGHAND_ASSIGN_OR_RETURN(const bool may_have_wgmma, MayHaveWgmma(context));
-  if (may_have_wgmma) {
+  if (context.stream.may_have_wgmma) {
     Trial trial(context);
     LONGHAND_ASSIGN_OR_RETURN(state.prefill_has_wgmma, trial.Paged());
     LONGHAND_ASSIGN_OR_RETURN(state.vision_has_wgmma, trial.Vision());

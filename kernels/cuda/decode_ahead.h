@@ -34,11 +34,10 @@ class ItemQueue {
 };
 
 // Starts the copies of a block's tiles, ahead of their use.
-template <typename Types, int kTiles>
+template <typename Types>
 class TilesAhead {
  public:
-  using Memory = DecodeMemory<Types, kTiles>;
-  using Items = DecodeItems<kTiles>;
+  using Memory = DecodeMemory<Types>;
 
   // From `item` on.
   __device__ TilesAhead(const PagedProblem<Types>& problem,
@@ -60,7 +59,7 @@ class TilesAhead {
       CommitCopies();
       CommitCopies();
     }
-    next_ = next_ + 1 == kTiles ? 0 : next_ + 1;
+    next_ = next_ + 1 == kRingTiles ? 0 : next_ + 1;
   }
   // Finds the next tile, which may be copied once Keep was called by all.
   __device__ __forceinline__ void Find() {
@@ -71,11 +70,11 @@ class TilesAhead {
     }
     if (has_item_) {
       item_ = memory_.upcoming;
-      at_.place = Items::After(at_.place);
+      at_.place = DecodeItems::After(at_.place);
     }
     has_item_ = true;
     if (item_ >= memory_.list.end()) {
-      if (threadIdx.x == 0) memory_.items.items[at_.place].split = Items::kNone;
+      if (threadIdx.x == 0) memory_.items.items[at_.place].split = DecodeItems::kNone;
       return;
     }
     const DecodeItem found = memory_.list.ItemAt(problem_, item_, entry_);

@@ -8,12 +8,12 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 
 constexpr int kDecodeWarps = 4;
 constexpr int kDecodeThreads = kDecodeWarps * kWarpSize;
+constexpr int kRingTiles = 2;  // that are being copied or used
 
 // The items that a block has begun to copy and not finished yet, in its shared memory.
-template <int kTiles>
 struct DecodeItems {
-  // One is used and kTiles may be copied ahead, if each has one tile; one is being written.
-  static constexpr int kPlaces = kTiles + 2;
+  // One is used and kRingTiles may be copied ahead, if each has one tile; one is being written.
+  static constexpr int kPlaces = kRingTiles + 2;
   static constexpr int kNone = -1;  // the `split` of what comes after the last item
   DecodeItem items[kPlaces];
   __device__ static int After(int place) { return place + 1 == kPlaces ? 0 : place + 1; }
@@ -167,19 +167,19 @@ class TileCopies {
   int parity_ = 0;
 };
 
-// The shared memory of a block with a ring of kTiles.
-template <typename Types, int kTiles>
+// The shared memory of a block.
+template <typename Types>
 struct DecodeMemory {
   using Copies = TileCopies<Types>;
   static constexpr int kTileBytes = Types::TileBytes(Types::kHeadDim);
   static constexpr int kWeightPitch = kTileKeys * 2 + kPadBytes;
-  alignas(16) char ring[kTiles][2][Copies::kBytes];
+  alignas(16) char ring[kRingTiles][2][Copies::kBytes];
   // With 8 bits: the tile at hand, widened.
   alignas(16) char widened[Copies::kWidens ? 2 * kTileBytes : 16];
   alignas(16) char weights[kWarpRows * kWeightPitch];  // bf16
   float max[kDecodeWarps][kWarpRows];                  // of each warp's keys
   DecodeList<kDecodeThreads> list;
-  DecodeItems<kTiles> items;
+  DecodeItems items;
   typename Copies::Places places;
   int upcoming;       // the item that comes after those that are being copied
   uint32_t complete;  // FinishItem's

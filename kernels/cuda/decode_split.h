@@ -36,10 +36,10 @@ constexpr int kWarpKeys = kTileKeys / kDecodeWarps;  // of a tile, that a warp m
 // By four warps, with tensor cores: 16 rows of a split. Each warp multiplies a quarter of a tile's
 // keys; the largest products meet in shared memory, and so do the weights; then each warp has a
 // quarter of the head's elements over all keys of the tile.
-template <typename Types, int kTiles>
+template <typename Types>
 class SplitSums {
  public:
-  using Memory = DecodeMemory<Types, kTiles>;
+  using Memory = DecodeMemory<Types>;
 
   __device__ SplitSums(Memory& memory, float scale)
       : memory_(memory), queries_(nullptr, Types::kHeadDim, scale), scale_(scale) {}

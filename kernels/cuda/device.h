@@ -38,6 +38,7 @@ struct Stream {
 #endif
   int num_multiprocessors = 1;
   int shared_bytes = 227 << 10;         // that a block may have
+  bool may_have_wgmma = false;          // trials say whether it has mma.sync's bits
   bool recording = false;               // launches are noted: nothing else may happen
   bool has_recordings = false;          // which know where the workspaces are
   mutable int64_t num_allocations = 0;  // so far

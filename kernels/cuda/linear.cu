@@ -66,31 +66,6 @@ Status PackBf16Weight(Context& context, const TensorView& weight, int64_t num_ga
   return WaitFor(context.stream);
 }
 
-// What LinearState says of the device.
-Status AskDevice(Context& context, bool* may_have_wgmma) {
-#if defined(__CUDACC__)
-  int device = 0, major = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) {
-    error = cudaDeviceGetAttribute(&context.linear.shared_bytes,
-                                   cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  }
-  if (error == cudaSuccess) {
-    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  }
-  if (error != cudaSuccess) {
-    return Internal("asking for the device's sizes: ", cudaGetErrorString(error));
-  }
-  *may_have_wgmma = major == 9;
-#else
-  // Shuffled schedules are compared with the plain one, and so are the kernels of two devices.
-  const bool is_large = context.stream.schedule_seed != 0;
-  context.linear.shared_bytes = (is_large ? 227 : 99) << 10;
-  *may_have_wgmma = is_large;
-#endif
-  return OkStatus();
-}
-
 // Whether wgmma and mma.sync write the same bits. `args` lack the output.
 Result<bool> WritesTheSame(Context& context, LinearArgs args, DType out_dtype) {
   const auto& weight = static_cast<const PackedWeight&>(*args.weight);
@@ -196,9 +171,13 @@ Status PrepareLinear(Context& context, int64_t in_features) {
   // Now, so that no call of Linear allocates.
   LONGHAND_RETURN_IF_ERROR(ReserveMeetings(context, in_features));
   if (context.linear.shared_bytes > 0) return OkStatus();
-  bool may_have_wgmma = false;
-  LONGHAND_RETURN_IF_ERROR(AskDevice(context, &may_have_wgmma));
-  if (may_have_wgmma) {
+#if defined(__CUDACC__)
+  context.linear.shared_bytes = context.stream.shared_bytes;
+#else
+  // A device without wgmma has less.
+  context.linear.shared_bytes = (context.stream.may_have_wgmma ? 227 : 99) << 10;
+#endif
+  if (context.stream.may_have_wgmma) {
     LONGHAND_ASSIGN_OR_RETURN(context.linear.has_wgmma, TryWgmma(context));
   }
   return OkStatus();

@@ -9,7 +9,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/linear_kernels.h"
-#include "kernels/cuda/mma.h"
+#include "kernels/cuda/mbarrier.h"
 #include "kernels/cuda/weight_formats.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -118,7 +118,8 @@ __device__ __forceinline__ bool JoinParts(
     mine[t * kThreads] = float4{sum[t][0], sum[t][1], sum[t][2], sum[t][3]};
   }
   // Behind the barrier one thread's fence stands for all threads' stores and loads.
-  SyncFirstThreads<kThreads>();
+  constexpr int kBarrier = 1;
+  WaitAt(kBarrier, kThreads);
   bool is_last = false;
   if (threadIdx.x == 0) {
     __threadfence();
@@ -126,7 +127,7 @@ __device__ __forceinline__ bool JoinParts(
     if (is_last) *arrived = 0;
     __threadfence();
   }
-  if (!SyncFirstThreadsOr<kThreads>(is_last)) return false;
+  if (!WaitForAnyAt(kBarrier, kThreads, is_last)) return false;
   constexpr int kAtOnce = kTiles < 8 ? kTiles : 8;  // loads in flight; more need too many registers
   // The first part's sums as they are: -0 + v is v.
 #pragma unroll

@@ -106,6 +106,25 @@ __device__ __forceinline__ void ArriveAt(int id, int num_threads) {
   emulation::ArriveAtBarrier(id, num_threads);
 #endif
 }
+// Waits, and says whether any of them had the predicate.
+__device__ __forceinline__ bool WaitForAnyAt(int id, int num_threads, bool predicate) {
+#if defined(__CUDACC__)
+  int any;
+  asm volatile(
+      "{\n"
+      ".reg .pred mine, any;\n"
+      "setp.ne.s32 mine, %3, 0;\n"
+      "bar.red.or.pred any, %1, %2, mine;\n"
+      "selp.s32 %0, 1, 0, any;\n"
+      "}\n"
+      : "=r"(any)
+      : "r"(id), "r"(num_threads), "r"(static_cast<int>(predicate))
+      : "memory");
+  return any != 0;
+#else
+  return emulation::BarrierOr(id, num_threads, predicate);
+#endif
+}
 
 // The registers that each thread of this warpgroup may have from here on; all of it, and each
 // warpgroup of the block, must say so.

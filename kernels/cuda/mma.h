@@ -129,37 +129,6 @@ __device__ __forceinline__ void CopyAsync4(void* to_shared, const void* from, in
 #endif
 }
 
-// A barrier of the block's first kThreads threads.
-template <int kThreads>
-__device__ __forceinline__ void SyncFirstThreads() {
-#if defined(__CUDACC__)
-  asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
-#else
-  emulation::Barrier(1, kThreads);
-#endif
-}
-
-// The same, and whether any of them had the predicate.
-template <int kThreads>
-__device__ __forceinline__ bool SyncFirstThreadsOr(bool predicate) {
-#if defined(__CUDACC__)
-  int any;
-  asm volatile(
-      "{\n"
-      ".reg .pred mine, any;\n"
-      "setp.ne.s32 mine, %1, 0;\n"
-      "bar.red.or.pred any, 1, %2, mine;\n"
-      "selp.s32 %0, 1, 0, any;\n"
-      "}\n"
-      : "=r"(any)
-      : "r"(static_cast<int>(predicate)), "n"(kThreads)
-      : "memory");
-  return any != 0;
-#else
-  return emulation::BarrierOr(1, kThreads, predicate);
-#endif
-}
-
 // Closes a group of copies.
 __device__ __forceinline__ void CommitCopies() {
 #if defined(__CUDACC__)
@@ -212,14 +181,16 @@ __device__ __forceinline__ SharedMatrix MatrixInShared(const void* first_atom) {
 #endif
 }
 
+__device__ __forceinline__ SharedMatrix Advance(SharedMatrix matrix, int bytes) {
+#if defined(__CUDACC__)
+  return matrix + static_cast<uint64_t>(bytes / 16);
+#else
+  return static_cast<const char*>(matrix) + bytes;
+#endif
+}
 // From k = 16 step on.
 __device__ __forceinline__ SharedMatrix AtStep(SharedMatrix matrix, int step) {
-  constexpr int kStepBytes = 32;
-#if defined(__CUDACC__)
-  return matrix + static_cast<uint64_t>(step * kStepBytes / 16);
-#else
-  return static_cast<const char*>(matrix) + step * kStepBytes;
-#endif
+  return Advance(matrix, step * 32);
 }
 
 // What this thread wrote to shared memory, or waited for, is there for wgmma behind a barrier.

@@ -18,8 +18,8 @@
 // through a ring (decode_ring.h) that goes on over the ends of splits. Each leaves its sums in the
 // workspace; who comes last for a sequence and KV head joins its splits, in order (decode_join.h).
 //
-// Launch     as many blocks of 128 threads as fit on the device; where each multiprocessor has a
-//            split at most, with a ring that holds a short split. With f32 a block is one warp.
+// Launch     as many blocks of 128 threads as fit on the device; of 256 where each multiprocessor
+//            has a split at most (decode_short.h). With f32 a block is one warp.
 // Alignment  16-byte rows. Supported: attention_tiles.h; any block_size.
 // Cost       reads 2 * context_len * num_kv_heads * head_dim elements a sequence: memory. Writes
 //            and reads head_dim + 2 floats for each row and split.
@@ -40,27 +40,27 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
 // This block's items of the list from `first_item` on; returns the first behind the list.
-template <typename Types, int kTiles>
+template <typename Types>
 __device__ __forceinline__ int AttendItems(const PagedProblem<Types>& problem,
                                            const Partials& partials,
-                                           DecodeMemory<Types, kTiles>& memory,
+                                           DecodeMemory<Types>& memory,
                                            ItemQueue& queue,
                                            int first_item) {
   if (first_item >= memory.list.end()) return first_item;
-  TilesAhead<Types, kTiles> ahead(problem, memory, queue, first_item);
-  SplitSums<Types, kTiles> sums(memory, problem.logit_scale);
+  TilesAhead<Types> ahead(problem, memory, queue, first_item);
+  SplitSums<Types> sums(memory, problem.logit_scale);
   DecodeCursor here;
-  // Before the first tile is used, one is found and kTiles - 1 are being copied: the loop's code is
-  // there once, as a small kernel's time is that of reading its code.
+  // Before the first tile is used, one is found and kRingTiles - 1 are being copied: the loop's
+  // code is there once, as a small kernel's time is that of reading its code.
   int tile = 0;
 #pragma unroll 1
-  for (int before = kTiles;;) {
+  for (int before = kRingTiles;;) {
     if (before == 0) {
-      WaitForCopies<2 * kTiles - 3>();
+      WaitForCopies<2 * kRingTiles - 3>();
       ahead.WidenKeys(tile);
     }
     __syncthreads();  // the keys are there, and all are done with the tile before
-    if (before < kTiles) ahead.Start();
+    if (before < kRingTiles) ahead.Start();
     ahead.Find();
     if (before > 0) __syncthreads();  // all have found
     if (before > 1) {
@@ -75,11 +75,11 @@ __device__ __forceinline__ int AttendItems(const PagedProblem<Types>& problem,
       sums.Score(here.key, tile);
       __syncthreads();  // all have scored
       sums.Weigh();
-      WaitForCopies<2 * kTiles - 2>();
+      WaitForCopies<2 * kRingTiles - 2>();
       ahead.WidenValues(tile);
       __syncthreads();  // the values and all weights are there
       sums.Add(tile);
-      tile = tile + 1 == kTiles ? 0 : tile + 1;
+      tile = tile + 1 == kRingTiles ? 0 : tile + 1;
       if (!here.EndsRows()) {
         here.Step();
         ahead.Keep();
@@ -90,9 +90,9 @@ __device__ __forceinline__ int AttendItems(const PagedProblem<Types>& problem,
       if (here.EndsItem()) {
         FinishItem<Types, kDecodeThreads>(problem, partials, item.rows, item.place,
                                           memory.complete);
-        here.place = DecodeItems<kTiles>::After(here.place);
+        here.place = DecodeItems::After(here.place);
         const DecodeItem& next = memory.items.items[here.place];
-        if (next.split == DecodeItems<kTiles>::kNone) return ahead.item();
+        if (next.split == DecodeItems::kNone) return ahead.item();
         here.Enter(next);
       } else {
         here.Step();
@@ -104,10 +104,10 @@ __device__ __forceinline__ int AttendItems(const PagedProblem<Types>& problem,
   }
 }
 
-template <typename Types, int kTiles>
+template <typename Types>
 __global__ void __launch_bounds__(kDecodeThreads, 3)
     DecodeKernel(PagedProblem<Types> problem, Partials partials) {
-  auto& memory = *DynamicShared<DecodeMemory<Types, kTiles>>();
+  auto& memory = *DynamicShared<DecodeMemory<Types>>();
   LetNextBegin();
   WaitForPrevious();
   ItemQueue queue(partials.queue, memory.upcoming);
@@ -166,7 +166,6 @@ __global__ void __launch_bounds__(kWarpSize)
 }
 
 constexpr int kQueueCounters = 2;
-constexpr int kRingTiles = 2;
 
 template <typename Types>
 Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
@@ -207,8 +206,8 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
     }
     // Of a Hopper multiprocessor's memory; each block has 1 KB beside its own.
     constexpr int64_t kSharedPerMultiprocessor = 228 << 10, kMostBlocks = 3;
-    constexpr int64_t kShared = sizeof(DecodeMemory<Types, kRingTiles>);
-    return launch(&DecodeKernel<Types, kRingTiles>,
+    constexpr int64_t kShared = sizeof(DecodeMemory<Types>);
+    return launch(&DecodeKernel<Types>,
                   std::min(kSharedPerMultiprocessor / (kShared + 1024), kMostBlocks),
                   kDecodeThreads, kShared);
   } else {

@@ -92,6 +92,7 @@ Result<Stream> OpenStream(int device_idx) {
   stream.overlaps = CodeOverlaps();
   stream.num_multiprocessors = properties.multiProcessorCount;
   stream.shared_bytes = static_cast<int>(properties.sharedMemPerBlockOptin);
+  stream.may_have_wgmma = properties.major == 9;
   LONGHAND_RETURN_IF_ERROR(ToStatus(
       "cudaStreamCreate", cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking)));
   return stream;

@@ -70,37 +70,29 @@ Result<TensorMap> MakeTensorMap(const void* data, const BoxShape<kRank>& shape) 
 // The box from these places of the dimensions on; what does not exist becomes zeros, and counts.
 // The map is a kernel's argument. `to_shared`: a multiple of 128, of 1024 with the 128-byte
 // swizzle.
-__device__ __forceinline__ void CopyBox(void* to_shared,
-                                        const TensorMap& map,
-                                        const int (&first)[2],
-                                        MBarrier& barrier) {
+template <int kRank>
+__device__ __forceinline__ void CopyBox([[maybe_unused]] void* to_shared,
+                                        [[maybe_unused]] const TensorMap& map,
+                                        [[maybe_unused]] const int (&first)[kRank],
+                                        [[maybe_unused]] MBarrier& barrier) {
+  static_assert(kRank == 2 || kRank == 4);
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
-      "[%0], [%1, {%2, %3}], [%4];" ::"r"(SharedAddress(to_shared)),
-      "l"(&map), "r"(first[0]), "r"(first[1]), "r"(SharedAddress(&barrier))
-      : "memory");
+  if constexpr (kRank == 2) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%2, %3}], [%4];" ::"r"(SharedAddress(to_shared)),
+        "l"(&map), "r"(first[0]), "r"(first[1]), "r"(SharedAddress(&barrier))
+        : "memory");
+  } else {
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(SharedAddress(to_shared)),
+        "l"(&map), "r"(first[0]), "r"(first[1]), "r"(first[2]), "r"(first[3]),
+        "r"(SharedAddress(&barrier))
+        : "memory");
+  }
 #elif !defined(__CUDACC__)
   emulation::CopyBox(to_shared, map, first, &barrier.state);
-#else
-  (void)to_shared, (void)map, (void)first, (void)barrier;
-#endif
-}
-__device__ __forceinline__ void CopyBox(void* to_shared,
-                                        const TensorMap& map,
-                                        const int (&first)[4],
-                                        MBarrier& barrier) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile(
-      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
-      "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(SharedAddress(to_shared)),
-      "l"(&map), "r"(first[0]), "r"(first[1]), "r"(first[2]), "r"(first[3]),
-      "r"(SharedAddress(&barrier))
-      : "memory");
-#elif !defined(__CUDACC__)
-  emulation::CopyBox(to_shared, map, first, &barrier.state);
-#else
-  (void)to_shared, (void)map, (void)first, (void)barrier;
 #endif
 }
 

@@ -35,16 +35,8 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, kBlocksPerMultiprocessor<Ty
   const int warp_row = first_row + threadIdx.x / kWarpSize * kWarpRows;
   queries.Load(
       [&](int i) { return warp_row + i < num_tokens ? first + (warp_row + i) * stride : nullptr; });
-  const int64_t to_keys = int64_t{problem.num_heads} * head_dim;
-  const KeyRows<A> keys{{first + to_keys, nullptr},
-                        {first + 2 * to_keys, nullptr},
-                        nullptr,
-                        1,
-                        0,
-                        stride,
-                        num_tokens,
-                        0,
-                        false};
+  const int64_t width = int64_t{problem.num_heads} * head_dim;
+  const KeyRows<A> keys = KeysOf(first, width, stride, num_tokens);
   const int lane = threadIdx.x % kWarpSize;
   int visible[2];
   A* out[2];

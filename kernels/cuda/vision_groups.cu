@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(Group::kThreads, 1)
       SegmentOf<Group::kRows>(problem, static_cast<int>(blockIdx.x));
   if (first_row >= num_tokens) return;
   const int num_tiles = static_cast<int>(CeilDiv(num_tokens, kTileKeys));
-  const int64_t stride = int64_t{3} * problem.num_heads * Group::kHeadDim;
+  const int64_t width = int64_t{problem.num_heads} * Group::kHeadDim, stride = 3 * width;
   const DeviceBf16* first =
       problem.qkv + first_token * stride + static_cast<int64_t>(head) * Group::kHeadDim;
 
@@ -31,18 +31,8 @@ __global__ void __launch_bounds__(Group::kThreads, 1)
   const int warpgroup = GroupOfThread();
   if (warpgroup == Group::kGroups) {
     GiveRegisters<Group::kCopyRegisters>();
-    const int64_t to_keys = int64_t{problem.num_heads} * Group::kHeadDim;
-    const KeyRows<DeviceBf16> keys{{first + to_keys, nullptr},
-                                   {first + 2 * to_keys, nullptr},
-                                   nullptr,
-                                   1,
-                                   0,
-                                   stride,
-                                   num_tokens,
-                                   0,
-                                   false};
     TileCopier<Group> copier(memory);
-    copier.Run(keys, num_tiles);
+    copier.Run(KeysOf(first, width, stride, num_tokens), num_tiles);
     copier.Finish();
   } else {
     TakeRegisters<Group::kMultiplyRegisters>();

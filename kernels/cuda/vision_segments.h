@@ -14,6 +14,25 @@ struct VisionProblem {
   float logit_scale;
 };
 
+// Of a segment and a head: tokens lie `stride` elements apart, a token's key `width` behind its
+// query, and its value as far behind the key.
+template <typename A>
+__device__ __forceinline__ KeyRows<A> KeysOf(const A* first_query,
+                                             int64_t width,
+                                             int64_t stride,
+                                             int num_tokens) {
+  constexpr int kBlockSize = 1, kBlockShift = 0, kScaleStride = 0;
+  return {{first_query + width, nullptr},
+          {first_query + 2 * width, nullptr},
+          /*block_table=*/nullptr,
+          kBlockSize,
+          kBlockShift,
+          stride,
+          num_tokens,
+          kScaleStride,
+          /*fp8=*/false};
+}
+
 struct SegmentRows {
   int first_token, num_tokens;  // of the segment
   int first_row;                // of the tile; may lie after the segment's

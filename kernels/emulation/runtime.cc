@@ -92,7 +92,10 @@ Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& optio
   const emulated::Stream stream{.schedule_seed = options.schedule_seed,
                                 .refuses_recordings = options.refuses_recordings,
                                 .multiplies_fp8 = options.multiplies_fp8,
-                                .num_multiprocessors = options.num_multiprocessors};
+                                .num_multiprocessors = options.num_multiprocessors,
+                                // Shuffled schedules are compared with the plain one, and so are
+                                // the kernels of two devices.
+                                .may_have_wgmma = options.schedule_seed != 0};
   return emulated::MakeOps("emulated", stream, [](emulated::Stream&) {});
 }
 

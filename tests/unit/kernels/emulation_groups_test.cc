@@ -173,7 +173,7 @@ __global__ void MultiplyOnes(float* out) {
   float d[kColumns / 8][4] = {};
   PinOperands(a);
   BeginWgmma(d);
-  WgmmaTransposed<kColumns / 8>(d, a[0], TransposedInShared(tile), true);
+  MultiplyTransposed(d, a[0], TransposedInShared(tile), true);
   CommitWgmma();
   if (kFault == Fault::kOverwrites) fill(2);
   if (kFault == Fault::kOverwrites) __syncthreads();
