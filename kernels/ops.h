@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -287,6 +288,8 @@ class Ops {
   // grows with the calls. Recordings from before larger sizes are void.
   virtual Status Reserve(const StepSizes& sizes) = 0;
   virtual int64_t ReservedBytes(const StepSizes& sizes) const = 0;
+  // What trials on this device have chosen so far, in words; empty where nothing is tried.
+  virtual std::string TrialResults() const { return {}; }
   // Ordered with the operations. Host memory must stay until Synchronize().
   virtual Status CopyToDevice(void* device, const void* host, size_t bytes) = 0;
   virtual Status CopyToHost(void* host, const void* device, size_t bytes) = 0;

@@ -56,6 +56,20 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   int64_t num_replays() const override { return num_replays_; }
   int64_t num_launches() const override { return context_.stream.num_launches; }
   int64_t num_allocations() const override { return context_.stream.num_allocations; }
+  std::string TrialResults() const override {
+    if (!context_.stream.may_have_wgmma) return {};
+    const LinearState& linear = context_.linear;
+    const AttentionState& attention = context_.attention_state;
+    std::string uses;
+    for (const auto& [use, name] :
+         {std::pair{linear.bf16.is_same, "Linear"}, std::pair{linear.fp8.is_same, "Linear in fp8"},
+          std::pair{linear.int4.is_same, "Linear in int4"},
+          std::pair{attention.prefill_has_wgmma, "prefill attention"},
+          std::pair{attention.vision_has_wgmma, "ViT attention"}}) {
+      if (use) uses += (uses.empty() ? "" : ", ") + std::string(name);
+    }
+    return "wgmma has mma.sync's bits in: " + (uses.empty() ? "nothing" : uses);
+  }
   Status Reserve(const StepSizes& sizes) override {
     context_.stream.has_recordings = false;
     const auto take = [&](Workspace& workspace, int64_t bytes) {

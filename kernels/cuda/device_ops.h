@@ -10,6 +10,8 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
+enum class WeightFormat : uint8_t;  // packed_weight.h
+
 // Device memory that grows to what the largest call needed, and is reused by the next one on the
 // stream.
 class Workspace {
@@ -23,15 +25,16 @@ class Workspace {
 
 // Of Linear.
 struct LinearState {
-  Workspace sums;    // how many blocks have come, zero between calls; then sums of parts of k
-  Workspace halves;  // rows of fp8 as f16, of a slice of tokens
-  // Known from the first packed weight on: shared memory that a block may have, and whether wgmma
-  // writes mma.sync's bits.
-  int shared_bytes = 0;
-  bool has_wgmma = false;
-  // From the first packed weight in fp8 on: the same of those.
-  bool prepared_fp8 = false;
-  bool has_wgmma_of_fp8 = false;
+  Workspace sums;        // how many blocks have come, zero between calls; then sums of parts of k
+  Workspace halves;      // rows of fp8 as f16, of a slice of tokens
+  int shared_bytes = 0;  // that a block may have; known from the first packed weight on
+  // Whether wgmma writes mma.sync's bits, of each format that it multiplies: tried with the first
+  // such weight.
+  struct Trial {
+    bool is_done = false, is_same = false;
+  };
+  Trial bf16, fp8, int4;
+  Trial* TrialOf(WeightFormat format);  // null: wgmma does not multiply it
 };
 
 // Of attention: whether wgmma writes mma.sync's bits, which PrepareAttention tries.

@@ -12,9 +12,7 @@
 //            out in f32, or x in another dtype than the device multiplies by them.
 #include <algorithm>
 #include <utility>
-#include <vector>
 
-#include "common/split_mix.h"
 #include "kernels/cuda/linear_kernels.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -66,92 +64,9 @@ Status PackBf16Weight(Context& context, const TensorView& weight, int64_t num_ga
   return WaitFor(context.stream);
 }
 
-// Whether wgmma and mma.sync write the same bits. `args` lack the output.
-Result<bool> WritesTheSame(Context& context, LinearArgs args, DType out_dtype) {
-  const auto& weight = static_cast<const PackedWeight&>(*args.weight);
-  std::vector<char> results[2];
-  for (const bool with_wgmma : {false, true}) {
-    args.out = TensorView(nullptr, out_dtype, {args.x.dim(0), weight.out_features()});
-    std::vector<char>& result = results[with_wgmma ? 1 : 0];
-    result.resize(args.out.num_bytes());
-    LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> out,
-                              AllocateMemory(context.stream, result.size()));
-    args.out = TensorView(out->data(), out_dtype, {args.x.dim(0), weight.out_features()});
-    LONGHAND_RETURN_IF_ERROR((with_wgmma ? LinearWgmma : LinearTiled)(context, args, weight));
-    LONGHAND_RETURN_IF_ERROR(CopyToHost(context.stream, result.data(), out->data(), result.size()));
-    LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
-  }
-  return results[0] == results[1];
-}
-
-// Of a trial: two parts of k, more than a round of stages each; values whose exponents differ.
-constexpr int64_t kTrialRows = 128, kTrialIn = 1600, kTrialOut = 128;
-
-// By trying. Where wgmma has other bits, the kernels keep to mma.sync: a row has the same bits in
-// any number of rows.
-Result<bool> TryWgmma(Context& context) {
-  uint64_t random = 5;
-  const auto draw = [&](int64_t count) {
-    std::vector<DeviceBf16> values(static_cast<size_t>(count));
-    for (DeviceBf16& value : values) {
-      const uint64_t bits = SplitMix64(random);
-      const uint64_t exponent = 122 + (bits >> 8) % 10;
-      value.bits = static_cast<uint16_t>((bits & 0x807f) | exponent << 7);
-    }
-    return values;
-  };
-  std::vector<DeviceBf16> weight = draw(kTrialOut * kTrialIn), x = draw(kTrialRows * kTrialIn);
-  LONGHAND_ASSIGN_OR_RETURN(
-      const std::unique_ptr<PackedLinear> packed,
-      PackLinear(context, TensorView(weight.data(), DType::kBf16, {kTrialOut, kTrialIn}),
-                 LinearLayout::kPlain));
-  const size_t bytes = x.size() * sizeof(DeviceBf16);
-  LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> x_memory,
-                            AllocateMemory(context.stream, bytes));
-  LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, x_memory->data(), x.data(), bytes));
-  LinearArgs args;
-  args.x = TensorView(x_memory->data(), DType::kBf16, {kTrialRows, kTrialIn});
-  args.weight = packed.get();
-  return WritesTheSame(context, args, DType::kF32);
-}
-
-// The same of fp8, as f16. Every weight has its opposite later in its row, so that what is left of
-// a sum is how it was rounded, which shows in bf16 too.
-Result<bool> TryWgmmaOfFp8(Context& context) {
-  uint64_t random = 7;
-  const auto draw = [&](int64_t rows, uint8_t sign_of_second_half) {
-    std::vector<uint8_t> codes(static_cast<size_t>(rows * kTrialIn));
-    for (int64_t i = 0; i < rows * kTrialIn; ++i) {
-      const bool is_second = i % kTrialIn >= kTrialIn / 2;
-      const uint64_t bits = SplitMix64(random);
-      const uint64_t exponent = 2 + (bits >> 8) % 11;
-      codes[i] = is_second ? codes[i - kTrialIn / 2] ^ sign_of_second_half
-                           : static_cast<uint8_t>((bits & 0x87) | exponent << 3);
-    }
-    return codes;
-  };
-  std::vector<uint8_t> weight = draw(kTrialOut, 0x80), x = draw(kTrialRows, 0);
-  std::vector<float> scales(kTrialOut, 1.0f);
-  LONGHAND_ASSIGN_OR_RETURN(
-      const std::unique_ptr<PackedLinear> packed,
-      PackQuantized(context,
-                    {.codes = TensorView(weight.data(), DType::kF8E4M3, {kTrialOut, kTrialIn}),
-                     .scales = TensorView(scales.data(), DType::kF32, {kTrialOut}),
-                     .zeros = {}},
-                    LinearLayout::kPlain));
-  LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> x_memory,
-                            AllocateMemory(context.stream, x.size()));
-  LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, x_memory->data(), x.data(), x.size()));
-  LinearArgs args;
-  args.x = TensorView(x_memory->data(), DType::kF8E4M3, {kTrialRows, kTrialIn});
-  args.weight = packed.get();
-  return WritesTheSame(context, args, DType::kBf16);
-}
-
-bool GoesToWgmma(const Context& context, const LinearArgs& args, const PackedWeight& weight) {
-  if (!MakeProblem(args, weight).x_is_aligned) return false;
-  if (weight.format() == WeightFormat::kFp8) return context.linear.has_wgmma_of_fp8;
-  return context.linear.has_wgmma && weight.format() != WeightFormat::kWidenedFp8;
+bool GoesToWgmma(Context& context, const LinearArgs& args, const PackedWeight& weight) {
+  const LinearState::Trial* trial = context.linear.TrialOf(weight.format());
+  return trial != nullptr && trial->is_same && MakeProblem(args, weight).x_is_aligned;
 }
 
 }  // namespace
@@ -167,36 +82,14 @@ bool MultipliesFp8([[maybe_unused]] const Stream& stream) {
 #endif
 }
 
-Status PrepareLinear(Context& context, int64_t in_features) {
-  // Now, so that no call of Linear allocates.
-  LONGHAND_RETURN_IF_ERROR(ReserveMeetings(context, in_features));
-  if (context.linear.shared_bytes > 0) return OkStatus();
-#if defined(__CUDACC__)
-  context.linear.shared_bytes = context.stream.shared_bytes;
-#else
-  // A device without wgmma has less.
-  context.linear.shared_bytes = (context.stream.may_have_wgmma ? 227 : 99) << 10;
-#endif
-  if (context.stream.may_have_wgmma) {
-    LONGHAND_ASSIGN_OR_RETURN(context.linear.has_wgmma, TryWgmma(context));
-  }
-  return OkStatus();
-}
-
-Status PrepareFp8(Context& context) {
-  LinearState& state = context.linear;
-  if (!state.has_wgmma || std::exchange(state.prepared_fp8, true)) return OkStatus();
-  LONGHAND_RETURN_IF_ERROR(state.halves.Take(context.stream, kHalvesBytes).status());
-  LONGHAND_ASSIGN_OR_RETURN(state.has_wgmma_of_fp8, TryWgmmaOfFp8(context));
-  return OkStatus();
-}
-
 Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context,
                                                  TensorView weight,
                                                  LinearLayout layout) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const bool is_bf16 = weight.dtype() == DType::kBf16;
-  if (is_bf16) LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, in_features));
+  if (is_bf16) {
+    LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, WeightFormat::kBf16, in_features));
+  }
   const int64_t bytes = is_bf16
                             ? CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) *
                                   kTileBlock * static_cast<int64_t>(sizeof(DeviceBf16))
@@ -230,12 +123,11 @@ Status Linear(Context& context, const LinearArgs& args) {
   } else if (args.x.dtype() != DType::kBf16 || weight->format() != WeightFormat::kBf16) {
     return LinearFloat(context, args, *weight);
   }
-  const int64_t num_rows = args.x.dim(0);
   const bool goes_to_wgmma = GoesToWgmma(context, args, *weight);
-  const bool has_narrow_tiles = goes_to_wgmma && weight->format() == WeightFormat::kBf16;
-  if (num_rows <= (has_narrow_tiles ? kMaxRowsBesideWgmma : kMaxSkinnyRows)) {
-    return LinearSkinny(context, args, *weight);
-  }
+  const int64_t most_skinny = !goes_to_wgmma           ? kMaxSkinnyRows
+                              : weight->is_quantized() ? kMaxCodesBesideWgmma
+                                                       : kMaxRowsBesideWgmma;
+  if (args.x.dim(0) <= most_skinny) return LinearSkinny(context, args, *weight);
   if (IsLarge(context, args, *weight)) return LinearLarge(context, args, *weight);
   return (goes_to_wgmma ? LinearWgmma : LinearTiled)(context, args, *weight);
 }

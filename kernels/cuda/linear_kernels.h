@@ -9,11 +9,13 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 // Tensor cores: x in bf16, and a weight that is bf16 or becomes it in registers; or both in fp8.
 // Both sum a row alike, so the choice never shows in its bits.
 constexpr int64_t kMaxSkinnyRows = 64;
-// Where wgmma multiplies bf16, which is faster for more by an H200's times.
+// Where wgmma multiplies bf16, or codes, which is faster for more: of bf16 by an H200's times, of
+// codes by the times that these let expect.
 constexpr int64_t kMaxRowsBesideWgmma = 32;
+constexpr int64_t kMaxCodesBesideWgmma = 16;
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight);
 Status LinearTiled(Context& context, const LinearArgs& args, const PackedWeight& weight);
-// The same bits where LinearState::has_wgmma holds; rows of x must lie at 16 bytes.
+// The same bits where LinearState says so; rows of x must lie at 16 bytes.
 Status LinearWgmma(Context& context, const LinearArgs& args, const PackedWeight& weight);
 
 // Rows of fp8, at 16 bytes, as wgmma takes them (fp8_halves.cu): rows of whole blocks of 64 k in
@@ -110,15 +112,11 @@ inline Status ReserveMeetings(Context& context, int64_t in_features) {
 
 // LinearSkinny of weights in codes, and of bf16 where that is faster.
 Status LinearStreams(Context& context, const LinearArgs& args, const PackedWeight& weight);
-Status LaunchStreams(Context& context, const TensorCoreProblem& problem, float* out);
-Status LaunchStreams(Context& context, const TensorCoreProblem& problem, DeviceBf16* out);
 // Whether it would leave sums of parts of such a bf16 weight to be joined.
 bool StreamsGoByParts(const Context& context, const TensorCoreProblem& problem);
 
-// Before the first call of either with so many in_features.
-Status PrepareLinear(Context& context, int64_t in_features);
-// Before the first call with a weight that is multiplied in fp8, after PrepareLinear.
-Status PrepareFp8(Context& context);
+// Before the first call with such a weight.
+Status PrepareLinear(Context& context, WeightFormat format, int64_t in_features);
 
 // f32 on either side: one chain of multiply-adds over k.
 Status LinearFloat(Context& context, const LinearArgs& args, const PackedWeight& weight);

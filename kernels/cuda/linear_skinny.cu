@@ -272,29 +272,27 @@ bool StreamsAreFaster(const Context& context,
 }
 
 template <typename Out, int kTokens>
-Status LaunchFor(Context& context, const TensorCoreProblem& problem, Out* out) {
+Status LaunchFor(Context& context, const LinearArgs& args, const PackedWeight& weight) {
+  const TensorCoreProblem problem = MakeProblem(args, weight);
   const Choice choice = Choose<kTokens>(problem, context.stream.num_multiprocessors);
-  if (StreamsAreFaster(context, problem, choice)) return LaunchStreams(context, problem, out);
+  if (StreamsAreFaster(context, problem, choice)) return LinearStreams(context, args, weight);
+  Out* out = Elements<Out>(args.out);
   return choice.num_warps == 4 ? LaunchChoice<Out, kTokens, 4>(context, problem, choice, out)
                                : LaunchChoice<Out, kTokens, 8>(context, problem, choice, out);
-}
-
-template <typename Out>
-Status LaunchFor(Context& context, const TensorCoreProblem& problem, Out* out) {
-  if (problem.num_tokens <= 8) return LaunchFor<Out, 8>(context, problem, out);
-  if (problem.num_tokens <= 16) return LaunchFor<Out, 16>(context, problem, out);
-  if (problem.num_tokens <= 32) return LaunchFor<Out, 32>(context, problem, out);
-  return LaunchFor<Out, 64>(context, problem, out);
 }
 
 }  // namespace
 
 Status LinearSkinny(Context& context, const LinearArgs& args, const PackedWeight& weight) {
   if (weight.format() != WeightFormat::kBf16) return LinearStreams(context, args, weight);
-  const TensorCoreProblem problem = MakeProblem(args, weight);
-  return args.out.dtype() == DType::kF32
-             ? LaunchFor(context, problem, Elements<float>(args.out))
-             : LaunchFor(context, problem, Elements<DeviceBf16>(args.out));
+  return WithDeviceType(args.out.dtype(), [&](auto type) {
+    using Out = decltype(type);
+    const int64_t num_tokens = args.x.dim(0);
+    if (num_tokens <= 8) return LaunchFor<Out, 8>(context, args, weight);
+    if (num_tokens <= 16) return LaunchFor<Out, 16>(context, args, weight);
+    if (num_tokens <= 32) return LaunchFor<Out, 32>(context, args, weight);
+    return LaunchFor<Out, kMaxSkinnyRows>(context, args, weight);
+  });
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -5,11 +5,11 @@
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            bf16 or f32; summed in f32
 //
-// A team takes 16 features by a warp and mma.sync, or 64 by four warps and wgmma, and of them one
-// part of k (KParts), whose sums the last warp of the features to end adds in order, or all parts
-// one after the other: a unit. Features are the products' rows, tokens their columns, so that one
-// token wastes no tensor core time that matters. A thread block has an equal share of all units, to
-// one, and in shared memory what they read of x, and a ring of weights for each warp.
+// A warp takes 16 features and of them one part of k (KParts), whose sums the last warp of the
+// features to end adds in order, or all parts one after the other: a unit. Features are the
+// products' rows, tokens their columns, so that one token wastes no tensor core time that matters.
+// A thread block has an equal share of all units, to one, and in shared memory what they read of x,
+// and a ring of weights for each warp.
 //
 // Launch     grid one block a multiprocessor, up to 16 warps.
 // Alignment  rows of x at 16 bytes are read by 16 bytes; others go by elements.
@@ -23,16 +23,14 @@
 #include "kernels/cuda/staged_x.h"
 #include "kernels/cuda/streams_choice.h"
 #include "kernels/cuda/weight_ring.h"
-#include "kernels/cuda/wgmma.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-// What a team's warps make of a stage's blocks of 64 k: sums of 16 features each.
+// A warp's sums of one part of k.
 template <typename Format, int kTiles>
-struct ByMmaSync {
-  static constexpr int kTeam = 1;
-  // The next block's operands are on their way while one is multiplied.
+struct PartSums {
+  // A stage's blocks of 64 k. The next block's operands are on their way while one is multiplied.
   template <int kStageBlocks>
   __device__ __forceinline__ void Add(const unsigned char* weights,
                                       const DeviceBf16* x,
@@ -57,66 +55,22 @@ struct ByMmaSync {
       MultiplyBlock<Format, kTiles>(block, lane, sum);
     }
   }
-  __device__ __forceinline__ void Finish() {}
 
   TileSums sum[kTiles] = {};
 };
 
-// With weights in registers and x in shared memory.
-template <typename Format, int kTiles>
-struct ByWgmma {
-  static constexpr int kTeam = 4;
-  template <int kStageBlocks>
-  __device__ __forceinline__ void Add(const unsigned char* weights,
-                                      const DeviceBf16* x,
-                                      int count,
-                                      int lane) {
-#pragma unroll
-    for (int i = 0; i < kStageBlocks; ++i) {
-      if (i > 0 && i >= count) break;
-      const SharedMatrix rows = MatrixInShared(x + i * (kTiles * kAtom));
-      const typename Format::Codes codes(weights + i * Format::kStageBytes, lane);
-#pragma unroll
-      for (int pair = 0; pair < 2; ++pair) {
-        // All but the last pair's products are done with their operands.
-        WaitForWgmma<1>();
-        codes.Pair(pair, a[pair]);
-        BeginWgmma(sum);
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          MultiplyRegisters<std::is_same_v<Format, Fp8Weights>>(
-              sum, a[pair][half], AtStep(rows, 2 * pair + half), /*accumulate=*/true);
-        }
-        CommitWgmma();
-      }
-    }
-  }
-  __device__ __forceinline__ void Finish() {
-    WaitForWgmma<0>();
-    PinSums(sum);
-  }
-
-  TileSums sum[kTiles] = {};
-  uint32_t a[2][2][4];
-};
-
-template <typename Format, typename Out, int kTokens, int kStages, bool kWgmma>
-__global__ void __launch_bounds__((kMaxWarps<kTokens, kWgmma> * kWarpSize), 1)
+template <typename Format, typename Out, int kTokens, int kStages>
+__global__ void __launch_bounds__(kMaxWarps<kTokens>* kWarpSize, 1)
     StreamsKernel(const __grid_constant__ TensorCoreProblem problem,
                   const __grid_constant__ Streams streams,
                   Out* out) {
-#if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  if constexpr (kWgmma) return;
-#endif
   constexpr int kTiles = kTokens / 8;
-  using Multiply = std::conditional_t<kWgmma, ByWgmma<Format, kTiles>, ByMmaSync<Format, kTiles>>;
-  using Ring = WeightRing<Format, Multiply::kTeam, kStages>;
+  using Ring = WeightRing<Format, kStages>;
   using X = typename Format::X;
   LetNextBegin();
   const KParts& parts = problem.parts;
   const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
-  const int team = warp / Multiply::kTeam;
-  const int num_teams = static_cast<int>(blockDim.x) / (kWarpSize * Multiply::kTeam);
+  const int num_warps = static_cast<int>(blockDim.x) / kWarpSize;
   auto* shared = AlignShared<kXAlignment>(DynamicShared<unsigned char>());
   auto* x = reinterpret_cast<DeviceBf16*>(shared);
   const UnitRange units = UnitsOfBlock(streams);
@@ -131,57 +85,51 @@ __global__ void __launch_bounds__((kMaxWarps<kTokens, kWgmma> * kWarpSize), 1)
     first_x_block = first.first_part * parts.blocks_per_part;
     StageX<X, kTokens, /*kInFlight=*/8>(problem, first_x_block,
                                         EndOfPart(parts, last.end_part - 1) - first_x_block, x);
-    if constexpr (kWgmma) FenceForWgmma();
     __syncthreads();
   }
 
-  for (int first = units.begin; first < units.end; first += num_teams) {
-    const int idx = first + team;
+  for (int first = units.begin; first < units.end; first += num_warps) {
+    const int idx = first + warp;
     const bool exists = idx < units.end;
     if (!exists && !streams.is_windowed) break;
     const StreamUnit unit = StreamUnitAt(streams, parts, exists ? idx : first);
     TileSums total[kTiles] = {};
     for (int part = unit.first_part; part < unit.end_part; ++part) {
-      Multiply multiply;
+      PartSums<Format, kTiles> of_part;
       const int end = EndOfPart(parts, part);
       int window_end = streams.is_windowed ? part * parts.blocks_per_part : end;
 #pragma unroll 1
       for (int block = part * parts.blocks_per_part; block < end; block += Ring::kStageBlocks) {
         if (block == window_end) {
-          multiply.Finish();
           __syncthreads();  // all are done with the window before
           first_x_block = block;
           window_end = min(block + streams.x_blocks, end);
           StageX<X, kTokens, /*kInFlight=*/2>(problem, block, window_end - block, x);
-          if constexpr (kWgmma) FenceForWgmma();
           __syncthreads();
         }
         if (!exists) continue;
         const unsigned char* weights = ring.Take();
         const DeviceBf16* x_block = x + (block - first_x_block) * (kTiles * kAtom);
-        multiply.template Add<Ring::kStageBlocks>(weights, x_block, end - block, lane);
+        of_part.template Add<Ring::kStageBlocks>(weights, x_block, end - block, lane);
       }
-      multiply.Finish();
-      AddPart(multiply.sum, part == unit.first_part, total);
+      AddPart(of_part.sum, part == unit.first_part, total);
     }
     if (!exists) continue;
-    const int tile = unit.group * Multiply::kTeam + warp % Multiply::kTeam;
     if (streams.by_parts) {
-      LeavePart(streams.meetings.sums, parts, tile, unit.first_part, lane, total);
+      LeavePart(streams.meetings.sums, parts, unit.tile, unit.first_part, lane, total);
     } else {
-      StoreSums<Format>(problem, int64_t{tile} * kTileFeatures, 0, lane, total, out);
+      StoreSums<Format>(problem, int64_t{unit.tile} * kTileFeatures, 0, lane, total, out);
     }
   }
   WaitForCopies<0>();
   if (!streams.by_parts) return;
   // All of a warp's parts meet the others at once: each lane arrives for one of them.
-  for (int first = units.begin + team; first < units.end; first += kWarpSize * num_teams) {
+  for (int first = units.begin + warp; first < units.end; first += kWarpSize * num_warps) {
     const auto tile_of = [&](int i) {
-      const int group = StreamUnitAt(streams, parts, first + i * num_teams).group;
-      return group * Multiply::kTeam + warp % Multiply::kTeam;
+      return StreamUnitAt(streams, parts, first + i * num_warps).tile;
     };
     unsigned complete = Arrive(streams.meetings.arrived, tile_of(lane), parts.num_parts,
-                               first + lane * num_teams < units.end);
+                               first + lane * num_warps < units.end);
     while (complete != 0) {
       const int tile = tile_of(__ffs(static_cast<int>(complete)) - 1);
       complete &= complete - 1;
@@ -192,42 +140,31 @@ __global__ void __launch_bounds__((kMaxWarps<kTokens, kWgmma> * kWarpSize), 1)
   }
 }
 
-template <typename Format, int kTokens, bool kWgmma>
+template <typename Format, int kTokens>
 StreamsChoice ChooseFor(const Context& context, const TensorCoreProblem& problem) {
-  constexpr int kTeam = kWgmma ? 4 : 1;
   return Choose({.problem = problem,
                  .num_multiprocessors = context.stream.num_multiprocessors,
                  .shared_bytes = context.linear.shared_bytes - kSharedForKernels,
                  .tokens = kTokens,
-                 .team = kTeam,
-                 .max_warps = kMaxWarps<kTokens, kWgmma>,
+                 .max_warps = kMaxWarps<kTokens>,
                  .block_bytes = Format::kStageBytes,
-                 .ring_bytes = WeightRing<Format, kTeam, kRingStages>::kBytes});
+                 .ring_bytes = WeightRing<Format, kRingStages>::kBytes});
 }
 
-// fn(tokens, wgmma), both constants.
+// fn(tokens), a constant: as many as the products have columns for.
 template <typename Fn>
-auto WithShape(const Context& context, const TensorCoreProblem& problem, Fn&& fn) {
-  constexpr std::bool_constant<true> kWgmma;
-  constexpr std::bool_constant<false> kMmaSync;
-  const bool wgmma = context.linear.has_wgmma;
-  const int64_t num_tokens = problem.num_tokens;
-  if (num_tokens <= 8) return fn(std::integral_constant<int, 8>(), kMmaSync);
-  if (num_tokens <= 16) return fn(std::integral_constant<int, 16>(), kMmaSync);
-  if (num_tokens <= 32) {
-    constexpr std::integral_constant<int, 32> kTokens;
-    return wgmma ? fn(kTokens, kWgmma) : fn(kTokens, kMmaSync);
-  }
-  constexpr std::integral_constant<int, 64> kTokens;
-  return wgmma ? fn(kTokens, kWgmma) : fn(kTokens, kMmaSync);
+auto WithTokens(int64_t num_tokens, Fn&& fn) {
+  if (num_tokens <= 8) return fn(std::integral_constant<int, 8>());
+  if (num_tokens <= 16) return fn(std::integral_constant<int, 16>());
+  if (num_tokens <= 32) return fn(std::integral_constant<int, 32>());
+  return fn(std::integral_constant<int, kMaxSkinnyRows>());
 }
 
 template <typename Format, typename Out>
 Status LaunchFormat(Context& context, const TensorCoreProblem& problem, Out* out) {
-  return WithShape(context, problem, [&](auto tokens, auto wgmma) -> Status {
+  return WithTokens(problem.num_tokens, [&](auto tokens) -> Status {
     constexpr int kTokens = decltype(tokens)::value;
-    constexpr bool kWgmma = decltype(wgmma)::value;
-    const StreamsChoice choice = ChooseFor<Format, kTokens, kWgmma>(context, problem);
+    const StreamsChoice choice = ChooseFor<Format, kTokens>(context, problem);
     Streams streams = choice.streams;
     if (streams.by_parts) {
       LONGHAND_ASSIGN_OR_RETURN(streams.meetings, TakeMeetings(context));
@@ -237,7 +174,7 @@ Status LaunchFormat(Context& context, const TensorCoreProblem& problem, Out* out
                          static_cast<size_t>(choice.shared_bytes)};
     shape.begins_early = true;
     return Launch("LinearStreams", context.stream, shape,
-                  &StreamsKernel<Format, Out, kTokens, kRingStages, kWgmma>, problem, streams, out);
+                  &StreamsKernel<Format, Out, kTokens, kRingStages>, problem, streams, out);
   });
 }
 
@@ -245,28 +182,23 @@ Status LaunchFormat(Context& context, const TensorCoreProblem& problem, Out* out
 
 Status LinearStreams(Context& context, const LinearArgs& args, const PackedWeight& weight) {
   const TensorCoreProblem problem = MakeProblem(args, weight);
-  auto* out = Elements<DeviceBf16>(args.out);
   switch (weight.format()) {
     case WeightFormat::kFp8:
-      return LaunchFormat<Fp8Weights>(context, problem, out);
+      return LaunchFormat<Fp8Weights>(context, problem, Elements<DeviceBf16>(args.out));
     case WeightFormat::kWidenedFp8:
-      return LaunchFormat<WidenedFp8Weights>(context, problem, out);
+      return LaunchFormat<WidenedFp8Weights>(context, problem, Elements<DeviceBf16>(args.out));
+    case WeightFormat::kInt4:
+      return LaunchFormat<Int4Weights>(context, problem, Elements<DeviceBf16>(args.out));
     default:
-      return LaunchFormat<Int4Weights>(context, problem, out);
+      return WithDeviceType(args.out.dtype(), [&](auto type) {
+        return LaunchFormat<Bf16Weights>(context, problem, Elements<decltype(type)>(args.out));
+      });
   }
 }
 
-Status LaunchStreams(Context& context, const TensorCoreProblem& problem, float* out) {
-  return LaunchFormat<Bf16Weights>(context, problem, out);
-}
-Status LaunchStreams(Context& context, const TensorCoreProblem& problem, DeviceBf16* out) {
-  return LaunchFormat<Bf16Weights>(context, problem, out);
-}
-
 bool StreamsGoByParts(const Context& context, const TensorCoreProblem& problem) {
-  return WithShape(context, problem, [&](auto tokens, auto wgmma) {
-    return ChooseFor<Bf16Weights, decltype(tokens)::value, decltype(wgmma)::value>(context, problem)
-        .streams.by_parts;
+  return WithTokens(problem.num_tokens, [&](auto tokens) {
+    return ChooseFor<Bf16Weights, decltype(tokens)::value>(context, problem).streams.by_parts;
   });
 }
 

@@ -8,11 +8,12 @@
 // A row's sum has the bits that linear_skinny.cu gives it, where linear.cu's trial found that wgmma
 // writes mma.sync's: products of 16 k in order, the sums of the parts of k added in order.
 //
-// Launch     a block a multiprocessor, going through several tiles of 128 features and 64, 128 or
-//            192 tokens: two warpgroups that multiply, 64 features each, and a thread that has the
-//            copy engine fill a ring of stages of 64 k, which goes on over the ends of tiles. What
-//            is left of tiles after the last full round may be taken by parts of k, whose sums the
-//            last block of a tile adds.
+// Launch     a block a multiprocessor, going through several tiles of 128 features and 32 (codes),
+// 64,
+//            128 or 192 tokens: two warpgroups that multiply, 64 features each, and a thread that
+//            has the copy engine fill a ring of stages of 64 k, which goes on over the ends of
+//            tiles. What is left of tiles after the last full round may be taken by parts of k,
+//            whose sums the last block of a tile adds.
 // Cost       2 T * in_features * out_features operations: tensor cores.
 // Errors     kResourceExhausted without room for sums or rows, kInternal when the launch fails.
 #include <algorithm>
@@ -173,10 +174,13 @@ Status LaunchFormat(Context& context, const TensorCoreProblem& problem, Out* out
     constexpr int kWeightBytes = kWgmmaFeatures / kTileFeatures * Format::kBytes;
     return CutFor(problem, tokens, kWeightBytes, context.stream.num_multiprocessors);
   };
-  if constexpr (std::is_same_v<Format, Bf16Weights>) {
-    if (problem.num_tokens <= 64) {
-      return LaunchWgmma<Format, 64>(context, problem, cut_for(64).units, out);
+  if constexpr (!std::is_same_v<Format, Bf16Weights>) {
+    if (problem.num_tokens <= 32) {
+      return LaunchWgmma<Format, 32>(context, problem, cut_for(32).units, out);
     }
+  }
+  if (problem.num_tokens <= 64) {
+    return LaunchWgmma<Format, 64>(context, problem, cut_for(64).units, out);
   }
   const WgmmaCut narrow = cut_for(128), wide = cut_for(192);
   return narrow.ns < wide.ns ? LaunchWgmma<Format, 128>(context, problem, narrow.units, out)

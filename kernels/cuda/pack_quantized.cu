@@ -136,8 +136,11 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
                          "; this backend has weights in fp8 and 4 bits");
   }
   const int64_t out_features = weight.out_features(), in_features = weight.in_features();
-  LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, in_features));
   const bool is_int4 = weight.is_int4();
+  const WeightFormat format = is_int4                         ? WeightFormat::kInt4
+                              : MultipliesFp8(context.stream) ? WeightFormat::kFp8
+                                                              : WeightFormat::kWidenedFp8;
+  LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, format, in_features));
   const int64_t block_bytes = is_int4 ? Int4Weights::kBytes : Fp8Weights::kBytes;
   const int64_t code_bytes =
       CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) * block_bytes;
@@ -152,10 +155,6 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
   auto* packed = static_cast<unsigned char*>(buffer->data());
   LONGHAND_RETURN_IF_ERROR(
       CopyToDevice(context.stream, packed + scale_offset, words.data(), scale_bytes));
-  const WeightFormat format = is_int4                         ? WeightFormat::kInt4
-                              : MultipliesFp8(context.stream) ? WeightFormat::kFp8
-                                                              : WeightFormat::kWidenedFp8;
-  if (format == WeightFormat::kFp8) LONGHAND_RETURN_IF_ERROR(PrepareFp8(context));
   LONGHAND_RETURN_IF_ERROR(format == WeightFormat::kInt4
                                ? PackCodes<Int4Weights>(context, weight, num_gates, packed)
                            : format == WeightFormat::kFp8

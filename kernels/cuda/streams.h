@@ -1,5 +1,5 @@
-// How few rows' products are cut over a device (linear_streams.cu): units, of a team of warps and
-// one part of k (KParts) or all of them; which units a thread block has; where warps' parts meet.
+// How few rows' products are cut over a device (linear_streams.cu): units, of 16 features and one
+// part of k (KParts) or all of them; which units a thread block has; where warps' parts meet.
 #pragma once
 
 #include "kernels/cuda/linear_tile.h"
@@ -8,13 +8,13 @@ namespace longhand::kernels::LONGHAND_DEVICE {
 
 // Units are ordered by part, then by feature.
 struct Streams {
-  int num_groups;  // of features, a team's each
-  int num_units;   // num_groups, times the parts if by_parts
+  int num_tiles;  // of 16 features
+  int num_units;  // num_tiles, times the parts if by_parts
   bool by_parts;
   int blocks_per_part;  // thread blocks that have units of one part only; 0: of any
   int units_per_block, blocks_with_more;  // one more
   // Of 64 k that shared memory holds of x. Where is_windowed, a thread block's units have the same
-  // parts, and its teams go through them together, a window of x after the other; else all that it
+  // parts, and its warps go through them together, a window of x after the other; else all that it
   // reads of x is there from the beginning.
   int x_blocks;
   bool is_windowed;
@@ -30,22 +30,22 @@ __device__ __forceinline__ UnitRange UnitsOfBlock(const Streams& streams) {
   int base = 0, idx = static_cast<int>(blockIdx.x);
   if (streams.blocks_per_part > 0) {
     const int part = idx / streams.blocks_per_part;
-    base = part * streams.num_groups, idx -= part * streams.blocks_per_part;
+    base = part * streams.num_tiles, idx -= part * streams.blocks_per_part;
   }
   base += idx * streams.units_per_block + min(idx, streams.blocks_with_more);
   return {base, base + streams.units_per_block + (idx < streams.blocks_with_more ? 1 : 0)};
 }
 
 struct StreamUnit {
-  int group, first_part, end_part;
+  int tile, first_part, end_part;
 };
 
 __device__ __forceinline__ StreamUnit StreamUnitAt(const Streams& streams,
                                                    const KParts& parts,
                                                    int idx) {
   if (!streams.by_parts) return {idx, 0, parts.num_parts};
-  const int part = idx / streams.num_groups;
-  return {idx - part * streams.num_groups, part, part + 1};
+  const int part = idx / streams.num_tiles;
+  return {idx - part * streams.num_tiles, part, part + 1};
 }
 
 __device__ __forceinline__ int EndOfPart(const KParts& parts, int part) {

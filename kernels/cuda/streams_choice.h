@@ -14,16 +14,16 @@ template <int kTokens>
 constexpr int kXBlockBytes = kTokens * kBlockK * static_cast<int>(sizeof(DeviceBf16));
 
 // Whose sums fit the registers.
-template <int kTokens, bool kWgmma>
+template <int kTokens>
 constexpr int kMaxWarps = kTokens <= 16   ? 16
-                          : kTokens <= 32 ? (kWgmma ? 16 : 12)
-                                          : (kWgmma ? 12 : 8);
+                          : kTokens <= 32 ? 12
+                                          : 8;
 
 struct StreamsProblem {
   const TensorCoreProblem& problem;
   int num_multiprocessors;
   int shared_bytes;  // that a block may have
-  int tokens, team, max_warps;
+  int tokens, max_warps;
   int block_bytes;  // of weights: 16 features and 64 k
   int ring_bytes;   // of a warp
 };
@@ -46,28 +46,27 @@ inline StreamsChoice Consider(const StreamsProblem& of, Cut cut) {
   const int x_block_bytes = of.tokens * kBlockK * static_cast<int>(sizeof(DeviceBf16));
   StreamsChoice best;
   Streams streams = {};
-  streams.num_groups = static_cast<int>(CeilDiv(of.problem.out_features, of.team * kTileFeatures));
+  streams.num_tiles = static_cast<int>(CeilDiv(of.problem.out_features, kTileFeatures));
   streams.by_parts = cut != Cut::kTogether;
-  streams.num_units = streams.num_groups * (streams.by_parts ? parts.num_parts : 1);
-  const int64_t num_tiles = int64_t{streams.num_groups} * of.team;
-  const int64_t sums_bytes = num_tiles * parts.num_parts * kTileFeatures * of.tokens * 4;
-  if (streams.by_parts && (parts.num_parts == 1 || num_tiles > kMaxMeetings ||
+  streams.num_units = streams.num_tiles * (streams.by_parts ? parts.num_parts : 1);
+  const int64_t sums_bytes =
+      int64_t{streams.num_tiles} * parts.num_parts * kTileFeatures * of.tokens * 4;
+  if (streams.by_parts && (parts.num_parts == 1 || streams.num_tiles > kMaxMeetings ||
                            sums_bytes > static_cast<int64_t>(kMaxSumsBytes))) {
     return best;
   }
   int num_blocks = std::min(of.num_multiprocessors, streams.num_units);
   int among = streams.num_units, sharers = num_blocks, x_parts = parts.num_parts;
   if (cut == Cut::kApart) {
-    streams.blocks_per_part =
-        std::min(of.num_multiprocessors / parts.num_parts, streams.num_groups);
+    streams.blocks_per_part = std::min(of.num_multiprocessors / parts.num_parts, streams.num_tiles);
     if (streams.blocks_per_part == 0) return best;
     num_blocks = streams.blocks_per_part * parts.num_parts;
-    among = streams.num_groups, sharers = streams.blocks_per_part, x_parts = 1;
+    among = streams.num_tiles, sharers = streams.blocks_per_part, x_parts = 1;
   }
   streams.units_per_block = among / sharers, streams.blocks_with_more = among % sharers;
   const int units = streams.units_per_block + (streams.blocks_with_more > 0 ? 1 : 0);  // at most
   if (cut == Cut::kByParts) {
-    x_parts = std::min(x_parts, (units + 2 * streams.num_groups - 2) / streams.num_groups);
+    x_parts = std::min(x_parts, (units + 2 * streams.num_tiles - 2) / streams.num_tiles);
   }
   const int k_blocks = streams.by_parts ? parts.blocks_per_part : parts.num_blocks;
   const int room = of.shared_bytes - kXAlignment;
@@ -84,9 +83,9 @@ inline StreamsChoice Consider(const StreamsProblem& of, Cut cut) {
   }
   const int x_bytes = streams.x_blocks * x_block_bytes;
   const int most_warps = std::min(of.max_warps, (room - x_bytes) / of.ring_bytes);
-  for (int warps = kLeastWarps; warps <= most_warps; warps += of.team) {
+  for (int warps = kLeastWarps; warps <= most_warps; ++warps) {
     const double rate = std::min(kMemory, warps * of.ring_bytes / kLatency);
-    const auto rounds = static_cast<double>(CeilDiv(units, warps / of.team));
+    const auto rounds = static_cast<double>(CeilDiv(units, warps));
     double ns = rounds * k_blocks * std::max(kBlock, warps * of.block_bytes / rate);
     if (streams.by_parts) ns += kMeeting;
     if (streams.is_windowed) {

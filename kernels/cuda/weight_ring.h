@@ -66,16 +66,15 @@ class StageCopies {
   int blocks_per_group_ = 1, in_group_ = 0;
 };
 
-// kTeam: the warps of a unit, 16 features each. A stage is 2 KiB of weights or a little more: so
-// many blocks of 64 k, fewer at the end of a part.
-template <typename Format, int kTeam, int kStages>
+// A stage is 2 KiB of weights or a little more: so many blocks of 64 k, fewer at the end of a part.
+template <typename Format, int kStages>
 class WeightRing {
  public:
   static constexpr int kStageBlocks = kTileBlock * 2 / Format::kBytes;
   static constexpr int kStageBytes = kStageBlocks * Format::kStageBytes;
   static constexpr int kBytes = kStages * kStageBytes;
 
-  // The units of a thread block that are this warp's team's, from the first on.
+  // The units of a thread block that are this warp's, from the first on.
   __device__ WeightRing(const TensorCoreProblem& problem,
                         const Streams& streams,
                         UnitRange units,
@@ -84,9 +83,8 @@ class WeightRing {
         streams_(streams),
         memory_(memory),
         lane_(threadIdx.x % kWarpSize),
-        tile_of_team_(threadIdx.x / kWarpSize % kTeam),
-        next_(units.begin + static_cast<int>(threadIdx.x) / (kTeam * kWarpSize)),
-        step_(static_cast<int>(blockDim.x) / (kTeam * kWarpSize)),
+        next_(units.begin + static_cast<int>(threadIdx.x) / kWarpSize),
+        step_(static_cast<int>(blockDim.x) / kWarpSize),
         end_(units.end) {
     BeginUnit();
 #pragma unroll 1
@@ -108,7 +106,7 @@ class WeightRing {
  private:
   __device__ __forceinline__ void BeginUnit() {
     const StreamUnit unit = StreamUnitAt(streams_, problem_.parts, next_);
-    tile_ = unit.group * kTeam + tile_of_team_;
+    tile_ = unit.tile;
     part_ = unit.first_part, end_part_ = unit.end_part;
     BeginPart();
   }
@@ -139,7 +137,7 @@ class WeightRing {
   const TensorCoreProblem& problem_;
   const Streams& streams_;
   unsigned char* memory_;
-  int lane_, tile_of_team_;
+  int lane_;
   int next_, step_, end_;                           // units
   int tile_, part_, end_part_, block_, end_block_;  // to be copied next
   int filled_ = 0, taken_ = 0;

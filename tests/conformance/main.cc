@@ -174,6 +174,9 @@ int Run(const Options& options) {
     if (options.progress && !options.json.empty()) std::ofstream(options.json) << ToJson(records);
   }
   const bool passed = PrintSummary(records);
+  if (const std::string found = backend->ops->TrialResults(); !found.empty()) {
+    std::printf("%s\n", found.c_str());
+  }
   if (!options.json.empty()) {
     std::ofstream out(options.json);
     out << ToJson(records);

@@ -97,7 +97,8 @@ def sanitize_operation(bundle, backend, program, tool, op, cases, deadline):
     text = done.stdout + done.stderr
     errors = re.findall(r"ERROR SUMMARY: (\d+) error", text) + re.findall(r"RACECHECK SUMMARY: (\d+) hazard", text)
     record = {"op": op, "tool": tool, "cases": len(re.findall(r"^case \d+ ", text, re.MULTILINE)),
-              "errors": sum(map(int, errors)) if errors else None}
+              "errors": sum(map(int, errors)) if errors else None,
+              "trials": re.findall(r"^wgmma has .*$", text, re.MULTILINE)}
     found = [line for line in text.splitlines() if line.startswith(("FAIL", "========= "))]
     if done.status == 0 and errors and record["errors"] == 0:
         return {**record, "status": "pass"}

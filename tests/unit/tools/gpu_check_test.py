@@ -34,6 +34,7 @@ for n in range(int(value.get("--first", 0)), 3 if op == "Add" else 1):
     records.append({{"op": op, "case": f"{{op}} number {{n}}", "status": "pass", "error": 0, "tolerance": 0}})
     if "--json" in value:
         open(value["--json"], "w").write(json.dumps(records))
+print("wgmma has mma.sync's bits in: " + op)
 """
 # Runs what it is given, and finds a hazard in Mul.
 SANITIZER = f"""#!{sys.executable}
@@ -88,6 +89,7 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(self.verdicts()["G16 racecheck"], "FAIL")
         mul = [r for r in self.report.records if r["op"] == "Mul"]
         self.assertEqual({r["tool"]: r["status"] for r in mul}, {"memcheck": "pass", "racecheck": "fail"})
+        self.assertEqual(mul[0]["trials"], ["wgmma has mma.sync's bits in: Mul"])
 
     def test_without_a_sanitizer_the_part_is_unavailable(self):
         with mock.patch.object(conformance, "sanitizer_program", lambda: None):
