@@ -10,6 +10,7 @@
 
 #include "common/check.h"
 #include "common/hub_cache.h"
+#include "common/trim.h"
 
 namespace longhand::client {
 namespace {
@@ -17,16 +18,11 @@ namespace {
 constexpr long kConnectTimeoutS = 20;
 constexpr long kStalledAfterS = 30;  // without a byte
 constexpr size_t kMaxErrorBytes = 4096;
+constexpr std::string_view kBlanks = " \t\r\n";
 
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-std::string Trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) return "";
-  return std::string(text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1));
 }
 
 bool StartsWith(std::string_view text, std::string_view start) {
@@ -72,7 +68,7 @@ size_t OnHeader(char* data, size_t size, size_t count, void* context) {
   if (colon == std::string_view::npos) return size * count;
   std::string name(line.substr(0, colon));
   for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const std::string value = Trim(line.substr(colon + 1));
+  const std::string value(Trim(line.substr(colon + 1), kBlanks));
   if (name == "x-error-code") transfer.error_code = value;
   if (name == "x-error-message") transfer.error_message = value.substr(0, 500);
   if (name == "retry-after") transfer.retry_after = std::atoll(value.c_str());
@@ -133,7 +129,7 @@ Result<HubAccess> HubAccess::FromEnvironment() {
     return InvalidArgument("HF_ENDPOINT is '", access.endpoint,
                            "'; it must be a URL like https://huggingface.co");
   const std::string token = Environment("HF_TOKEN");
-  access.token = Trim(token.empty() ? TokenFromFile() : token);
+  access.token = Trim(token.empty() ? TokenFromFile() : token, kBlanks);
   const bool is_printable = std::all_of(access.token.begin(), access.token.end(),
                                         [](unsigned char c) { return c > ' ' && c < 0x7f; });
   if (!is_printable) return InvalidArgument("the hub's token has characters that no token has");
