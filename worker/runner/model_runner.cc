@@ -135,12 +135,16 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
     if (status.code() != StatusCode::kUnimplemented) return status;
     Log("every product is deterministic, as without --no-deterministic: " + status.message());
   }
-  memory_ = PlanMemory(config_, plan, rank_, ops_);
-  if (const int64_t bytes = communicator_->DeviceBytes(); bytes > 0) {
-    memory_.Add("what ranks read of each other", bytes);
-  }
+  const model::PackedWeights packed =
+      model::PlanPackedWeights(config_.model, plan, rank_, config_.quantization, ops_);
+  const kernels::StepSizes sizes =
+      StepSizesOf(config_, plan.ranks[static_cast<size_t>(rank_)], packed);
+  memory_ = PlanMemory(config_, plan, rank_, packed, sizes, ops_);
+  memory_.Add("exchange between ranks", communicator_->DeviceBytes());
   LONGHAND_RETURN_IF_ERROR(CheckMemory(memory_, config_.memory_bytes));
   LONGHAND_ASSIGN_OR_RETURN(weights_, load());
+  // First: what it only tries out then takes no more than there will be.
+  LONGHAND_RETURN_IF_ERROR(ops_.Reserve(sizes).WithContext("operations' workspaces"));
   LONGHAND_ASSIGN_OR_RETURN(decoder_, model::Decoder::Create(config_.model, plan, weights_,
                                                              SizesOf(config_, ops_), ops_));
   if (config_.encoder_cache_tokens > 0) {
@@ -151,8 +155,6 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
                                                                     {config_.encoder_cache_tokens,
                                                                      config_.model.hidden_size}));
   }
-  const kernels::StepSizes sizes = StepSizesOf(config_, weights_.shard);
-  LONGHAND_RETURN_IF_ERROR(ops_.Reserve(sizes).WithContext("operations' workspaces"));
   std::vector<BlockMover::Layer> layers;
   for (int64_t i = 0; i < config_.model.num_layers; ++i) {
     layers.push_back({decoder_->KvCache(i), decoder_->KvScales(i)});

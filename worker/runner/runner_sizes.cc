@@ -81,14 +81,18 @@ model::DecoderSizes SizesOf(const RunnerConfig& config, const kernels::Ops& ops)
           .rounded = rounds_rows ? ops.RoundedDType(activation) : activation};
 }
 
-kernels::StepSizes StepSizesOf(const RunnerConfig& config, const RankShard& shard) {
+kernels::StepSizes StepSizesOf(const RunnerConfig& config,
+                               const RankShard& shard,
+                               const model::PackedWeights& weights) {
   kernels::StepSizes sizes{.max_num_seqs = config.max_num_seqs,
                            .max_model_len = config.max_model_len,
                            .block_size = config.block_size,
                            .num_heads = shard.heads.size(),
                            .num_kv_heads = shard.kv_heads.size(),
                            .head_dim = config.model.head_dim,
-                           .vocab_size = config.model.vocab_size};
+                           .vocab_size = config.model.vocab_size,
+                           .max_in_features = weights.max_in_features,
+                           .has_fp8_weights = config.quantization == Quantization::kFp8};
   if (config.dtype == DType::kBf16 && config.quantization == Quantization::kNone) {
     const int64_t query = sizes.num_heads * sizes.head_dim;
     sizes.max_gate_up_features = 2 * shard.ffn.size();

@@ -324,28 +324,6 @@ TEST_P(ModelRunnerTest, ANewEpochForgetsSequencesAndKeepsWeights) {
   EXPECT_EQ(SampledFor(1, RunAlone(*runner, plans)), expected);
 }
 
-// The CUDA backend's, emulated: penalties, log-probabilities, prefill and decode over several splits
-// of keys.
-TEST(StepMemoryTest, StepsAllocateNoDeviceMemory) {
-  const TinyCheckpoint checkpoint(kSeed);
-  auto ops = kernels::CreateEmulatedOps();
-  ASSERT_TRUE(ops.ok()) << ops.status();
-  comm::SingleRankCommunicator communicator;
-  RunnerConfig config = checkpoint.Config();
-  config.max_model_len = 512;
-  config.num_blocks = 192;
-  auto runner = ModelRunner::Create(config, **ops, communicator, {});
-  ASSERT_TRUE(runner.ok()) << runner.status();
-  std::vector<Answer> answers = {MakeAnswer(1, 300, 0), MakeAnswer(2, 5, 80), MakeAnswer(3, 1, 90),
-                                 MakeAnswer(4, 14, 100)};
-  answers[1].sampling = {.temperature = 1.0f, .top_p = 0.9f, .seed = 5, .num_logprobs = 0};
-  answers[3].sampling = {.temperature = 0, .repetition_penalty = 1.5f, .num_logprobs = 3};
-  const int64_t at_start = (*ops)->num_allocations();
-  EXPECT_GT(at_start, 0);
-  RunAlone(**runner, MakePlans(answers, 12));
-  EXPECT_EQ((*ops)->num_allocations(), at_start);
-}
-
 // Decode steps on the emulated CUDA backend, where a recording is a list of launches with their
 // arguments: what changes from step to step and is not in device memory would stay what it was.
 class ReplayTest : public ::testing::Test {
