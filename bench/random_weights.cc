@@ -4,8 +4,6 @@
 #include <cstring>
 #include <random>
 
-#include "worker/model/tensor_specs.h"
-
 namespace longhand::bench {
 
 using model::AllocateTensor;
@@ -37,19 +35,14 @@ RandomWeights::RandomWeights(const ModelConfig& config,
                              const ShardPlan& plan,
                              Quantization quantization,
                              kernels::Ops& ops)
-    : ops_(ops), quantization_(quantization) {
+    : ops_(ops), quantization_(quantization), sizes_(config) {
   // The head, or gate and up, which are one matrix, here and in the encoder, or its merger.
   const RankShard& shard = plan.ranks[0];
   int64_t largest =
       std::max(std::max(plan.padded_vocab_rows, 2 * shard.ffn.size()) * config.hidden_size,
                2 * config.vision.padded_intermediate_size() * config.vision.hidden_size);
-  for (const model::TensorSpec& spec : model::ExpectedTensors(config)) {
-    Size size{spec.shape[0], 1};
-    for (size_t i = 1; i < spec.shape.size(); ++i) size.columns *= spec.shape[i];
-    sizes_[spec.name] = size;
-    if (spec.name.starts_with("visual.")) {
-      largest = std::max(largest, size.rows * size.columns);
-    }
+  for (const auto& [name, size] : sizes_.all()) {
+    if (name.starts_with("visual.")) largest = std::max(largest, size.rows * size.columns);
   }
   // 2^-6: between the inverse roots of 1280 and 29568. A sixteenth more, so that parts differ.
   const auto pool_size = static_cast<size_t>(largest + largest / 16 + 64);
@@ -62,17 +55,6 @@ RandomWeights::RandomWeights(const ModelConfig& config,
     // fp8 from 0.5 to 1.9, int8 from 48 to 80, of either sign.
     if (quantization != Quantization::kAwq) code = (code & 0x8f) | 0x30;
   }
-}
-
-RandomWeights::Size RandomWeights::SizeOf(const TensorSlice& slice) const {
-  const auto it = sizes_.find(slice.name);
-  LONGHAND_CHECK(it != sizes_.end()) << slice.name;
-  Size size = it->second;
-  if (slice.rows.size() > 0) size.rows = slice.rows.size();
-  if (slice.columns.size() > 0) size.columns = slice.columns.size();
-  size.rows = std::max(size.rows, slice.padded_rows);
-  size.columns = std::max(size.columns, slice.padded_columns);
-  return size;
 }
 
 int64_t RandomWeights::NextOffset(int64_t count, int64_t pool_size) {
@@ -89,9 +71,8 @@ TensorView RandomWeights::Part(int64_t rows, int64_t columns) {
 
 Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Linear(
     const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
-  int64_t rows = 0;
-  for (const TensorSlice& slice : slices) rows += SizeOf(slice).rows;
-  const TensorView part = Part(rows, SizeOf(slices.front()).columns);
+  const model::TensorSize size = sizes_.Of(slices);
+  const TensorView part = Part(size.rows, size.columns);
   done_bytes_ += static_cast<int64_t>(part.num_bytes());
   return ops_.PackLinear(part, layout);
 }
@@ -99,9 +80,7 @@ Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Linear(
 Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::LayerLinear(
     const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
   if (quantization_ == Quantization::kNone) return Linear(slices, layout);
-  int64_t rows = 0;
-  for (const TensorSlice& slice : slices) rows += SizeOf(slice).rows;
-  const int64_t columns = SizeOf(slices.front()).columns;
+  const auto [rows, columns] = sizes_.Of(slices);
   const bool is_awq = quantization_ == Quantization::kAwq;
   const int64_t row_bytes = is_awq ? columns / 2 : columns;
   const DType dtype = is_awq                                ? DType::kU8
@@ -128,7 +107,7 @@ Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::LayerLinear(
 }
 
 Result<DeviceTensor> RandomWeights::Matrix(const TensorSlice& slice) {
-  const Size size = SizeOf(slice);
+  const model::TensorSize size = sizes_.Of(slice);
   const TensorView part = Part(size.rows, size.columns);
   LONGHAND_ASSIGN_OR_RETURN(DeviceTensor out,
                             AllocateTensor(ops_, DType::kBf16, {size.rows, size.columns}));
@@ -140,8 +119,7 @@ Result<DeviceTensor> RandomWeights::Matrix(const TensorSlice& slice) {
 
 // Norms of 1, and biases of 1: what they are costs nothing.
 Result<DeviceTensor> RandomWeights::Vector(const std::vector<TensorSlice>& slices) {
-  int64_t count = 0;
-  for (const TensorSlice& slice : slices) count += SizeOf(slice).rows;
+  const int64_t count = sizes_.Of(slices).rows;
   const std::vector<float> ones(static_cast<size_t>(count), 1.0f);
   LONGHAND_ASSIGN_OR_RETURN(DeviceTensor out, AllocateTensor(ops_, DType::kF32, {count}));
   LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(out.view.data(), ones.data(), out.view.num_bytes()));

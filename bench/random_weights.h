@@ -6,14 +6,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "common/config/model_config.h"
 #include "common/config/shard_plan.h"
 #include "kernels/ops.h"
+#include "worker/model/tensor_sizes.h"
 #include "worker/model/weight_source.h"
 
 namespace longhand::bench {
@@ -39,18 +38,13 @@ class RandomWeights final : public model::WeightSource {
   int64_t done_bytes() const override { return done_bytes_; }
 
  private:
-  struct Size {
-    int64_t rows = 0;
-    int64_t columns = 0;
-  };
-  Size SizeOf(const model::TensorSlice& slice) const;
   TensorView Part(int64_t rows, int64_t columns);
   // Where a part of `count` elements of a pool begins, each time somewhere else.
   int64_t NextOffset(int64_t count, int64_t pool_size);
 
   kernels::Ops& ops_;
   const Quantization quantization_;
-  std::map<std::string, Size> sizes_;
+  const model::TensorSizes sizes_;
   std::vector<uint16_t> pool_;
   std::vector<uint8_t> codes_;
   int64_t next_offset_ = 0;

@@ -62,9 +62,13 @@ class TimedOps final : public kernels::Ops {
     return inner_.AllocateStaging(bytes);
   }
   Status Reserve(const kernels::StepSizes& sizes) override { return inner_.Reserve(sizes); }
-  int64_t ReservedBytes(const kernels::StepSizes& sizes) const override {
-    return inner_.ReservedBytes(sizes);
+  kernels::OpsMemory ReservedMemory(const kernels::StepSizes& sizes) const override {
+    return inner_.ReservedMemory(sizes);
   }
+  int64_t PackedBytes(const kernels::WeightShape& shape) const override {
+    return inner_.PackedBytes(shape);
+  }
+  int64_t LibraryBytes() const override { return inner_.LibraryBytes(); }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     return inner_.CopyToDevice(device, host, bytes);
   }

@@ -21,7 +21,7 @@ class HostOps : public Ops {
   }
   // Scratch memory grows with the calls.
   Status Reserve(const StepSizes&) override { return OkStatus(); }
-  int64_t ReservedBytes(const StepSizes&) const override { return 0; }
+  OpsMemory ReservedMemory(const StepSizes&) const override { return {}; }
   // All that there are, unless the backend says otherwise.
   bool HasKvDType(DType kv) const override;
   Status CopyToDevice(void* device, const void* host, size_t bytes) override;

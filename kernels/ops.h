@@ -253,9 +253,25 @@ struct StepSizes {
   int64_t block_size = 1;
   int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
   int64_t vocab_size = 0;
+  // Of weights in bf16 or codes, the image encoder's included; 0 where there are none.
+  int64_t max_in_features = 0;
+  bool has_fp8_weights = false;
   // Of the layers' weights in bf16, or 0: what large products through a library take (SetDeterministic).
   int64_t max_weight_elements = 0;   // of one matrix
   int64_t max_gate_up_features = 0;  // of a matrix of gates and ups
+};
+
+// A weight as it is given to be packed, without its elements.
+struct WeightShape {
+  int64_t out_features = 0, in_features = 0;
+  DType dtype = DType::kBf16;  // f32, bf16, or of codes: f8e4m3, i8, u8 (two of 4 bits each)
+  int64_t group_size = 0;      // of 4 bits
+};
+
+// What an Ops takes on its own.
+struct OpsMemory {
+  int64_t device_bytes = 0;
+  int64_t staging_bytes = 0;  // AllocateStaging
 };
 
 // Operations that were recorded, to be run again: the same calls on the same memory, whatever it then holds.
@@ -287,7 +303,12 @@ class Ops {
   // Takes all memory that calls within `sizes` need beyond their tensors: they allocate none. Without it the memory
   // grows with the calls. Recordings from before larger sizes are void.
   virtual Status Reserve(const StepSizes& sizes) = 0;
-  virtual int64_t ReservedBytes(const StepSizes& sizes) const = 0;
+  // What Reserve takes for `sizes`, and what weights within them bring along when they are packed.
+  virtual OpsMemory ReservedMemory(const StepSizes& sizes) const = 0;
+  // What a weight of this shape takes once it is packed.
+  virtual int64_t PackedBytes(const WeightShape& shape) const = 0;
+  // What libraries take beside all that is allocated here, about.
+  virtual int64_t LibraryBytes() const { return 0; }
   // What trials on this device have chosen so far, in words; empty where nothing is tried.
   virtual std::string TrialResults() const { return {}; }
   // Ordered with the operations. Host memory must stay until Synchronize().

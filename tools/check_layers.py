@@ -18,6 +18,7 @@ WIRE = {"grpc", "protobuf"}
 ROOMS = {
     "common": ([], set()),
     "common/config": (["common"], {"boost"}),
+    "common/curl": (["common"], {"curl"}),
     "common/digest": (["common"], {"openssl"}),
     "common/logging": (["common"], {"fmt", "spdlog"}),
     "common/options": (["common"], {"cli11", "yaml"}),
@@ -39,14 +40,14 @@ ROOMS = {
     "coordinator/api": (CONFIG + ["common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),
     # The coordinator's own answer to whether it is ready, and nothing else of its cluster.
-    "coordinator/http": (CONFIG + ["coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
+    "coordinator/http": (CONFIG + ["common/curl", "coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
                                    "proto", "shim"],
                          WIRE | {"absl", "boost", "curl"}),
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
     # Speaks to the hub, and to no server of ours.
-    "client/pull": (["common", "common/digest", "common/options"], {"boost", "cli11", "curl", "fmt"}),
-    "client": (CONFIG + ["common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
+    "client/pull": (["common", "common/curl", "common/digest", "common/options"], {"boost", "cli11", "curl", "fmt"}),
+    "client": (CONFIG + ["common/curl", "common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]

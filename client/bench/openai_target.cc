@@ -1,11 +1,10 @@
 #include <absl/strings/escaping.h>
-#include <curl/curl.h>
 
 #include <boost/json.hpp>
 
 #include "client/bench/bench_target.h"
 #include "client/bench/sse_parser.h"
-#include "common/check.h"
+#include "common/curl/curl_request.h"
 
 namespace longhand::client {
 namespace {
@@ -66,7 +65,7 @@ std::string ErrorText(std::string_view text) {
 }
 
 struct Answer {
-  CURL* curl;
+  const CurlRequest& request;
   const BenchTarget::OnPiece& on_piece;
   SseParser parser;
   BenchUsage usage;
@@ -105,9 +104,7 @@ struct Answer {
 size_t OnBody(char* data, size_t size, size_t count, void* context) {
   auto& answer = *static_cast<Answer*>(context);
   const std::string_view bytes(data, size * count);
-  long http = 0;
-  curl_easy_getinfo(answer.curl, CURLINFO_RESPONSE_CODE, &http);
-  if (http != 200) {
+  if (answer.request.http_status() != 200) {
     answer.error_body += bytes.substr(0, kMaxErrorBytes - answer.error_body.size());
     return bytes.size();
   }
@@ -117,54 +114,25 @@ size_t OnBody(char* data, size_t size, size_t count, void* context) {
   return answer.status.ok() ? bytes.size() : 0;
 }
 
-class Curl {
- public:
-  Curl() : handle_(curl_easy_init()) { LONGHAND_CHECK(handle_ != nullptr); }
-  ~Curl() {
-    curl_slist_free_all(headers_);
-    curl_easy_cleanup(handle_);
-  }
-  Curl(const Curl&) = delete;
-  Curl& operator=(const Curl&) = delete;
+void Prepare(const OpenAiAddress& address, const std::string& url, CurlRequest& request) {
+  request.Begin(url, "http,https", address.ca_file);
+  request.AddHeader("Content-Type: application/json");
+  request.AddHeader("Expect:");  // A large body is not announced first.
+  if (!address.api_key.empty()) request.AddHeader("Authorization: Bearer " + address.api_key);
+  curl_easy_setopt(request.get(), CURLOPT_TCP_NODELAY, 1L);
+  curl_easy_setopt(request.get(), CURLOPT_TIMEOUT, static_cast<long>(address.timeout.count()));
+}
 
-  CURL* handle() const { return handle_; }
-
-  void Prepare(const OpenAiAddress& address, const std::string& url) {
-    curl_easy_reset(handle_);
-    curl_slist_free_all(headers_);
-    headers_ = curl_slist_append(nullptr, "Content-Type: application/json");
-    headers_ = curl_slist_append(headers_, "Expect:");  // A large body is not announced first.
-    if (!address.api_key.empty())
-      headers_ = curl_slist_append(headers_, ("Authorization: Bearer " + address.api_key).c_str());
-    curl_easy_setopt(handle_, CURLOPT_URL, url.c_str());
-    curl_easy_setopt(handle_, CURLOPT_HTTPHEADER, headers_);
-    curl_easy_setopt(handle_, CURLOPT_PROTOCOLS_STR, "http,https");
-    if (!address.ca_file.empty())
-      curl_easy_setopt(handle_, CURLOPT_CAINFO, address.ca_file.c_str());
-    curl_easy_setopt(handle_, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(handle_, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(handle_, CURLOPT_TIMEOUT, static_cast<long>(address.timeout.count()));
-    curl_easy_setopt(handle_, CURLOPT_USERAGENT, "longhand-bench");
-  }
-
-  // The response's status code.
-  Result<long> Perform() {
-    char reason[CURL_ERROR_SIZE] = "";
-    curl_easy_setopt(handle_, CURLOPT_ERRORBUFFER, reason);
-    const CURLcode code = curl_easy_perform(handle_);
-    curl_easy_setopt(handle_, CURLOPT_ERRORBUFFER, nullptr);
-    if (code == CURLE_OPERATION_TIMEDOUT)
-      return DeadlineExceeded("the answer did not come in time");
-    if (code != CURLE_OK) return Unavailable(*reason == '\0' ? curl_easy_strerror(code) : reason);
-    long http = 0;
-    curl_easy_getinfo(handle_, CURLINFO_RESPONSE_CODE, &http);
-    return http;
-  }
-
- private:
-  CURL* handle_;
-  curl_slist* headers_ = nullptr;
-};
+// The response's status code.
+Result<long> Perform(const CurlRequest& request) {
+  char reason[CURL_ERROR_SIZE] = "";
+  curl_easy_setopt(request.get(), CURLOPT_ERRORBUFFER, reason);
+  const CURLcode code = curl_easy_perform(request.get());
+  curl_easy_setopt(request.get(), CURLOPT_ERRORBUFFER, nullptr);
+  if (code == CURLE_OPERATION_TIMEDOUT) return DeadlineExceeded("the answer did not come in time");
+  if (code != CURLE_OK) return Unavailable(*reason == '\0' ? curl_easy_strerror(code) : reason);
+  return request.http_status();
+}
 
 class OpenAiTarget final : public BenchTarget {
  public:
@@ -173,14 +141,14 @@ class OpenAiTarget final : public BenchTarget {
   Result<BenchUsage> Ask(const BenchRequest& request, const OnPiece& on_piece) override {
     const std::string url = Url(address_, "/chat/completions");
     const std::string body = Body(address_.model, request);
-    curl_.Prepare(address_, url);
-    Answer answer{.curl = curl_.handle(), .on_piece = on_piece};
-    curl_easy_setopt(curl_.handle(), CURLOPT_POSTFIELDS, body.c_str());
-    curl_easy_setopt(curl_.handle(), CURLOPT_POSTFIELDSIZE_LARGE,
-                     static_cast<curl_off_t>(body.size()));
-    curl_easy_setopt(curl_.handle(), CURLOPT_WRITEFUNCTION, OnBody);
-    curl_easy_setopt(curl_.handle(), CURLOPT_WRITEDATA, &answer);
-    const Result<long> http = curl_.Perform();
+    Prepare(address_, url, request_);
+    Answer answer{.request = request_, .on_piece = on_piece};
+    CURL* const curl = request_.get();
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.c_str());
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
+    const Result<long> http = Perform(request_);
     if (!answer.status.ok()) return answer.status;
     if (!http.ok()) return http.status();
     if (*http != 200) return Internal("HTTP ", *http, ": ", ErrorText(answer.error_body));
@@ -190,7 +158,7 @@ class OpenAiTarget final : public BenchTarget {
 
  private:
   const OpenAiAddress address_;
-  Curl curl_;
+  CurlRequest request_;
 };
 
 size_t Append(char* data, size_t size, size_t count, void* context) {
@@ -207,13 +175,13 @@ std::unique_ptr<BenchTarget> MakeOpenAiTarget(OpenAiAddress address) {
 }
 
 Result<std::string> FirstModel(const OpenAiAddress& address) {
-  Curl curl;
+  CurlRequest request;
   const std::string url = Url(address, "/models");
-  curl.Prepare(address, url);
+  Prepare(address, url, request);
   std::string text;
-  curl_easy_setopt(curl.handle(), CURLOPT_WRITEFUNCTION, Append);
-  curl_easy_setopt(curl.handle(), CURLOPT_WRITEDATA, &text);
-  LONGHAND_ASSIGN_OR_RETURN(const long http, curl.Perform());
+  curl_easy_setopt(request.get(), CURLOPT_WRITEFUNCTION, Append);
+  curl_easy_setopt(request.get(), CURLOPT_WRITEDATA, &text);
+  LONGHAND_ASSIGN_OR_RETURN(const long http, Perform(request));
   if (http != 200) return Internal(url, " answered ", http, ": ", ErrorText(text));
   json::error_code error;
   const json::value value = json::parse(text, error);

@@ -1,15 +1,12 @@
 #include "client/pull/hub_http.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
-#include <memory>
 
-#include "common/check.h"
 #include "common/hub_cache.h"
+#include "common/trim.h"
 
 namespace longhand::client {
 namespace {
@@ -17,16 +14,11 @@ namespace {
 constexpr long kConnectTimeoutS = 20;
 constexpr long kStalledAfterS = 30;  // without a byte
 constexpr size_t kMaxErrorBytes = 4096;
+constexpr std::string_view kBlanks = " \t\r\n";
 
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-std::string Trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) return "";
-  return std::string(text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1));
 }
 
 bool StartsWith(std::string_view text, std::string_view start) {
@@ -42,7 +34,7 @@ std::string TokenFromFile() {
 }
 
 struct Transfer {
-  CURL* curl;
+  const CurlRequest& request;
   const HubHttp::Sink& sink;
   const std::atomic<bool>& stop;
   Status sink_status;
@@ -51,12 +43,6 @@ struct Transfer {
   std::string error_code;
   std::string error_message;
   int64_t retry_after = 0;  // seconds
-
-  long code() const {
-    long code = 0;
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
-    return code;
-  }
 };
 
 size_t OnHeader(char* data, size_t size, size_t count, void* context) {
@@ -72,7 +58,7 @@ size_t OnHeader(char* data, size_t size, size_t count, void* context) {
   if (colon == std::string_view::npos) return size * count;
   std::string name(line.substr(0, colon));
   for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const std::string value = Trim(line.substr(colon + 1));
+  const std::string value(Trim(line.substr(colon + 1), kBlanks));
   if (name == "x-error-code") transfer.error_code = value;
   if (name == "x-error-message") transfer.error_message = value.substr(0, 500);
   if (name == "retry-after") transfer.retry_after = std::atoll(value.c_str());
@@ -82,7 +68,7 @@ size_t OnHeader(char* data, size_t size, size_t count, void* context) {
 size_t OnBody(char* data, size_t size, size_t count, void* context) {
   auto& transfer = *static_cast<Transfer*>(context);
   const std::string_view bytes(data, size * count);
-  const long code = transfer.code();
+  const long code = transfer.request.http_status();
   if (code == 200 || code == 206) {
     transfer.sink_status = transfer.sink(bytes, code == 206);
     return transfer.sink_status.ok() ? bytes.size() : 0;
@@ -133,23 +119,13 @@ Result<HubAccess> HubAccess::FromEnvironment() {
     return InvalidArgument("HF_ENDPOINT is '", access.endpoint,
                            "'; it must be a URL like https://huggingface.co");
   const std::string token = Environment("HF_TOKEN");
-  access.token = Trim(token.empty() ? TokenFromFile() : token);
+  access.token = Trim(token.empty() ? TokenFromFile() : token, kBlanks);
   const bool is_printable = std::all_of(access.token.begin(), access.token.end(),
                                         [](unsigned char c) { return c > ' ' && c < 0x7f; });
   if (!is_printable) return InvalidArgument("the hub's token has characters that no token has");
   access.ca_file = Environment("SSL_CERT_FILE");
   return access;
 }
-
-HubHttp::HubHttp(const HubAccess& access, const std::atomic<bool>& stop)
-    : access_(access), stop_(stop), curl_(nullptr) {
-  static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
-  LONGHAND_CHECK(initialised == CURLE_OK);
-  curl_ = curl_easy_init();
-  LONGHAND_CHECK(curl_ != nullptr);
-}
-
-HubHttp::~HubHttp() { curl_easy_cleanup(curl_); }
 
 std::string HubHttp::Escape(std::string_view text, bool keep_slashes) {
   static constexpr char kHex[] = "0123456789ABCDEF";
@@ -168,45 +144,37 @@ std::string HubHttp::Escape(std::string_view text, bool keep_slashes) {
 }
 
 Status HubHttp::Get(const std::string& path, int64_t offset, const Sink& sink) {
-  curl_easy_reset(curl_);  // Options; connections stay open.
-  Transfer transfer{.curl = curl_, .sink = sink, .stop = stop_};
-  const std::string url = access_.endpoint + path;
-  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(nullptr, curl_slist_free_all);
-  // libcurl sends it to no other host, port or protocol than the first one.
-  if (!access_.token.empty())
-    headers.reset(curl_slist_append(nullptr, ("Authorization: Bearer " + access_.token).c_str()));
+  Transfer transfer{.request = request_, .sink = sink, .stop = stop_};
   const std::string range = std::to_string(offset) + "-";
   const char* protocols = StartsWith(access_.endpoint, "https:") ? "https" : "http,https";
   char reason[CURL_ERROR_SIZE] = "";
-  curl_easy_setopt(curl_, CURLOPT_URL, url.c_str());
-  curl_easy_setopt(curl_, CURLOPT_HTTPHEADER, headers.get());
-  curl_easy_setopt(curl_, CURLOPT_USERAGENT, "longhand");
-  curl_easy_setopt(curl_, CURLOPT_FOLLOWLOCATION, 1L);
-  curl_easy_setopt(curl_, CURLOPT_MAXREDIRS, 10L);
-  curl_easy_setopt(curl_, CURLOPT_PROTOCOLS_STR, protocols);
-  curl_easy_setopt(curl_, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
-  curl_easy_setopt(curl_, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
-  curl_easy_setopt(curl_, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl_, CURLOPT_CONNECTTIMEOUT, kConnectTimeoutS);
-  curl_easy_setopt(curl_, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(curl_, CURLOPT_LOW_SPEED_TIME, kStalledAfterS);
-  curl_easy_setopt(curl_, CURLOPT_BUFFERSIZE, 256L << 10);
-  curl_easy_setopt(curl_, CURLOPT_ERRORBUFFER, reason);
-  curl_easy_setopt(curl_, CURLOPT_HEADERFUNCTION, OnHeader);
-  curl_easy_setopt(curl_, CURLOPT_HEADERDATA, &transfer);
-  curl_easy_setopt(curl_, CURLOPT_WRITEFUNCTION, OnBody);
-  curl_easy_setopt(curl_, CURLOPT_WRITEDATA, &transfer);
-  curl_easy_setopt(curl_, CURLOPT_NOPROGRESS, 0L);
-  curl_easy_setopt(curl_, CURLOPT_XFERINFOFUNCTION, OnProgress);
-  curl_easy_setopt(curl_, CURLOPT_XFERINFODATA, &transfer);
-  if (offset > 0) curl_easy_setopt(curl_, CURLOPT_RANGE, range.c_str());
-  if (!access_.ca_file.empty()) curl_easy_setopt(curl_, CURLOPT_CAINFO, access_.ca_file.c_str());
-  const CURLcode code = curl_easy_perform(curl_);
+  request_.Begin(access_.endpoint + path, protocols, access_.ca_file);
+  // libcurl sends it to no other host, port or protocol than the first one.
+  if (!access_.token.empty()) request_.AddHeader("Authorization: Bearer " + access_.token);
+  CURL* const curl = request_.get();
+  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+  curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 10L);
+  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
+  curl_easy_setopt(curl, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectTimeoutS);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStalledAfterS);
+  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
+  if (offset > 0) curl_easy_setopt(curl, CURLOPT_RANGE, range.c_str());
+  const CURLcode code = curl_easy_perform(curl);
   if (!transfer.sink_status.ok()) return transfer.sink_status;
   if (stop_) return Cancelled("stopped");
   if (code != CURLE_OK)
     return Unavailable(access_.endpoint, ": ", *reason == '\0' ? curl_easy_strerror(code) : reason);
-  const long http = transfer.code();
+  const long http = request_.http_status();
   return http == 200 || http == 206 ? OkStatus() : ErrorOf(transfer, http);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/curl/curl_request.h"
 #include "common/status.h"
 
 namespace longhand::client {
@@ -26,10 +27,8 @@ struct HubAccess {
 class HubHttp {
  public:
   // `access` and `stop` outlive this; when `stop` is set, a transfer ends soon.
-  HubHttp(const HubAccess& access, const std::atomic<bool>& stop);
-  ~HubHttp();
-  HubHttp(const HubHttp&) = delete;
-  HubHttp& operator=(const HubHttp&) = delete;
+  HubHttp(const HubAccess& access, const std::atomic<bool>& stop)
+      : access_(access), stop_(stop) {}
 
   // Where a body's next bytes go; `is_partial` tells whether they follow `offset` bytes or begin
   // anew. An error ends the transfer and is what Get returns.
@@ -45,7 +44,7 @@ class HubHttp {
  private:
   const HubAccess& access_;
   const std::atomic<bool>& stop_;
-  void* curl_;  // CURL
+  CurlRequest request_;
 };
 
 }  // namespace longhand::client

@@ -139,6 +139,7 @@ Result<ShardPlan> PlanShards(const ModelConfig& config,
   const auto weight_bytes = static_cast<int64_t>(DTypeSize(weight_dtype));
   ShardPlan plan;
   plan.tp_size = tp_size;
+  plan.weight_dtype = weight_dtype;
   plan.padded_vocab_rows = (config.vocab_size + tp_size - 1) / tp_size;
   for (int32_t rank = 0; rank < tp_size; ++rank) {
     RankShard shard;

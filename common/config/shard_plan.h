@@ -31,6 +31,7 @@ struct RankShard {
 
 struct ShardPlan {
   int32_t tp_size = 1;
+  DType weight_dtype = DType::kBf16;
   // Rows of the head on every rank, zeros past the rank's own: gathered logits then have the
   // vocabulary in order, with the padding behind it.
   int64_t padded_vocab_rows = 0;

@@ -7,17 +7,14 @@
 #include <iterator>
 #include <optional>
 
+#include "common/trim.h"
+
 namespace longhand::api {
 namespace {
 
 constexpr std::string_view kHashPrefix = "sha256:";
 constexpr std::string_view kScheme = "bearer ";
-
-std::string_view Trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
-}
+constexpr std::string_view kBlanks = " \t\r";
 
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -60,7 +57,7 @@ Result<ApiKeys> ApiKeys::Parse(std::string_view text) {
   int number = 0;
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = Trim(text.substr(0, end));
+    const std::string_view line = Trim(text.substr(0, end), kBlanks);
     text.remove_prefix(std::min(end + 1, text.size()));
     ++number;
     if (line.empty() || line.front() == '#') continue;
@@ -68,8 +65,8 @@ Result<ApiKeys> ApiKeys::Parse(std::string_view text) {
     std::string_view key = line;
     const size_t colon = line.find(':');
     if (colon != std::string_view::npos && line.substr(0, colon + 1) != kHashPrefix) {
-      name = Trim(line.substr(0, colon));
-      key = Trim(line.substr(colon + 1));
+      name = Trim(line.substr(0, colon), kBlanks);
+      key = Trim(line.substr(colon + 1), kBlanks);
     }
     const bool is_hash = key.substr(0, kHashPrefix.size()) == kHashPrefix;
     const auto digest =
@@ -102,7 +99,7 @@ Result<std::string> ApiKeys::Check(std::string_view authorization) const {
     return Status(StatusCode::kUnauthenticated,
                   "a key is required; send the header 'Authorization: Bearer KEY'");
   }
-  const Digest digest = DigestOf(Trim(authorization.substr(kScheme.size())));
+  const Digest digest = DigestOf(Trim(authorization.substr(kScheme.size()), kBlanks));
   const Key* found = nullptr;
   for (const Key& key : keys_) {
     if (CRYPTO_memcmp(key.digest.data(), digest.data(), digest.size()) == 0) found = &key;

@@ -1,7 +1,6 @@
 #include "coordinator/http/image_fetcher.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <netdb.h>
 #include <sys/socket.h>
 
@@ -9,16 +8,12 @@
 #include <memory>
 #include <utility>
 
+#include "common/curl/curl_request.h"
+
 namespace longhand::http {
 namespace {
 
 using std::chrono::steady_clock;
-
-struct CurlFree {
-  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
 
 struct Url {
   std::string host;
@@ -110,21 +105,18 @@ Result<ImageFetcher::Hop> ImageFetcher::Visit(const std::string& text,
   const auto left =
       std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
   if (left.count() <= 0) return InvalidArgument("a picture did not come in time");
-  const std::unique_ptr<CURL, CurlFree> handle(curl_easy_init());
-  CURL* curl = handle.get();
   const bool is_v6 = address.find(':') != std::string::npos;
   const std::string pin = url.host + ":" + url.port + ":" + (is_v6 ? "[" + address + "]" : address);
-  const std::unique_ptr<curl_slist, CurlFree> pins(curl_slist_append(nullptr, pin.c_str()));
+  const CurlList pins(curl_slist_append(nullptr, pin.c_str()));
   Transfer transfer{trust_.may_connect, is_cancelled_, limits_.max_bytes, {}};
-  curl_easy_setopt(curl, CURLOPT_URL, text.c_str());
+  CurlRequest request;
+  request.Begin(text, "https", trust_.ca_file);
+  CURL* const curl = request.get();
   curl_easy_setopt(curl, CURLOPT_RESOLVE, pins.get());
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
   curl_easy_setopt(curl, CURLOPT_PROXY, "");
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(left.count()));
   curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(limits_.max_bytes));
-  curl_easy_setopt(curl, CURLOPT_USERAGENT, "longhand");
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBytes);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
@@ -132,7 +124,6 @@ Result<ImageFetcher::Hop> ImageFetcher::Visit(const std::string& text,
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, OnOpenSocket);
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, &transfer);
-  if (!trust_.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, trust_.ca_file.c_str());
   const CURLcode code = curl_easy_perform(curl);
   if (is_cancelled_) return Unavailable("the server is stopping");
   if (transfer.too_large || code == CURLE_FILESIZE_EXCEEDED)
@@ -141,9 +132,8 @@ Result<ImageFetcher::Hop> ImageFetcher::Visit(const std::string& text,
     return InvalidArgument("the picture did not come within ", limits_.timeout.count(), " ms");
   if (code != CURLE_OK)
     return InvalidArgument("the picture cannot be fetched: ", curl_easy_strerror(code));
-  long status = 0;
+  const long status = request.http_status();
   char* redirect = nullptr;
-  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
   curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &redirect);
   if (status >= 300 && status < 400 && redirect != nullptr) return Hop{.redirect = redirect};
   if (status != 200)
@@ -152,8 +142,6 @@ Result<ImageFetcher::Hop> ImageFetcher::Visit(const std::string& text,
 }
 
 Result<std::string> ImageFetcher::Fetch(const std::string& url) const {
-  static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (initialised != CURLE_OK) return Internal("libcurl does not start");
   const auto deadline = steady_clock::now() + limits_.timeout;
   std::string next = url;
   for (int i = 0; i <= limits_.max_redirects; ++i) {

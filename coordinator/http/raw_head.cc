@@ -5,6 +5,8 @@
 #include <ostream>
 #include <vector>
 
+#include "common/trim.h"
+
 namespace longhand::http {
 namespace {
 
@@ -25,12 +27,6 @@ bool IsControl(char c) {
   return (byte < 0x20 && c != '\t') || byte == 0x7f;
 }
 
-std::string_view Trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 struct Framing {
   std::vector<std::string_view> hosts;
   std::vector<std::string_view> lengths;
@@ -43,7 +39,7 @@ Framing FieldsOf(std::string_view lines) {
     const size_t colon = line.find(':');
     if (colon == std::string_view::npos) continue;
     const std::string_view name = line.substr(0, colon);
-    const std::string_view value = Trim(line.substr(colon + 1));
+    const std::string_view value = Trim(line.substr(colon + 1), " \t");
     if (boost::beast::iequals(name, "host")) fields.hosts.push_back(value);
     if (boost::beast::iequals(name, "content-length")) fields.lengths.push_back(value);
     if (boost::beast::iequals(name, "transfer-encoding")) fields.codings.push_back(value);

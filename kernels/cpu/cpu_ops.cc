@@ -16,6 +16,7 @@ class CpuOps final : public HostOps {
 
   std::string_view name() const override { return "cpu"; }
   DType ActivationDType(DType) const override { return DType::kF32; }
+  int64_t PackedBytes(const WeightShape& shape) const override { return cpu::PackedBytes(shape); }
   std::optional<uint64_t> WorkMark() const override { return cpu_.pool.work_mark(); }
   bool HasKvDType(DType kv) const override {
     return kv == DType::kF32 || kv == DType::kBf16 || kv == DType::kI8;

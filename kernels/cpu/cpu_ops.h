@@ -9,6 +9,7 @@
 
 namespace longhand::kernels::cpu {
 
+int64_t PackedBytes(const WeightShape& shape);
 Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu,
                                                  TensorView weight,
                                                  LinearLayout layout);

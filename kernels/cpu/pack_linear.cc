@@ -55,12 +55,37 @@ void PackGroups(const QuantizedWeight& weight, uint32_t* words) {
   }
 }
 
+PanelFormat FormatOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return PanelFormat::kF32;
+    case DType::kBf16:
+      return PanelFormat::kBf16;
+    case DType::kU8:
+      return PanelFormat::kInt4;
+    case DType::kI8:
+      return PanelFormat::kInt8;
+    default:
+      return PanelFormat::kFp8;
+  }
+}
+
+int64_t PanelBytes(PanelFormat format, int64_t out_features, int64_t in_features) {
+  return NumPanels(out_features) * in_features * RowBytes(format);
+}
+
+// Of codes.
+int64_t ScaleBytes(int64_t out_features, int64_t num_groups) {
+  return NumPanels(out_features) * kPanelColumns * num_groups * 4;
+}
+
 template <typename Pack>
 Result<std::unique_ptr<Buffer>> PackPanels(
     CpuContext& cpu, PanelFormat format, int64_t out_features, int64_t in_features, Pack pack) {
   const int64_t num_panels = NumPanels(out_features);
   LONGHAND_ASSIGN_OR_RETURN(
-      auto panels, AllocateHost(static_cast<size_t>(num_panels * in_features * RowBytes(format))));
+      auto panels,
+      AllocateHost(static_cast<size_t>(PanelBytes(format, out_features, in_features))));
   ForRows(cpu, num_panels, num_panels * kPanelColumns * in_features,
           [&](int64_t begin, int64_t end, int) {
             for (int64_t panel = begin; panel < end; ++panel) pack(panel, panels->data());
@@ -70,20 +95,27 @@ Result<std::unique_ptr<Buffer>> PackPanels(
 
 }  // namespace
 
+int64_t PackedBytes(const WeightShape& shape) {
+  const int64_t panels = PanelBytes(FormatOf(shape.dtype), shape.out_features, shape.in_features);
+  if (shape.dtype == DType::kF32 || shape.dtype == DType::kBf16) return panels;
+  const bool has_groups = shape.dtype == DType::kU8;
+  return panels +
+         ScaleBytes(shape.out_features, has_groups ? shape.in_features / shape.group_size : 1);
+}
+
 Result<std::unique_ptr<PackedLinear>> PackLinear(CpuContext& cpu,
                                                  TensorView weight,
                                                  LinearLayout layout) {
   const bool is_bf16 = weight.dtype() == DType::kBf16;
-  const PanelFormat format = is_bf16 ? PanelFormat::kBf16 : PanelFormat::kF32;
+  const PanelFormat format = FormatOf(weight.dtype());
   LONGHAND_ASSIGN_OR_RETURN(
       auto panels,
       PackPanels(cpu, format, weight.dim(0), weight.dim(1), [&](int64_t panel, void* out) {
         if (is_bf16) return PackPanel(weight, panel, InPairs, static_cast<Bf16*>(out));
         PackPanel(weight, panel, InOrder, static_cast<float*>(out));
       }));
-  return std::unique_ptr<PackedLinear>(
-      std::make_unique<PanelWeight>(format, layout, weight.dim(0), weight.dim(1),
-                                    std::move(panels)));
+  return std::unique_ptr<PackedLinear>(std::make_unique<PanelWeight>(
+      format, layout, weight.dim(0), weight.dim(1), std::move(panels)));
 }
 
 Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu,
@@ -91,19 +123,16 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu,
                                                     LinearLayout layout) {
   const int64_t out_features = weight.out_features(), in_features = weight.in_features();
   const bool is_int4 = weight.is_int4();
-  const PanelFormat format = is_int4                              ? PanelFormat::kInt4
-                             : weight.codes.dtype() == DType::kI8 ? PanelFormat::kInt8
-                                                                  : PanelFormat::kFp8;
+  const PanelFormat format = FormatOf(weight.codes.dtype());
   LONGHAND_ASSIGN_OR_RETURN(
       auto panels,
       PackPanels(cpu, format, out_features, in_features, [&](int64_t panel, void* out) {
         if (is_int4) return PackInt4Panel(weight, panel, static_cast<uint8_t*>(out));
         PackPanel(weight.codes, panel, InOrder, static_cast<uint8_t*>(out));
       }));
-  const int64_t columns = NumPanels(out_features) * kPanelColumns;
   const int64_t num_groups = is_int4 ? weight.scales.dim(1) : 1;
-  LONGHAND_ASSIGN_OR_RETURN(auto scales,
-                            AllocateHost(static_cast<size_t>(columns * num_groups) * 4));
+  LONGHAND_ASSIGN_OR_RETURN(
+      auto scales, AllocateHost(static_cast<size_t>(ScaleBytes(out_features, num_groups))));
   if (is_int4) {
     PackGroups(weight, static_cast<uint32_t*>(scales->data()));
   } else {

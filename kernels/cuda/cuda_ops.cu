@@ -17,6 +17,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   }
   ~DeviceOps() override {
     (void)Synchronize();
+    FreeRetiredPeerMemory();
     close_(context_.stream);
   }
 
@@ -70,6 +71,8 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     }
     return "wgmma has mma.sync's bits in: " + (uses.empty() ? "nothing" : uses);
   }
+  ByteCount device_memory() const override { return context_.stream.device_memory; }
+  ByteCount staging_memory() const override { return context_.stream.staging_memory; }
   Status Reserve(const StepSizes& sizes) override {
     context_.stream.has_recordings = false;
     const auto take = [&](Workspace& workspace, int64_t bytes) {
@@ -85,11 +88,17 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     LONGHAND_RETURN_IF_ERROR(PrepareAttention(context_));
     return GrowStaging(context_, SampleRowsBytes(sizes));
   }
-  int64_t ReservedBytes(const StepSizes& sizes) const override {
-    return AttentionWorkspaceBytes(sizes) + ArrivedBytes(sizes) + SampleRowsBytes(sizes) +
-           2 * VocabularyBytes(sizes) + SampleStatesBytes(sizes.max_num_seqs) +
-           LargeBytes(context_, sizes);
+  OpsMemory ReservedMemory(const StepSizes& sizes) const override {
+    return {.device_bytes = AttentionWorkspaceBytes(sizes) + ArrivedBytes(sizes) +
+                            SampleRowsBytes(sizes) + 2 * VocabularyBytes(sizes) +
+                            SampleStatesBytes(sizes.max_num_seqs) +
+                            LinearBytes(context_.stream, sizes) + LargeBytes(context_, sizes),
+            .staging_bytes = SampleRowsBytes(sizes)};
   }
+  int64_t PackedBytes(const WeightShape& shape) const override {
+    return LONGHAND_DEVICE::PackedBytes(context_.stream, shape);
+  }
+  int64_t LibraryBytes() const override { return LONGHAND_DEVICE::LibraryBytes(); }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a copy"));
     return LONGHAND_DEVICE::CopyToDevice(context_.stream, device, host, bytes);

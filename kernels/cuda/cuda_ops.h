@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "common/peer_group.h"
+#include "kernels/cuda/counted_bytes.h"
 #include "kernels/ops.h"
 
 namespace longhand::kernels {
@@ -20,6 +21,9 @@ class CudaOps : public Ops, public PeerDevice {
   virtual void* stream() const = 0;
   // So far, of device memory and of staging memory.
   virtual int64_t num_allocations() const = 0;
+  // What was allocated here, by operations too; on a GPU without what libraries take.
+  virtual ByteCount device_memory() const = 0;
+  virtual ByteCount staging_memory() const = 0;
   virtual int64_t num_replays() const = 0;
   // Of kernels, those included that were recorded; replays do not count.
   virtual int64_t num_launches() const = 0;

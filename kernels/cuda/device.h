@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "kernels/cuda/counted_bytes.h"
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
@@ -42,6 +43,7 @@ struct Stream {
   bool recording = false;               // launches are noted: nothing else may happen
   bool has_recordings = false;          // which know where the workspaces are
   mutable int64_t num_allocations = 0;  // so far
+  mutable ByteCount device_memory, staging_memory;
   mutable int64_t num_launches = 0;     // so far; replays do not count
 };
 

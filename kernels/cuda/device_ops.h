@@ -74,6 +74,10 @@ int64_t AttentionArrivedBytes(int64_t num_seqs, int64_t num_kv_heads);
 // Of sample_rows; vocab_size elements of 4 bytes a sequence are edited_logits and sample_lists.
 int64_t SampleRowsBytes(const StepSizes& sizes);
 int64_t SampleStatesBytes(int64_t num_rows);
+// Of LinearState, which the first weights take when they are packed.
+int64_t LinearBytes(const Stream& stream, const StepSizes& sizes);
+// Of a weight of this shape.
+int64_t PackedBytes(const Stream& stream, const WeightShape& shape);
 // Of LargeState.
 Status ReserveLarge(Context& context, const StepSizes& sizes);
 int64_t LargeBytes(const Context& context, const StepSizes& sizes);

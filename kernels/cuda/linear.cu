@@ -82,20 +82,23 @@ bool MultipliesFp8([[maybe_unused]] const Stream& stream) {
 #endif
 }
 
+int64_t LinearBytes(const Stream& stream, const StepSizes& sizes) {
+  if (sizes.max_in_features == 0) return 0;
+  // A trial goes by parts, whatever the weights do.
+  const bool by_parts = stream.may_have_wgmma || PartsOf(sizes.max_in_features).num_parts > 1;
+  const bool as_halves = stream.may_have_wgmma && sizes.has_fp8_weights && MultipliesFp8(stream);
+  return (by_parts ? static_cast<int64_t>(kMeetingBytes) : 0) + (as_halves ? kHalvesBytes : 0);
+}
+
 Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context,
                                                  TensorView weight,
                                                  LinearLayout layout) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const bool is_bf16 = weight.dtype() == DType::kBf16;
-  if (is_bf16) {
-    LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, WeightFormat::kBf16, in_features));
-  }
-  const int64_t bytes = is_bf16
-                            ? CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) *
-                                  kTileBlock * static_cast<int64_t>(sizeof(DeviceBf16))
-                            : static_cast<int64_t>(weight.num_bytes());
+  const PackedLayout packed = LayoutOf(context.stream, {out_features, in_features, weight.dtype()});
+  if (is_bf16) LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, packed.format, in_features));
   LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer,
-                            AllocateMemory(context.stream, static_cast<size_t>(bytes)));
+                            AllocateMemory(context.stream, static_cast<size_t>(packed.bytes)));
   if (is_bf16) {
     LONGHAND_RETURN_IF_ERROR(PackBf16Weight(
         context, weight, layout == LinearLayout::kGateUp ? out_features / 2 : 0, buffer->data()));
@@ -104,9 +107,8 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(Context& context,
         CopyToDevice(context.stream, buffer->data(), weight.data(), weight.num_bytes()));
     LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
   }
-  return std::unique_ptr<PackedLinear>(
-      std::make_unique<PackedWeight>(is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32, layout,
-                                     out_features, in_features, std::move(buffer)));
+  return std::unique_ptr<PackedLinear>(std::make_unique<PackedWeight>(
+      packed.format, layout, out_features, in_features, std::move(buffer)));
 }
 
 Status Linear(Context& context, const LinearArgs& args) {

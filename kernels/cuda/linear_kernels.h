@@ -94,14 +94,14 @@ constexpr int kSharedForKernels = 1024;
 // Where sums of parts meet that blocks made apart. kMaxSumsBytes is what a launch may use of it.
 constexpr size_t kMaxSumsBytes = size_t{40} << 20;
 constexpr int kMaxMeetings = 4096;
+constexpr size_t kMeetingBytes = kMaxMeetings * sizeof(unsigned) + kMaxSumsBytes;
 struct Meetings {
   unsigned* arrived;  // [kMaxMeetings] counts, zero between launches
   float4* sums;
 };
 inline Result<Meetings> TakeMeetings(Context& context) {
-  constexpr size_t kCountBytes = kMaxMeetings * sizeof(unsigned);
   LONGHAND_ASSIGN_OR_RETURN(void* const memory,
-                            context.linear.sums.Take(context.stream, kCountBytes + kMaxSumsBytes));
+                            context.linear.sums.Take(context.stream, kMeetingBytes));
   auto* arrived = static_cast<unsigned*>(memory);
   return Meetings{arrived, reinterpret_cast<float4*>(arrived + kMaxMeetings)};
 }
@@ -109,6 +109,14 @@ inline Result<Meetings> TakeMeetings(Context& context) {
 inline Status ReserveMeetings(Context& context, int64_t in_features) {
   return PartsOf(in_features).num_parts == 1 ? OkStatus() : TakeMeetings(context).status();
 }
+
+// Where a packed weight's parts lie (packed_weight.h).
+struct PackedLayout {
+  WeightFormat format;
+  int64_t bytes;         // in all
+  int64_t scale_offset;  // of codes; else 0
+};
+PackedLayout LayoutOf(const Stream& stream, const WeightShape& shape);
 
 // LinearSkinny of weights in codes, and of bf16 where that is faster.
 Status LinearStreams(Context& context, const LinearArgs& args, const PackedWeight& weight);

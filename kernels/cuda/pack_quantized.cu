@@ -128,6 +128,31 @@ std::vector<uint32_t> ScaleWords(const QuantizedWeight& weight, int64_t num_gate
 
 }  // namespace
 
+PackedLayout LayoutOf(const Stream& stream, const WeightShape& shape) {
+  const int64_t num_tiles = CeilDiv(shape.out_features, kTileFeatures);
+  const int64_t num_blocks = num_tiles * CeilDiv(shape.in_features, kBlockK);
+  if (shape.dtype == DType::kF32) {
+    return {WeightFormat::kF32, shape.out_features * shape.in_features * int64_t{4}, 0};
+  }
+  if (shape.dtype == DType::kBf16) {
+    return {WeightFormat::kBf16, num_blocks * Bf16Weights::kBytes, 0};
+  }
+  const bool is_int4 = shape.dtype == DType::kU8;
+  const int64_t code_bytes = num_blocks * (is_int4 ? Int4Weights::kBytes : Fp8Weights::kBytes);
+  const int64_t num_words = is_int4
+                                ? num_tiles * kTileFeatures * (shape.in_features / shape.group_size)
+                                : shape.out_features;
+  const int64_t scale_offset = CeilDiv(code_bytes, kScaleAlignment) * kScaleAlignment;
+  return {is_int4                 ? WeightFormat::kInt4
+          : MultipliesFp8(stream) ? WeightFormat::kFp8
+                                  : WeightFormat::kWidenedFp8,
+          scale_offset + num_words * static_cast<int64_t>(sizeof(uint32_t)), scale_offset};
+}
+
+int64_t PackedBytes(const Stream& stream, const WeightShape& shape) {
+  return LayoutOf(stream, shape).bytes;
+}
+
 Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
                                                     const QuantizedWeight& weight,
                                                     LinearLayout layout) {
@@ -137,24 +162,18 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
   }
   const int64_t out_features = weight.out_features(), in_features = weight.in_features();
   const bool is_int4 = weight.is_int4();
-  const WeightFormat format = is_int4                         ? WeightFormat::kInt4
-                              : MultipliesFp8(context.stream) ? WeightFormat::kFp8
-                                                              : WeightFormat::kWidenedFp8;
+  const auto [format, bytes, scale_offset] = LayoutOf(
+      context.stream,
+      {out_features, in_features, weight.codes.dtype(), is_int4 ? weight.group_size() : 0});
   LONGHAND_RETURN_IF_ERROR(PrepareLinear(context, format, in_features));
-  const int64_t block_bytes = is_int4 ? Int4Weights::kBytes : Fp8Weights::kBytes;
-  const int64_t code_bytes =
-      CeilDiv(out_features, kTileFeatures) * CeilDiv(in_features, kBlockK) * block_bytes;
-  const int64_t scale_offset = CeilDiv(code_bytes, kScaleAlignment) * kScaleAlignment;
   const int64_t num_gates = layout == LinearLayout::kGateUp ? out_features / 2 : 0;
   const std::vector<uint32_t> words =
       is_int4 ? GroupWords(weight, num_gates) : ScaleWords(weight, num_gates);
-  const size_t scale_bytes = words.size() * sizeof(uint32_t);
-  LONGHAND_ASSIGN_OR_RETURN(
-      std::unique_ptr<Buffer> buffer,
-      AllocateMemory(context.stream, static_cast<size_t>(scale_offset) + scale_bytes));
+  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer,
+                            AllocateMemory(context.stream, static_cast<size_t>(bytes)));
   auto* packed = static_cast<unsigned char*>(buffer->data());
-  LONGHAND_RETURN_IF_ERROR(
-      CopyToDevice(context.stream, packed + scale_offset, words.data(), scale_bytes));
+  LONGHAND_RETURN_IF_ERROR(CopyToDevice(context.stream, packed + scale_offset, words.data(),
+                                        words.size() * sizeof(uint32_t)));
   LONGHAND_RETURN_IF_ERROR(format == WeightFormat::kInt4
                                ? PackCodes<Int4Weights>(context, weight, num_gates, packed)
                            : format == WeightFormat::kFp8

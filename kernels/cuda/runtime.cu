@@ -17,7 +17,8 @@ Status ToStatus(const char* what, cudaError_t error) {
 
 class DeviceBuffer final : public Buffer {
  public:
-  DeviceBuffer(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
+  DeviceBuffer(void* data, size_t bytes, ByteCount& count)
+      : data_(data), bytes_(bytes), counted_(count, bytes) {}
   ~DeviceBuffer() override { cudaFree(data_); }
   DeviceBuffer(const DeviceBuffer&) = delete;
   DeviceBuffer& operator=(const DeviceBuffer&) = delete;
@@ -28,11 +29,13 @@ class DeviceBuffer final : public Buffer {
  private:
   void* data_;
   size_t bytes_;
+  const CountedBytes counted_;
 };
 
 class StagingBuffer final : public Buffer {
  public:
-  StagingBuffer(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
+  StagingBuffer(void* data, size_t bytes, ByteCount& count)
+      : data_(data), bytes_(bytes), counted_(count, bytes) {}
   ~StagingBuffer() override { cudaFreeHost(data_); }
   StagingBuffer(const StagingBuffer&) = delete;
   StagingBuffer& operator=(const StagingBuffer&) = delete;
@@ -43,6 +46,7 @@ class StagingBuffer final : public Buffer {
  private:
   void* data_;
   size_t bytes_;
+  const CountedBytes counted_;
 };
 
 // A CUDA graph.
@@ -109,7 +113,7 @@ Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t byte
     cudaGetLastError();
     return ResourceExhausted("no device memory for ", bytes, " bytes: ", cudaGetErrorString(error));
   }
-  auto buffer = std::make_unique<DeviceBuffer>(data, bytes);
+  auto buffer = std::make_unique<DeviceBuffer>(data, bytes, stream.device_memory);
   LONGHAND_RETURN_IF_ERROR(
       ToStatus("cudaMemsetAsync", cudaMemsetAsync(data, 0, bytes, stream.handle)));
   return std::unique_ptr<Buffer>(std::move(buffer));
@@ -125,7 +129,8 @@ Result<std::unique_ptr<Buffer>> AllocateStaging(const Stream& stream, size_t byt
                              " bytes: ", cudaGetErrorString(error));
   }
   std::memset(data, 0, bytes);
-  return std::unique_ptr<Buffer>(std::make_unique<StagingBuffer>(data, bytes));
+  return std::unique_ptr<Buffer>(
+      std::make_unique<StagingBuffer>(data, bytes, stream.staging_memory));
 }
 
 Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes) {
@@ -142,22 +147,39 @@ Status CopyToHost(const Stream& stream, void* host, const void* device, size_t b
 
 namespace {
 
-// Memory of another process on this host, or of this one.
-class IpcMemory final : public PeerMemory {
+class OwnPeerMemory final : public PeerMemory {
  public:
-  IpcMemory(void* data, std::string handle, bool is_own)
-      : data_(data), handle_(std::move(handle)), is_own_(is_own) {}
-  ~IpcMemory() override { is_own_ ? cudaFree(data_) : cudaIpcCloseMemHandle(data_); }
-  IpcMemory(const IpcMemory&) = delete;
-  IpcMemory& operator=(const IpcMemory&) = delete;
+  OwnPeerMemory(void* data, size_t bytes, const cudaIpcMemHandle_t& handle, ByteCount& count)
+      : data_(data), handle_(handle), counted_(count, bytes) {}
+  ~OwnPeerMemory() override { cudaFree(data_); }
+  OwnPeerMemory(const OwnPeerMemory&) = delete;
+  OwnPeerMemory& operator=(const OwnPeerMemory&) = delete;
+
+  std::byte* data() override { return static_cast<std::byte*>(data_); }
+  std::string handle() const override {
+    return std::string(reinterpret_cast<const char*>(&handle_), sizeof(handle_));
+  }
+
+ private:
+  void* data_;
+  const cudaIpcMemHandle_t handle_;
+  const CountedBytes counted_;
+};
+
+// Memory of another process on this host.
+class OpenedPeerMemory final : public PeerMemory {
+ public:
+  OpenedPeerMemory(void* data, std::string handle) : data_(data), handle_(std::move(handle)) {}
+  ~OpenedPeerMemory() override { cudaIpcCloseMemHandle(data_); }
+  OpenedPeerMemory(const OpenedPeerMemory&) = delete;
+  OpenedPeerMemory& operator=(const OpenedPeerMemory&) = delete;
 
   std::byte* data() override { return static_cast<std::byte*>(data_); }
   std::string handle() const override { return handle_; }
 
  private:
   void* data_;
-  std::string handle_;
-  bool is_own_;
+  const std::string handle_;
 };
 
 }  // namespace
@@ -166,6 +188,10 @@ class IpcMemory final : public PeerMemory {
 PeerGroup MakePeerGroup() { return {.max_blocks = 64, .region_bytes = 128 << 10}; }
 
 bool IsTimed() { return true; }
+
+// CUDA's context and code, the graphs of recorded steps, NCCL's buffers, what allocations are
+// rounded up to. Not measured.
+int64_t LibraryBytes() { return int64_t{2} << 30; }
 
 Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(const Stream& stream, size_t bytes) {
   void* data = nullptr;
@@ -184,8 +210,8 @@ Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(const Stream& stream, siz
     cudaFree(data);
     return Unavailable("memory cannot be shared: ", cudaGetErrorString(error));
   }
-  return std::unique_ptr<PeerMemory>(std::make_unique<IpcMemory>(
-      data, std::string(reinterpret_cast<const char*>(&handle), sizeof(handle)), true));
+  return std::unique_ptr<PeerMemory>(
+      std::make_unique<OwnPeerMemory>(data, bytes, handle, stream.device_memory));
 }
 
 Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle) {
@@ -200,7 +226,7 @@ Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle) {
     cudaGetLastError();
     return Unavailable("another rank's memory cannot be read: ", cudaGetErrorString(error));
   }
-  return std::unique_ptr<PeerMemory>(std::make_unique<IpcMemory>(data, handle, false));
+  return std::unique_ptr<PeerMemory>(std::make_unique<OpenedPeerMemory>(data, handle));
 }
 
 // Of this thread's calls only: other threads may go on with theirs.

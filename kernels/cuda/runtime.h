@@ -22,6 +22,9 @@ Result<std::unique_ptr<Buffer>> AllocateStaging(const Stream& stream, size_t byt
 Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes);
 Status CopyToHost(const Stream& stream, void* host, const void* device, size_t bytes);
 
+// What libraries take beside these, about.
+int64_t LibraryBytes();
+
 // From here on launches are noted, until EndRecording.
 Status BeginRecording(Stream& stream);
 // Ends it in any case.

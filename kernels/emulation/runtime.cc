@@ -15,6 +15,41 @@ namespace emulated {
 
 namespace {
 
+class CountedBuffer final : public Buffer {
+ public:
+  CountedBuffer(std::unique_ptr<Buffer> buffer, ByteCount& count)
+      : buffer_(std::move(buffer)), counted_(count, buffer_->size_bytes()) {}
+
+  void* data() override { return buffer_->data(); }
+  size_t size_bytes() const override { return buffer_->size_bytes(); }
+
+ private:
+  const std::unique_ptr<Buffer> buffer_;
+  const CountedBytes counted_;
+};
+
+class CountedPeerMemory final : public PeerMemory {
+ public:
+  CountedPeerMemory(std::unique_ptr<PeerMemory> memory, size_t bytes, ByteCount& count)
+      : memory_(std::move(memory)), counted_(count, bytes) {}
+
+  std::byte* data() override { return memory_->data(); }
+  std::string handle() const override { return memory_->handle(); }
+  void Close() override { memory_->Close(); }
+
+ private:
+  const std::unique_ptr<PeerMemory> memory_;
+  const CountedBytes counted_;
+};
+
+Result<std::unique_ptr<Buffer>> AllocateCounted(const Stream& stream,
+                                                size_t bytes,
+                                                ByteCount& count) {
+  ++stream.num_allocations;
+  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer, AllocateHost(bytes));
+  return std::unique_ptr<Buffer>(std::make_unique<CountedBuffer>(std::move(buffer), count));
+}
+
 // Launches with their arguments.
 struct LaunchRecording final : Recording {
   std::vector<std::function<Status()>> launches;
@@ -44,13 +79,11 @@ Status Replay(const Stream&, const Recording& recording) {
 }
 
 Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t bytes) {
-  ++stream.num_allocations;
-  return AllocateHost(bytes);
+  return AllocateCounted(stream, bytes, stream.device_memory);
 }
 
 Result<std::unique_ptr<Buffer>> AllocateStaging(const Stream& stream, size_t bytes) {
-  ++stream.num_allocations;
-  return AllocateHost(bytes);
+  return AllocateCounted(stream, bytes, stream.staging_memory);
 }
 
 Status CopyToDevice(const Stream&, void* device, const void* host, size_t bytes) {
@@ -68,9 +101,14 @@ PeerGroup MakePeerGroup() { return {.max_blocks = 16, .region_bytes = 64 << 10};
 
 bool IsTimed() { return false; }
 
+int64_t LibraryBytes() { return 0; }
+
 Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(const Stream& stream, size_t bytes) {
   ++stream.num_allocations;
-  return emulation::CreateSharedMemory(bytes);
+  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<PeerMemory> memory,
+                            emulation::CreateSharedMemory(bytes));
+  return std::unique_ptr<PeerMemory>(
+      std::make_unique<CountedPeerMemory>(std::move(memory), bytes, stream.device_memory));
 }
 
 Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle) {

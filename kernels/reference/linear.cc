@@ -75,6 +75,12 @@ float Int4Element(const QuantizedWeight& weight, int64_t n, int64_t k) {
 
 }  // namespace
 
+int64_t PackedBytes(const WeightShape& shape) {
+  const bool is_bf16 = shape.dtype == DType::kBf16;
+  return shape.out_features * shape.in_features *
+         static_cast<int64_t>(DTypeSize(is_bf16 ? DType::kBf16 : DType::kF32));
+}
+
 Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight, LinearLayout layout) {
   return std::unique_ptr<PackedLinear>(std::make_unique<PlainWeight>(weight, layout));
 }

@@ -10,6 +10,9 @@ class ReferenceOps final : public HostOps {
  public:
   std::string_view name() const override { return "reference"; }
   DType ActivationDType(DType model_dtype) const override { return model_dtype; }
+  int64_t PackedBytes(const WeightShape& shape) const override {
+    return reference::PackedBytes(shape);
+  }
 
  private:
   Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight,

@@ -10,6 +10,7 @@
 
 namespace longhand::kernels::reference {
 
+int64_t PackedBytes(const WeightShape& shape);
 Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight, LinearLayout layout);
 Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight,
                                                     LinearLayout layout);

@@ -56,7 +56,7 @@ class Communicator {
   // (Ops::Record). What was recorded must be gone before the communicator is.
   virtual bool CanBeRecorded(size_t) const { return false; }
 
-  // Of the rank's device, for as long as the group lives.
+  // Of the rank's device, for as long as the group lives; without what a library takes.
   virtual int64_t DeviceBytes() const { return 0; }
 
   // Makes the pending call and all later ones fail with kAborted, on this rank. Any thread.

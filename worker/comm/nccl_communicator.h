@@ -63,6 +63,7 @@ class NcclCommunicator final : public Communicator {
   Status Synchronize() override;
   // On the stream alone: recorded calls are NCCL's kernels and ours.
   bool CanBeRecorded(size_t) const override { return true; }
+  int64_t DeviceBytes() const override { return static_cast<int64_t>(options_.scratch_bytes); }
   void Abort() override;
 
  private:

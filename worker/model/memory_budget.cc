@@ -5,19 +5,26 @@
 namespace longhand::model {
 namespace {
 
-std::string Line(const std::string& name, int64_t bytes) {
-  char line[80];
-  std::snprintf(line, sizeof(line), "%-28s %12.1f MiB\n", name.c_str(),
-                static_cast<double>(bytes) / (1 << 20));
+std::string Line(const std::string& name, int64_t bytes, const char* where = "") {
+  char line[120];
+  std::snprintf(line, sizeof(line), "%-30s %12.1f MiB%s\n", name.c_str(),
+                static_cast<double>(bytes) / (1 << 20), where);
   return line;
 }
 
 }  // namespace
 
 std::string ToTable(const MemoryBudget& budget) {
-  std::string table;
-  for (const MemoryBudget::Part& part : budget.parts) table += Line(part.name, part.bytes);
-  return table + Line("in all", budget.total_bytes());
+  std::string table, others;
+  for (const MemoryBudget::Part& part : budget.parts) {
+    if (budget.IsOfDevice(part)) {
+      table += Line(part.name, part.bytes);
+    } else {
+      const bool is_host = part.place == MemoryBudget::Place::kHost;
+      others += Line(part.name, part.bytes, is_host ? " of the host" : " kept free beside");
+    }
+  }
+  return table + Line("in all", budget.total_bytes()) + others;
 }
 
 }  // namespace longhand::model

@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 
-#include "common/config/model_config.h"
 #include "common/config/shard_plan.h"
 #include "common/status.h"
 #include "common/step_plan.h"
@@ -22,36 +21,9 @@
 #include "worker/model/memory_budget.h"
 #include "worker/model/observer.h"
 #include "worker/model/weights.h"
+#include "worker/runner/runner_config.h"
 
 namespace longhand::runner {
-
-struct RunnerConfig {
-  ModelConfig model;              // its directory holds the checkpoint
-  DType dtype = DType::kBf16;     // kF32 or kBf16: see WeightDType() and Ops::ActivationDType()
-  DType kv_dtype = DType::kBf16;  // what Ops::HasKvDType() says
-  Quantization quantization = Quantization::kNone;
-  int64_t num_blocks = 0;
-  int64_t num_host_blocks = 0;  // KV blocks in host memory, for those that are swapped out
-  int64_t block_size = 16;
-  int64_t max_num_batched_tokens = 2048;
-  int64_t max_num_seqs = 64;
-  int64_t max_model_len = 0;          // of one sequence, in tokens
-  int64_t encoder_cache_tokens = 0;   // rows of image embeddings; 0: no images
-  int64_t image_bytes = 0;            // of resized pixels held at once
-  int64_t max_patches_per_image = 0;  // of 14 x 14 pixels; sizes the encoder's workspace
-  int64_t memory_bytes = 0;           // what all of it may take; 0: no limit
-  bool deterministic = true;          // kernels::Ops::SetDeterministic
-  int load_threads = 1;               // that quantise while weights are loaded
-  // One line, where something works another way than it should; empty: standard error.
-  std::function<void(const std::string&)> log;
-};
-
-// What a runner of `config` takes on `ops`, by part: for the table printed at start. Weights are
-// the parts whose names end in "weights"; the KV cache is the part "KV cache".
-model::MemoryBudget PlanMemory(const RunnerConfig& config,
-                               const ShardPlan& plan,
-                               int32_t rank,
-                               const kernels::Ops& ops);
 
 class ModelRunner {
  public:

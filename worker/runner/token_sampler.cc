@@ -14,7 +14,7 @@ Result<std::unique_ptr<TokenSampler>> TokenSampler::Create(int64_t max_rows,
   const Status status = model::AllocateParts(ops, Parts(max_rows, num_ranks), &sampler->space_);
   LONGHAND_RETURN_IF_ERROR(status.WithContext("sampling workspace"));
   LONGHAND_ASSIGN_OR_RETURN(sampler->host_ids_,
-                            ops.AllocateStaging(static_cast<size_t>(max_rows) * sizeof(int32_t)));
+                            ops.AllocateStaging(static_cast<size_t>(StagingBytes(max_rows))));
   sampler->rows_.reserve(static_cast<size_t>(max_rows));
   return sampler;
 }

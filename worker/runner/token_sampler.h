@@ -34,6 +34,10 @@ class TokenSampler {
   static int64_t WorkspaceBytes(int64_t max_rows, int64_t num_ranks) {
     return model::SumParts(Parts(max_rows, num_ranks));
   }
+  // Of host_ids_.
+  static int64_t StagingBytes(int64_t max_rows) {
+    return max_rows * static_cast<int64_t>(sizeof(int32_t));
+  }
 
   // A token for each row of `logits`, this rank's part of them; every rank gets the same. All
   // logits are gathered where a token, or what a request asks for, needs them. Log-probabilities

@@ -14,10 +14,6 @@
 namespace longhand::service {
 namespace {
 
-// What libraries take beside the worker's own allocations: CUDA's context, NCCL's buffers. Not
-// measured.
-constexpr int64_t kReserveBytes = int64_t{2} << 30;
-
 // NCCL's own switch for several ranks on one GPU.
 bool MayShareDevices() {
   const char* value = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
@@ -65,7 +61,8 @@ Result<Device> OpenCudaDevice(int device_idx) {
   size_t free_bytes = 0;
   size_t total_bytes = 0;
   LONGHAND_RETURN_IF_ERROR(ToStatus("cudaMemGetInfo", cudaMemGetInfo(&free_bytes, &total_bytes)));
-  device.memory_bytes = std::max(int64_t{0}, static_cast<int64_t>(free_bytes) - kReserveBytes);
+  device.memory_bytes =
+      std::max(int64_t{0}, static_cast<int64_t>(free_bytes) - device.ops->LibraryBytes());
   return device;
 }
 

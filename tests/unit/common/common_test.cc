@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "common/tensor_view.h"
 #include "common/thread_checker.h"
+#include "common/trim.h"
 
 namespace longhand {
 namespace {
@@ -47,6 +48,13 @@ TEST(Status, TheTimeToTryAgainStaysWithTheError) {
 
 TEST(StatusDeathTest, ReadingTheValueOfAFailedResultEndsTheProcess) {
   EXPECT_DEATH((void)Half(1).value(), "value is 1; it must be even");
+}
+
+TEST(Trim, TakesTheNamedBlanksFromBothEndsAndNoOthers) {
+  EXPECT_EQ(Trim(" \t a b\t", " \t"), "a b");
+  EXPECT_EQ(Trim("a\r ", " "), "a\r");
+  EXPECT_EQ(Trim(" \t", " \t"), "");
+  EXPECT_EQ(Trim("", " "), "");
 }
 
 // Every number of the format comes back, and so does each next to the middle between two of them.

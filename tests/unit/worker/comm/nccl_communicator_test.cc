@@ -81,6 +81,14 @@ TEST_F(NcclCommunicatorTest, ALibraryThatIsNotThereIsUnimplementedAndSaysWhatToD
       << formed.status();
 }
 
+TEST_F(NcclCommunicatorTest, ItsScratchIsMemoryOfTheDevice) {
+  const std::vector<Formed> formed = ConnectBoth(1, kNever);
+  for (const Formed& rank : formed) {
+    ASSERT_TRUE(rank.ok()) << rank.status();
+    EXPECT_EQ((*rank)->DeviceBytes(), 1 << 16);
+  }
+}
+
 TEST_F(NcclCommunicatorTest, ALibraryThatIsTooOldIsUnimplementedNamingBothVersions) {
   nccl_stand_in::SetVersion(21705);
   const Formed formed = Connect(0, 1, kNever);

@@ -36,6 +36,8 @@ class PeerReplayTest : public ::testing::Test {
     std::vector<float> logits;  // rank 0's of the last step
     int64_t replays = 0;        // of rank 0
     int64_t peer_bytes = 0;     // of the memory table
+    int64_t planned_bytes = 0;  // the same of all device memory
+    int64_t taken_bytes = 0;
   };
   Run RunAnswers(TestTransport transport, int num_ranks, const Types& types, bool replay) const {
     RunnerConfig config = checkpoint_.Config();
@@ -60,8 +62,10 @@ class PeerReplayTest : public ::testing::Test {
       run.logits.assign(logits.as<float>(), logits.as<float>() + logits.num_elements());
       run.replays = ops.num_replays();
       for (const auto& part : (*runner)->memory().parts) {
-        if (part.name == "what ranks read of each other") run.peer_bytes = part.bytes;
+        if (part.name == "exchange between ranks") run.peer_bytes = part.bytes;
+        if (part.place == model::MemoryBudget::Place::kDevice) run.planned_bytes += part.bytes;
       }
+      run.taken_bytes = ops.device_memory().now;
     });
     return run;
   }
@@ -86,6 +90,7 @@ TEST_F(PeerReplayTest, ReplayedStepsOfSeveralRanksGiveTheBitsOfStepsThatRunAsThe
     EXPECT_EQ(replayed.logits, shared.logits);
     EXPECT_GT(replayed.peer_bytes, 1 << 20);
     EXPECT_EQ(shared.peer_bytes, 0);
+    EXPECT_EQ(replayed.taken_bytes, replayed.planned_bytes);
   }
 }
 
