@@ -103,9 +103,11 @@ Status JoinShardsOnHost(const JoinShardsArgs& args, const MassesOf& masses_of) {
       words[static_cast<size_t>(r)] = reinterpret_cast<const uint64_t*>(args.words.as<int64_t>()) +
                                       (r * num_rows + row) * kShardWords;
     }
-    args.token_ids.as<int32_t>()[row] =
-        JoinShardsOfRow((*args.rows)[static_cast<size_t>(row)], args.vocab_size,
-                        LikeliestOfRow(args.likeliest, row), words, masses_of);
+    const SampleRow& sample = (*args.rows)[static_cast<size_t>(row)];
+    const int32_t token_id = JoinShardsOfRow(sample, args.vocab_size,
+                                             LikeliestOfRow(args.likeliest, row), words, masses_of);
+    args.token_ids.as<int32_t>()[row] = token_id;
+    AppendToken(sample, token_id, args.history);
   }
   return OkStatus();
 }

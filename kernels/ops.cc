@@ -2,6 +2,9 @@
 // device memory, so a backend checks that where it can; here are shapes, dtypes and host values.
 #include "kernels/ops.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "kernels/argument_checks.h"
 #include "kernels/row_scale.h"
 
@@ -43,8 +46,8 @@ Status Ops::Linear(const LinearArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckOptional("bias", args.bias, DType::kF32, {out_features}));
   const bool may_be_f32 = args.weight->layout() == LinearLayout::kPlain;
   const DType out_dtype = may_be_f32 && args.out.dtype() == DType::kF32 ? DType::kF32
-                          : is_fp8                        ? DType::kBf16
-                                                          : args.x.dtype();
+                          : is_fp8                                      ? DType::kBf16
+                                                                        : args.x.dtype();
   LONGHAND_RETURN_IF_ERROR(
       CheckTensor("out", args.out, out_dtype, {num_tokens, args.weight->out_columns()}));
   LONGHAND_RETURN_IF_ERROR(CheckOptional("x_scale", args.x_scale, DType::kF32, {num_tokens}));
@@ -58,12 +61,20 @@ Status Ops::Linear(const LinearArgs& args) {
 Status Ops::QuantizeRows(const QuantizeRowsArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
   const int64_t num_rows = args.x.dim(0);
-  const DType out_dtype =
-      args.out.dtype() == DType::kF8E4M3 ? DType::kF8E4M3 : args.x.dtype();
+  const DType out_dtype = args.out.dtype() == DType::kF8E4M3 ? DType::kF8E4M3 : args.x.dtype();
   LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, out_dtype, {num_rows, args.x.dim(1)}));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("scale", args.scale, DType::kF32, {num_rows}));
   return DoQuantizeRows(args);
 }
+
+namespace {
+
+Status CheckHistory(const TensorView& history) {
+  LONGHAND_RETURN_IF_ERROR(CheckRank("history", history, 2));
+  return CheckTensor("history", history, DType::kI32, {history.dim(0), history.dim(1)});
+}
+
+}  // namespace
 
 Status Ops::Embedding(const EmbeddingArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckFloat("table", args.table, 2));
@@ -72,6 +83,10 @@ Status Ops::Embedding(const EmbeddingArgs& args) {
   LONGHAND_RETURN_IF_ERROR(
       CheckTensor("out", args.out, args.out.dtype(), {args.ids.dim(0), args.table.dim(1)}));
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("first_id", args.first_id, 0));
+  if (args.history.rank() == 0 && args.history_idx.rank() == 0) return DoEmbedding(args);
+  LONGHAND_RETURN_IF_ERROR(CheckHistory(args.history));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("history_idx", args.history_idx, DType::kI64, {args.ids.dim(0)}));
   return DoEmbedding(args);
 }
 
@@ -86,8 +101,8 @@ Status Ops::RmsNorm(const RmsNormArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckOptional("scale", args.scale, DType::kF32, {num_tokens}));
   const bool rounds = args.scale.rank() > 0;
   const bool codes = rounds && args.out.dtype() == DType::kF8E4M3;
-  LONGHAND_RETURN_IF_ERROR(CheckTensor("out", args.out, codes ? DType::kF8E4M3 : dtype,
-                                       {num_tokens, hidden_size}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("out", args.out, codes ? DType::kF8E4M3 : dtype, {num_tokens, hidden_size}));
   if (!(args.eps >= 0)) return InvalidArgument("eps is ", args.eps, "; it must be at least 0");
   return rounds ? DoRoundedRmsNorm(args) : DoRmsNorm(args);
 }
@@ -207,7 +222,8 @@ Status Ops::PagedAttention(const PagedAttentionArgs& args) {
 
 Status Ops::CopyBlocks(const CopyBlocksArgs& args) {
   const TensorView &from = args.from, &to = args.to;
-  if (from.rank() < 4) return InvalidArgument("from is ", from.ToString(), "; it needs rank 4 or 5");
+  if (from.rank() < 4)
+    return InvalidArgument("from is ", from.ToString(), "; it needs rank 4 or 5");
   bool alike = from.dtype() == to.dtype() && from.rank() == to.rank() && from.dim(0) == 2;
   for (int i = 0; alike && i < from.rank(); ++i) alike = i == 1 || from.dim(i) == to.dim(i);
   if (!alike) {
@@ -315,35 +331,57 @@ Status CheckLogits(const TensorView& logits) {
 
 }  // namespace
 
-namespace {
-
-Status CheckSampleRows(const std::vector<SampleRow>& rows) {
+// What the rows need of a history.
+Result<Ops::HistoryShape> Ops::CheckSampleRows(const std::vector<SampleRow>& rows) {
+  HistoryShape needed;
   for (const SampleRow& row : rows) {
     if (row.params == nullptr) return InvalidArgument("a row of rows has no params");
-    if (row.params->HasPenalties() &&
-        (row.prompt_token_ids == nullptr || row.output_token_ids == nullptr)) {
-      return InvalidArgument("a row of rows has penalties but no token ids to count");
+    if (std::ssize(row.params->stop_token_ids) > kMaxStopIds) {
+      return InvalidArgument("a row of rows has ", row.params->stop_token_ids.size(),
+                             " stop_token_ids; at most ", kMaxStopIds, " are possible");
     }
+    if (row.history_row < 0) {
+      if (row.params->HasPenalties()) {
+        return InvalidArgument("a row of rows has penalties but no history to count");
+      }
+      continue;
+    }
+    if (row.prompt_len < 0 || row.output_len < 0) {
+      return InvalidArgument("a row of rows has a history of ", row.prompt_len, " and ",
+                             row.output_len, " tokens");
+    }
+    needed.num_rows = std::max(needed.num_rows, int64_t{row.history_row} + 1);
+    needed.row_len = std::max(needed.row_len, int64_t{row.prompt_len} + row.output_len + 1);
   }
-  return OkStatus();
+  return needed;
 }
-
-}  // namespace
 
 Status Ops::Sample(const SampleArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckLogits(args.logits));
   const int64_t num_seqs = args.logits.dim(0);
   LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_seqs}));
-  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_seqs));
+  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_seqs, args.history));
   return DoSample(args);
 }
 
-Status Ops::CheckRows(const std::vector<SampleRow>* rows, int64_t num_rows) const {
+Status Ops::CheckRows(const std::vector<SampleRow>* rows,
+                      int64_t num_rows,
+                      const TensorView& history) const {
   const int64_t given = rows == nullptr ? num_staged_rows_ : static_cast<int64_t>(rows->size());
   if (given != num_rows) {
     return InvalidArgument("rows has ", given, " elements; logits needs ", num_rows);
   }
-  return rows == nullptr ? OkStatus() : CheckSampleRows(*rows);
+  HistoryShape needed = staged_history_;
+  if (rows != nullptr) {
+    LONGHAND_ASSIGN_OR_RETURN(needed, CheckSampleRows(*rows));
+  }
+  if (history.rank() == 0 && needed.num_rows == 0) return OkStatus();
+  LONGHAND_RETURN_IF_ERROR(CheckHistory(history));
+  if (history.dim(0) < needed.num_rows || history.dim(1) < needed.row_len) {
+    return InvalidArgument("history has ", history.dim(0), " rows of ", history.dim(1),
+                           "; rows needs ", needed.num_rows, " of ", needed.row_len);
+  }
+  return OkStatus();
 }
 
 Status Ops::CheckShard(const VocabShard& shard) const {
@@ -354,7 +392,7 @@ Status Ops::CheckShard(const VocabShard& shard) const {
                            " on; logits has ", shard.logits.dim(1), " columns, and vocab_size is ",
                            shard.vocab_size);
   }
-  return CheckRows(shard.rows, shard.logits.dim(0));
+  return CheckRows(shard.rows, shard.logits.dim(0), shard.history);
 }
 
 Status Ops::ShardLikeliest(const ShardLikeliestArgs& args) {
@@ -381,21 +419,22 @@ Status Ops::JoinShards(const JoinShardsArgs& args) {
     return InvalidArgument("likeliest is of ", num_ranks, " ranks; 1 to ", kMaxShards,
                            " are possible");
   }
-  LONGHAND_RETURN_IF_ERROR(CheckTensor("likeliest", args.likeliest, DType::kI64,
-                                       {num_ranks, num_rows}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("likeliest", args.likeliest, DType::kI64, {num_ranks, num_rows}));
   LONGHAND_RETURN_IF_ERROR(
       CheckTensor("words", args.words, DType::kI64, {num_ranks, num_rows, kShardWords}));
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("vocab_size", args.vocab_size, 1));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_rows}));
-  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_rows));
+  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_rows, args.history));
   return DoJoinShards(args);
 }
 
 Status Ops::StageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size) {
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("vocab_size", vocab_size, 1));
-  LONGHAND_RETURN_IF_ERROR(CheckSampleRows(rows));
+  LONGHAND_ASSIGN_OR_RETURN(const HistoryShape needed, CheckSampleRows(rows));
   LONGHAND_RETURN_IF_ERROR(DoStageSampleRows(rows, vocab_size));
   num_staged_rows_ = static_cast<int64_t>(rows.size());
+  staged_history_ = needed;
   return OkStatus();
 }
 
@@ -403,9 +442,7 @@ Result<std::unique_ptr<Recording>> Ops::Record(const std::function<Status()>&) {
   return Unimplemented(name(), " records no operations");
 }
 
-Status Ops::Replay(const Recording&) {
-  return Unimplemented(name(), " records no operations");
-}
+Status Ops::Replay(const Recording&) { return Unimplemented(name(), " records no operations"); }
 
 Status Ops::DoStageSampleRows(const std::vector<SampleRow>&, int64_t) {
   return Unimplemented(name(), " samples from rows in host memory only");

@@ -87,12 +87,18 @@ struct QuantizeRowsArgs {
   TensorView scale;  // out: [T] f32; 0 where a row is zeros
 };
 
+// Histories: tokens of sequences where sampling appends them, [N, L] i32, a row for each sequence. They stay on the
+// device from step to step: penalties count them, and the next step takes the latest one from there.
+
 // out[i] = table[ids[i] - first_id], or zeros when the id is not in this shard.
 struct EmbeddingArgs {
   TensorView ids;    // [T] i32
   TensorView table;  // [rows, hidden_size] f32 or bf16: ids first_id .. first_id + rows - 1
   int64_t first_id = 0;
   TensorView out;    // out: [T, hidden_size] A
+  // Where history_idx[i] is not -1, id i is that element of `history`, counted over all its rows.
+  TensorView history = {};      // [N, L] i32, or empty
+  TensorView history_idx = {};  // [T] i64; empty without `history`
 };
 
 // out = x / sqrt(mean(x^2) + eps), then times weight. With `residual`: first residual += x, then x = residual.
@@ -219,14 +225,19 @@ struct VisionAttentionArgs {
   TensorView out;         // out: [T, H, D] A
 };
 
-// One row to sample: the parameters, the random key, and the tokens that penalties count (host memory, borrowed).
+// One row to sample: the parameters, the random key, and where the sequence's tokens are. Penalties count the prompt,
+// [0, prompt_len) of a row of `history`, and the answer so far, the output_len tokens behind it. The token that is sampled
+// becomes the next one there.
 struct SampleRow {
   const SamplingParams* params = nullptr;
   DrawKey key;
   bool suppress_stop_ids = false;  // min_tokens not reached
-  const std::vector<int32_t>* prompt_token_ids = nullptr;  // null without penalties
-  const std::vector<int32_t>* output_token_ids = nullptr;
+  int32_t history_row = -1;  // -1: none, and no penalties. No two rows of a call have the same one
+  int32_t prompt_len = 0, output_len = 0;
 };
+
+// Ids that a row may suppress at once.
+inline constexpr int64_t kMaxStopIds = 256;
 
 // Samples a token for each row, in the order that SamplingParams states. The draw is exact: the largest of
 // logit / temperature + Gumbel(token), over the tokens that the filters keep, where Gumbel(token) = -log(-log(u)) of
@@ -235,6 +246,7 @@ struct SampleArgs {
   TensorView logits;                // [S, vocab_size] f32; not changed
   const std::vector<SampleRow>* rows = nullptr;  // host: [S]; null: those that StageSampleRows took last
   TensorView token_ids;             // out: [S] i32
+  TensorView history = {};          // in and out: [N, L] i32; empty where no row has one
 };
 
 // Log-probabilities of a row's distribution: of one token, and of the k best (the lower id first on a tie).
@@ -363,6 +375,11 @@ class Ops {
   Status Logprobs(const LogprobsArgs& args);
 
  private:
+  struct HistoryShape {
+    int64_t num_rows = 0, row_len = 0;
+  };
+  static Result<HistoryShape> CheckSampleRows(const std::vector<SampleRow>& rows);
+
   virtual Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight,
                                                              LinearLayout layout) = 0;
   virtual Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight,
@@ -392,10 +409,14 @@ class Ops {
   virtual Status DoJoinShards(const JoinShardsArgs& args) = 0;
   virtual Status DoLogprobs(const LogprobsArgs& args) = 0;
 
-  Status CheckRows(const std::vector<SampleRow>* rows, int64_t num_rows) const;
+  Status CheckRows(const std::vector<SampleRow>* rows,
+                   int64_t num_rows,
+                   const TensorView& history) const;
   Status CheckShard(const VocabShard& shard) const;
 
+  // Of the rows that are staged: how many, and what they need of a history.
   int64_t num_staged_rows_ = 0;
+  HistoryShape staged_history_;
 };
 
 // Plain loops: what each operation means. One thread.

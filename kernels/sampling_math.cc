@@ -22,20 +22,24 @@ struct Logits {
   }
 };
 
+// A row of a history.
+int32_t* TokensOf(const SampleRow& row, const TensorView& history) {
+  return history.as<int32_t>() + row.history_row * history.dim(1);
+}
+
 // Divides positive logits and multiplies negative ones, once for each token that was seen.
-void ApplyRepetitionPenalty(const SampleRow& row, const Logits& logits) {
+void ApplyRepetitionPenalty(const SampleRow& row, const int32_t* tokens, const Logits& logits) {
   const float penalty = row.params->repetition_penalty;
-  std::unordered_set<int32_t> seen(row.prompt_token_ids->begin(), row.prompt_token_ids->end());
-  seen.insert(row.output_token_ids->begin(), row.output_token_ids->end());
+  const std::unordered_set<int32_t> seen(tokens, tokens + row.prompt_len + row.output_len);
   for (int32_t id : seen) {
     float* logit = logits.Find(id);
     if (logit != nullptr) *logit = *logit > 0 ? *logit / penalty : *logit * penalty;
   }
 }
 
-void ApplyCountPenalties(const SampleRow& row, const Logits& logits) {
+void ApplyCountPenalties(const SampleRow& row, const int32_t* tokens, const Logits& logits) {
   std::unordered_map<int32_t, int64_t> counts;
-  for (int32_t id : *row.output_token_ids) ++counts[id];
+  for (int32_t i = 0; i < row.output_len; ++i) ++counts[tokens[row.prompt_len + i]];
   for (const auto& [id, count] : counts) {
     float* logit = logits.Find(id);
     if (logit == nullptr) continue;
@@ -46,16 +50,26 @@ void ApplyCountPenalties(const SampleRow& row, const Logits& logits) {
 
 }  // namespace
 
-void ApplyPenalties(const SampleRow& row, int64_t first_id, int64_t num_ids, float* logits) {
+void ApplyPenalties(const SampleRow& row,
+                    const TensorView& history,
+                    int64_t first_id,
+                    int64_t num_ids,
+                    float* logits) {
   const Logits all{first_id, num_ids, logits};
   if (row.params->HasPenalties()) {
-    if (row.params->repetition_penalty != 1.0f) ApplyRepetitionPenalty(row, all);
-    ApplyCountPenalties(row, all);
+    const int32_t* tokens = TokensOf(row, history);
+    if (row.params->repetition_penalty != 1.0f) ApplyRepetitionPenalty(row, tokens, all);
+    ApplyCountPenalties(row, tokens, all);
   }
   if (!row.suppress_stop_ids) return;
   for (int32_t id : row.params->stop_token_ids) {
     if (float* logit = all.Find(id)) *logit = -std::numeric_limits<float>::infinity();
   }
+}
+
+void AppendToken(const SampleRow& row, int32_t token_id, const TensorView& history) {
+  if (row.history_row < 0) return;
+  TokensOf(row, history)[row.prompt_len + row.output_len] = token_id;
 }
 
 uint64_t MassOf(float score) {

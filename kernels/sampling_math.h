@@ -11,7 +11,14 @@ namespace longhand::kernels {
 
 // Changes one row of logits, of ids [first_id, first_id + num_ids), as SamplingParams says:
 // penalties, then stop ids to -infinity if they are suppressed. Other token ids are skipped.
-void ApplyPenalties(const SampleRow& row, int64_t first_id, int64_t num_ids, float* logits);
+void ApplyPenalties(const SampleRow& row,
+                    const TensorView& history,
+                    int64_t first_id,
+                    int64_t num_ids,
+                    float* logits);
+
+// Makes the token the next one of its row's history, if it has one.
+void AppendToken(const SampleRow& row, int32_t token_id, const TensorView& history);
 
 // Standard Gumbel noise of a token: -log(-log(u)). The logarithms are double, so that their
 // rounding never shows in the float; u is kept from 0 by half a step.

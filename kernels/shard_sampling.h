@@ -46,6 +46,7 @@ struct VocabShard {
   int64_t num_ids = 0;     // 0 to V
   int64_t vocab_size = 0;  // of all ranks
   const std::vector<SampleRow>* rows = nullptr;  // as in SampleArgs
+  TensorView history = {};                       // as in SampleArgs; not changed
 };
 
 struct ShardLikeliestArgs {
@@ -65,7 +66,8 @@ struct JoinShardsArgs {
   TensorView words;      // [ranks, S, kShardWords] i64
   int64_t vocab_size = 0;
   const std::vector<SampleRow>* rows = nullptr;  // as in SampleArgs
-  TensorView token_ids;  // out: [S] i32
+  TensorView token_ids;     // out: [S] i32
+  TensorView history = {};  // as in SampleArgs
 };
 
 }  // namespace longhand::kernels

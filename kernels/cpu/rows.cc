@@ -19,9 +19,13 @@ Status Embedding(CpuContext& cpu, const EmbeddingArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckActivations(args.out));
   const int64_t rows = args.table.dim(0), width = args.table.dim(1);
   const int32_t* ids = args.ids.as<int32_t>();
+  const bool has_history = args.history.rank() != 0;
+  const int32_t* history = has_history ? args.history.as<int32_t>() : nullptr;
+  const int64_t* history_idx = has_history ? args.history_idx.as<int64_t>() : nullptr;
   ForRows(cpu, args.ids.dim(0), args.out.num_elements(), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = ids[i] - args.first_id;
+      const int64_t from = has_history ? history_idx[i] : -1;
+      const int64_t row = (from < 0 ? ids[i] : history[from]) - args.first_id;
       float* out = args.out.as<float>() + i * width;
       if (row < 0 || row >= rows) {
         std::fill_n(out, width, 0.0f);

@@ -96,11 +96,12 @@ int32_t SampleOne(const RowKernels& kernels,
                   const float* logits,
                   int64_t vocab_size,
                   const SampleRow& row,
+                  const TensorView& history,
                   float* memory) {
   float* scores = memory;
   float* weights = memory + vocab_size;
   kernels.copy_numbers(logits, vocab_size, scores);
-  ApplyPenalties(row, /*first_id=*/0, vocab_size, scores);
+  ApplyPenalties(row, history, /*first_id=*/0, vocab_size, scores);
   const float max = kernels.max(scores, vocab_size);
   const float temperature = row.params->temperature;
   if (temperature == 0 || !std::isfinite(max)) {
@@ -127,9 +128,12 @@ Status Sample(CpuContext& cpu, const SampleArgs& args) {
   const int64_t vocab_size = args.logits.dim(1);
   LONGHAND_RETURN_IF_ERROR(cpu.GrowThreadScratch(2 * vocab_size));
   cpu.pool.Run(args.logits.dim(0), [&](int64_t i, int thread) {
-    args.token_ids.as<int32_t>()[i] =
-        SampleOne(cpu.rows, args.logits.as<float>() + i * vocab_size, vocab_size, (*args.rows)[i],
+    const SampleRow& row = (*args.rows)[i];
+    const int32_t token_id =
+        SampleOne(cpu.rows, args.logits.as<float>() + i * vocab_size, vocab_size, row, args.history,
                   cpu.thread_scratch[thread].floats());
+    args.token_ids.as<int32_t>()[i] = token_id;
+    AppendToken(row, token_id, args.history);
   });
   return OkStatus();
 }

@@ -22,7 +22,8 @@ namespace {
 void CopyRow(const CpuContext& cpu, const VocabShard& shard, int64_t row, float* values) {
   cpu.rows.copy_numbers(shard.logits.as<float>() + row * shard.logits.dim(1), shard.num_ids,
                         values);
-  ApplyPenalties((*shard.rows)[static_cast<size_t>(row)], shard.first_id, shard.num_ids, values);
+  ApplyPenalties((*shard.rows)[static_cast<size_t>(row)], shard.history, shard.first_id,
+                 shard.num_ids, values);
 }
 
 // Takes away what min_p or infinity removes; returns how many tokens are left.

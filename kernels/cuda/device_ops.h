@@ -58,7 +58,7 @@ struct Context {
   LargeState large;
   Workspace attention;          // decode's sums of splits
   Workspace attention_arrived;  // how many of them are there: all zero between calls
-  Workspace sample_rows;        // parameters and ids, as they are staged
+  Workspace sample_rows;        // parameters and suppressed ids, as they are staged
   Workspace edited_logits;      // of rows with penalties or suppressed ids
   Workspace sample_states;      // what a row's blocks tell each other: all zero between calls
   Workspace sample_lists;       // ids of tokens that a filter may keep
@@ -73,6 +73,9 @@ int64_t AttentionWorkspaceBytes(const StepSizes& sizes);
 int64_t AttentionArrivedBytes(int64_t num_seqs, int64_t num_kv_heads);
 // Of sample_rows; vocab_size elements of 4 bytes a sequence are edited_logits and sample_lists.
 int64_t SampleRowsBytes(const StepSizes& sizes);
+inline int64_t HistoryStride(const TensorView& history) {
+  return history.rank() == 0 ? 0 : history.dim(1);
+}
 int64_t SampleStatesBytes(int64_t num_rows);
 // Of LinearState, which the first weights take when they are packed.
 int64_t LinearBytes(const Stream& stream, const StepSizes& sizes);

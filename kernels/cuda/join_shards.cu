@@ -4,6 +4,7 @@
 //   likeliest  [ranks, S]               i64
 //   words      [ranks, S, kShardWords]  i64
 //   token_ids  [S]                      i32
+//   history    [N, L]                   i32; the token is appended
 //
 // Each candidate's place is looked up in every rank's list, so that nothing is sorted again.
 //
@@ -22,6 +23,12 @@ struct JoinProblem {
   const TokenKey* words;      // [num_ranks, num_rows, kShardWords]
   int num_ranks, num_rows;
   int32_t* token_ids;
+  int32_t* history;  // [sequences, history_stride]
+  int64_t history_stride;
+
+  __device__ void Write(int row, int32_t token_id) const {
+    WriteToken(params[row], token_id, &token_ids[row], history, history_stride);
+  }
 };
 
 // All ranks' candidates of a row, in shared memory, each rank's in order.
@@ -64,7 +71,7 @@ __global__ void __launch_bounds__(kMaxThreads, 2) JoinShardsKernel(JoinProblem p
   const TokenKey likeliest =
       LikeliestOfAll(problem.likeliest, problem.num_ranks, problem.num_rows, row);
   if (!params.Draws(ValueOf(likeliest))) {
-    if (thread == 0) problem.token_ids[row] = IdOf(likeliest);
+    if (thread == 0) problem.Write(row, IdOf(likeliest));
     return;
   }
   const auto words_of = [&](int r) {
@@ -81,7 +88,7 @@ __global__ void __launch_bounds__(kMaxThreads, 2) JoinShardsKernel(JoinProblem p
     bound = words[3] > bound ? words[3] : bound;
   }
   if (!params.Filters()) {
-    if (thread == 0) problem.token_ids[row] = IdOf(drawn);
+    if (thread == 0) problem.Write(row, IdOf(drawn));
     return;
   }
 
@@ -123,7 +130,7 @@ __global__ void __launch_bounds__(kMaxThreads, 2) JoinShardsKernel(JoinProblem p
   kept_mass = SumOf(kept_mass, scratch);
   bool is_closed = bound == 0 || (by_count && num_known >= static_cast<TokenKey>(params.top_k));
   if (by_mass && by_count && !is_closed) {
-    if (thread == 0) problem.token_ids[row] = -1;
+    if (thread == 0) problem.Write(row, -1);
     return;
   }
   const double goal =
@@ -132,7 +139,7 @@ __global__ void __launch_bounds__(kMaxThreads, 2) JoinShardsKernel(JoinProblem p
   if (!is_closed) {
     // All that is known is kept: the best draw of all tokens is that of the kept ones if it is
     // known.
-    if (thread == 0) problem.token_ids[row] = drawn_by_score >= bound ? IdOf(drawn) : -1;
+    if (thread == 0) problem.Write(row, drawn_by_score >= bound ? IdOf(drawn) : -1);
     return;
   }
   TokenKey best = 0;
@@ -147,7 +154,7 @@ __global__ void __launch_bounds__(kMaxThreads, 2) JoinShardsKernel(JoinProblem p
     best = noisy > best ? noisy : best;
   }
   best = LargestKey(best, scratch);
-  if (thread == 0) problem.token_ids[row] = IdOf(best);
+  if (thread == 0) problem.Write(row, IdOf(best));
 }
 
 }  // namespace
@@ -164,7 +171,9 @@ Status JoinShards(Context& context, const JoinShardsArgs& args) {
                             Elements<TokenKey>(args.words),
                             static_cast<int>(num_ranks),
                             static_cast<int>(num_rows),
-                            Elements<int32_t>(args.token_ids)};
+                            Elements<int32_t>(args.token_ids),
+                            Elements<int32_t>(args.history),
+                            HistoryStride(args.history)};
   const auto shared_bytes =
       static_cast<size_t>(2 * num_ranks * kShardCandidates) * sizeof(TokenKey);
   return Launch("JoinShards", context.stream,

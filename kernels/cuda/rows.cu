@@ -1,6 +1,7 @@
 // Operations that move rows: embedding, gather, scatter.
 //
-//   Embedding    out [T, hidden_size] = table [rows, hidden_size][ids - first_id], zeros elsewhere
+//   Embedding    out [T, hidden_size] = table [rows, hidden_size][ids - first_id], zeros elsewhere;
+//                an id may be an element of a history instead
 //   GatherRows   out [m, width] = x[rows], any dtype
 //   ScatterRows  out[rows] = x [m, width]
 //
@@ -31,6 +32,8 @@ __device__ void CopyRow(const From* from, int64_t width, To* to) {
 
 template <typename From, typename To, bool kAligned>
 __global__ void __launch_bounds__(kThreads) EmbeddingKernel(const int32_t* ids,
+                                                            const int32_t* history,
+                                                            const int64_t* history_idx,
                                                             const From* table,
                                                             int64_t first_id,
                                                             int64_t num_rows,
@@ -38,7 +41,8 @@ __global__ void __launch_bounds__(kThreads) EmbeddingKernel(const int32_t* ids,
                                                             To* out) {
   LetNextBegin();
   WaitForPrevious();
-  const int64_t row = ids[blockIdx.x] - first_id;
+  const int64_t from = history_idx == nullptr ? -1 : history_idx[blockIdx.x];
+  const int64_t row = (from < 0 ? ids[blockIdx.x] : history[from]) - first_id;
   To* to = out + blockIdx.x * width;
   if (row >= 0 && row < num_rows)
     return CopyRow<From, To, kAligned>(table + row * width, width, to);
@@ -82,7 +86,8 @@ Status Embedding(Context& context, const EmbeddingArgs& args) {
       using To = decltype(to);
       return Launch("Embedding", context.stream, OneBlockForEach(args.out.dim(0)),
                     aligned ? &EmbeddingKernel<From, To, true> : &EmbeddingKernel<From, To, false>,
-                    Elements<int32_t>(args.ids), Elements<From>(args.table), args.first_id,
+                    Elements<int32_t>(args.ids), Elements<int32_t>(args.history),
+                    Elements<int64_t>(args.history_idx), Elements<From>(args.table), args.first_id,
                     args.table.dim(0), width, Elements<To>(args.out));
     });
   });

@@ -2,6 +2,7 @@
 //
 //   logits     [S, vocab_size]  f32
 //   token_ids  [S]              i32
+//   history    [N, L]           i32
 //
 // Three kernels, each with several blocks a row. The first edits rows with penalties or suppressed
 // ids into a copy, and finds the largest logit. The second adds up what top_k or top_p counts, by
@@ -17,8 +18,8 @@
 //            2048 tokens.
 // Cost       reads the row three times: once from memory, then from L2.
 // Workspace  a RowState for each row, a list of vocab_size ids for each row, vocab_size floats for
-//            each edited row, and the rows' parameters and ids, which come by one copy
-//            (StageSampleRows).
+//            each edited row, and the rows' parameters and suppressed ids, which come by one copy
+//            (StageSampleRows). Histories stay on the device: the last kernel appends its token.
 // Errors     kResourceExhausted for the workspace, kInternal when a launch fails.
 // Source     Gumbel-max: Gumbel, 1954. Written here.
 #include <algorithm>
@@ -148,13 +149,14 @@ __global__ void __launch_bounds__(kMaxThreads) DrawKernel(Problem problem) {
     return;
   }
   if (threadIdx.x != 0) return;
-  problem.token_ids[part.row] = IdOf(drawn);
+  WriteToken(params, IdOf(drawn), &problem.token_ids[part.row], problem.history,
+             problem.history_stride);
   state.best = 0;
   state.drawn = 0;
   state.num_listed = 0;
 }
 
-// Rows as they are staged: their parameters, then the ids of all of them.
+// Rows as they are staged: their parameters, then the suppressed ids of all of them.
 class StagedRows {
  public:
   explicit StagedRows(void* memory, size_t num_rows)
@@ -168,11 +170,7 @@ class StagedRows {
     return static_cast<int32_t>(num_rows * sizeof(RowParams) / sizeof(int32_t));
   }
   static size_t NumIds(const SampleRow& row) {
-    const SamplingParams& params = *row.params;
-    size_t count = row.suppress_stop_ids ? params.stop_token_ids.size() : 0;
-    if (CountsPrompt(params)) count += row.prompt_token_ids->size();
-    if (params.HasPenalties()) count += row.output_token_ids->size();
-    return count;
+    return row.suppress_stop_ids ? row.params->stop_token_ids.size() : 0;
   }
 
   void Add(const SampleRow& row, int64_t vocab_size) {
@@ -191,20 +189,22 @@ class StagedRows {
       out.lowest_score = static_cast<float>(lowest);
       if (out.lowest_score < lowest) out.lowest_score = std::nextafter(out.lowest_score, INFINITY);
     }
-    out.begin = next_id_;
-    out.prompt_end = CountsPrompt(params) ? Append(*row.prompt_token_ids) : out.begin;
-    out.output_end = params.HasPenalties() ? Append(*row.output_token_ids) : out.prompt_end;
-    out.end = row.suppress_stop_ids ? Append(params.stop_token_ids) : out.output_end;
-    out.edited = out.end > out.begin ? num_edited_++ : -1;
+    out.history_row = row.history_row;
+    out.prompt_end = row.prompt_len;
+    out.history_len = row.prompt_len + row.output_len;
+    out.counted = !params.HasPenalties()              ? out.history_len
+                  : params.repetition_penalty != 1.0f ? 0
+                                                      : out.prompt_end;
+    out.stop_begin = next_id_;
+    out.stop_end = row.suppress_stop_ids ? Append(params.stop_token_ids) : next_id_;
+    const bool is_edited = out.counted < out.history_len || out.stop_begin < out.stop_end;
+    out.edited = is_edited ? num_edited_++ : -1;
     params_[num_rows_++] = out;
   }
   int32_t num_edited() const { return num_edited_; }
   size_t size_bytes() const { return static_cast<size_t>(next_id_) * sizeof(int32_t); }
 
  private:
-  static bool CountsPrompt(const SamplingParams& params) {
-    return params.HasPenalties() && params.repetition_penalty != 1.0f;
-  }
   int32_t Append(const std::vector<int32_t>& more) {
     std::copy(more.begin(), more.end(), ids_ + next_id_);
     return next_id_ += static_cast<int32_t>(more.size());
@@ -220,12 +220,8 @@ class StagedRows {
 }  // namespace
 
 int64_t SampleRowsBytes(const StepSizes& sizes) {
-  // Prompt and answer, the token behind it, and ids that end an answer.
-  constexpr int64_t kMoreIds = 256;
   return sizes.max_num_seqs *
-         static_cast<int64_t>(sizeof(RowParams) +
-                              sizeof(int32_t) *
-                                  static_cast<size_t>(sizes.max_model_len + kMoreIds));
+         static_cast<int64_t>(sizeof(RowParams) + sizeof(int32_t) * kMaxStopIds);
 }
 
 int64_t SampleStatesBytes(int64_t num_rows) {
@@ -269,6 +265,8 @@ Status Sample(Context& context, const SampleArgs& args) {
                         .row_stride = vocab_size,
                         .params = static_cast<const RowParams*>(staged),
                         .ids = static_cast<const int32_t*>(staged),
+                        .history = Elements<int32_t>(args.history),
+                        .history_stride = HistoryStride(args.history),
                         .edited_logits = static_cast<float*>(edited),
                         .states = static_cast<RowState*>(states),
                         .lists = static_cast<uint32_t*>(lists),

@@ -24,10 +24,12 @@ struct RowParams {
   float lowest_score;  // min_p's; -infinity is off
   int32_t top_k;       // 0 is off
   float repetition_penalty, presence_penalty, frequency_penalty;
-  // Ids, counted from the first row's parameters: prompt [begin, prompt_end), output [prompt_end,
-  // output_end), suppressed [output_end, end).
-  int32_t begin, prompt_end, output_end, end;
-  int32_t edited;  // number of the row among the edited ones; -1: it is not
+  int32_t history_row;  // -1: none
+  // Tokens of it that penalties count: prompt [counted, prompt_end), output [prompt_end,
+  // history_len). The token that is drawn comes behind them.
+  int32_t counted, prompt_end, history_len;
+  int32_t stop_begin, stop_end;  // suppressed ids, counted from the first row's parameters
+  int32_t edited;                // number of the row among the edited ones; -1: it is not
 
   __device__ bool Draws(float largest) const { return temperature > 0 && isfinite(largest); }
   __device__ bool Filters() const { return top_k > 0 || top_p < 1; }
@@ -51,7 +53,9 @@ struct Problem {
   const float* logits;  // ids first_id .. first_id + vocab_size - 1; row_stride from row to row
   int64_t vocab_size, first_id, row_stride;
   const RowParams* params;
-  const int32_t* ids;
+  const int32_t* ids;  // that are suppressed
+  int32_t* history;    // [sequences, history_stride]
+  int64_t history_stride;
   float* edited_logits;  // [edited rows, vocab_size]
   RowState* states;      // [rows]
   uint32_t* lists;       // [rows, vocab_size] ids
@@ -98,6 +102,13 @@ struct Part {
     }
   }
 };
+
+// Writes a row's token, and appends it to the row's history.
+__device__ __forceinline__ void WriteToken(
+    const RowParams& params, int32_t token_id, int32_t* out, int32_t* history, int64_t stride) {
+  *out = token_id;
+  if (params.history_row >= 0) history[params.history_row * stride + params.history_len] = token_id;
+}
 
 __device__ __forceinline__ const float* RowLogits(const Problem& problem,
                                                   const RowParams& params,

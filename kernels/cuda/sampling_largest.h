@@ -11,23 +11,29 @@ constexpr int kEditedTiles = 4;  // whose tokens are counted at once
 // Beside the count of a token in the output.
 constexpr uint32_t kInPrompt = 1u << 30, kSuppressed = 1u << 31;
 
-// Counts the ids of a row's history that lie in [first, first + num).
+// Counts the ids of a row's history, and those that are suppressed, that lie in [first, first +
+// num).
 __device__ void CountIds(
-    const RowParams& params, const int32_t* ids, int64_t first, int num, uint32_t* counts) {
+    const Problem& problem, const RowParams& params, int64_t first, int num, uint32_t* counts) {
   const int num_threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
   __syncthreads();
   for (int i = thread; i < num; i += num_threads) counts[i] = 0;
   __syncthreads();
-  for (int i = params.begin + thread; i < params.end; i += num_threads) {
-    const int64_t at = ids[i] - first;
+  const int32_t* history = params.history_row < 0
+                               ? nullptr
+                               : problem.history + params.history_row * problem.history_stride;
+  for (int i = params.counted + thread; i < params.history_len; i += num_threads) {
+    const int64_t at = history[i] - first;
     if (at < 0 || at >= num) continue;
     if (i < params.prompt_end) {
       atomicOr(&counts[at], kInPrompt);
-    } else if (i < params.output_end) {
-      atomicAdd(&counts[at], 1u);
     } else {
-      atomicOr(&counts[at], kSuppressed);
+      atomicAdd(&counts[at], 1u);
     }
+  }
+  for (int i = params.stop_begin + thread; i < params.stop_end; i += num_threads) {
+    const int64_t at = problem.ids[i] - first;
+    if (at >= 0 && at < num) atomicOr(&counts[at], kSuppressed);
   }
   __syncthreads();
 }
@@ -59,7 +65,7 @@ __global__ void __launch_bounds__(kMaxThreads) LargestKernel(Problem problem) {
   for (int tile = part.first_tile; tile < part.end_tile; ++tile) {
     const int counted = (tile - part.first_tile) % kEditedTiles * part.tile_tokens;
     if (edited != nullptr && counted == 0) {
-      CountIds(params, problem.ids, problem.first_id + int64_t{tile} * part.tile_tokens,
+      CountIds(problem, params, problem.first_id + int64_t{tile} * part.tile_tokens,
                kEditedTiles * part.tile_tokens, counts);
     }
     float x[kPerThread];

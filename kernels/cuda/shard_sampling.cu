@@ -181,6 +181,8 @@ Result<Problem> ProblemOf(Context& context, const VocabShard& shard, int blocks_
                  .row_stride = shard.logits.dim(1),
                  .params = static_cast<const RowParams*>(staged),
                  .ids = static_cast<const int32_t*>(staged),
+                 .history = Elements<int32_t>(shard.history),
+                 .history_stride = HistoryStride(shard.history),
                  .edited_logits = static_cast<float*>(edited),
                  .states = static_cast<RowState*>(states),
                  .lists = static_cast<uint32_t*>(lists),

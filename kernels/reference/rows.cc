@@ -7,16 +7,24 @@
 
 namespace longhand::kernels::reference {
 
+namespace {
+
+int32_t IdOf(const EmbeddingArgs& args, int64_t i) {
+  const int64_t idx = args.history.rank() == 0 ? -1 : args.history_idx.as<int64_t>()[i];
+  return idx < 0 ? args.ids.as<int32_t>()[i] : args.history.as<int32_t>()[idx];
+}
+
+}  // namespace
+
 Status Embedding(const EmbeddingArgs& args) {
   const int64_t rows = args.table.dim(0), hidden_size = args.table.dim(1);
-  const int32_t* ids = args.ids.as<int32_t>();
   WithFloatType(args.table.dtype(), [&](auto table_type) {
     WithFloatType(args.out.dtype(), [&](auto out_type) {
       using Out = decltype(out_type);
       const auto* table = args.table.as<decltype(table_type)>();
       Out* out = args.out.as<Out>();
       for (int64_t i = 0; i < args.ids.dim(0); ++i) {
-        const int64_t row = ids[i] - args.first_id;
+        const int64_t row = IdOf(args, i) - args.first_id;
         const bool here = row >= 0 && row < rows;
         for (int64_t j = 0; j < hidden_size; ++j) {
           out[i * hidden_size + j] =

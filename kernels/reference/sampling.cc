@@ -40,10 +40,13 @@ void KeepTopP(float top_p, std::vector<KeptToken>& tokens) {
 
 }  // namespace
 
-std::vector<KeptToken> KeptTokens(const float* logits, int64_t vocab_size, const SampleRow& row) {
+std::vector<KeptToken> KeptTokens(const float* logits,
+                                  int64_t vocab_size,
+                                  const SampleRow& row,
+                                  const TensorView& history) {
   const SamplingParams& params = *row.params;
   std::vector<float> values(logits, logits + vocab_size);
-  ApplyPenalties(row, /*first_id=*/0, vocab_size, values.data());
+  ApplyPenalties(row, history, /*first_id=*/0, vocab_size, values.data());
   for (float& value : values) {
     if (std::isnan(value)) value = -std::numeric_limits<float>::infinity();
   }
@@ -67,8 +70,9 @@ std::vector<KeptToken> KeptTokens(const float* logits, int64_t vocab_size, const
 
 std::vector<float> SamplingDistribution(const float* logits,
                                         int64_t vocab_size,
-                                        const SampleRow& row) {
-  const std::vector<KeptToken> tokens = KeptTokens(logits, vocab_size, row);
+                                        const SampleRow& row,
+                                        const TensorView& history) {
+  const std::vector<KeptToken> tokens = KeptTokens(logits, vocab_size, row, history);
   double total = 0;
   for (const KeptToken& token : tokens) total += std::exp(double{token.score});
   std::vector<float> probabilities(static_cast<size_t>(vocab_size), 0.0f);
@@ -84,11 +88,12 @@ Status Sample(const SampleArgs& args) {
     const SampleRow& row = (*args.rows)[i];
     KeptToken best{.id = -1, .score = -std::numeric_limits<float>::infinity()};
     for (const KeptToken& token :
-         KeptTokens(args.logits.as<float>() + i * vocab_size, vocab_size, row)) {
+         KeptTokens(args.logits.as<float>() + i * vocab_size, vocab_size, row, args.history)) {
       const KeptToken drawn{token.id, token.score + Gumbel(row.key, token.id)};
       if (Likelier(drawn, best)) best = drawn;
     }
     args.token_ids.as<int32_t>()[i] = best.id;
+    AppendToken(row, best.id, args.history);
   }
   return OkStatus();
 }

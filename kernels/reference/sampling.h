@@ -16,11 +16,15 @@ struct KeptToken {
   int32_t id = 0;
   float score = 0;
 };
-std::vector<KeptToken> KeptTokens(const float* logits, int64_t vocab_size, const SampleRow& row);
+std::vector<KeptToken> KeptTokens(const float* logits,
+                                  int64_t vocab_size,
+                                  const SampleRow& row,
+                                  const TensorView& history);
 
 // [vocab_size] probabilities; 0 where a filter removed the token.
 std::vector<float> SamplingDistribution(const float* logits,
                                         int64_t vocab_size,
-                                        const SampleRow& row);
+                                        const SampleRow& row,
+                                        const TensorView& history);
 
 }  // namespace longhand::kernels::reference

@@ -15,8 +15,8 @@ namespace {
 std::vector<float> RowOf(const VocabShard& shard, int64_t row) {
   const float* logits = shard.logits.as<float>() + row * shard.logits.dim(1);
   std::vector<float> values(logits, logits + shard.num_ids);
-  ApplyPenalties((*shard.rows)[static_cast<size_t>(row)], shard.first_id, shard.num_ids,
-                 values.data());
+  ApplyPenalties((*shard.rows)[static_cast<size_t>(row)], shard.history, shard.first_id,
+                 shard.num_ids, values.data());
   return values;
 }
 

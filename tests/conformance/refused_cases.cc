@@ -56,33 +56,19 @@ void AddLinear(std::vector<Case>& cases) {
     LONGHAND_ASSIGN_OR_RETURN(auto* weight, d.Pack(HostTensor(kF32, {3, 4})));
     return Args{Zeros(d, {2, 4}), weight, Zeros(d, {3}), d.InOut(HostTensor(kF32, {2, 3}))};
   };
-  Add<Args>("Linear", &Ops::Linear, valid,
-            {{"no weight", [](Device&, Args& a) { a.weight = nullptr; }},
-             {"x too narrow",
-              [](Device& d, Args& a) {
-                a.x = Zeros(d, {2, 3});
-              }},
-             {"x of integers",
-              [](Device& d, Args& a) {
-                a.x = Zeros(d, {2, 4}, DType::kI32);
-              }},
-             {"x of rank 1", [](Device& d, Args& a) { a.x = Zeros(d, {4}); }},
-             {"no x", [](Device&, Args& a) { a.x = {}; }},
-             {"a short bias", [](Device& d, Args& a) { a.bias = Zeros(d, {2}); }},
-             {"a bf16 bias", [](Device& d, Args& a) { a.bias = Zeros(d, {3}, DType::kBf16); }},
-             {"an out of other rows",
-              [](Device& d, Args& a) {
-                a.out = Zeros(d, {3, 3});
-              }},
-             {"a narrow out",
-              [](Device& d, Args& a) {
-                a.out = Zeros(d, {2, 2});
-              }},
-             {"bf16 out of f32 x",
-              [](Device& d, Args& a) {
-                a.out = Zeros(d, {2, 3}, DType::kBf16);
-              }}},
-            cases);
+  Add<Args>(
+      "Linear", &Ops::Linear, valid,
+      {{"no weight", [](Device&, Args& a) { a.weight = nullptr; }},
+       {"x too narrow", [](Device& d, Args& a) { a.x = Zeros(d, {2, 3}); }},
+       {"x of integers", [](Device& d, Args& a) { a.x = Zeros(d, {2, 4}, DType::kI32); }},
+       {"x of rank 1", [](Device& d, Args& a) { a.x = Zeros(d, {4}); }},
+       {"no x", [](Device&, Args& a) { a.x = {}; }},
+       {"a short bias", [](Device& d, Args& a) { a.bias = Zeros(d, {2}); }},
+       {"a bf16 bias", [](Device& d, Args& a) { a.bias = Zeros(d, {3}, DType::kBf16); }},
+       {"an out of other rows", [](Device& d, Args& a) { a.out = Zeros(d, {3, 3}); }},
+       {"a narrow out", [](Device& d, Args& a) { a.out = Zeros(d, {2, 2}); }},
+       {"bf16 out of f32 x", [](Device& d, Args& a) { a.out = Zeros(d, {2, 3}, DType::kBf16); }}},
+      cases);
 }
 
 void AddRows(std::vector<Case>& cases) {
@@ -95,11 +81,15 @@ void AddRows(std::vector<Case>& cases) {
       },
       {{"ids of another length", [](Device& d, Embed& a) { a.ids = Zeros(d, {3}, DType::kI32); }},
        {"64-bit ids", [](Device& d, Embed& a) { a.ids = Zeros(d, {2}, DType::kI64); }},
-       {"a wide table",
+       {"a wide table", [](Device& d, Embed& a) { a.table = Zeros(d, {5, 5}); }},
+       {"a negative first_id", [](Device&, Embed& a) { a.first_id = -1; }},
+       {"a history that nothing points into",
+        [](Device& d, Embed& a) { a.history = Zeros(d, {2, 3}, DType::kI32); }},
+       {"history_idx of another length",
         [](Device& d, Embed& a) {
-          a.table = Zeros(d, {5, 5});
-        }},
-       {"a negative first_id", [](Device&, Embed& a) { a.first_id = -1; }}},
+          a.history = Zeros(d, {2, 3}, DType::kI32);
+          a.history_idx = Zeros(d, {3}, DType::kI64);
+        }}},
       cases);
   using Gather = kernels::GatherRowsArgs;
   Add<Gather>(
@@ -108,23 +98,10 @@ void AddRows(std::vector<Case>& cases) {
         return Gather{Zeros(d, {3, 4}), d.In(Int32({2, 0})), d.InOut(HostTensor(kF32, {2, 4}))};
       },
       {{"an out of another dtype",
-        [](Device& d, Gather& a) {
-          a.out = Zeros(d, {2, 4}, DType::kBf16);
-        }},
-       {"an out of other rows",
-        [](Device& d, Gather& a) {
-          a.out = Zeros(d, {3, 4});
-        }},
-       {"a row past the end",
-        [](Device& d, Gather& a) {
-          a.rows = d.In(Int32({3, 0}));
-        },
-        true},
-       {"a negative row",
-        [](Device& d, Gather& a) {
-          a.rows = d.In(Int32({-1, 0}));
-        },
-        true}},
+        [](Device& d, Gather& a) { a.out = Zeros(d, {2, 4}, DType::kBf16); }},
+       {"an out of other rows", [](Device& d, Gather& a) { a.out = Zeros(d, {3, 4}); }},
+       {"a row past the end", [](Device& d, Gather& a) { a.rows = d.In(Int32({3, 0})); }, true},
+       {"a negative row", [](Device& d, Gather& a) { a.rows = d.In(Int32({-1, 0})); }, true}},
       cases);
   using Scatter = kernels::ScatterRowsArgs;
   Add<Scatter>(
@@ -132,20 +109,10 @@ void AddRows(std::vector<Case>& cases) {
       [](Device& d) -> Result<Scatter> {
         return Scatter{Zeros(d, {2, 4}), d.In(Int32({2, 0})), d.InOut(HostTensor(kF32, {3, 4}))};
       },
-      {{"a narrow x",
-        [](Device& d, Scatter& a) {
-          a.x = Zeros(d, {2, 3});
-        }},
-       {"bf16 x for f32 out",
-        [](Device& d, Scatter& a) {
-          a.x = Zeros(d, {2, 4}, DType::kBf16);
-        }},
+      {{"a narrow x", [](Device& d, Scatter& a) { a.x = Zeros(d, {2, 3}); }},
+       {"bf16 x for f32 out", [](Device& d, Scatter& a) { a.x = Zeros(d, {2, 4}, DType::kBf16); }},
        {"rows of another length", [](Device& d, Scatter& a) { a.rows = d.In(Int32({2})); }},
-       {"a row past the end",
-        [](Device& d, Scatter& a) {
-          a.rows = d.In(Int32({3, 0}));
-        },
-        true}},
+       {"a row past the end", [](Device& d, Scatter& a) { a.rows = d.In(Int32({3, 0})); }, true}},
       cases);
 }
 
@@ -159,15 +126,9 @@ void AddElementwise(std::vector<Case>& cases) {
       },
       {{"a short weight", [](Device& d, Norm& a) { a.weight = Zeros(d, {3}); }},
        {"a bf16 weight", [](Device& d, Norm& a) { a.weight = Zeros(d, {4}, DType::kBf16); }},
-       {"a residual of other rows",
-        [](Device& d, Norm& a) {
-          a.residual = Zeros(d, {3, 4});
-        }},
+       {"a residual of other rows", [](Device& d, Norm& a) { a.residual = Zeros(d, {3, 4}); }},
        {"a negative eps", [](Device&, Norm& a) { a.eps = -1; }},
-       {"a bf16 out",
-        [](Device& d, Norm& a) {
-          a.out = Zeros(d, {2, 4}, DType::kBf16);
-        }}},
+       {"a bf16 out", [](Device& d, Norm& a) { a.out = Zeros(d, {2, 4}, DType::kBf16); }}},
       cases);
   using Sum = kernels::AddArgs;
   Add<Sum>(
@@ -175,14 +136,8 @@ void AddElementwise(std::vector<Case>& cases) {
       [](Device& d) -> Result<Sum> {
         return Sum{d.InOut(HostTensor(kF32, {2, 4})), Zeros(d, {2, 4})};
       },
-      {{"y of another shape",
-        [](Device& d, Sum& a) {
-          a.y = Zeros(d, {4, 2});
-        }},
-       {"y of another dtype",
-        [](Device& d, Sum& a) {
-          a.y = Zeros(d, {2, 4}, DType::kBf16);
-        }}},
+      {{"y of another shape", [](Device& d, Sum& a) { a.y = Zeros(d, {4, 2}); }},
+       {"y of another dtype", [](Device& d, Sum& a) { a.y = Zeros(d, {2, 4}, DType::kBf16); }}},
       cases);
   using Glu = kernels::SwiGluArgs;
   Add<Glu>(
@@ -190,22 +145,13 @@ void AddElementwise(std::vector<Case>& cases) {
       [](Device& d) -> Result<Glu> {
         return Glu{Zeros(d, {2, 8}), d.InOut(HostTensor(kF32, {2, 4}))};
       },
-      {{"a gate_up not twice as wide",
-        [](Device& d, Glu& a) {
-          a.gate_up = Zeros(d, {2, 4});
-        }}},
+      {{"a gate_up not twice as wide", [](Device& d, Glu& a) { a.gate_up = Zeros(d, {2, 4}); }}},
       cases);
   using Erf = kernels::GeluArgs;
   Add<Erf>(
       "Gelu", &Ops::Gelu,
-      [](Device& d) -> Result<Erf> {
-        return Erf{d.InOut(HostTensor(kF32, {2, 4}))};
-      },
-      {{"integers",
-        [](Device& d, Erf& a) {
-          a.x = Zeros(d, {2, 4}, DType::kI32);
-        }}},
-      cases);
+      [](Device& d) -> Result<Erf> { return Erf{d.InOut(HostTensor(kF32, {2, 4}))}; },
+      {{"integers", [](Device& d, Erf& a) { a.x = Zeros(d, {2, 4}, DType::kI32); }}}, cases);
 }
 
 void AddRope(std::vector<Case>& cases) {
@@ -223,13 +169,8 @@ void AddRope(std::vector<Case>& cases) {
       {{"sections of another sum", [](Device&, Table& a) { a.section[0] = 2; }},
        {"a negative section", [](Device&, Table& a) { a.section[0] = -1, a.section[2] = 4; }},
        {"two positions a token",
-        [](Device& d, Table& a) {
-          a.positions = Zeros(d, {3, 2}, DType::kI32);
-        }},
-       {"a narrow sin",
-        [](Device& d, Table& a) {
-          a.sin = Zeros(d, {3, 3});
-        }}},
+        [](Device& d, Table& a) { a.positions = Zeros(d, {3, 2}, DType::kI32); }},
+       {"a narrow sin", [](Device& d, Table& a) { a.sin = Zeros(d, {3, 3}); }}},
       cases);
   using Write = kernels::QkvRopeWriteArgs;
   Add<Write>(
@@ -243,45 +184,21 @@ void AddRope(std::vector<Case>& cases) {
                      d.InOut(HostTensor(kF32, {2, 2, 8})),
                      d.InOut(HostTensor(kF32, {2, 2, 4, 1, 8}))};
       },
-      {{"a narrow qkv",
-        [](Device& d, Write& a) {
-          a.qkv = Zeros(d, {2, 24});
-        }},
+      {{"a narrow qkv", [](Device& d, Write& a) { a.qkv = Zeros(d, {2, 24}); }},
        {"a short bias", [](Device& d, Write& a) { a.bias = Zeros(d, {16}); }},
-       {"a cos of other rows",
-        [](Device& d, Write& a) {
-          a.cos = Zeros(d, {1, 4});
-        }},
-       {"32-bit slots",
-        [](Device& d, Write& a) {
-          a.slot_mapping = d.In(Int32({0, 7}));
-        }},
+       {"a cos of other rows", [](Device& d, Write& a) { a.cos = Zeros(d, {1, 4}); }},
+       {"32-bit slots", [](Device& d, Write& a) { a.slot_mapping = d.In(Int32({0, 7})); }},
        {"a cache without values",
-        [](Device& d, Write& a) {
-          a.kv_cache = Zeros(d, {1, 2, 4, 1, 8});
-        }},
+        [](Device& d, Write& a) { a.kv_cache = Zeros(d, {1, 2, 4, 1, 8}); }},
        {"a cache of integers",
-        [](Device& d, Write& a) {
-          a.kv_cache = Zeros(d, {2, 2, 4, 1, 8}, DType::kI32);
-        }},
+        [](Device& d, Write& a) { a.kv_cache = Zeros(d, {2, 2, 4, 1, 8}, DType::kI32); }},
        {"a cache of int8 without scales",
-        [](Device& d, Write& a) {
-          a.kv_cache = Zeros(d, {2, 2, 4, 1, 8}, DType::kI8);
-        }},
+        [](Device& d, Write& a) { a.kv_cache = Zeros(d, {2, 2, 4, 1, 8}, DType::kI8); }},
        {"scales of an f32 cache",
-        [](Device& d, Write& a) {
-          a.kv_scales = Zeros(d, {2, 2, 4, 1});
-        }},
-       {"a slot past the end",
-        [](Device& d, Write& a) {
-          a.slot_mapping = d.In(Int64({0, 8}));
-        },
+        [](Device& d, Write& a) { a.kv_scales = Zeros(d, {2, 2, 4, 1}); }},
+       {"a slot past the end", [](Device& d, Write& a) { a.slot_mapping = d.In(Int64({0, 8})); },
         true},
-       {"slot -2",
-        [](Device& d, Write& a) {
-          a.slot_mapping = d.In(Int64({0, -2}));
-        },
-        true}},
+       {"slot -2", [](Device& d, Write& a) { a.slot_mapping = d.In(Int64({0, -2})); }, true}},
       cases);
   using Turn = kernels::VisionRopeArgs;
   Add<Turn>(
@@ -289,14 +206,8 @@ void AddRope(std::vector<Case>& cases) {
       [](Device& d) -> Result<Turn> {
         return Turn{d.InOut(HostTensor(kF32, {2, 3, 1, 8})), Zeros(d, {2, 4}), Zeros(d, {2, 4})};
       },
-      {{"queries and keys only",
-        [](Device& d, Turn& a) {
-          a.qkv = Zeros(d, {2, 2, 1, 8});
-        }},
-       {"a sin of other rows",
-        [](Device& d, Turn& a) {
-          a.sin = Zeros(d, {3, 4});
-        }}},
+      {{"queries and keys only", [](Device& d, Turn& a) { a.qkv = Zeros(d, {2, 2, 1, 8}); }},
+       {"a sin of other rows", [](Device& d, Turn& a) { a.sin = Zeros(d, {3, 4}); }}},
       cases);
 }
 
@@ -313,39 +224,18 @@ void AddAttention(std::vector<Case>& cases) {
                     0.35f,
                     d.InOut(HostTensor(kF32, {3, 2, 8}))};
       },
-      {{"a head_dim unlike the cache's",
-        [](Device& d, Args& a) {
-          a.query = Zeros(d, {3, 2, 4});
-        }},
-       {"a short cu_query_lens",
-        [](Device& d, Args& a) {
-          a.cu_query_lens = d.In(Int32({0, 3}));
-        }},
+      {{"a head_dim unlike the cache's", [](Device& d, Args& a) { a.query = Zeros(d, {3, 2, 4}); }},
+       {"a short cu_query_lens", [](Device& d, Args& a) { a.cu_query_lens = d.In(Int32({0, 3})); }},
        {"a short context_len", [](Device& d, Args& a) { a.context_len = d.In(Int32({5})); }},
        {"a scale of 0", [](Device&, Args& a) { a.scale = 0; }},
-       {"an out of other rows",
-        [](Device& d, Args& a) {
-          a.out = Zeros(d, {2, 2, 8});
-        }},
+       {"an out of other rows", [](Device& d, Args& a) { a.out = Zeros(d, {2, 2, 8}); }},
        {"more queries than context",
-        [](Device& d, Args& a) {
-          a.context_len = d.In(Int32({5, 1}));
-        },
-        true},
+        [](Device& d, Args& a) { a.context_len = d.In(Int32({5, 1})); }, true},
        {"a context past the block table",
-        [](Device& d, Args& a) {
-          a.context_len = d.In(Int32({9, 2}));
-        },
-        true},
+        [](Device& d, Args& a) { a.context_len = d.In(Int32({9, 2})); }, true},
        {"a block that does not exist",
-        [](Device& d, Args& a) {
-          a.block_table = d.In(Int32({0, 4, 3, 2}, {2, 2}));
-        },
-        true},
-       {"queries of nobody",
-        [](Device& d, Args& a) {
-          a.cu_query_lens = d.In(Int32({0, 1, 2}));
-        },
+        [](Device& d, Args& a) { a.block_table = d.In(Int32({0, 4, 3, 2}, {2, 2})); }, true},
+       {"queries of nobody", [](Device& d, Args& a) { a.cu_query_lens = d.In(Int32({0, 1, 2})); },
         true}},
       cases);
   using Copy = kernels::CopyBlocksArgs;
@@ -355,27 +245,16 @@ void AddAttention(std::vector<Case>& cases) {
         const TensorView cache = d.InOut(HostTensor(kF32, {2, 4, 4, 1, 8}));
         return Copy{cache, cache, d.In(Int32({0, 3, 1, 2}, {2, 2}))};
       },
-      {{"caches of other heads",
-        [](Device& d, Copy& a) {
-          a.to = Zeros(d, {2, 4, 4, 2, 8});
-        }},
+      {{"caches of other heads", [](Device& d, Copy& a) { a.to = Zeros(d, {2, 4, 4, 2, 8}); }},
        {"another dtype",
-        [](Device& d, Copy& a) {
-          a.to = Zeros(d, {2, 4, 4, 1, 8}, DType::kBf16);
-        }},
+        [](Device& d, Copy& a) { a.to = Zeros(d, {2, 4, 4, 1, 8}, DType::kBf16); }},
        {"triples", [](Device& d, Copy& a) { a.pairs = d.In(Int32({0, 3, 1}, {1, 3})); }},
        {"a block that does not exist",
         [](Device& d, Copy& a) { a.pairs = d.In(Int32({0, 4}, {1, 2})); }, true},
        {"a block that is written twice",
-        [](Device& d, Copy& a) {
-          a.pairs = d.In(Int32({0, 3, 1, 3}, {2, 2}));
-        },
-        true},
+        [](Device& d, Copy& a) { a.pairs = d.In(Int32({0, 3, 1, 3}, {2, 2})); }, true},
        {"a block that is read and written",
-        [](Device& d, Copy& a) {
-          a.pairs = d.In(Int32({0, 3, 3, 1}, {2, 2}));
-        },
-        true}},
+        [](Device& d, Copy& a) { a.pairs = d.In(Int32({0, 3, 3, 1}, {2, 2})); }, true}},
       cases);
   using Vision = kernels::VisionAttentionArgs;
   Add<Vision>(
@@ -384,21 +263,12 @@ void AddAttention(std::vector<Case>& cases) {
         return Vision{Zeros(d, {4, 3, 2, 8}), d.In(Int32({0, 1, 4})), 0.35f,
                       d.InOut(HostTensor(kF32, {4, 2, 8}))};
       },
-      {{"an out of other heads",
-        [](Device& d, Vision& a) {
-          a.out = Zeros(d, {4, 1, 8});
-        }},
+      {{"an out of other heads", [](Device& d, Vision& a) { a.out = Zeros(d, {4, 1, 8}); }},
        {"no segment bounds", [](Device&, Vision& a) { a.cu_seqlens = {}; }},
-       {"an empty segment",
-        [](Device& d, Vision& a) {
-          a.cu_seqlens = d.In(Int32({0, 0, 4}));
-        },
+       {"an empty segment", [](Device& d, Vision& a) { a.cu_seqlens = d.In(Int32({0, 0, 4})); },
         true},
        {"segments that end early",
-        [](Device& d, Vision& a) {
-          a.cu_seqlens = d.In(Int32({0, 1, 3}));
-        },
-        true}},
+        [](Device& d, Vision& a) { a.cu_seqlens = d.In(Int32({0, 1, 3})); }, true}},
       cases);
 }
 
@@ -414,18 +284,10 @@ void AddPatchify(std::vector<Case>& cases) {
         return args;
       },
       {{"a height that patches do not fill",
-        [](Device& d, Args& a) {
-          a.pixels = Zeros(d, {6, 4, 3}, DType::kU8);
-        }},
-       {"four channels",
-        [](Device& d, Args& a) {
-          a.pixels = Zeros(d, {8, 4, 4}, DType::kU8);
-        }},
+        [](Device& d, Args& a) { a.pixels = Zeros(d, {6, 4, 3}, DType::kU8); }},
+       {"four channels", [](Device& d, Args& a) { a.pixels = Zeros(d, {8, 4, 4}, DType::kU8); }},
        {"a std of 0", [](Device&, Args& a) { a.std[1] = 0; }},
-       {"a narrow out",
-        [](Device& d, Args& a) {
-          a.out = Zeros(d, {8, 12});
-        }}},
+       {"a narrow out", [](Device& d, Args& a) { a.out = Zeros(d, {8, 12}); }}},
       cases);
 }
 
@@ -433,22 +295,29 @@ void AddSampling(std::vector<Case>& cases) {
   // Rows live as long as the program: an Args only points to them.
   static const SamplingRows* const kRows = new SamplingRows(2, 9, SamplingParams{});
   static const SamplingRows* const kThree = new SamplingRows(3, 9, SamplingParams{});
+  static const SamplingParams kPenalties{.presence_penalty = 1};
+  static const auto* const kBare =
+      new std::vector<kernels::SampleRow>(2, kernels::SampleRow{.params = &kPenalties});
   using Draw = kernels::SampleArgs;
   Add<Draw>(
       "Sample", &Ops::Sample,
       [](Device& d) -> Result<Draw> {
-        return Draw{Zeros(d, {2, 9}), &kRows->rows(), d.InOut(HostTensor(DType::kI32, {2}))};
+        return Draw{Zeros(d, {2, 9}), &kRows->rows(), d.InOut(HostTensor(DType::kI32, {2})),
+                    d.InOut(kRows->history())};
       },
       {{"no rows", [](Device&, Draw& a) { a.rows = nullptr; }},
        {"a row too many", [](Device&, Draw& a) { a.rows = &kThree->rows(); }},
-       {"bf16 logits",
-        [](Device& d, Draw& a) {
-          a.logits = Zeros(d, {2, 9}, DType::kBf16);
+       {"no history", [](Device&, Draw& a) { a.history = {}; }},
+       {"a history of fewer rows", [](Device&, Draw& a) { a.history = a.history.Slice(0, 1); }},
+       {"a history without room for the token",
+        [](Device& d, Draw& a) { a.history = Zeros(d, {2, 10}, DType::kI32); }},
+       {"penalties without a history",
+        [](Device&, Draw& a) {
+          a.rows = kBare;
+          a.history = {};
         }},
-       {"an empty vocabulary",
-        [](Device& d, Draw& a) {
-          a.logits = Zeros(d, {2, 0});
-        }}},
+       {"bf16 logits", [](Device& d, Draw& a) { a.logits = Zeros(d, {2, 9}, DType::kBf16); }},
+       {"an empty vocabulary", [](Device& d, Draw& a) { a.logits = Zeros(d, {2, 0}); }}},
       cases);
   using Log = kernels::LogprobsArgs;
   Add<Log>(
@@ -463,11 +332,7 @@ void AddSampling(std::vector<Case>& cases) {
           a.top_logprobs = Zeros(d, {2, 10});
         }},
        {"top_ids without top_logprobs", [](Device&, Log& a) { a.top_logprobs = {}; }},
-       {"an id past the end",
-        [](Device& d, Log& a) {
-          a.token_ids = d.In(Int32({0, 9}));
-        },
-        true}},
+       {"an id past the end", [](Device& d, Log& a) { a.token_ids = d.In(Int32({0, 9})); }, true}},
       cases);
 }
 

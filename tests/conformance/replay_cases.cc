@@ -63,9 +63,7 @@ Status Enqueue(kernels::Ops& ops, const Mlp& mlp) {
   return ops.SwiGlu(mlp.gate);
 }
 
-HostTensor MlpInput(int64_t rows, int seed) {
-  return Rng(seed).Normal({rows, 128}, DType::kBf16);
-}
+HostTensor MlpInput(int64_t rows, int seed) { return Rng(seed).Normal({rows, 128}, DType::kBf16); }
 
 Result<Outputs> RunMlp(Device& device, int64_t rows) {
   LONGHAND_ASSIGN_OR_RETURN(const Mlp mlp, MakeMlp(device, MlpInput(rows, 84)));
@@ -85,8 +83,8 @@ Result<Outputs> ReplayMlp(Device& device, int64_t rows) {
 Result<Outputs> ReplayAttention(Device& device, const BatchShape& shape) {
   const kernels::PagedAttentionArgs args = MakeBatch(device, shape);
   const HostTensor context_len = device.Read(args.context_len);
-  LONGHAND_RETURN_IF_ERROR(Write(
-      device, args.context_len, Int32(std::vector<int64_t>(shape.context_lens.size(), 1))));
+  LONGHAND_RETURN_IF_ERROR(
+      Write(device, args.context_len, Int32(std::vector<int64_t>(shape.context_lens.size(), 1))));
   LONGHAND_RETURN_IF_ERROR(RunReplayed(
       device, [&] { return device.ops().PagedAttention(args); },
       [&] { return Write(device, args.context_len, context_len); }));
@@ -110,14 +108,15 @@ const SamplingRows& RowsToReplay() {
 kernels::SampleArgs MakeSample(Device& device) {
   Rng rng(/*seed=*/85);
   return {.logits = device.In(rng.Normal({kSampledRows, kVocabSize}, DType::kF32, 3.0)),
-          .token_ids = device.Out(DType::kI32, {kSampledRows})};
+          .token_ids = device.Out(DType::kI32, {kSampledRows}),
+          .history = device.InOut(RowsToReplay().history())};
 }
 
 Result<Outputs> RunSample(Device& device) {
   kernels::SampleArgs args = MakeSample(device);
   args.rows = &RowsToReplay().rows();
   LONGHAND_RETURN_IF_ERROR(device.ops().Sample(args));
-  return Outputs{device.Read(args.token_ids)};
+  return Outputs{device.Read(args.token_ids), device.Read(args.history)};
 }
 
 Result<Outputs> ReplaySample(Device& device) {
@@ -126,14 +125,13 @@ Result<Outputs> ReplaySample(Device& device) {
   const auto stage = [&](const SamplingRows& rows) {
     return ops.StageSampleRows(rows.rows(), kVocabSize);
   };
-  LONGHAND_RETURN_IF_ERROR(stage(RowsToRecord()));
   // Rows with penalties need more room, which recordings would not let them take.
-  LONGHAND_RETURN_IF_ERROR(ops.Reserve({.max_num_seqs = kSampledRows,
-                                        .max_model_len = 64,
-                                        .vocab_size = kVocabSize}));
-  LONGHAND_RETURN_IF_ERROR(RunReplayed(
-      device, [&] { return ops.Sample(args); }, [&] { return stage(RowsToReplay()); }));
-  return Outputs{device.Read(args.token_ids)};
+  LONGHAND_RETURN_IF_ERROR(
+      ops.Reserve({.max_num_seqs = kSampledRows, .max_model_len = 64, .vocab_size = kVocabSize}));
+  LONGHAND_RETURN_IF_ERROR(stage(RowsToRecord()));
+  LONGHAND_RETURN_IF_ERROR(
+      RunReplayed(device, [&] { return ops.Sample(args); }, [&] { return stage(RowsToReplay()); }));
+  return Outputs{device.Read(args.token_ids), device.Read(args.history)};
 }
 
 // What may not be recorded is refused, and operations go on afterwards.

@@ -4,13 +4,20 @@
 namespace longhand::conformance {
 namespace {
 
-Result<Outputs> RunEmbedding(Device& device, int64_t width, DType table, DType out) {
+// With a history, some ids are taken from there, and those that stand in their place are not read.
+Result<Outputs> RunEmbedding(
+    Device& device, int64_t width, DType table, DType out, bool has_history = false) {
   Rng rng(/*seed=*/21);
   kernels::EmbeddingArgs args;
   args.ids = device.In(Int32({100, 103, 99, 0, 104, 105, -1, 101, 103}));
   args.table = device.In(rng.Normal({5, width}, table));
   args.first_id = 100;
   args.out = device.Out(out, {9, width});
+  if (has_history) {
+    args.ids = device.In(Int32({-7, 103, -7, 0, -7, 105, -1, 101, -7}));
+    args.history = device.In(Int32({5, 103, 100, 5, 99, 104}, {2, 3}));
+    args.history_idx = device.In(Int64({2, -1, 4, -1, 5, -1, -1, -1, 1}));
+  }
   LONGHAND_RETURN_IF_ERROR(device.ops().Embedding(args));
   return Outputs{device.Read(args.out)};
 }
@@ -54,6 +61,13 @@ void AddRowCases(std::vector<Case>& cases) {
                          .body = [=](Device& d) { return RunEmbedding(d, width, table, out); },
                          .tolerance = exact,
                          .misaligned = misaligned});
+        cases.push_back(
+            {.op = "Embedding",
+             .name = "ids of a history," + suffix + types,
+             .body = [=](Device& d) { return RunEmbedding(d, width, table, out, true); },
+             .tolerance = exact,
+             .misaligned = misaligned,
+             .same_bits = [=](Device& d) { return RunEmbedding(d, width, table, out); }});
         if (table == kBf16 && out == kF32) continue;
         cases.push_back({.op = "ScatterRows",
                          .name = "named rows only," + suffix + types,

@@ -63,8 +63,9 @@ Result<Outputs> RunSample(Device& device,
   args.logits = device.In(logits);
   args.rows = &rows.rows();
   args.token_ids = device.Out(DType::kI32, {num_rows});
+  args.history = device.InOut(rows.history());
   LONGHAND_RETURN_IF_ERROR(device.ops().Sample(args));
-  return Outputs{device.Read(args.token_ids)};
+  return Outputs{device.Read(args.token_ids), device.Read(args.history)};
 }
 
 // Draws many times from one row; returns the chi-square statistic against the exact probabilities.
@@ -79,13 +80,14 @@ Result<double> ChiSquare(Device& device, const SamplingParams& params) {
   args.logits = device.In(logits);
   args.rows = &rows.rows();
   args.token_ids = device.Out(DType::kI32, {kDraws});
+  args.history = device.InOut(rows.history());
   LONGHAND_RETURN_IF_ERROR(device.ops().Sample(args));
   const HostTensor ids = device.Read(args.token_ids);
   std::vector<double> counts(kVocab, 0);
   for (int64_t i = 0; i < kDraws; ++i) ++counts[static_cast<size_t>(ids.At(i))];
-  HostTensor copy = one;
-  const std::vector<float> expected =
-      kernels::reference::SamplingDistribution(copy.view().as<float>(), kVocab, rows.rows()[0]);
+  HostTensor copy = one, history = rows.history();
+  const std::vector<float> expected = kernels::reference::SamplingDistribution(
+      copy.view().as<float>(), kVocab, rows.rows()[0], history.view());
   double statistic = 0;
   for (int64_t id = 0; id < kVocab; ++id) {
     if (expected[id] == 0 && counts[id] > 0) return std::numeric_limits<double>::infinity();
@@ -109,9 +111,41 @@ Result<Outputs> SampleRowAlone(Device& device, int64_t row, bool alone) {
   args.logits = device.In(alone ? logits.Rows(row, 1) : logits);
   args.rows = alone ? &one : &rows.rows();
   args.token_ids = device.Out(DType::kI32, {alone ? 1 : kRows});
+  args.history = device.InOut(rows.history());
   LONGHAND_RETURN_IF_ERROR(device.ops().Sample(args));
   const HostTensor ids = device.Read(args.token_ids);
   return Outputs{alone ? ids : ids.Rows(row, 1)};
+}
+
+// Several steps, over each of which the histories grow: by what was appended, or given anew with
+// the tokens that were drawn so far.
+Result<Outputs> SampleSteps(Device& device, const SamplingParams& params, bool given) {
+  constexpr int64_t kVocab = 40, kRows = 5, kPrompt = 3, kSteps = 12;
+  Rng rng(/*seed=*/75);
+  HostTensor known = MakeHistory(kRows, {4, 4, 9}, {}, kSteps);
+  TensorView history = device.InOut(known);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    std::vector<kernels::SampleRow> rows(kRows);
+    for (int64_t i = 0; i < kRows; ++i) {
+      rows[static_cast<size_t>(i)] = {
+          .params = &params,
+          .key = {.seed = static_cast<uint64_t>(i), .position = static_cast<uint32_t>(step)},
+          .history_row = static_cast<int32_t>(kRows - 1 - i),
+          .prompt_len = kPrompt,
+          .output_len = static_cast<int32_t>(step)};
+    }
+    kernels::SampleArgs args;
+    args.logits = device.In(rng.Normal({kRows, kVocab}, DType::kF32, 1.0));
+    args.rows = &rows;
+    args.token_ids = device.Out(DType::kI32, {kRows});
+    args.history = given ? device.InOut(known) : history;
+    LONGHAND_RETURN_IF_ERROR(device.ops().Sample(args));
+    const HostTensor ids = device.Read(args.token_ids);
+    for (int64_t i = 0; i < kRows; ++i) {
+      known.Set((kRows - 1 - i) * (kPrompt + kSteps) + kPrompt + step, ids.At(i));
+    }
+  }
+  return Outputs{given ? known : device.Read(history)};
 }
 
 Result<Outputs> RunLogprobs(Device& device, int64_t vocab_size, int64_t k, bool ties) {
@@ -161,6 +195,18 @@ void AddSample(std::vector<Case>& cases) {
                      .tolerance = {52, Tolerance::Metric::kOfLargest,
                                    "23 degrees of freedom exceed 52 once in 2000 times"},
                      .statistic = [=](Device& d) { return ChiSquare(d, setting.params); }});
+  }
+  for (const bool greedy : {false, true}) {
+    SamplingParams params{.temperature = greedy ? 0.0f : 1.0f,
+                          .repetition_penalty = 1.3f,
+                          .presence_penalty = 0.7f,
+                          .frequency_penalty = 0.4f};
+    cases.push_back({.op = "Sample",
+                     .name = std::string("a history that grew = one that is given") +
+                             (greedy ? ", greedy" : ""),
+                     .body = [=](Device& d) { return SampleSteps(d, params, false); },
+                     .tolerance = exact,
+                     .same_bits = [=](Device& d) { return SampleSteps(d, params, true); }});
   }
   for (int64_t row : {0, 4, 8}) {
     cases.push_back({.op = "Sample",

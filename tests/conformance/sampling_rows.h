@@ -5,16 +5,32 @@
 #include <vector>
 
 #include "kernels/ops.h"
+#include "tests/conformance/host_tensor.h"
 
 namespace longhand::conformance {
+
+// The tokens of `num_rows` sequences: `prompt`, then `output`, then room for `room` more.
+inline HostTensor MakeHistory(int64_t num_rows,
+                              const std::vector<int64_t>& prompt,
+                              const std::vector<int64_t>& output,
+                              int64_t room = 1) {
+  std::vector<int64_t> tokens = prompt;
+  tokens.insert(tokens.end(), output.begin(), output.end());
+  // What is behind them is not to be read.
+  tokens.resize(tokens.size() + static_cast<size_t>(room), 2);
+  HostTensor history(DType::kI32, {num_rows, std::ssize(tokens)});
+  for (int64_t i = 0; i < history.num_elements(); ++i) {
+    history.Set(i, static_cast<double>(tokens[static_cast<size_t>(i) % tokens.size()]));
+  }
+  return history;
+}
 
 class SamplingRows {
  public:
   SamplingRows(int64_t num_rows, int64_t vocab_size, const SamplingParams& params)
       : params_(params),
         // Some of a small vocabulary, and an id that it does not have.
-        prompt_{0, 3, 3, 11, static_cast<int32_t>(vocab_size)},
-        output_{3, 5, 5, 5, 20} {
+        history_(MakeHistory(num_rows, {0, 3, 3, 11, vocab_size}, {3, 5, 5, 5, 20})) {
     params_.stop_token_ids = {1, 7};
     for (int64_t i = 0; i < num_rows; ++i) {
       kernels::SampleRow row;
@@ -22,8 +38,9 @@ class SamplingRows {
       row.key = {.seed = 12345, .choice = 2, .attempt = 1, .position = static_cast<uint32_t>(i)};
       // One token alone must stay.
       row.suppress_stop_ids = vocab_size > 8;
-      row.prompt_token_ids = &prompt_;
-      row.output_token_ids = &output_;
+      row.history_row = static_cast<int32_t>(num_rows - 1 - i);
+      row.prompt_len = 5;
+      row.output_len = 5;
       rows_.push_back(row);
     }
   }
@@ -31,10 +48,11 @@ class SamplingRows {
   SamplingRows& operator=(const SamplingRows&) = delete;
 
   const std::vector<kernels::SampleRow>& rows() const { return rows_; }
+  const HostTensor& history() const { return history_; }
 
  private:
   SamplingParams params_;
-  std::vector<int32_t> prompt_, output_;
+  HostTensor history_;
   std::vector<kernels::SampleRow> rows_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "kernels/shard_sampling.h"
 #include "tests/conformance/cases.h"
+#include "tests/conformance/sampling_rows.h"
 
 namespace longhand::conformance {
 namespace {
@@ -40,8 +41,9 @@ class MixedRows {
       row.params = &params_[i];
       row.key = {.seed = 99, .choice = 1, .position = static_cast<uint32_t>(i)};
       row.suppress_stop_ids = i % 3 == 1;
-      row.prompt_token_ids = &prompt_;
-      row.output_token_ids = &output_;
+      row.history_row = static_cast<int32_t>(i);
+      row.prompt_len = 5;
+      row.output_len = 4;
       rows_.push_back(row);
     }
   }
@@ -49,6 +51,9 @@ class MixedRows {
   MixedRows& operator=(const MixedRows&) = delete;
 
   const std::vector<kernels::SampleRow>& rows() const { return rows_; }
+  HostTensor history() const {
+    return MakeHistory(size(), {0, 3, 3, 11, vocab_size_}, {3, 5, 5, vocab_size_ / 2});
+  }
   int64_t size() const { return static_cast<int64_t>(rows_.size()); }
 
  private:
@@ -61,8 +66,6 @@ class MixedRows {
   }
 
   const int64_t vocab_size_;
-  const std::vector<int32_t> prompt_{0, 3, 3, 11, static_cast<int32_t>(vocab_size_)};
-  const std::vector<int32_t> output_{3, 5, 5, static_cast<int32_t>(vocab_size_ / 2)};
   std::vector<SamplingParams> params_;
   std::vector<kernels::SampleRow> rows_;
 };
@@ -113,7 +116,7 @@ HostTensor ShardOf(const HostTensor& logits, int64_t first_id, int64_t num_ids, 
 }
 
 struct Joined {
-  HostTensor likeliest, words, token_ids;
+  HostTensor likeliest, words, token_ids, history;
 };
 
 // `num_ranks` ranks on one device, in turn.
@@ -125,6 +128,7 @@ Result<Joined> Join(Device& device,
   const int64_t width = (vocab_size + num_ranks - 1) / num_ranks;
   const TensorView likeliest = device.Out(DType::kI64, {num_ranks, num_rows});
   const TensorView words = device.Out(DType::kI64, {num_ranks, num_rows, kernels::kShardWords});
+  const TensorView history = device.InOut(rows.history());
   std::vector<kernels::ShardLikeliestArgs> ranks;
   for (int64_t r = 0; r < num_ranks; ++r) {
     kernels::VocabShard shard;
@@ -133,6 +137,7 @@ Result<Joined> Join(Device& device,
     shard.vocab_size = vocab_size;
     shard.logits = device.In(ShardOf(logits, shard.first_id, shard.num_ids, width));
     shard.rows = &rows.rows();
+    shard.history = history;
     ranks.push_back(
         {shard, TensorView(likeliest.as<int64_t>() + r * num_rows, DType::kI64, {num_rows})});
     LONGHAND_RETURN_IF_ERROR(device.ops().ShardLikeliest(ranks.back()));
@@ -150,24 +155,26 @@ Result<Joined> Join(Device& device,
                                                     .words = words,
                                                     .vocab_size = vocab_size,
                                                     .rows = &rows.rows(),
-                                                    .token_ids = token_ids}));
-  return Joined{device.Read(likeliest), device.Read(words), device.Read(token_ids)};
+                                                    .token_ids = token_ids,
+                                                    .history = history}));
+  return Joined{device.Read(likeliest), device.Read(words), device.Read(token_ids),
+                device.Read(history)};
 }
 
-Result<HostTensor> SampleWhole(Device& device, const HostTensor& logits, const MixedRows& rows) {
+// The tokens, and the history with them.
+Result<Outputs> SampleWhole(Device& device, const HostTensor& logits, const MixedRows& rows) {
   kernels::SampleArgs args;
   args.logits = device.In(logits);
   args.rows = &rows.rows();
   args.token_ids = device.Out(DType::kI32, {rows.size()});
+  args.history = device.InOut(rows.history());
   LONGHAND_RETURN_IF_ERROR(device.ops().Sample(args));
-  return device.Read(args.token_ids);
+  return Outputs{device.Read(args.token_ids), device.Read(args.history)};
 }
 
 Result<Outputs> RunWhole(Device& device, const Look& look, int64_t vocab_size, bool whole_nucleus) {
   const MixedRows rows(vocab_size, whole_nucleus);
-  LONGHAND_ASSIGN_OR_RETURN(HostTensor ids,
-                            SampleWhole(device, LogitsOf(look, rows.size(), vocab_size), rows));
-  return Outputs{std::move(ids)};
+  return SampleWhole(device, LogitsOf(look, rows.size(), vocab_size), rows);
 }
 
 // A token that is not settled is sampled from all logits, as the caller does; `may_be_open` says
@@ -177,11 +184,15 @@ Result<Outputs> RunCut(
   const MixedRows rows(vocab_size, may_be_open);
   const HostTensor logits = LogitsOf(look, rows.size(), vocab_size);
   LONGHAND_ASSIGN_OR_RETURN(Joined joined, Join(device, logits, rows, num_ranks));
-  LONGHAND_ASSIGN_OR_RETURN(const HostTensor whole, SampleWhole(device, logits, rows));
+  LONGHAND_ASSIGN_OR_RETURN(const Outputs whole, SampleWhole(device, logits, rows));
   for (int64_t i = 0; may_be_open && i < rows.size(); ++i) {
-    if (joined.token_ids.At(i) == -1) joined.token_ids.Set(i, whole.At(i));
+    if (joined.token_ids.At(i) != -1) continue;
+    joined.token_ids.Set(i, whole[0].At(i));
+    // The last of its row.
+    const int64_t end = (i + 1) * joined.history.shape[1] - 1;
+    joined.history.Set(end, whole[1].At(end));
   }
-  return Outputs{std::move(joined.token_ids)};
+  return Outputs{std::move(joined.token_ids), std::move(joined.history)};
 }
 
 // Numbers of 64 bits as two of 32 each, which a comparison keeps apart.

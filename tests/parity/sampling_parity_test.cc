@@ -42,8 +42,24 @@ struct Case {
   std::vector<int32_t> output;
   std::vector<float> expected;  // probabilities
 
-  kernels::SampleRow Row() const {
-    return {.params = &params, .prompt_token_ids = &prompt, .output_token_ids = &output};
+  kernels::SampleRow Row(int32_t history_row) const {
+    return {.params = &params,
+            .history_row = history_row,
+            .prompt_len = static_cast<int32_t>(prompt.size()),
+            .output_len = static_cast<int32_t>(output.size())};
+  }
+  // Prompt, output, and room for a token, as often.
+  std::vector<int32_t> History(int num_rows) const {
+    std::vector<int32_t> tokens;
+    for (int i = 0; i < num_rows; ++i) {
+      tokens.insert(tokens.end(), prompt.begin(), prompt.end());
+      tokens.insert(tokens.end(), output.begin(), output.end());
+      tokens.push_back(-1);
+    }
+    return tokens;
+  }
+  static TensorView ViewOf(std::vector<int32_t>& history, int num_rows) {
+    return {history.data(), DType::kI32, {num_rows, std::ssize(history) / num_rows}};
   }
 };
 
@@ -69,8 +85,9 @@ std::vector<Case> Cases() {
 TEST(SamplingParity, TheDistributionIsTheRecordedOne) {
   for (const Case& c : Cases()) {
     SCOPED_TRACE(c.name);
+    std::vector<int32_t> history = c.History(1);
     const std::vector<float> actual = kernels::reference::SamplingDistribution(
-        c.logits.data(), static_cast<int64_t>(c.logits.size()), c.Row());
+        c.logits.data(), static_cast<int64_t>(c.logits.size()), c.Row(0), Case::ViewOf(history, 1));
     ASSERT_EQ(actual.size(), c.expected.size());
     for (size_t token = 0; token < actual.size(); ++token) {
       ASSERT_NEAR(actual[token], c.expected[token], 1e-5) << "token " << token;
@@ -86,13 +103,15 @@ std::vector<int64_t> CountDraws(kernels::Ops& ops, const Case& c, int num_draws)
   std::vector<kernels::SampleRow> rows;
   for (int i = 0; i < num_draws; ++i) {
     logits.insert(logits.end(), c.logits.begin(), c.logits.end());
-    rows.push_back(c.Row());
+    rows.push_back(c.Row(i));
     rows.back().key = {.seed = 7, .position = static_cast<uint32_t>(i)};
   }
   std::vector<int32_t> ids(static_cast<size_t>(num_draws));
+  std::vector<int32_t> history = c.History(num_draws);
   const Status status = ops.Sample({.logits = {logits.data(), DType::kF32, {num_draws, vocab_size}},
                                     .rows = &rows,
-                                    .token_ids = {ids.data(), DType::kI32, {num_draws}}});
+                                    .token_ids = {ids.data(), DType::kI32, {num_draws}},
+                                    .history = Case::ViewOf(history, num_draws)});
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_TRUE(ops.Synchronize().ok());
   std::vector<int64_t> counts(c.logits.size());

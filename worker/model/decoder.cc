@@ -133,7 +133,9 @@ Status Decoder::Embed(const DecoderBatch& batch, comm::Communicator& communicato
   LONGHAND_RETURN_IF_ERROR(ops_.Embedding({.ids = batch.token_ids,
                                            .table = weights_.embedding.view,
                                            .first_id = shard_.vocab.begin,
-                                           .out = residual}));
+                                           .out = residual,
+                                           .history = batch.history,
+                                           .history_idx = batch.history_idx}));
   // One rank has each row and the others zeros: the sum is exact.
   if (tp_size_ > 1) LONGHAND_RETURN_IF_ERROR(communicator.AllReduceSum(residual));
   if (!batch.image_rows.empty()) {

@@ -23,6 +23,8 @@ namespace longhand::model {
 // One step's tokens, on the device. T tokens, S sequences, M tokens that stand for image units.
 struct DecoderBatch {
   TensorView token_ids;      // [T] i32
+  TensorView history;        // [N, L] i32, of tokens that token_ids need not have: EmbeddingArgs
+  TensorView history_idx;    // [T] i64
   TensorView positions;      // [T, 3] i32
   TensorView slot_mapping;   // [T] i64
   TensorView block_table;    // [S, max_blocks] i32

@@ -32,6 +32,7 @@ DeviceBatch::Layout DeviceBatch::MakeLayout(int64_t num_tokens,
     layout.bytes = (layout.bytes + kAlignment - 1) / kAlignment * kAlignment;
   };
   add(&layout.slot_mapping, DType::kI64, num_tokens);
+  add(&layout.history_idx, DType::kI64, num_tokens);
   add(&layout.token_ids, DType::kI32, num_tokens);
   add(&layout.positions, DType::kI32, num_tokens * 3);
   add(&layout.cu_query_lens, DType::kI32, num_seqs + 1);
@@ -49,8 +50,9 @@ DeviceBatch::Layout DeviceBatch::LargestLayout(const PlanLimits& limits) {
 }
 
 Result<std::unique_ptr<DeviceBatch>> DeviceBatch::Create(const PlanLimits& limits,
+                                                         const TokenHistory& history,
                                                          kernels::Ops& ops) {
-  std::unique_ptr<DeviceBatch> batch(new DeviceBatch(limits, ops));
+  std::unique_ptr<DeviceBatch> batch(new DeviceBatch(limits, history, ops));
   const auto bytes = static_cast<size_t>(LargestLayout(limits).bytes);
   LONGHAND_ASSIGN_OR_RETURN(batch->host_, ops.AllocateStaging(bytes));
   LONGHAND_ASSIGN_OR_RETURN(batch->device_, ops.Allocate(bytes));
@@ -121,6 +123,7 @@ Result<model::DecoderBatch> DeviceBatch::BuildDecode(const StepPlan& plan,
 DeviceBatch::Cursor DeviceBatch::Begin(const Layout& layout) const {
   LONGHAND_CHECK(layout.bytes <= static_cast<int64_t>(host_->size_bytes())) << layout.bytes;
   Cursor at{.slot = At<int64_t>(*host_, layout.slot_mapping),
+            .history_idx = At<int64_t>(*host_, layout.history_idx),
             .token_id = At<int32_t>(*host_, layout.token_ids),
             .position = At<int32_t>(*host_, layout.positions),
             .query_end = At<int32_t>(*host_, layout.cu_query_lens),
@@ -139,7 +142,12 @@ void DeviceBatch::AddChunk(const SequenceChunk& chunk,
   const int32_t first_row = at->num_tokens;
   const auto query_len = static_cast<int64_t>(chunk.token_ids.size());
   for (const int32_t id : chunk.token_ids) {
-    *at->token_id++ = id == kTokenOnDevice ? *state.last_token : id;
+    const bool is_on_device = id == kTokenOnDevice;
+    *at->token_id++ = is_on_device ? 0 : id;
+    *at->history_idx++ =
+        is_on_device
+            ? history_.IdxOf(state.history_row, state.prompt_len + *state.last_output_position)
+            : -1;
   }
   at->position = std::copy(chunk.positions.begin(), chunk.positions.end(), at->position);
   for (int64_t i = 0; i < query_len; ++i) {
@@ -163,6 +171,7 @@ void DeviceBatch::AddChunk(const SequenceChunk& chunk,
 
 void DeviceBatch::AddPadding(int64_t max_blocks, Cursor* at) {
   *at->token_id++ = 0;
+  *at->history_idx++ = -1;
   at->position = std::fill_n(at->position, 3, 0);
   *at->slot++ = -1;
   at->blocks = std::fill_n(at->blocks, max_blocks, 0);
@@ -197,6 +206,8 @@ Result<model::DecoderBatch> DeviceBatch::Upload(const Layout& layout) const {
   const int64_t tokens = layout.num_tokens, seqs = layout.num_seqs;
   model::DecoderBatch batch{
       .token_ids = view(layout.token_ids, DType::kI32, {tokens}),
+      .history = history_.tokens(),
+      .history_idx = view(layout.history_idx, DType::kI64, {tokens}),
       .positions = view(layout.positions, DType::kI32, {tokens, 3}),
       .slot_mapping = view(layout.slot_mapping, DType::kI64, {tokens}),
       .block_table = view(layout.block_table, DType::kI32, {seqs, layout.max_blocks}),

@@ -16,6 +16,7 @@
 #include "worker/runner/plan_check.h"
 #include "worker/runner/prefix_groups.h"
 #include "worker/runner/sequence_state.h"
+#include "worker/runner/token_history.h"
 
 namespace longhand::runner {
 
@@ -29,7 +30,10 @@ struct DecodeShape {
 
 class DeviceBatch {
  public:
-  static Result<std::unique_ptr<DeviceBatch>> Create(const PlanLimits& limits, kernels::Ops& ops);
+  // Tokens that plans leave on the device come from `history`.
+  static Result<std::unique_ptr<DeviceBatch>> Create(const PlanLimits& limits,
+                                                     const TokenHistory& history,
+                                                     kernels::Ops& ops);
   static int64_t WorkspaceBytes(const PlanLimits& limits);
 
   // Tensors of the plan's chunks; `states` has the chunks applied. Valid until the next call, which
@@ -51,6 +55,7 @@ class DeviceBatch {
   struct Layout {
     int64_t num_tokens = 0, num_seqs = 0, max_blocks = 0, num_image_tokens = 0;
     int64_t slot_mapping = 0;   // [T] i64
+    int64_t history_idx = 0;    // [T] i64
     int64_t token_ids = 0;      // [T] i32
     int64_t positions = 0;      // [T, 3] i32
     int64_t cu_query_lens = 0;  // [S + 1] i32
@@ -63,13 +68,13 @@ class DeviceBatch {
   };
   // Where the next of each are written.
   struct Cursor {
-    int64_t* slot;
+    int64_t *slot, *history_idx;
     int32_t *token_id, *position, *query_end, *context_len, *image_row, *cache_row, *blocks;
     int32_t num_tokens = 0;
   };
 
-  DeviceBatch(const PlanLimits& limits, kernels::Ops& ops)
-      : limits_(limits), ops_(ops), prefix_groups_(limits.block_size) {}
+  DeviceBatch(const PlanLimits& limits, const TokenHistory& history, kernels::Ops& ops)
+      : limits_(limits), history_(history), ops_(ops), prefix_groups_(limits.block_size) {}
   static Layout MakeLayout(int64_t num_tokens,
                            int64_t num_seqs,
                            int64_t max_blocks,
@@ -88,6 +93,7 @@ class DeviceBatch {
   Result<model::DecoderBatch> Upload(const Layout& layout) const;
 
   const PlanLimits limits_;
+  const TokenHistory& history_;
   kernels::Ops& ops_;
   std::unique_ptr<kernels::Buffer> host_;
   std::unique_ptr<kernels::Buffer> device_;

@@ -5,6 +5,7 @@
 #include "worker/runner/block_mover.h"
 #include "worker/runner/device_batch.h"
 #include "worker/runner/runner_sizes.h"
+#include "worker/runner/token_history.h"
 #include "worker/runner/token_sampler.h"
 
 namespace longhand::runner {
@@ -35,6 +36,7 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
   budget.Add(
       "batch and sampling",
       batch_bytes + mover_bytes + TokenSampler::WorkspaceBytes(MaxLogitRows(config), plan.tp_size));
+  budget.Add("tokens of the sequences at hand", TokenHistory::WorkspaceBytes(limits));
   budget.Add("operations' workspaces", reserved.device_bytes);
   if (has_images) {
     budget.Add("image encoder workspace",

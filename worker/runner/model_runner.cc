@@ -19,6 +19,7 @@
 #include "worker/runner/score_chunks.h"
 #include "worker/runner/sequence_state.h"
 #include "worker/runner/timed_communicator.h"
+#include "worker/runner/token_history.h"
 #include "worker/runner/token_sampler.h"
 
 namespace longhand::runner {
@@ -67,6 +68,8 @@ class ModelRunnerImpl final : public ModelRunner {
              std::vector<SequenceResult>* results);
   Status Finish(comm::Communicator& communicator);
   void Forget(const StepPlan& plan);
+  // Takes a chunk into its sequence.
+  Status Take(const SequenceChunk& chunk);
   Status Decode(const StepPlan& plan,
                 comm::Communicator& communicator,
                 std::vector<SequenceResult>* results);
@@ -92,6 +95,7 @@ class ModelRunnerImpl final : public ModelRunner {
   std::unique_ptr<model::Decoder> decoder_;
   std::unique_ptr<ImageEncoding> images_;
   std::unique_ptr<BlockMover> block_mover_;
+  std::unique_ptr<TokenHistory> history_;
   std::unique_ptr<DeviceBatch> batch_;
   std::unique_ptr<TokenSampler> sampler_;
   DecodeReplay replay_;
@@ -133,9 +137,10 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   }
   LONGHAND_ASSIGN_OR_RETURN(block_mover_,
                             BlockMover::Create(std::move(layers), config_.num_host_blocks, ops_));
-  LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, ops_));
-  LONGHAND_ASSIGN_OR_RETURN(sampler_,
-                            TokenSampler::Create(MaxLogitRows(config_), limits_.tp_size, ops_));
+  LONGHAND_ASSIGN_OR_RETURN(history_, TokenHistory::Create(limits_, ops_));
+  LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, *history_, ops_));
+  LONGHAND_ASSIGN_OR_RETURN(sampler_, TokenSampler::Create(MaxLogitRows(config_), limits_.tp_size,
+                                                           history_->tokens(), ops_));
   return OkStatus();
 }
 
@@ -184,7 +189,7 @@ Status ModelRunnerImpl::Run(const StepPlan& plan,
   LONGHAND_RETURN_IF_ERROR(images_->Encode(plan, communicator));
   if (plan.chunks.empty()) return Finish(communicator);
   for (const SequenceChunk& chunk : plan.chunks) {
-    ApplyChunk(chunk, &sequences_);
+    LONGHAND_RETURN_IF_ERROR(Take(chunk));
     results->push_back({.sequence_id = chunk.sequence_id});
   }
   if (!has_observer_ && replay_.Takes(plan, communicator)) {
@@ -206,8 +211,21 @@ Status ModelRunnerImpl::Finish(comm::Communicator& communicator) {
   return ops_.Synchronize();
 }
 
+Status ModelRunnerImpl::Take(const SequenceChunk& chunk) {
+  SequenceState& state = ApplyChunk(chunk, &sequences_);
+  if (state.history_row < 0) state.history_row = history_->TakeRow();
+  if (chunk.start.empty()) return OkStatus();
+  const SequenceStart& start = chunk.start.front();
+  return history_->Fill(state.history_row, start.prompt_token_ids, start.output_token_ids);
+}
+
 void ModelRunnerImpl::Forget(const StepPlan& plan) {
-  for (const int64_t id : plan.released_sequences) sequences_.erase(id);
+  for (const int64_t id : plan.released_sequences) {
+    const auto it = sequences_.find(id);
+    if (it == sequences_.end()) continue;
+    history_->FreeRow(it->second.history_row);
+    sequences_.erase(it);
+  }
   images_->Forget(plan.released_images);
 }
 
@@ -231,7 +249,7 @@ Status ModelRunnerImpl::Decode(const StepPlan& plan,
       std::vector<SampledToken> tokens,
       sampler_->Fetch(requests_, GatherOnce(logits, communicator), communicator));
   for (size_t i = 0; i < tokens.size(); ++i) {
-    RecordSampledToken(tokens[i].token_id, &sequences_.at((*results)[i].sequence_id));
+    NoteSampled(plan.chunks[i], &sequences_.at(plan.chunks[i].sequence_id));
     (*results)[i].tokens.push_back(std::move(tokens[i]));
   }
   return OkStatus();
@@ -279,9 +297,9 @@ Status ModelRunnerImpl::SampleChunks(const StepPlan& plan,
   LONGHAND_ASSIGN_OR_RETURN(std::vector<SampledToken> tokens,
                             sampler_->Sample(logits, requests, gather, communicator));
   for (size_t i = 0; i < tokens.size(); ++i) {
-    SequenceResult& result = (*results)[chunk_idx[i]];
-    RecordSampledToken(tokens[i].token_id, &sequences_.at(result.sequence_id));
-    result.tokens.push_back(std::move(tokens[i]));
+    const SequenceChunk& chunk = plan.chunks[chunk_idx[i]];
+    NoteSampled(chunk, &sequences_.at(chunk.sequence_id));
+    (*results)[chunk_idx[i]].tokens.push_back(std::move(tokens[i]));
   }
   return OkStatus();
 }
@@ -298,6 +316,7 @@ Status ModelRunnerImpl::ResetForEpoch(int64_t epoch, comm::Communicator& communi
   epoch_ = epoch;
   last_step_.reset();
   sequences_.clear();
+  history_->FreeAll();
   images_->ForgetAll();
   return OkStatus();
 }

@@ -1,6 +1,7 @@
 #include "worker/runner/plan_check.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <unordered_set>
 
@@ -75,6 +76,16 @@ Status CheckStart(const SequenceStart& start, const PlanLimits& limits) {
   if (start.sampling.num_logprobs < -1 || start.sampling.num_logprobs > kMaxLogprobs) {
     return InvalidArgument("num_logprobs is ", start.sampling.num_logprobs,
                            "; it must be from -1 to ", kMaxLogprobs);
+  }
+  if (std::ssize(start.sampling.stop_token_ids) > kernels::kMaxStopIds) {
+    return InvalidArgument("stop_token_ids has ", start.sampling.stop_token_ids.size(),
+                           " ids; at most ", kernels::kMaxStopIds, " are allowed");
+  }
+  const int64_t num_tokens =
+      std::ssize(start.prompt_token_ids) + std::ssize(start.output_token_ids);
+  if (num_tokens > limits.max_model_len) {
+    return InvalidArgument("prompt_token_ids and output_token_ids have ", num_tokens,
+                           " tokens; at most ", limits.max_model_len, " are allowed");
   }
   LONGHAND_RETURN_IF_ERROR(
       CheckIds("stop_token_ids", start.sampling.stop_token_ids, 0, limits.vocab_size));
@@ -170,18 +181,21 @@ Status CheckImageSpans(const SequenceChunk& chunk, const PlanLimits& limits) {
   return OkStatus();
 }
 
-Status CheckSampling(const SequenceChunk& chunk, const SequenceState* state) {
+Status CheckSampling(const SequenceChunk& chunk,
+                     const SequenceState* state,
+                     const PlanLimits& limits) {
   if (!chunk.sample) return OkStatus();
-  if (chunk.output_position < 0 || chunk.output_position > UINT32_MAX) {
+  const SequenceStart* start = chunk.start.empty() ? nullptr : &chunk.start.front();
+  const int64_t prompt_len = start ? std::ssize(start->prompt_token_ids) : state->prompt_len;
+  if (chunk.output_position < 0 || chunk.output_position > limits.max_model_len - prompt_len) {
     return InvalidArgument("output_position is ", chunk.output_position, "; it must be from 0 to ",
-                           UINT32_MAX);
+                           limits.max_model_len - prompt_len);
   }
-  const bool starts = !chunk.start.empty();
-  const SamplingParams& sampling = starts ? chunk.start.front().sampling : state->sampling;
-  const auto& output = starts ? chunk.start.front().output_token_ids : state->output_token_ids;
-  if (sampling.HasPenalties() && chunk.output_position > static_cast<int64_t>(output.size())) {
+  const SamplingParams& sampling = start ? start->sampling : state->sampling;
+  const int64_t output_len = start ? std::ssize(start->output_token_ids) : state->output_len;
+  if (sampling.HasPenalties() && chunk.output_position > output_len) {
     return InvalidArgument("output_position is ", chunk.output_position, "; penalties know only ",
-                           output.size(), " tokens of the answer");
+                           output_len, " tokens of the answer");
   }
   return OkStatus();
 }
@@ -199,13 +213,13 @@ Status CheckChunk(const StepPlan& plan,
   if (!starts && !known) return FailedPrecondition("the sequence is unknown, and does not start");
   const SequenceState* state = known ? &it->second : nullptr;
   if (starts) LONGHAND_RETURN_IF_ERROR(CheckStart(chunk.start.front(), context.limits));
-  const bool has_last_token = !starts && state->last_token.has_value();
+  const bool has_last_token = !starts && state->last_output_position.has_value();
   LONGHAND_RETURN_IF_ERROR(CheckTokens(chunk, has_last_token, context.limits));
   const int64_t known_blocks = starts ? 0 : static_cast<int64_t>(state->block_table.size());
   LONGHAND_RETURN_IF_ERROR(CheckBlocks(chunk, known_blocks, context.limits));
   LONGHAND_RETURN_IF_ERROR(CheckWrites(chunk, state, context.limits, written));
   LONGHAND_RETURN_IF_ERROR(CheckImageSpans(chunk, context.limits));
-  return CheckSampling(chunk, state);
+  return CheckSampling(chunk, state, context.limits);
 }
 
 Status CheckImage(const EncodeImageItem& item,
@@ -249,6 +263,18 @@ Status CheckImages(const StepPlan& plan, const PlanContext& context) {
   return OkStatus();
 }
 
+// Those that are known, and those that start. Releases come first.
+Status CheckNumSequences(const StepPlan& plan, const PlanContext& context) {
+  std::unordered_set<int64_t> ids;
+  for (const auto& [id, state] : context.sequences) ids.insert(id);
+  for (const int64_t id : plan.released_sequences) ids.erase(id);
+  for (const SequenceChunk& chunk : plan.chunks) ids.insert(chunk.sequence_id);
+  const int64_t count = std::ssize(ids);
+  if (count <= context.limits.max_num_seqs) return OkStatus();
+  return InvalidArgument("there would be ", count, " sequences; at most ",
+                         context.limits.max_num_seqs, " are allowed at once");
+}
+
 }  // namespace
 
 Status CheckPlan(const StepPlan& plan, const PlanContext& context) {
@@ -263,6 +289,7 @@ Status CheckPlan(const StepPlan& plan, const PlanContext& context) {
   }
   LONGHAND_RETURN_IF_ERROR(CheckBlockCopies(plan, limits));
   LONGHAND_RETURN_IF_ERROR(CheckImages(plan, context));
+  LONGHAND_RETURN_IF_ERROR(CheckNumSequences(plan, context));
   std::unordered_set<int64_t> seen;
   std::unordered_set<int32_t> written;
   for (const SequenceChunk& chunk : plan.chunks) {

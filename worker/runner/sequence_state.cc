@@ -9,24 +9,22 @@ SequenceState& ApplyChunk(const SequenceChunk& chunk, SequenceStates* states) {
   if (!chunk.start.empty()) {
     const SequenceStart& start = chunk.start.front();
     state = SequenceState{.sampling = start.sampling,
-                          .prompt_token_ids = start.prompt_token_ids,
-                          .output_token_ids = start.output_token_ids};
+                          .history_row = state.history_row,
+                          .prompt_len = static_cast<int32_t>(start.prompt_token_ids.size()),
+                          .output_len = static_cast<int32_t>(start.output_token_ids.size())};
   }
   const auto first = static_cast<size_t>(chunk.first_block_idx);
   const size_t end = first + chunk.new_block_ids.size();
   if (state.block_table.size() < end) state.block_table.resize(end);
   std::copy(chunk.new_block_ids.begin(), chunk.new_block_ids.end(),
             state.block_table.begin() + static_cast<int64_t>(first));
-  // A step that samples an earlier position again replaces what came after it.
-  if (chunk.sample && state.sampling.HasPenalties()) {
-    state.output_token_ids.resize(static_cast<size_t>(chunk.output_position));
-  }
   return state;
 }
 
-void RecordSampledToken(int32_t token_id, SequenceState* state) {
-  state->last_token = token_id;
-  if (state->sampling.HasPenalties()) state->output_token_ids.push_back(token_id);
+void NoteSampled(const SequenceChunk& chunk, SequenceState* state) {
+  const auto position = static_cast<int32_t>(chunk.output_position);
+  state->last_output_position = position;
+  state->output_len = position + 1;
 }
 
 }  // namespace longhand::runner

@@ -1,4 +1,5 @@
-// SequenceState: what a worker knows of a sequence between steps. Rebuilt from plans, never more.
+// SequenceState: what a worker knows of a sequence between steps. Made of plans alone, never of
+// what steps sampled: a step may begin before the one ahead of it has ended.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +15,14 @@ namespace longhand::runner {
 struct SequenceState {
   SamplingParams sampling;
   std::vector<int32_t> block_table;
-  // Tokens that penalties count; both stay empty without penalties.
-  std::vector<int32_t> prompt_token_ids;
-  std::vector<int32_t> output_token_ids;
-  // What the latest step sampled: the value of kTokenOnDevice.
-  std::optional<int32_t> last_token;
+  // Its row of the TokenHistory: the prompt's tokens and then the answer's, or with prompt_len 0
+  // the answer's alone. -1: none yet.
+  int32_t history_row = -1;
+  int32_t prompt_len = 0;
+  // Of the answer, in that row, without a gap.
+  int32_t output_len = 0;
+  // Where the latest step's token is, in the answer: the value of kTokenOnDevice.
+  std::optional<int32_t> last_output_position;
 };
 
 using SequenceStates = std::unordered_map<int64_t, SequenceState>;
@@ -27,7 +31,8 @@ using SequenceStates = std::unordered_map<int64_t, SequenceState>;
 // chunk has been checked.
 SequenceState& ApplyChunk(const SequenceChunk& chunk, SequenceStates* states);
 
-// Takes in the token that the step sampled.
-void RecordSampledToken(int32_t token_id, SequenceState* state);
+// Once the step that samples is enqueued: its token is the latest. Sampling an earlier position
+// again drops what was behind it.
+void NoteSampled(const SequenceChunk& chunk, SequenceState* state);
 
 }  // namespace longhand::runner

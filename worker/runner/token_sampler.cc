@@ -9,8 +9,9 @@ using model::Reshape;
 
 Result<std::unique_ptr<TokenSampler>> TokenSampler::Create(int64_t max_rows,
                                                            int64_t num_ranks,
+                                                           TensorView history,
                                                            kernels::Ops& ops) {
-  std::unique_ptr<TokenSampler> sampler(new TokenSampler(ops));
+  std::unique_ptr<TokenSampler> sampler(new TokenSampler(history, ops));
   const Status status = model::AllocateParts(ops, Parts(max_rows, num_ranks), &sampler->space_);
   LONGHAND_RETURN_IF_ERROR(status.WithContext("sampling workspace"));
   LONGHAND_ASSIGN_OR_RETURN(sampler->host_ids_,
@@ -60,11 +61,15 @@ Status TokenSampler::DrawStaged(kernels::VocabShard logits, comm::Communicator& 
   return Draw(logits, communicator);
 }
 
-Status TokenSampler::Draw(const kernels::VocabShard& logits, comm::Communicator& communicator) {
+Status TokenSampler::Draw(kernels::VocabShard logits, comm::Communicator& communicator) {
+  logits.history = history_;
   const int64_t num_rows = logits.logits.dim(0), num_ranks = communicator.size();
   const TensorView token_ids = Reshape(space_.token_ids.view, {num_rows});
   if (num_ranks == 1) {
-    return ops_.Sample({.logits = logits.logits, .rows = logits.rows, .token_ids = token_ids});
+    return ops_.Sample({.logits = logits.logits,
+                        .rows = logits.rows,
+                        .token_ids = token_ids,
+                        .history = history_});
   }
   const TensorView likeliest = Reshape(space_.likeliest.view, {num_ranks, num_rows});
   const TensorView words = Reshape(space_.words.view, {num_ranks, num_rows, kernels::kShardWords});
@@ -82,7 +87,8 @@ Status TokenSampler::Draw(const kernels::VocabShard& logits, comm::Communicator&
                           .words = words,
                           .vocab_size = logits.vocab_size,
                           .rows = logits.rows,
-                          .token_ids = token_ids});
+                          .token_ids = token_ids,
+                          .history = history_});
 }
 
 Status TokenSampler::FetchIds(int64_t count, comm::Communicator& communicator) {
@@ -105,8 +111,10 @@ Result<std::vector<SampledToken>> TokenSampler::Fetch(const std::vector<SampleRe
   if (std::ranges::count(ids, -1) > 0) {
     LONGHAND_ASSIGN_OR_RETURN(const TensorView all, gather());
     rows_.resize(requests.size());
-    LONGHAND_RETURN_IF_ERROR(
-        ops_.Sample({.logits = all.Slice(0, count), .rows = &rows_, .token_ids = token_ids}));
+    LONGHAND_RETURN_IF_ERROR(ops_.Sample({.logits = all.Slice(0, count),
+                                          .rows = &rows_,
+                                          .token_ids = token_ids,
+                                          .history = history_}));
     LONGHAND_RETURN_IF_ERROR(FetchIds(count, communicator));
   }
   std::vector<SampledToken> out(requests.size());
@@ -127,15 +135,14 @@ void TokenSampler::CollectRows(const std::vector<SampleRequest>& requests) {
   for (const SampleRequest& request : requests) {
     const SamplingParams& params = request.state->sampling;
     const int64_t position = request.chunk->output_position;
-    kernels::SampleRow row{.params = &params,
-                           .key = {.seed = params.seed,
-                                   .choice = params.choice,
-                                   .position = static_cast<uint32_t>(position)},
-                           .suppress_stop_ids = position < params.min_tokens};
-    if (params.HasPenalties()) {
-      row.prompt_token_ids = &request.state->prompt_token_ids;
-      row.output_token_ids = &request.state->output_token_ids;
-    }
+    const kernels::SampleRow row{.params = &params,
+                                 .key = {.seed = params.seed,
+                                         .choice = params.choice,
+                                         .position = static_cast<uint32_t>(position)},
+                                 .suppress_stop_ids = position < params.min_tokens,
+                                 .history_row = request.state->history_row,
+                                 .prompt_len = request.state->prompt_len,
+                                 .output_len = static_cast<int32_t>(position)};
     rows_.push_back(row);
   }
 }

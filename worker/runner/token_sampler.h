@@ -27,9 +27,11 @@ class TokenSampler {
   // All ranks' logits on every rank, [rows, vocab_size] f32: a collective.
   using GatherLogits = std::function<Result<TensorView>()>;
 
-  // `max_rows`: of logits at once; `num_ranks` share the vocabulary.
+  // `max_rows`: of logits at once; `num_ranks` share the vocabulary; `history`: what rows of states
+  // are rows of (kernels/ops.h), where tokens are appended.
   static Result<std::unique_ptr<TokenSampler>> Create(int64_t max_rows,
                                                       int64_t num_ranks,
+                                                      TensorView history,
                                                       kernels::Ops& ops);
   static int64_t WorkspaceBytes(int64_t max_rows, int64_t num_ranks) {
     return model::SumParts(Parts(max_rows, num_ranks));
@@ -68,16 +70,17 @@ class TokenSampler {
   };
   static constexpr int64_t kMaxTop = 20;
 
-  explicit TokenSampler(kernels::Ops& ops) : ops_(ops) {}
+  TokenSampler(TensorView history, kernels::Ops& ops) : history_(history), ops_(ops) {}
   static std::vector<model::WorkspacePart<Workspace>> Parts(int64_t max_rows, int64_t num_ranks);
   void CollectRows(const std::vector<SampleRequest>& requests);
-  Status Draw(const kernels::VocabShard& logits, comm::Communicator& communicator);
+  Status Draw(kernels::VocabShard logits, comm::Communicator& communicator);
   Status FetchIds(int64_t count, comm::Communicator& communicator);
   Status AddLogprobs(TensorView logits,
                      const std::vector<SampleRequest>& requests,
                      TensorView token_ids,
                      std::vector<SampledToken>* out);
 
+  const TensorView history_;
   kernels::Ops& ops_;
   Workspace space_;
   std::unique_ptr<kernels::Buffer> host_ids_;  // [rows] i32, on their way from the device

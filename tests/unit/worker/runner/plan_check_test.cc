@@ -127,6 +127,18 @@ TEST_F(PlanCheck, WrongStartsAreRefused) {
        "prompt_token_ids holds -1"},
       {[](StepPlan& p) { p.chunks[0].start[0].output_token_ids = {98}; },
        "output_token_ids holds 98"},
+      {[](StepPlan& p) { p.chunks[0].start[0].sampling.stop_token_ids.assign(257, 1); },
+       "stop_token_ids has 257 ids; at most 256 are allowed"},
+      {[](StepPlan& p) {
+         p.chunks[0].start[0].prompt_token_ids.assign(100, 1);
+         p.chunks[0].start[0].output_token_ids.assign(29, 1);
+       },
+       "have 129 tokens; at most 128 are allowed"},
+      {[](StepPlan& p) {
+         p.chunks[0].start[0].prompt_token_ids.assign(100, 1);
+         p.chunks[0].output_position = 29;
+       },
+       "output_position is 29; it must be from 0 to 28"},
       {[](StepPlan& p) {
          p.chunks[0].start[0].sampling.repetition_penalty = 2;
          p.chunks[0].output_position = 1;
@@ -139,6 +151,18 @@ TEST_F(PlanCheck, WrongStartsAreRefused) {
     wrong.damage(plan);
     EXPECT_THAT(runner_->Execute(plan).status.message(), HasSubstr(wrong.message));
   }
+}
+
+// One is known.
+TEST_F(PlanCheck, ThereAreNoMoreSequencesThanMayBeAtOnce) {
+  StepPlan plan{.step = 2};
+  for (int64_t id = 2; id <= 9; ++id) {
+    plan.chunks.push_back(MakeChunk(MakeAnswer(id, 4, static_cast<int32_t>(20 + 4 * id)), 0, 4));
+  }
+  EXPECT_THAT(runner_->Execute(plan).status.message(),
+              HasSubstr("there would be 9 sequences; at most 8 are allowed at once"));
+  plan.released_sequences = {1};
+  EXPECT_EQ(runner_->Execute(plan).status, OkStatus());
 }
 
 TEST_F(PlanCheck, TwoSequencesCannotWriteOneBlock) {

@@ -25,34 +25,28 @@ TEST(SequenceState, BlocksFillTheTableFromTheGivenIndex) {
 
 TEST(SequenceState, AStartForgetsWhatWasKnown) {
   SequenceStates states;
-  RecordSampledToken(3, &ApplyChunk(Chunk(0, {5, 6}), &states));
+  NoteSampled(Chunk(0, {}), &ApplyChunk(Chunk(0, {5, 6}), &states));
+  states[7].history_row = 2;
   SequenceChunk chunk = Chunk(0, {8});
   chunk.start.push_back({.sampling = {.presence_penalty = 1}, .output_token_ids = {1, 2}});
   ApplyChunk(chunk, &states);
   EXPECT_THAT(states[7].block_table, ElementsAre(8));
-  EXPECT_FALSE(states[7].last_token.has_value());
-  EXPECT_THAT(states[7].output_token_ids, ElementsAre(1, 2));
+  EXPECT_FALSE(states[7].last_output_position.has_value());
+  EXPECT_EQ(states[7].output_len, 2);
+  EXPECT_EQ(states[7].history_row, 2);
 }
 
-TEST(SequenceState, SamplingAnEarlierPositionAgainReplacesTheHistoryBehindIt) {
+TEST(SequenceState, SamplingAnEarlierPositionAgainDropsTheAnswerBehindIt) {
   SequenceStates states;
   SequenceChunk chunk = Chunk(0, {8});
   chunk.start.push_back({.sampling = {.presence_penalty = 1}, .output_token_ids = {1, 2, 3}});
   chunk.sample = true;
   chunk.output_position = 1;
   SequenceState& state = ApplyChunk(chunk, &states);
-  EXPECT_THAT(state.output_token_ids, ElementsAre(1));
-  RecordSampledToken(9, &state);
-  EXPECT_THAT(state.output_token_ids, ElementsAre(1, 9));
-  EXPECT_EQ(state.last_token, 9);
-}
-
-TEST(SequenceState, WithoutPenaltiesNoHistoryIsKept) {
-  SequenceStates states;
-  SequenceState& state = ApplyChunk(Chunk(0, {8}), &states);
-  RecordSampledToken(9, &state);
-  EXPECT_TRUE(state.output_token_ids.empty());
-  EXPECT_EQ(state.last_token, 9);
+  EXPECT_EQ(state.output_len, 3);
+  NoteSampled(chunk, &state);
+  EXPECT_EQ(state.output_len, 2);
+  EXPECT_EQ(state.last_output_position, 1);
 }
 
 }  // namespace

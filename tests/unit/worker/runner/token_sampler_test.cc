@@ -17,6 +17,8 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
+constexpr int64_t kHistory = 24;
+
 // Rows to sample, and what they are sampled from.
 struct Batch {
   explicit Batch(uint32_t seed) : random(seed) {}
@@ -29,6 +31,7 @@ struct Batch {
   std::vector<float> logits;  // [rows, vocab_size]
   std::vector<SequenceChunk> chunks;
   std::vector<SequenceState> states;
+  std::vector<int32_t> history;  // [rows, kHistory]
   std::vector<SampleRequest> requests;
 };
 
@@ -81,12 +84,13 @@ std::unique_ptr<Batch> MakeBatch(uint32_t seed, bool logprobs) {
     SequenceState& state = batch->states[row];
     state.sampling = RandomParams(*batch);
     if (logprobs && row % 2 == 0) state.sampling.num_logprobs = static_cast<int32_t>(row) + 1;
-    for (int i = 0; i < 20; ++i) {
-      const auto id =
-          static_cast<int32_t>(batch->random() % static_cast<uint32_t>(batch->vocab_size));
-      (i < 8 ? state.prompt_token_ids : state.output_token_ids).push_back(id);
+    for (int64_t i = 0; i < kHistory; ++i) {
+      batch->history.push_back(
+          static_cast<int32_t>(batch->random() % static_cast<uint32_t>(batch->vocab_size)));
     }
-    batch->chunks[row].output_position = static_cast<int32_t>(12 + row);
+    state.history_row = static_cast<int32_t>(row);
+    state.prompt_len = 8;
+    batch->chunks[row].output_position = static_cast<int32_t>(5 + row);
     batch->requests.push_back({&batch->chunks[row], &state});
   }
   return batch;
@@ -122,7 +126,10 @@ Drawn Draw(const Batch& batch,
     ++drawn.num_gathers;
     return TensorView(all.data(), DType::kF32, {num_rows, batch.vocab_size});
   };
-  auto sampler = TokenSampler::Create(num_rows, num_ranks, *ops);
+  std::vector<int32_t> tokens_so_far = batch.history;
+  auto sampler = TokenSampler::Create(
+      num_rows, num_ranks, TensorView(tokens_so_far.data(), DType::kI32, {num_rows, kHistory}),
+      *ops);
   LONGHAND_CHECK(sampler.ok()) << sampler.status();
   Result<std::vector<SampledToken>> tokens = Unavailable("not drawn");
   if (staged) {
@@ -135,6 +142,10 @@ Drawn Draw(const Batch& batch,
   }
   LONGHAND_CHECK(tokens.ok()) << tokens.status();
   drawn.tokens = std::move(tokens).value();
+  for (int64_t row = 0; row < num_rows; ++row) {
+    EXPECT_EQ(tokens_so_far[static_cast<size_t>(row * kHistory + 8 + 5 + row)],
+              drawn.tokens[static_cast<size_t>(row)].token_id);
+  }
   return drawn;
 }
 
