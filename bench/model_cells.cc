@@ -27,6 +27,11 @@ Status TimeDecode(ModelDriver& d, const Shape::Cell& cell) {
   const auto begin = Clock::now();
   LONGHAND_RETURN_IF_ERROR(steps(d.options().steps, TimedOps::Mode::kOff, &timing));
   const double ms_a_step = MsSince(begin) / d.options().steps;
+  ModelDriver::Ahead ahead;
+  if (d.ops().RunsApart()) {
+    LONGHAND_ASSIGN_OR_RETURN(ahead, d.StepsAhead(cell, done + 1, d.options().steps));
+    done += d.options().steps;
+  }
   LONGHAND_RETURN_IF_ERROR(steps(kDeviceSteps, TimedOps::Mode::kSpan, &timing));
   if (d.options().profile) {
     d.runner().ReplaySteps(false);
@@ -53,6 +58,11 @@ Status TimeDecode(ModelDriver& d, const Shape::Cell& cell) {
       .Add("device_ms", device_ms)
       .Add("host_us", (ms_a_step - device_ms) * 1e3)
       .Add("tokens_per_second", static_cast<double>(cell.batch) / ms_a_step * 1e3);
+  if (!ahead.idle_us.empty()) {
+    object.Add("ahead_ms_a_step", ahead.ms_a_step)
+        .Add("idle_us", Quantile(ahead.idle_us, 0.5))
+        .Add("idle_p99_us", Quantile(ahead.idle_us, 0.99));
+  }
   d.AddShare(bytes, ms_a_step, &object);
   if (d.read_bytes_per_second() > 0) {
     object.Add("device_share_of_read", bytes / device_ms * 1e3 / d.read_bytes_per_second());

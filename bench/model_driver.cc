@@ -210,6 +210,24 @@ Status ModelDriver::Step(StepPlan plan, TimedOps::Mode mode, Timing* timing) {
   return OkStatus();
 }
 
+Result<ModelDriver::Ahead> ModelDriver::StepsAhead(const Shape::Cell& cell,
+                                                   int64_t first_done,
+                                                   int count) {
+  ops_.MarkGaps();
+  int num_ended = 0;
+  const auto begin = Clock::now();
+  for (int i = 0; i < count; ++i) {
+    StepPlan plan = NextPlan(cell, first_done + i);
+    plan.step = ++step_;
+    for (; !runner_->MayBegin(plan); ++num_ended) {
+      LONGHAND_RETURN_IF_ERROR(runner_->End().status);
+    }
+    runner_->Begin(plan);
+  }
+  for (; num_ended < count; ++num_ended) LONGHAND_RETURN_IF_ERROR(runner_->End().status);
+  return Ahead{.ms_a_step = MsSince(begin) / count, .idle_us = ops_.GapMicroseconds()};
+}
+
 Result<ModelDriver::Outcome> ModelDriver::StepWithLogits(StepPlan plan) {
   plan.step = ++step_;
   ops_.BeginStep(TimedOps::Mode::kOff, 0);

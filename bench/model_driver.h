@@ -94,6 +94,13 @@ class ModelDriver {
   StepPlan PrefillPlan(int64_t begin, int64_t end, int64_t length) const;
   // One step; what the device took goes to `timing`.
   Status Step(StepPlan plan, TimedOps::Mode mode, Timing* timing);
+  // Decode steps as the worker's executor drives them where the device runs apart from the host:
+  // each begins while the one ahead of it runs, as far as the runner allows.
+  struct Ahead {
+    double ms_a_step = 0;
+    std::vector<double> idle_us;  // of the device, between steps; empty where none ran ahead
+  };
+  Result<Ahead> StepsAhead(const Shape::Cell& cell, int64_t first_done, int count);
   // A step as it is: what it sampled, and its logits.
   struct Outcome {
     std::vector<int32_t> token_ids;
@@ -112,7 +119,7 @@ class ModelDriver {
  private:
   Status FillKvCache();
   int64_t BlocksOf(int64_t context) const {
-    const int64_t steps = kWarmUpSteps + options_.steps + kDeviceSteps + kProfiledSteps + 2;
+    const int64_t steps = kWarmUpSteps + 2 * options_.steps + kDeviceSteps + kProfiledSteps + 2;
     return (context + steps + kBlockSize) / kBlockSize;
   }
   SamplingParams Sampling(int64_t sequence) const {

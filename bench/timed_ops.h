@@ -36,6 +36,22 @@ class TimedOps final : public kernels::Ops {
     names_.clear();
     begun_ = ended_ = false;
   }
+  // From here on, until Gaps(), steps that run ahead are marked where the device begins one, with
+  // its first copy, and where it has done with it.
+  void MarkGaps() {
+    BeginStep(Mode::kOff, 0);
+    marks_gaps_ = true;
+    num_gap_marks_ = 0;
+  }
+  // After the last of them: how long the device had nothing to do between each and the next.
+  std::vector<double> GapMicroseconds() {
+    marks_gaps_ = false;
+    std::vector<double> gaps;
+    for (size_t i = 1; i + 1 < num_gap_marks_; i += 2) {
+      gaps.push_back(clock_.Microseconds(i, i + 1));
+    }
+    return gaps;
+  }
   // After the step.
   double SpanMicroseconds() { return begun_ ? clock_.Microseconds(0, LastMark()) : 0; }
   void AddTo(std::map<std::string, Total>* totals) {
@@ -70,6 +86,7 @@ class TimedOps final : public kernels::Ops {
   }
   int64_t LibraryBytes() const override { return inner_.LibraryBytes(); }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
+    if (num_gap_marks_ % 2 == 0) MarkGap();
     return inner_.CopyToDevice(device, host, bytes);
   }
   bool CanRecord() const override { return inner_.CanRecord(); }
@@ -93,8 +110,18 @@ class TimedOps final : public kernels::Ops {
     EndStep();
     return inner_.Synchronize();
   }
+  bool RunsApart() const override { return inner_.RunsApart(); }
+  Result<std::unique_ptr<kernels::Event>> CreateEvent() override { return inner_.CreateEvent(); }
+  Status SetEvent(kernels::Event& event) override {
+    if (num_gap_marks_ % 2 == 1) MarkGap();
+    return inner_.SetEvent(event);
+  }
+  Result<bool> Reached(const kernels::Event& event) override { return inner_.Reached(event); }
 
  private:
+  void MarkGap() {
+    if (marks_gaps_ && num_gap_marks_ < DeviceClock::kMaxMarks) clock_.Mark(num_gap_marks_++);
+  }
   size_t LastMark() const { return mode_ == Mode::kEach ? names_.size() : 1; }
   void EndStep() {
     if (begun_ && !ended_ && mode_ == Mode::kSpan) clock_.Mark(1);
@@ -206,6 +233,8 @@ class TimedOps final : public kernels::Ops {
   bool recording_ = false;
   bool begun_ = false;
   bool ended_ = false;
+  bool marks_gaps_ = false;
+  size_t num_gap_marks_ = 0;
   std::vector<std::string> names_;  // of the step's operations; operation i ends at mark i + 1
 };
 

@@ -438,6 +438,12 @@ Status Ops::StageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_si
   return OkStatus();
 }
 
+Result<std::unique_ptr<Event>> Ops::CreateEvent() { return std::make_unique<Event>(); }
+
+Status Ops::SetEvent(Event&) { return OkStatus(); }
+
+Result<bool> Ops::Reached(const Event&) { return true; }
+
 Result<std::unique_ptr<Recording>> Ops::Record(const std::function<Status()>&) {
   return Unimplemented(name(), " records no operations");
 }

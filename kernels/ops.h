@@ -292,6 +292,12 @@ class Recording {
   virtual ~Recording() = default;
 };
 
+// A place in an Ops' work.
+class Event {
+ public:
+  virtual ~Event() = default;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -327,6 +333,14 @@ class Ops {
   virtual Status CopyToDevice(void* device, const void* host, size_t bytes) = 0;
   virtual Status CopyToHost(void* host, const void* device, size_t bytes) = 0;
   virtual Status Synchronize() = 0;
+
+  // Whether the device goes on while the host does something else. Otherwise a call has done its work when it returns.
+  virtual bool RunsApart() const { return false; }
+  virtual Result<std::unique_ptr<Event>> CreateEvent();
+  // Puts it behind all work so far.
+  virtual Status SetEvent(Event& event);
+  // Whether the device has come to where it was put last. Never waits; what went wrong on the device is its status.
+  virtual Result<bool> Reached(const Event& event);
 
   // Changes with each piece of work that is done, within long operations too; nothing where that cannot be told. Any
   // thread.

@@ -1,3 +1,4 @@
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -86,14 +87,18 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     LONGHAND_RETURN_IF_ERROR(take(context_.sample_states, SampleStatesBytes(sizes.max_num_seqs)));
     LONGHAND_RETURN_IF_ERROR(ReserveLarge(context_, sizes));
     LONGHAND_RETURN_IF_ERROR(PrepareAttention(context_));
-    return GrowStaging(context_, SampleRowsBytes(sizes));
+    for (RowStaging& staging : context_.staging) {
+      LONGHAND_RETURN_IF_ERROR(GrowStaging(context_.stream, staging, SampleRowsBytes(sizes)));
+    }
+    return OkStatus();
   }
   OpsMemory ReservedMemory(const StepSizes& sizes) const override {
     return {.device_bytes = AttentionWorkspaceBytes(sizes) + ArrivedBytes(sizes) +
                             SampleRowsBytes(sizes) + 2 * VocabularyBytes(sizes) +
                             SampleStatesBytes(sizes.max_num_seqs) +
                             LinearBytes(context_.stream, sizes) + LargeBytes(context_, sizes),
-            .staging_bytes = SampleRowsBytes(sizes)};
+            .staging_bytes =
+                static_cast<int64_t>(std::size(context_.staging)) * SampleRowsBytes(sizes)};
   }
   int64_t PackedBytes(const WeightShape& shape) const override {
     return LONGHAND_DEVICE::PackedBytes(context_.stream, shape);
@@ -109,8 +114,18 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   }
   Status Synchronize() override {
     LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a Synchronize"));
-    context_.staging_in_flight = false;
     return WaitFor(context_.stream);
+  }
+  bool RunsApart() const override { return LONGHAND_DEVICE::RunsApart(context_.stream); }
+  Result<std::unique_ptr<Event>> CreateEvent() override {
+    return LONGHAND_DEVICE::CreateEvent(context_.stream);
+  }
+  Status SetEvent(Event& event) override {
+    LONGHAND_RETURN_IF_ERROR(CheckNotRecording("an event"));
+    return LONGHAND_DEVICE::SetEvent(context_.stream, event);
+  }
+  Result<bool> Reached(const Event& event) override {
+    return LONGHAND_DEVICE::Reached(context_.stream, event);
   }
 
   PeerGroup MakePeerGroup() const override { return LONGHAND_DEVICE::MakePeerGroup(); }
@@ -266,13 +281,15 @@ Result<void*> Workspace::Take(const Stream& stream, size_t bytes) {
   return buffer_->data();
 }
 
-Status GrowStaging(Context& context, int64_t bytes) {
-  if (context.staging != nullptr && static_cast<int64_t>(context.staging->size_bytes()) >= bytes) {
+Status GrowStaging(const Stream& stream, RowStaging& staging, int64_t bytes) {
+  if (staging.copied == nullptr) {
+    LONGHAND_ASSIGN_OR_RETURN(staging.copied, CreateEvent(stream));
+  }
+  if (staging.memory != nullptr && static_cast<int64_t>(staging.memory->size_bytes()) >= bytes) {
     return OkStatus();
   }
-  context.staging.reset();
-  LONGHAND_ASSIGN_OR_RETURN(context.staging,
-                            AllocateStaging(context.stream, static_cast<size_t>(bytes)));
+  staging.memory.reset();
+  LONGHAND_ASSIGN_OR_RETURN(staging.memory, AllocateStaging(stream, static_cast<size_t>(bytes)));
   return OkStatus();
 }
 

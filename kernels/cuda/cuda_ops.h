@@ -41,6 +41,8 @@ struct EmulationOptions {
   bool multiplies_fp8 = true;
   // Recording fails, as it may on a device.
   bool refuses_recordings = false;
+  // Work is done only when the host looks how far the device is.
+  bool runs_apart = false;
 };
 // In kernels_emulated: the same kernels on the calling thread. kUnimplemented where the CPU lacks
 // FMA.

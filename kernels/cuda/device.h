@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #define LONGHAND_DEVICE cuda
 #else
 #include "kernels/emulation/cuda_language.h"
+#include "kernels/emulation/late_work.h"
 #define LONGHAND_DEVICE emulated
 #endif
 
@@ -36,6 +38,9 @@ struct Stream {
   bool multiplies_fp8 = true;
   // Where launches go instead of being run: with the arguments that they have now.
   std::vector<std::function<Status()> >* recorder = nullptr;
+  // Of a device that runs apart; else work is done where it is enqueued. Shared with staging
+  // memory, which goes after the stream.
+  std::shared_ptr<emulation::LateWork> late;
 #endif
   int num_multiprocessors = 1;
   int shared_bytes = 227 << 10;         // that a block may have
@@ -44,7 +49,7 @@ struct Stream {
   bool has_recordings = false;          // which know where the workspaces are
   mutable int64_t num_allocations = 0;  // so far
   mutable ByteCount device_memory, staging_memory;
-  mutable int64_t num_launches = 0;     // so far; replays do not count
+  mutable int64_t num_launches = 0;  // so far; replays do not count
 };
 
 struct LaunchShape {
@@ -123,10 +128,15 @@ Status Launch(const char* name,
   ++stream.num_launches;
   const emulation::LaunchConfig config{shape.grid, shape.block, shape.shared_bytes,
                                        stream.schedule_seed};
-  if (stream.recorder != nullptr) {
-    stream.recorder->push_back([=] {
+  if (stream.recorder != nullptr || stream.late != nullptr) {
+    auto launch = [=] {
       return emulation::Launch(name, config, kernel, static_cast<Parameters>(arguments)...);
-    });
+    };
+    if (stream.recorder != nullptr) {
+      stream.recorder->push_back(std::move(launch));
+    } else {
+      stream.late->Add(std::move(launch));
+    }
     return OkStatus();
   }
   return emulation::Launch(name, config, kernel,

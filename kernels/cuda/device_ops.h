@@ -51,6 +51,12 @@ struct LargeState {
   int64_t max_weight_elements = 0, max_gate_up_features = 0;
 };
 
+// Page-locked memory, and what says that it has been copied.
+struct RowStaging {
+  std::unique_ptr<Buffer> memory;
+  std::unique_ptr<Event> copied;
+};
+
 // What operations share.
 struct Context {
   Stream stream;
@@ -62,9 +68,10 @@ struct Context {
   Workspace edited_logits;      // of rows with penalties or suppressed ids
   Workspace sample_states;      // what a row's blocks tell each other: all zero between calls
   Workspace sample_lists;       // ids of tokens that a filter may keep
-  // Where rows to be sampled are put together for one copy, and whether that is still to be read.
-  std::unique_ptr<Buffer> staging;
-  bool staging_in_flight = false;
+  // Where rows to be sampled are put together for one copy, in turn: the one may still be read when
+  // the other is written.
+  RowStaging staging[2];
+  int last_staging = 0;
   AttentionState attention_state;
 };
 
@@ -84,8 +91,8 @@ int64_t PackedBytes(const Stream& stream, const WeightShape& shape);
 // Of LargeState.
 Status ReserveLarge(Context& context, const StepSizes& sizes);
 int64_t LargeBytes(const Context& context, const StepSizes& sizes);
-// Grows `staging`, which nothing in flight may be reading.
-Status GrowStaging(Context& context, int64_t bytes);
+// Grows a staging, which nothing in flight may be reading.
+Status GrowStaging(const Stream& stream, RowStaging& staging, int64_t bytes);
 
 std::unique_ptr<CudaOps> MakeOps(std::string_view name, Stream stream, void (*close)(Stream&));
 

@@ -63,6 +63,19 @@ class GraphRecording final : public Recording {
   cudaGraphExec_t graph_;
 };
 
+class CudaEvent final : public Event {
+ public:
+  explicit CudaEvent(cudaEvent_t event) : event_(event) {}
+  ~CudaEvent() override { cudaEventDestroy(event_); }
+  CudaEvent(const CudaEvent&) = delete;
+  CudaEvent& operator=(const CudaEvent&) = delete;
+
+  cudaEvent_t event() const { return event_; }
+
+ private:
+  cudaEvent_t event_;
+};
+
 __global__ void CodeProbe() {}
 
 // Whether the code that runs here waits where it begins early: of the architectures that it is
@@ -227,6 +240,26 @@ Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle) {
     return Unavailable("another rank's memory cannot be read: ", cudaGetErrorString(error));
   }
   return std::unique_ptr<PeerMemory>(std::make_unique<OpenedPeerMemory>(data, handle));
+}
+
+bool RunsApart(const Stream&) { return true; }
+
+Result<std::unique_ptr<Event>> CreateEvent(const Stream&) {
+  cudaEvent_t event = nullptr;
+  LONGHAND_RETURN_IF_ERROR(
+      ToStatus("event", cudaEventCreateWithFlags(&event, cudaEventDisableTiming)));
+  return std::unique_ptr<Event>(std::make_unique<CudaEvent>(event));
+}
+
+Status SetEvent(const Stream& stream, Event& event) {
+  return ToStatus("event", cudaEventRecord(dynamic_cast<CudaEvent&>(event).event(), stream.handle));
+}
+
+Result<bool> Reached(const Stream&, const Event& event) {
+  const cudaError_t state = cudaEventQuery(dynamic_cast<const CudaEvent&>(event).event());
+  if (state == cudaErrorNotReady) return false;
+  LONGHAND_RETURN_IF_ERROR(ToStatus("the device's work", state));
+  return true;
 }
 
 // Of this thread's calls only: other threads may go on with theirs.

@@ -25,6 +25,12 @@ Status CopyToHost(const Stream& stream, void* host, const void* device, size_t b
 // What libraries take beside these, about.
 int64_t LibraryBytes();
 
+// Of Ops.
+bool RunsApart(const Stream& stream);
+Result<std::unique_ptr<Event>> CreateEvent(const Stream& stream);
+Status SetEvent(const Stream& stream, Event& event);
+Result<bool> Reached(const Stream& stream, const Event& event);
+
 // From here on launches are noted, until EndRecording.
 Status BeginRecording(Stream& stream);
 // Ends it in any case.

@@ -231,15 +231,21 @@ int64_t SampleStatesBytes(int64_t num_rows) {
 Status StageSampleRows(Context& context, const std::vector<SampleRow>& rows, int64_t vocab_size) {
   size_t bytes = rows.size() * sizeof(RowParams);
   for (const SampleRow& row : rows) bytes += StagedRows::NumIds(row) * sizeof(int32_t);
-  if (context.staging_in_flight) LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
-  LONGHAND_RETURN_IF_ERROR(GrowStaging(context, static_cast<int64_t>(bytes)));
-  StagedRows staged(context.staging->data(), rows.size());
+  context.last_staging = 1 - context.last_staging;
+  RowStaging& staging = context.staging[context.last_staging];
+  if (staging.memory != nullptr) {
+    LONGHAND_ASSIGN_OR_RETURN(const bool copied, Reached(context.stream, *staging.copied));
+    if (!copied) LONGHAND_RETURN_IF_ERROR(WaitFor(context.stream));
+  }
+  LONGHAND_RETURN_IF_ERROR(GrowStaging(context.stream, staging, static_cast<int64_t>(bytes)));
+  StagedRows staged(staging.memory->data(), rows.size());
   for (const SampleRow& row : rows) staged.Add(row, vocab_size);
   LONGHAND_ASSIGN_OR_RETURN(void* device, context.sample_rows.Take(context.stream, bytes));
   const size_t edited_bytes = static_cast<size_t>(staged.num_edited() * vocab_size) * sizeof(float);
   LONGHAND_RETURN_IF_ERROR(context.edited_logits.Take(context.stream, edited_bytes).status());
-  context.staging_in_flight = true;
-  return CopyToDevice(context.stream, device, context.staging->data(), staged.size_bytes());
+  LONGHAND_RETURN_IF_ERROR(
+      CopyToDevice(context.stream, device, staging.memory->data(), staged.size_bytes()));
+  return SetEvent(context.stream, *staging.copied);
 }
 
 Status Sample(Context& context, const SampleArgs& args) {

@@ -15,7 +15,7 @@ namespace emulated {
 
 namespace {
 
-class CountedBuffer final : public Buffer {
+class CountedBuffer : public Buffer {
  public:
   CountedBuffer(std::unique_ptr<Buffer> buffer, ByteCount& count)
       : buffer_(std::move(buffer)), counted_(count, buffer_->size_bytes()) {}
@@ -26,6 +26,24 @@ class CountedBuffer final : public Buffer {
  private:
   const std::unique_ptr<Buffer> buffer_;
   const CountedBytes counted_;
+};
+
+class LateStaging final : public CountedBuffer {
+ public:
+  LateStaging(std::unique_ptr<Buffer> buffer,
+              ByteCount& count,
+              std::shared_ptr<emulation::LateWork> late)
+      : CountedBuffer(std::move(buffer), count), late_(std::move(late)) {
+    late_->AddStaging(data(), size_bytes());
+  }
+  ~LateStaging() override { late_->RemoveStaging(data()); }
+
+ private:
+  const std::shared_ptr<emulation::LateWork> late_;
+};
+
+struct LateEvent final : Event {
+  int64_t place = 0;
 };
 
 class CountedPeerMemory final : public PeerMemory {
@@ -52,8 +70,15 @@ Result<std::unique_ptr<Buffer>> AllocateCounted(const Stream& stream,
 
 // Launches with their arguments.
 struct LaunchRecording final : Recording {
-  std::vector<std::function<Status()>> launches;
+  using Launches = std::vector<std::function<Status()>>;
+  // Replays that are still to come keep them.
+  std::shared_ptr<const Launches> launches;
 };
+
+Status LaunchAll(const LaunchRecording::Launches& launches) {
+  for (const auto& launch : launches) LONGHAND_RETURN_IF_ERROR(launch());
+  return OkStatus();
+}
 
 }  // namespace
 
@@ -65,16 +90,17 @@ Status BeginRecording(Stream& stream) {
 
 Result<std::unique_ptr<Recording>> EndRecording(Stream& stream) {
   auto recording = std::make_unique<LaunchRecording>();
-  recording->launches = std::move(*stream.recorder);
+  recording->launches =
+      std::make_shared<const LaunchRecording::Launches>(std::move(*stream.recorder));
   delete stream.recorder;
   stream.recorder = nullptr;
   return std::unique_ptr<Recording>(std::move(recording));
 }
 
-Status Replay(const Stream&, const Recording& recording) {
-  for (const auto& launch : dynamic_cast<const LaunchRecording&>(recording).launches) {
-    LONGHAND_RETURN_IF_ERROR(launch());
-  }
+Status Replay(const Stream& stream, const Recording& recording) {
+  const auto& launches = dynamic_cast<const LaunchRecording&>(recording).launches;
+  if (stream.late == nullptr) return LaunchAll(*launches);
+  stream.late->Add([launches] { return LaunchAll(*launches); });
   return OkStatus();
 }
 
@@ -83,17 +109,60 @@ Result<std::unique_ptr<Buffer>> AllocateMemory(const Stream& stream, size_t byte
 }
 
 Result<std::unique_ptr<Buffer>> AllocateStaging(const Stream& stream, size_t bytes) {
-  return AllocateCounted(stream, bytes, stream.staging_memory);
+  if (stream.late == nullptr) return AllocateCounted(stream, bytes, stream.staging_memory);
+  ++stream.num_allocations;
+  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer, AllocateHost(bytes));
+  return std::unique_ptr<Buffer>(
+      std::make_unique<LateStaging>(std::move(buffer), stream.staging_memory, stream.late));
 }
 
-Status CopyToDevice(const Stream&, void* device, const void* host, size_t bytes) {
-  if (bytes > 0) std::memcpy(device, host, bytes);
+Status CopyToDevice(const Stream& stream, void* device, const void* host, size_t bytes) {
+  if (bytes == 0) return OkStatus();
+  if (stream.late == nullptr) {
+    std::memcpy(device, host, bytes);
+  } else if (stream.late->IsStaging(host)) {
+    stream.late->Add([=] {
+      std::memcpy(device, host, bytes);
+      return OkStatus();
+    });
+  } else {
+    const auto* first = static_cast<const char*>(host);
+    stream.late->Add([device, copy = std::vector<char>(first, first + bytes)] {
+      std::memcpy(device, copy.data(), copy.size());
+      return OkStatus();
+    });
+  }
   return OkStatus();
 }
 
-Status CopyToHost(const Stream&, void* host, const void* device, size_t bytes) {
-  if (bytes > 0) std::memcpy(host, device, bytes);
+Status CopyToHost(const Stream& stream, void* host, const void* device, size_t bytes) {
+  if (bytes == 0) return OkStatus();
+  if (stream.late != nullptr && stream.late->IsStaging(host)) {
+    stream.late->Add([=] {
+      std::memcpy(host, device, bytes);
+      return OkStatus();
+    });
+    return OkStatus();
+  }
+  LONGHAND_RETURN_IF_ERROR(WaitFor(stream));
+  std::memcpy(host, device, bytes);
   return OkStatus();
+}
+
+bool RunsApart(const Stream& stream) { return stream.late != nullptr; }
+
+Result<std::unique_ptr<Event>> CreateEvent(const Stream&) {
+  return std::unique_ptr<Event>(std::make_unique<LateEvent>());
+}
+
+Status SetEvent(const Stream& stream, Event& event) {
+  if (stream.late != nullptr) dynamic_cast<LateEvent&>(event).place = stream.late->end();
+  return OkStatus();
+}
+
+Result<bool> Reached(const Stream& stream, const Event& event) {
+  if (stream.late == nullptr) return true;
+  return stream.late->Reach(dynamic_cast<const LateEvent&>(event).place);
 }
 
 // Little, as hosts may have little of it: up to 1 MB a call.
@@ -119,7 +188,9 @@ Result<std::unique_ptr<LargeProducts>> OpenLargeProducts() {
   return Unimplemented("the emulation has no library for large products");
 }
 
-Status WaitFor(const Stream&) { return OkStatus(); }
+Status WaitFor(const Stream& stream) {
+  return stream.late == nullptr ? OkStatus() : stream.late->DoAll();
+}
 
 }  // namespace emulated
 
@@ -127,13 +198,15 @@ Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& optio
   if (!__builtin_cpu_supports("fma") || !__builtin_cpu_supports("avx2")) {
     return Unimplemented("the emulated backend needs a CPU with AVX2 and FMA");
   }
-  const emulated::Stream stream{.schedule_seed = options.schedule_seed,
-                                .refuses_recordings = options.refuses_recordings,
-                                .multiplies_fp8 = options.multiplies_fp8,
-                                .num_multiprocessors = options.num_multiprocessors,
-                                // Shuffled schedules are compared with the plain one, and so are
-                                // the kernels of two devices.
-                                .may_have_wgmma = options.schedule_seed != 0};
+  const emulated::Stream stream{
+      .schedule_seed = options.schedule_seed,
+      .refuses_recordings = options.refuses_recordings,
+      .multiplies_fp8 = options.multiplies_fp8,
+      .late = options.runs_apart ? std::make_shared<emulation::LateWork>() : nullptr,
+      .num_multiprocessors = options.num_multiprocessors,
+      // Shuffled schedules are compared with the plain one, and so are
+      // the kernels of two devices.
+      .may_have_wgmma = options.schedule_seed != 0};
   return emulated::MakeOps("emulated", stream, [](emulated::Stream&) {});
 }
 

@@ -8,8 +8,10 @@
 // are enqueued, a failure may show in Synchronize() only.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "common/status.h"
 #include "common/tensor_view.h"
@@ -44,6 +46,13 @@ class Communicator {
   // Waits for all calls so far, and for the work before them. Only after it are their results, and
   // what was computed of them, known to be right.
   virtual Status Synchronize() = 0;
+  // The same, without waiting, up to a place on the device that `reached` tells of. Fails as
+  // Synchronize() does; kDeadlineExceeded counts from `since`.
+  using Reached = std::function<Result<bool>()>;
+  using TimePoint = std::chrono::steady_clock::time_point;
+  virtual Result<bool> HasDone(const Reached& reached, [[maybe_unused]] TimePoint since) {
+    return reached();
+  }
 
   // Whether AllReduceSumNorm() takes data of this shape: the same on every rank.
   virtual bool FusesNorm(const TensorView&) const { return false; }

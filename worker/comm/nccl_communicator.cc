@@ -219,17 +219,31 @@ Status NcclCommunicator::WaitForMark(SteadyTime deadline) {
     const Result<bool> reached = stream_.Reached();
     if (!reached.ok()) return Fail(reached.status());
     if (*reached || look % (options_.spin ? kLooksPerPoll : 1) == 0) {
-      // An abort, or a peer's end, lets the stream run on over garbage: so this is asked last.
-      const Result<nccl::Result> state = Poll("synchronize");
-      if (!state.ok()) return Fail(state.status());
-      if (*reached) return OkStatus();
-      if (steady_clock::now() >= deadline) {
-        return Fail(DeadlineExceeded("the device, or a peer, did not come to an end within ",
-                                     options_.timeout.count(), " ms"));
-      }
+      LONGHAND_ASSIGN_OR_RETURN(const bool done, Look(*reached, deadline));
+      if (done) return OkStatus();
     }
     Pause();
   }
+}
+
+Result<bool> NcclCommunicator::Look(bool reached, SteadyTime deadline) {
+  // An abort, or a peer's end, lets the stream run on over garbage: so this is asked last.
+  const Result<nccl::Result> state = Poll("synchronize");
+  if (!state.ok()) return Fail(state.status());
+  if (!reached && steady_clock::now() >= deadline) {
+    return Fail(DeadlineExceeded("the device, or a peer, did not come to an end within ",
+                                 options_.timeout.count(), " ms"));
+  }
+  return reached;
+}
+
+Result<bool> NcclCommunicator::HasDone(const Reached& reached, TimePoint since) {
+  thread_.Check();
+  LONGHAND_RETURN_IF_ERROR(failure_);
+  const Result<bool> is_reached = reached();
+  if (!is_reached.ok()) return Fail(is_reached.status());
+  if (!*is_reached && options_.spin && ++num_looks_ % kLooksPerPoll != 0) return false;
+  return Look(*is_reached, since + options_.timeout);
 }
 
 void NcclCommunicator::Pause() const {

@@ -61,6 +61,7 @@ class NcclCommunicator final : public Communicator {
   Status Broadcast(TensorView data, int root) override;
   Status Barrier() override;
   Status Synchronize() override;
+  Result<bool> HasDone(const Reached& reached, TimePoint since) override;
   // On the stream alone: recorded calls are NCCL's kernels and ours.
   bool CanBeRecorded(size_t) const override { return true; }
   int64_t DeviceBytes() const override { return static_cast<int64_t>(options_.scratch_bytes); }
@@ -85,6 +86,8 @@ class NcclCommunicator final : public Communicator {
   Result<nccl::Result> Poll(const char* what);
   Status WaitUntilEnqueued(const char* what, SteadyTime deadline);
   Status WaitForMark(SteadyTime deadline);
+  // What has become of a wait: kDeadlineExceeded unless it is over.
+  Result<bool> Look(bool reached, SteadyTime deadline);
   void Pause() const;
   // Ends the communicator and remembers why.
   Status Fail(Status status);
@@ -96,6 +99,7 @@ class NcclCommunicator final : public Communicator {
   ThreadChecker thread_;
   Status failure_;
   std::unique_ptr<DeviceMemory> scratch_;
+  unsigned num_looks_ = 0;  // of HasDone()
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -251,12 +251,23 @@ Status PeerCommunicator::Barrier() {
 Status PeerCommunicator::Synchronize() {
   thread_.Check();
   LONGHAND_RETURN_IF_ERROR(failure_);
-  const Status ended = inner_->Synchronize();
+  return Judge(inner_->Synchronize());
+}
+
+Result<bool> PeerCommunicator::HasDone(const Reached& reached, TimePoint since) {
+  thread_.Check();
+  LONGHAND_RETURN_IF_ERROR(failure_);
+  const Result<bool> done = inner_->HasDone(reached, since);
+  LONGHAND_RETURN_IF_ERROR(Judge(done.status()));
+  return done;
+}
+
+Status PeerCommunicator::Judge(const Status& waited) {
   // What the others say comes second to what this rank's own kernels saw.
   const Status seen = CheckControl();
-  if (!seen.ok() || ended.ok()) return seen;
+  if (!seen.ok() || waited.ok()) return seen;
   Store(&control_->abort, 1);
-  return failure_ = ended;
+  return failure_ = waited;
 }
 
 Status PeerCommunicator::CheckControl() {

@@ -58,6 +58,7 @@ class PeerCommunicator final : public Communicator {
   Status Broadcast(TensorView data, int root) override;
   Status Barrier() override;
   Status Synchronize() override;
+  Result<bool> HasDone(const Reached& reached, TimePoint since) override;
   bool CanBeRecorded(size_t max_bytes) const override;
   int64_t DeviceBytes() const override { return group_.memory_bytes() + inner_->DeviceBytes(); }
   void Abort() override;
@@ -79,6 +80,8 @@ class PeerCommunicator final : public Communicator {
 
   bool FitsReduce(const TensorView& data, bool by_row, bool two_shot) const;
   Status CheckControl();
+  // What a wait of the other communicator's comes to.
+  Status Judge(const Status& waited);
 
   const PeerOptions options_;
   std::unique_ptr<Communicator> inner_;

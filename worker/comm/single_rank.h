@@ -36,6 +36,10 @@ class SingleRankCommunicator final : public Communicator {
   }
   Status Barrier() override { return CheckAlive(); }
   Status Synchronize() override { return CheckAlive(); }
+  Result<bool> HasDone(const Reached& reached, TimePoint) override {
+    LONGHAND_RETURN_IF_ERROR(CheckAlive());
+    return reached();
+  }
   // There is nothing to be recorded.
   bool CanBeRecorded(size_t) const override { return true; }
   void Abort() override { aborted_ = true; }

@@ -54,7 +54,9 @@ Result<std::unique_ptr<DeviceBatch>> DeviceBatch::Create(const PlanLimits& limit
                                                          kernels::Ops& ops) {
   std::unique_ptr<DeviceBatch> batch(new DeviceBatch(limits, history, ops));
   const auto bytes = static_cast<size_t>(LargestLayout(limits).bytes);
-  LONGHAND_ASSIGN_OR_RETURN(batch->host_, ops.AllocateStaging(bytes));
+  for (auto& host : batch->host_) {
+    LONGHAND_ASSIGN_OR_RETURN(host, ops.AllocateStaging(bytes));
+  }
   LONGHAND_ASSIGN_OR_RETURN(batch->device_, ops.Allocate(bytes));
   return batch;
 }
@@ -120,17 +122,19 @@ Result<model::DecoderBatch> DeviceBatch::BuildDecode(const StepPlan& plan,
   return Upload(layout);
 }
 
-DeviceBatch::Cursor DeviceBatch::Begin(const Layout& layout) const {
-  LONGHAND_CHECK(layout.bytes <= static_cast<int64_t>(host_->size_bytes())) << layout.bytes;
-  Cursor at{.slot = At<int64_t>(*host_, layout.slot_mapping),
-            .history_idx = At<int64_t>(*host_, layout.history_idx),
-            .token_id = At<int32_t>(*host_, layout.token_ids),
-            .position = At<int32_t>(*host_, layout.positions),
-            .query_end = At<int32_t>(*host_, layout.cu_query_lens),
-            .context_len = At<int32_t>(*host_, layout.context_len),
-            .image_row = At<int32_t>(*host_, layout.image_rows),
-            .cache_row = At<int32_t>(*host_, layout.cache_rows),
-            .blocks = At<int32_t>(*host_, layout.block_table)};
+DeviceBatch::Cursor DeviceBatch::Begin(const Layout& layout) {
+  turn_ = 1 - turn_;
+  kernels::Buffer& host = *host_[turn_];
+  LONGHAND_CHECK(layout.bytes <= static_cast<int64_t>(host.size_bytes())) << layout.bytes;
+  Cursor at{.slot = At<int64_t>(host, layout.slot_mapping),
+            .history_idx = At<int64_t>(host, layout.history_idx),
+            .token_id = At<int32_t>(host, layout.token_ids),
+            .position = At<int32_t>(host, layout.positions),
+            .query_end = At<int32_t>(host, layout.cu_query_lens),
+            .context_len = At<int32_t>(host, layout.context_len),
+            .image_row = At<int32_t>(host, layout.image_rows),
+            .cache_row = At<int32_t>(host, layout.cache_rows),
+            .blocks = At<int32_t>(host, layout.block_table)};
   *at.query_end++ = 0;
   return at;
 }
@@ -189,7 +193,7 @@ void DeviceBatch::AddPrefixGroups(const StepPlan& plan,
          .block_table = states.at(chunk.sequence_id).block_table,
          .num_keys = chunk.token_ids.size() == 1 ? chunk.num_computed_tokens : 0});
   }
-  auto* row = At<int32_t>(*host_, layout.prefix_groups);
+  auto* row = At<int32_t>(*host_[turn_], layout.prefix_groups);
   prefix_groups_.Write(candidates_, row);
   row += candidates_.size() * 4;
   for (auto i = static_cast<int32_t>(candidates_.size()); i < layout.num_seqs; ++i) {
@@ -199,7 +203,7 @@ void DeviceBatch::AddPrefixGroups(const StepPlan& plan,
 
 Result<model::DecoderBatch> DeviceBatch::Upload(const Layout& layout) const {
   LONGHAND_RETURN_IF_ERROR(
-      ops_.CopyToDevice(device_->data(), host_->data(), static_cast<size_t>(layout.bytes)));
+      ops_.CopyToDevice(device_->data(), host_[turn_]->data(), static_cast<size_t>(layout.bytes)));
   const auto view = [&](int64_t offset, DType dtype, std::initializer_list<int64_t> shape) {
     return TensorView(At<char>(*device_, offset), dtype, shape);
   };

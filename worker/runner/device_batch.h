@@ -4,6 +4,7 @@
 // host memory: a step costs one copy.
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <memory>
@@ -35,9 +36,11 @@ class DeviceBatch {
                                                      const TokenHistory& history,
                                                      kernels::Ops& ops);
   static int64_t WorkspaceBytes(const PlanLimits& limits);
+  static int64_t StagingBytes(const PlanLimits& limits) { return 2 * WorkspaceBytes(limits); }
 
-  // Tensors of the plan's chunks; `states` has the chunks applied. Valid until the next call, which
-  // must not come before the Ops has copied them (Synchronize).
+  // Tensors of the plan's chunks; `states` has the chunks applied. Valid until the next call. Two
+  // blocks of host memory take turns: a call must not come before the Ops has copied what the one
+  // before the last put together.
   Result<model::DecoderBatch> Build(const StepPlan& plan,
                                     const SequenceStates& states,
                                     TensorView encoder_cache);
@@ -82,7 +85,7 @@ class DeviceBatch {
   static Layout LargestLayout(const PlanLimits& limits);
   // Blocks that the longest context of the plan takes.
   int64_t NumBlocks(const StepPlan& plan) const;
-  Cursor Begin(const Layout& layout) const;
+  Cursor Begin(const Layout& layout);
   void AddChunk(const SequenceChunk& chunk,
                 const SequenceState& state,
                 int64_t max_blocks,
@@ -95,7 +98,8 @@ class DeviceBatch {
   const PlanLimits limits_;
   const TokenHistory& history_;
   kernels::Ops& ops_;
-  std::unique_ptr<kernels::Buffer> host_;
+  std::array<std::unique_ptr<kernels::Buffer>, 2> host_;
+  size_t turn_ = 0;  // of host_
   std::unique_ptr<kernels::Buffer> device_;
   PrefixGroups prefix_groups_;
   std::vector<PrefixCandidate> candidates_;

@@ -46,7 +46,7 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
                                        static_cast<int64_t>(DTypeSize(activation)));
   }
   budget.Add("staging",
-             batch_bytes + mover_bytes + reserved.staging_bytes +
+             DeviceBatch::StagingBytes(limits) + mover_bytes + reserved.staging_bytes +
                  TokenSampler::StagingBytes(MaxLogitRows(config)),
              kHost);
   budget.Add("KV blocks in host memory", config.num_host_blocks * block_bytes, kHost);

@@ -1,9 +1,11 @@
 #include "worker/runner/model_runner.h"
 
-#include <chrono>
+#include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,12 +20,21 @@
 #include "worker/runner/runner_sizes.h"
 #include "worker/runner/score_chunks.h"
 #include "worker/runner/sequence_state.h"
+#include "worker/runner/steps_in_flight.h"
 #include "worker/runner/timed_communicator.h"
 #include "worker/runner/token_history.h"
 #include "worker/runner/token_sampler.h"
 
 namespace longhand::runner {
 namespace {
+
+// Whether the plan is of chunks and releases alone, and leaves nothing to be copied from it.
+bool IsPlain(const StepPlan& plan) {
+  return plan.released_images.empty() && plan.swaps_out.empty() && plan.swaps_in.empty() &&
+         plan.block_copies.empty() && plan.images.empty() && !plan.chunks.empty() &&
+         std::ranges::all_of(plan.chunks,
+                             [](const SequenceChunk& chunk) { return chunk.start.empty(); });
+}
 
 class ModelRunnerImpl final : public ModelRunner {
  public:
@@ -45,7 +56,12 @@ class ModelRunnerImpl final : public ModelRunner {
                   std::span<const uint8_t> pixels) override {
     return images_->Put(hash, height, width, pixels);
   }
-  StepResult Execute(const StepPlan& plan) override;
+  ~ModelRunnerImpl() override;
+
+  bool MayBegin(const StepPlan& plan) const override;
+  void Begin(const StepPlan& plan) override;
+  bool HasEnded() override;
+  StepResult End() override;
   Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) override;
   void LeaveGroup() override { replay_.Forget(); }
   const model::MemoryBudget& memory() const override { return memory_; }
@@ -63,16 +79,16 @@ class ModelRunnerImpl final : public ModelRunner {
     }
   }
   Status CheckNumber(const StepPlan& plan) const;
-  Status Run(const StepPlan& plan,
-             TimedCommunicator& communicator,
-             std::vector<SequenceResult>* results);
+  Status Check(const StepPlan& plan) const;
+  // May leave the step to the device.
+  Status Run(const StepPlan& plan, TimedCommunicator& communicator, StepsInFlight::Step* step);
   Status Finish(comm::Communicator& communicator);
   void Forget(const StepPlan& plan);
   // Takes a chunk into its sequence.
   Status Take(const SequenceChunk& chunk);
-  Status Decode(const StepPlan& plan,
-                comm::Communicator& communicator,
-                std::vector<SequenceResult>* results);
+  Status Decode(const StepPlan& plan, comm::Communicator& communicator, StepsInFlight::Step* step);
+  // Whether nothing but the step's tokens is wanted of it.
+  bool LeavesTokens(const StepPlan& plan) const;
   // Forward, logits and sampling: operations and collectives alone.
   Status EnqueueDecode(const model::DecoderBatch& batch,
                        comm::Communicator& communicator,
@@ -107,7 +123,16 @@ class ModelRunnerImpl final : public ModelRunner {
   int64_t epoch_ = 0;
   std::optional<int64_t> last_step_;  // none yet in this epoch
   SequenceStates sequences_;
+
+  std::unique_ptr<StepsInFlight> steps_;
 };
+
+// What steps that have not ended read and write must outlive them. Without recordings: those of
+// collectives keep NCCL from ending them.
+ModelRunnerImpl::~ModelRunnerImpl() {
+  replay_.Forget();
+  (void)ops_.Synchronize();
+}
 
 Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   executor_.Check();
@@ -141,6 +166,7 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, *history_, ops_));
   LONGHAND_ASSIGN_OR_RETURN(sampler_, TokenSampler::Create(MaxLogitRows(config_), limits_.tp_size,
                                                            history_->tokens(), ops_));
+  LONGHAND_ASSIGN_OR_RETURN(steps_, StepsInFlight::Create(ops_));
   return OkStatus();
 }
 
@@ -155,34 +181,49 @@ Status ModelRunnerImpl::CheckNumber(const StepPlan& plan) const {
   return OkStatus();
 }
 
-StepResult ModelRunnerImpl::Execute(const StepPlan& plan) {
+Status ModelRunnerImpl::Check(const StepPlan& plan) const {
+  LONGHAND_RETURN_IF_ERROR(CheckNumber(plan));
+  return CheckPlan(plan, {.limits = limits_,
+                          .sequences = sequences_,
+                          .images = images_->images(),
+                          .in_hand = images_->in_hand(),
+                          .encoder = images_->encoder()});
+}
+
+bool ModelRunnerImpl::MayBegin(const StepPlan& plan) const {
+  if (steps_->empty()) return true;
+  return steps_->HasRoomBehind() && !has_observer_ && IsPlain(plan) &&
+         replay_.Takes(plan, *communicator_);
+}
+
+void ModelRunnerImpl::Begin(const StepPlan& plan) {
   executor_.Check();
-  const auto begin = std::chrono::steady_clock::now();
-  TimedCommunicator communicator(*communicator_);
-  StepResult result{.epoch = plan.epoch, .step = plan.step, .rank = rank_};
-  result.status = CheckNumber(plan);
-  if (result.status.ok()) {
-    result.status = CheckPlan(plan, {.limits = limits_,
-                                     .sequences = sequences_,
-                                     .images = images_->images(),
-                                     .in_hand = images_->in_hand(),
-                                     .encoder = images_->encoder()});
-  }
-  if (result.status.ok()) {
+  LONGHAND_CHECK(MayBegin(plan)) << "step " << plan.step;
+  StepsInFlight::Step& step = steps_->Begin(plan, rank_);
+  step.result.status = Check(plan);
+  if (step.result.status.ok()) {
     last_step_ = plan.step;
-    result.status = Run(plan, communicator, &result.sequences);
+    TimedCommunicator communicator(*communicator_);
+    step.result.status = Run(plan, communicator, &step);
+    step.result.communicate_us = communicator.elapsed_us();
   }
-  if (rank_ != 0 || !result.status.ok()) result.sequences.clear();
-  result.communicate_us = communicator.elapsed_us();
-  result.execute_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                          std::chrono::steady_clock::now() - begin)
-                          .count();
-  return result;
+  steps_->EndBegin(&step);
+}
+
+bool ModelRunnerImpl::HasEnded() {
+  executor_.Check();
+  return steps_->HasEnded(*communicator_);
+}
+
+StepResult ModelRunnerImpl::End() {
+  while (!HasEnded()) std::this_thread::yield();
+  return steps_->Take();
 }
 
 Status ModelRunnerImpl::Run(const StepPlan& plan,
                             TimedCommunicator& communicator,
-                            std::vector<SequenceResult>* results) {
+                            StepsInFlight::Step* step) {
+  std::vector<SequenceResult>* results = &step->result.sequences;
   last_logits_ = {};
   Forget(plan);
   LONGHAND_RETURN_IF_ERROR(block_mover_->Run(plan));
@@ -193,8 +234,8 @@ Status ModelRunnerImpl::Run(const StepPlan& plan,
     results->push_back({.sequence_id = chunk.sequence_id});
   }
   if (!has_observer_ && replay_.Takes(plan, communicator)) {
-    LONGHAND_RETURN_IF_ERROR(Decode(plan, communicator, results));
-    return Finish(communicator);
+    LONGHAND_RETURN_IF_ERROR(Decode(plan, communicator, step));
+    return step->end != nullptr ? OkStatus() : Finish(communicator);
   }
   LONGHAND_ASSIGN_OR_RETURN(const model::DecoderBatch batch,
                             batch_->Build(plan, sequences_, images_->embeddings()));
@@ -231,7 +272,7 @@ void ModelRunnerImpl::Forget(const StepPlan& plan) {
 
 Status ModelRunnerImpl::Decode(const StepPlan& plan,
                                comm::Communicator& communicator,
-                               std::vector<SequenceResult>* results) {
+                               StepsInFlight::Step* step) {
   requests_.clear();
   for (const SequenceChunk& chunk : plan.chunks) {
     requests_.push_back({&chunk, &sequences_.at(chunk.sequence_id)});
@@ -245,14 +286,28 @@ Status ModelRunnerImpl::Decode(const StepPlan& plan,
                               return EnqueueDecode(batch, communicator, out);
                             }));
   last_logits_ = logits.logits.Slice(0, static_cast<int64_t>(requests_.size()));
+  for (const SequenceChunk& chunk : plan.chunks) {
+    NoteSampled(chunk, &sequences_.at(chunk.sequence_id));
+  }
+  if (LeavesTokens(plan)) {
+    LONGHAND_ASSIGN_OR_RETURN(const std::span<const int32_t> token_ids,
+                              sampler_->CopyIds(std::ssize(requests_)));
+    return steps_->Leave(token_ids, step);
+  }
   LONGHAND_ASSIGN_OR_RETURN(
       std::vector<SampledToken> tokens,
       sampler_->Fetch(requests_, GatherOnce(logits, communicator), communicator));
   for (size_t i = 0; i < tokens.size(); ++i) {
-    NoteSampled(plan.chunks[i], &sequences_.at(plan.chunks[i].sequence_id));
-    (*results)[i].tokens.push_back(std::move(tokens[i]));
+    step->result.sequences[i].tokens.push_back(std::move(tokens[i]));
   }
   return OkStatus();
+}
+
+bool ModelRunnerImpl::LeavesTokens(const StepPlan& plan) const {
+  return ops_.RunsApart() && IsPlain(plan) &&
+         std::ranges::all_of(requests_, [this](const SampleRequest& request) {
+           return sampler_->DrawSettles(request.state->sampling);
+         });
 }
 
 Status ModelRunnerImpl::EnqueueDecode(const model::DecoderBatch& batch,
@@ -313,6 +368,9 @@ Status ModelRunnerImpl::ResetForEpoch(int64_t epoch, comm::Communicator& communi
   }
   communicator_ = &communicator;
   LeaveGroup();
+  // What the device still works on was of the group before.
+  steps_->Clear();
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
   epoch_ = epoch;
   last_step_.reset();
   sequences_.clear();

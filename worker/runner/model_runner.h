@@ -1,7 +1,7 @@
 // ModelRunner: one rank's share of the model, executing StepPlans in order.
 //
-// Create(), Execute() and ResetForEpoch() belong to the executor thread, whose Ops and Communicator
-// it borrows; PutImage() may be called from any thread. Everything that a plan says is checked
+// Create(), steps and ResetForEpoch() belong to the executor thread, whose Ops and Communicator it
+// borrows; PutImage() may be called from any thread. Everything that a plan says is checked
 // before anything is changed: a wrong plan is a Status on every rank alike, and leaves the runner
 // as it was. An error after that (a collective, an allocation) leaves the group to be re-formed.
 #pragma once
@@ -53,10 +53,23 @@ class ModelRunner {
                           std::span<const uint8_t> pixels) = 0;
 
   // Runs the plan; its status says how that went. An epoch may start at any step; from there on
-  // they rise by one.
-  virtual StepResult Execute(const StepPlan& plan) = 0;
+  // they rise by one. No other step may have begun.
+  StepResult Execute(const StepPlan& plan) {
+    Begin(plan);
+    return End();
+  }
 
-  // A new life with the same weights: forgets sequences and images, and starts `epoch`.
+  // The same in two halves, where the device runs apart from the host (Ops::RunsApart): a step may
+  // begin before the one ahead of it has ended, as far as MayBegin() says. `plan` need not outlive
+  // the call.
+  virtual bool MayBegin(const StepPlan& plan) const = 0;
+  virtual void Begin(const StepPlan& plan) = 0;
+  // Of the oldest step that has begun: whether End() would not wait. Notices a lost peer.
+  virtual bool HasEnded() = 0;
+  virtual StepResult End() = 0;
+
+  // A new life with the same weights: forgets sequences, images and steps that have not ended, and
+  // starts `epoch`.
   // kFailedPrecondition when rank or size differ from those that the weights were loaded for.
   virtual Status ResetForEpoch(int64_t epoch, comm::Communicator& communicator) = 0;
 

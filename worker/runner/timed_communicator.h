@@ -37,6 +37,9 @@ class TimedCommunicator final : public comm::Communicator {
   }
   // Not timed: what it waits for is the device's work, not the peers'.
   Status Synchronize() override { return inner_.Synchronize(); }
+  Result<bool> HasDone(const Reached& reached, TimePoint since) override {
+    return inner_.HasDone(reached, since);
+  }
   bool CanBeRecorded(size_t max_bytes) const override { return inner_.CanBeRecorded(max_bytes); }
   int64_t DeviceBytes() const override { return inner_.DeviceBytes(); }
   void Abort() override { inner_.Abort(); }

@@ -11,7 +11,7 @@ Result<std::unique_ptr<TokenSampler>> TokenSampler::Create(int64_t max_rows,
                                                            int64_t num_ranks,
                                                            TensorView history,
                                                            kernels::Ops& ops) {
-  std::unique_ptr<TokenSampler> sampler(new TokenSampler(history, ops));
+  std::unique_ptr<TokenSampler> sampler(new TokenSampler(num_ranks, history, ops));
   const Status status = model::AllocateParts(ops, Parts(max_rows, num_ranks), &sampler->space_);
   LONGHAND_RETURN_IF_ERROR(status.WithContext("sampling workspace"));
   LONGHAND_ASSIGN_OR_RETURN(sampler->host_ids_,
@@ -91,12 +91,28 @@ Status TokenSampler::Draw(kernels::VocabShard logits, comm::Communicator& commun
                           .history = history_});
 }
 
-Status TokenSampler::FetchIds(int64_t count, comm::Communicator& communicator) {
+Result<std::span<const int32_t>> TokenSampler::CopyIds(int64_t count) {
   const TensorView token_ids = Reshape(space_.token_ids.view, {count});
+  turn_ = 1 - turn_;
+  auto* ids = static_cast<int32_t*>(host_ids_->data()) + turn_ * space_.token_ids.view.dim(0);
+  LONGHAND_RETURN_IF_ERROR(ops_.CopyToHost(ids, token_ids.data(), token_ids.num_bytes()));
+  return std::span<const int32_t>(ids, static_cast<size_t>(count));
+}
+
+Result<std::span<const int32_t>> TokenSampler::FetchIds(int64_t count,
+                                                        comm::Communicator& communicator) {
+  LONGHAND_ASSIGN_OR_RETURN(const std::span<const int32_t> ids, CopyIds(count));
   LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
-  LONGHAND_RETURN_IF_ERROR(
-      ops_.CopyToHost(host_ids_->data(), token_ids.data(), token_ids.num_bytes()));
-  return ops_.Synchronize();
+  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  return ids;
+}
+
+// Over several ranks a nucleus may reach beyond the candidates that they tell each other of.
+bool TokenSampler::DrawSettles(const SamplingParams& params) const {
+  const bool by_count = params.top_k > 0 && params.top_k <= kernels::kShardCandidates;
+  const bool is_open = params.top_k > 0 || params.top_p < 1;
+  const bool settles = num_ranks_ == 1 || params.temperature == 0 || by_count || !is_open;
+  return settles && params.num_logprobs < 0;
 }
 
 Result<std::vector<SampledToken>> TokenSampler::Fetch(const std::vector<SampleRequest>& requests,
@@ -104,9 +120,7 @@ Result<std::vector<SampledToken>> TokenSampler::Fetch(const std::vector<SampleRe
                                                       comm::Communicator& communicator) {
   const auto count = static_cast<int64_t>(requests.size());
   const TensorView token_ids = Reshape(space_.token_ids.view, {count});
-  const std::span<const int32_t> ids(static_cast<const int32_t*>(host_ids_->data()),
-                                     requests.size());
-  LONGHAND_RETURN_IF_ERROR(FetchIds(count, communicator));
+  LONGHAND_ASSIGN_OR_RETURN(std::span<const int32_t> ids, FetchIds(count, communicator));
   // What the ranks told each other does not settle every token.
   if (std::ranges::count(ids, -1) > 0) {
     LONGHAND_ASSIGN_OR_RETURN(const TensorView all, gather());
@@ -115,7 +129,7 @@ Result<std::vector<SampledToken>> TokenSampler::Fetch(const std::vector<SampleRe
                                           .rows = &rows_,
                                           .token_ids = token_ids,
                                           .history = history_}));
-    LONGHAND_RETURN_IF_ERROR(FetchIds(count, communicator));
+    LONGHAND_ASSIGN_OR_RETURN(ids, FetchIds(count, communicator));
   }
   std::vector<SampledToken> out(requests.size());
   for (size_t i = 0; i < out.size(); ++i) out[i].token_id = ids[i];

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "common/status.h"
@@ -38,7 +39,7 @@ class TokenSampler {
   }
   // Of host_ids_.
   static int64_t StagingBytes(int64_t max_rows) {
-    return max_rows * static_cast<int64_t>(sizeof(int32_t));
+    return 2 * max_rows * static_cast<int64_t>(sizeof(int32_t));
   }
 
   // A token for each row of `logits`, this rank's part of them; every rank gets the same. All
@@ -56,6 +57,12 @@ class TokenSampler {
   Result<std::vector<SampledToken>> Fetch(const std::vector<SampleRequest>& requests,
                                           const GatherLogits& gather,
                                           comm::Communicator& communicator);
+  // Instead of Fetch, where all that is wanted of the rows is tokens that the draw settles:
+  // enqueues the copy of them to where the span will have them. The call after the next writes over
+  // it.
+  Result<std::span<const int32_t>> CopyIds(int64_t count);
+  // Whether a row of these parameters is such a one.
+  bool DrawSettles(const SamplingParams& params) const;
   // The log-probability of token_ids[i] in row i. For rank 0.
   Result<std::vector<float>> Score(TensorView logits, const std::vector<int32_t>& token_ids);
 
@@ -70,20 +77,23 @@ class TokenSampler {
   };
   static constexpr int64_t kMaxTop = 20;
 
-  TokenSampler(TensorView history, kernels::Ops& ops) : history_(history), ops_(ops) {}
+  TokenSampler(int64_t num_ranks, TensorView history, kernels::Ops& ops)
+      : num_ranks_(num_ranks), history_(history), ops_(ops) {}
   static std::vector<model::WorkspacePart<Workspace>> Parts(int64_t max_rows, int64_t num_ranks);
   void CollectRows(const std::vector<SampleRequest>& requests);
   Status Draw(kernels::VocabShard logits, comm::Communicator& communicator);
-  Status FetchIds(int64_t count, comm::Communicator& communicator);
+  Result<std::span<const int32_t>> FetchIds(int64_t count, comm::Communicator& communicator);
   Status AddLogprobs(TensorView logits,
                      const std::vector<SampleRequest>& requests,
                      TensorView token_ids,
                      std::vector<SampledToken>* out);
 
+  const int64_t num_ranks_;
   const TensorView history_;
   kernels::Ops& ops_;
   Workspace space_;
-  std::unique_ptr<kernels::Buffer> host_ids_;  // [rows] i32, on their way from the device
+  std::unique_ptr<kernels::Buffer> host_ids_;  // [2, rows] i32, on their way from the device
+  int64_t turn_ = 0;                           // of host_ids_
   std::vector<kernels::SampleRow> rows_;
 };
 

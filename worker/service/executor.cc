@@ -87,6 +87,7 @@ Status Executor::Prepare(RankSetup setup, std::function<void(const Status&)> on_
   }
   return tasks_.Push([this, setup = std::move(setup), on_done = std::move(on_done)] {
     AbsentGroup absent(setup.communicator.rank, setup.communicator.size);
+    EndSteps();
     const Status status = LoadOrKeep(setup, absent, {.on_progress = [](const SetupProgress&) {}});
     options_.log(Join("prepared as rank ", setup.communicator.rank, " of ", setup.communicator.size,
                       ": ", status));
@@ -108,7 +109,10 @@ Status Executor::Configure(RankSetup setup, SetupObserver observer) {
     on_superseded = std::exchange(on_superseded_, nullptr);
     epoch_ = epoch;
     queued = tasks_.Push([this, setup = std::move(setup), stop = forming_.get_token(),
-                          observer = std::move(observer)] { SetUp(setup, stop, observer); });
+                          observer = std::move(observer)] {
+      EndSteps();
+      SetUp(setup, stop, observer);
+    });
     if (queued.ok()) phase_ = Phase::kConfiguring;
   }
   if (on_superseded) on_superseded(Aborted("epoch ", epoch, " has begun"));
@@ -187,7 +191,7 @@ void Executor::Run() {
   }
   try {
     while (true) {
-      const std::optional<Task> task = tasks_.PopFor(kIdleTurn);
+      const std::optional<Task> task = AwaitTask();
       progress_.Note();
       if (task.has_value()) {
         const Progress::Work work(progress_);
@@ -203,6 +207,21 @@ void Executor::Run() {
   std::lock_guard lock(mutex_);
   thread_ended_ = true;
   ended_.notify_all();
+}
+
+std::optional<Executor::Task> Executor::AwaitTask() {
+  std::optional<Progress::Work> work;
+  if (!begun_.empty()) work.emplace(progress_);
+  while (!begun_.empty()) {
+    if (std::optional<Task> task = tasks_.TryPop()) return task;
+    if (runner_->HasEnded()) {
+      EndStep();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  work.reset();
+  return tasks_.PopFor(kIdleTurn);
 }
 
 void Executor::SetUp(const RankSetup& setup,
@@ -318,21 +337,36 @@ Status Executor::Load(const RankSetup& setup,
 
 void Executor::ExecutePlan(const StepPlan& plan,
                            const std::function<void(const StepResult&)>& on_result) {
-  Status fence;
-  {
+  const auto fence = [&] {
     std::lock_guard lock(mutex_);
-    fence = CheckEpochLocked(plan.epoch);
-  }
-  if (!fence.ok()) {
+    return CheckEpochLocked(plan.epoch);
+  };
+  // A step that ends meanwhile may end the epoch.
+  while (fence().ok() && !runner_->MayBegin(plan)) EndStep();
+  if (Status over = fence(); !over.ok()) {
+    EndSteps();
     return on_result(
-        {.epoch = plan.epoch, .step = plan.step, .rank = rank_, .status = std::move(fence)});
+        {.epoch = plan.epoch, .step = plan.step, .rank = rank_, .status = std::move(over)});
   }
-  const StepResult result = runner_->Execute(plan);
-  options_.metrics.OnStep(plan, result);
-  on_result(result);
+  runner_->Begin(plan);
+  begun_.push_back({plan.num_tokens(), on_result});
+  if (!options_.device.ops->RunsApart()) EndStep();
+}
+
+void Executor::EndStep() {
+  const StepResult result = runner_->End();
+  const BegunStep step = std::move(begun_.front());
+  begun_.pop_front();
+  progress_.Note();
+  options_.metrics.OnStep(step.num_tokens, result);
+  step.on_result(result);
   if (!EndsTheGroup(result.status)) return;
   std::lock_guard lock(mutex_);
-  if (plan.epoch == epoch_) CloseLocked();
+  if (result.epoch == epoch_) CloseLocked();
+}
+
+void Executor::EndSteps() {
+  while (!begun_.empty()) EndStep();
 }
 
 }  // namespace longhand::service

@@ -9,16 +9,19 @@
 //   open          plans are executed
 //   closed        the communicator is aborted; waiting for the next epoch
 //
-// and a newer one closes it at any point. Weights outlive epochs. A closed one may prepare: load
-// what a configuration to come will need.
+// and a newer one closes it at any point. Where the device runs apart from the host, a plan begins
+// while the one ahead of it runs, as far as the runner allows; results leave in order. Weights
+// outlive epochs. A closed one may prepare: load what a configuration to come will need.
 #pragma once
 
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <stop_token>
@@ -120,6 +123,11 @@ class Executor {
               const SetupObserver& observer);
   Status ResetRunner(int64_t epoch);
   void ExecutePlan(const StepPlan& plan, const std::function<void(const StepResult&)>& on_result);
+  // The next task, if there is one soon. Meanwhile steps that have begun may end.
+  std::optional<Task> AwaitTask();
+  // Of the oldest step that has begun: waits for it.
+  void EndStep();
+  void EndSteps();
 
   // With mutex_ held.
   void CloseLocked();
@@ -142,6 +150,13 @@ class Executor {
   std::unique_ptr<runner::ModelRunner> runner_;
   std::string shard_key_;  // of runner_; executor thread
   int32_t rank_ = 0;       // in the epoch at hand; executor thread
+
+  // Steps that the runner has begun, the oldest first. Executor thread.
+  struct BegunStep {
+    int64_t num_tokens = 0;
+    std::function<void(const StepResult&)> on_result;
+  };
+  std::deque<BegunStep> begun_;
 
   BoundedQueue<Task> tasks_;
   std::condition_variable ended_;

@@ -53,6 +53,9 @@ class WatchedCommunicator final : public comm::Communicator {
   }
   // The device's work too: whose turn it is cannot be told.
   Status Synchronize() override { return inner_->Synchronize(); }
+  Result<bool> HasDone(const Reached& reached, TimePoint since) override {
+    return inner_->HasDone(reached, since);
+  }
   bool CanBeRecorded(size_t max_bytes) const override { return inner_->CanBeRecorded(max_bytes); }
   int64_t DeviceBytes() const override { return inner_->DeviceBytes(); }
   void Abort() override { inner_->Abort(); }

@@ -68,11 +68,11 @@ void WorkerMetrics::OnLoaded(const model::MemoryBudget& memory, double seconds) 
 
 void WorkerMetrics::OnReady(bool ready) { ready_.Set(ready ? 1 : 0); }
 
-void WorkerMetrics::OnStep(const StepPlan& plan, const StepResult& result) {
-  step_.Set(static_cast<double>(plan.step));
+void WorkerMetrics::OnStep(int64_t num_tokens, const StepResult& result) {
+  step_.Set(static_cast<double>(result.step));
   steps_.Increment();
   if (!result.status.ok()) failed_steps_.Increment();
-  tokens_.Increment(static_cast<double>(plan.num_tokens()));
+  tokens_.Increment(static_cast<double>(num_tokens));
   step_seconds_.Observe(static_cast<double>(result.execute_us) * 1e-6);
   communicate_seconds_.Observe(static_cast<double>(result.communicate_us) * 1e-6);
 }

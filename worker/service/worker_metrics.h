@@ -33,7 +33,7 @@ class WorkerMetrics {
   void OnEpoch(int64_t epoch, const std::string& group, int rank);
   void OnLoaded(const model::MemoryBudget& memory, double seconds);
   void OnReady(bool ready);
-  void OnStep(const StepPlan& plan, const StepResult& result);
+  void OnStep(int64_t num_tokens, const StepResult& result);
   // Calls end before they return only where tensors are the host's.
   CollectiveMetrics OfCollectives(comm::Transport transport, bool on_host) const;
 

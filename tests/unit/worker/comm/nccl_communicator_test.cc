@@ -204,6 +204,28 @@ TEST_F(NcclCommunicatorTest, RecordingsHoldUpTheAbortAndNobodyElse) {
   }
 }
 
+// As in Synchronize(), which waits: this only looks.
+TEST_F(NcclCommunicatorTest, WhoLooksHowFarTheDeviceIsNoticesAPeerThatDoesNotCome) {
+  for (const bool by_abort : {false, true}) {
+    std::vector<Formed> ranks = ConnectBoth(by_abort ? 2 : 1, by_abort ? kNever : kSoon);
+    ASSERT_TRUE(ranks[0].ok() && ranks[1].ok());
+    std::vector<float> data(10, 1.0f);
+    HostDeviceStream& device = devices_[0];
+    ASSERT_EQ((*ranks[0])->AllReduceSum(TensorView(data.data(), DType::kF32, {10})), OkStatus());
+    ASSERT_EQ(device.Mark(), OkStatus());
+    if (by_abort) (*ranks[0])->Abort();
+    const auto since = std::chrono::steady_clock::now();
+    Result<bool> done = false;
+    while (done.ok() && !*done) {
+      done = (*ranks[0])->HasDone([&] { return device.Reached(); }, since);
+    }
+    const StatusCode expected = by_abort ? StatusCode::kAborted : StatusCode::kDeadlineExceeded;
+    EXPECT_EQ(done.status().code(), expected);
+    EXPECT_EQ((*ranks[0])->Synchronize().code(), expected);
+    while (!*device.Reached()) std::this_thread::yield();
+  }
+}
+
 // Every rank is aborted, then all form again under the next epoch, on the same devices.
 TEST_F(NcclCommunicatorTest, AnAbortedGroupFormsAnew) {
   for (int64_t epoch = 1; epoch <= 3; ++epoch) {

@@ -36,6 +36,8 @@ const char* TransportName(TestTransport transport) {
       return "Peers";
     case TestTransport::kPeersShuffled:
       return "PeersShuffled";
+    case TestTransport::kLatePeers:
+      return "LatePeers";
   }
   return "";
 }
@@ -64,7 +66,8 @@ std::unique_ptr<Communicator> ConnectNccl(const GroupParam& param,
 }
 
 bool IsPeers(TestTransport transport) {
-  return transport == TestTransport::kPeers || transport == TestTransport::kPeersShuffled;
+  return transport == TestTransport::kPeers || transport == TestTransport::kPeersShuffled ||
+         transport == TestTransport::kLatePeers;
 }
 
 std::unique_ptr<Communicator> ConnectPeers(std::unique_ptr<Communicator> inner,
@@ -131,7 +134,8 @@ RankGroup::RankGroup(const GroupParam& param, std::chrono::milliseconds timeout)
   if (in_process) {
     const uint64_t seed = param.transport == TestTransport::kPeersShuffled ? 7 : 0;
     for (int rank = 0; rank < param.size; ++rank) {
-      auto ops = kernels::CreateEmulatedOps({.schedule_seed = seed});
+      auto ops = kernels::CreateEmulatedOps(
+          {.schedule_seed = seed, .runs_apart = param.transport == TestTransport::kLatePeers});
       LONGHAND_CHECK(ops.ok()) << ops.status();
       ops_.push_back(std::move(ops).value());
     }

@@ -31,6 +31,7 @@ enum class TestTransport {
   kNcclPieces,          // the same with little room: sums go in many pieces
   kPeers,          // kernels of emulated devices that read each other's memory, over shared memory
   kPeersShuffled,  // the same with threads and blocks in another order
+  kLatePeers,      // the same on devices that run apart from the host
 };
 
 struct GroupParam {

@@ -70,7 +70,8 @@ float RandomLogit(Batch& batch, uint32_t look, int64_t id) {
   }
 }
 
-std::unique_ptr<Batch> MakeBatch(uint32_t seed, bool logprobs) {
+// With `settles`, every filter keeps so few tokens that ranks need not gather for it.
+std::unique_ptr<Batch> MakeBatch(uint32_t seed, bool logprobs, bool settles = false) {
   auto batch = std::make_unique<Batch>(seed);
   batch->vocab_size = 40 + static_cast<int64_t>(batch->random() % 3000);
   const size_t num_rows = 1 + batch->random() % 8;
@@ -83,6 +84,10 @@ std::unique_ptr<Batch> MakeBatch(uint32_t seed, bool logprobs) {
     }
     SequenceState& state = batch->states[row];
     state.sampling = RandomParams(*batch);
+    if (settles && (state.sampling.top_p < 1 || state.sampling.top_k > 0)) {
+      state.sampling.top_k =
+          1 + state.sampling.top_k % static_cast<int32_t>(kernels::kShardCandidates);
+    }
     if (logprobs && row % 2 == 0) state.sampling.num_logprobs = static_cast<int32_t>(row) + 1;
     for (int64_t i = 0; i < kHistory; ++i) {
       batch->history.push_back(
@@ -99,6 +104,7 @@ std::unique_ptr<Batch> MakeBatch(uint32_t seed, bool logprobs) {
 // What a rank of `communicator` samples, and how often all logits were gathered.
 struct Drawn {
   std::vector<SampledToken> tokens;
+  bool all_settled = true;  // as DrawSettles() says
   int num_gathers = 0;
 };
 
@@ -131,6 +137,9 @@ Drawn Draw(const Batch& batch,
       num_rows, num_ranks, TensorView(tokens_so_far.data(), DType::kI32, {num_rows, kHistory}),
       *ops);
   LONGHAND_CHECK(sampler.ok()) << sampler.status();
+  for (const SequenceState& state : batch.states) {
+    drawn.all_settled = drawn.all_settled && (*sampler)->DrawSettles(state.sampling);
+  }
   Result<std::vector<SampledToken>> tokens = Unavailable("not drawn");
   if (staged) {
     Status status = (*sampler)->Stage(batch.requests, num_rows, batch.vocab_size);
@@ -200,6 +209,17 @@ TEST_P(TokenSamplerTest, RanksDrawWhatOneRankDraws) {
   // Both ways were taken.
   EXPECT_GT(num_open, 0);
   EXPECT_GT(num_settled, 0);
+}
+
+TEST_P(TokenSamplerTest, WhatADrawSettlesIsNeverLeftOpen) {
+  for (uint32_t seed = 301; seed <= 312; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto batch = MakeBatch(seed, /*logprobs=*/false, /*settles=*/true);
+    for (const Drawn& rank : DrawOn(3, *batch, GetParam(), false)) {
+      EXPECT_TRUE(rank.all_settled);
+      EXPECT_EQ(rank.num_gathers, 0);
+    }
+  }
 }
 
 TEST_P(TokenSamplerTest, LogprobsAreThoseOfOneRank) {

@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <mutex>
+#include <optional>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "kernels/cuda/cuda_ops.h"
 #include "tests/unit/worker/service/fake_runner.h"
 
 namespace longhand::service {
@@ -117,6 +120,97 @@ TEST_F(ExecutorTest, AFullQueueIsRefusedAtOnce) {
     status = zero_.Execute(Plan(1, step), [](const StepResult&) {});
   }
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
+}
+
+// A device that runs apart from the host.
+class LateExecutorTest : public testing::Test {
+ protected:
+  LateExecutorTest() {
+    auto ops = kernels::CreateEmulatedOps({.runs_apart = true});
+    LONGHAND_CHECK(ops.ok()) << ops.status();
+    executor_.emplace(Executor::Options{.device = {.ops = std::move(ops).value()},
+                                        .load_runner = LateRunners(log_),
+                                        .metrics = metrics_,
+                                        .log = [](const std::string&) {}});
+    Configure(1);
+  }
+  void Configure(int64_t epoch) {
+    RankSetup setup = SetupOf(epoch, 0, 1);
+    setup.communicator.transport = comm::Transport::kSingle;
+    const Status status = executor_->Configure(
+        std::move(setup),
+        {.on_progress = [](const SetupProgress&) {}, .on_done = [](const Status&) {}});
+    LONGHAND_CHECK(status.ok()) << status;
+    while (!executor_->ready()) std::this_thread::yield();
+    const Status open = executor_->Open(epoch, [](const Status&) {});
+    LONGHAND_CHECK(open.ok()) << open;
+  }
+  void Execute(int64_t step) {
+    const Status status = executor_->Execute(Plan(1, step), [this](const StepResult& result) {
+      std::lock_guard lock(mutex_);
+      results_.push_back(result);
+      num_results_ = static_cast<int>(results_.size());
+    });
+    LONGHAND_CHECK(status.ok()) << status;
+  }
+  static void Await(const std::atomic<int>& number, int value) {
+    while (number < value) std::this_thread::yield();
+  }
+
+  WorkerMetrics metrics_{NoMetrics()};
+  LateLog log_;
+  std::mutex mutex_;
+  std::vector<StepResult> results_;  // guarded by mutex_
+  std::atomic<int> num_results_{0};
+  std::optional<Executor> executor_;  // last: it uses all of the above
+};
+
+TEST_F(LateExecutorTest, APlanBeginsWhileTheOneAheadOfItRuns) {
+  Execute(1);
+  Await(log_.begun, 1);
+  Execute(2);
+  Await(log_.begun, 2);
+  Execute(3);
+  // What runs on the device is work, for who looks whether the worker hangs.
+  while (!executor_->pulse().is_busy) std::this_thread::yield();
+  EXPECT_EQ(num_results_, 0);
+  log_.may_end = 1;
+  Await(num_results_, 1);
+  Await(log_.begun, 3);
+  log_.may_end = 3;
+  Await(num_results_, 3);
+  for (int i = 0; i < 3; ++i) {
+    const StepResult& result = results_[static_cast<size_t>(i)];
+    EXPECT_EQ(result.step, i + 1);
+    EXPECT_EQ(result.sequences.at(0).tokens.at(0).token_id, 100 * (i + 1));
+  }
+}
+
+TEST_F(LateExecutorTest, AnErrorEndsTheGroupWhenTheNextStepHasBegun) {
+  log_.first = Unavailable("the device is gone");
+  Execute(1);
+  Execute(2);
+  Await(log_.begun, 2);
+  Execute(3);
+  log_.may_end = 1;
+  Await(num_results_, 3);
+  EXPECT_EQ(results_[0].status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(results_[1].status.code(), StatusCode::kAborted);
+  EXPECT_EQ(results_[2].status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(log_.begun, 2);
+  EXPECT_EQ(executor_->Execute(Plan(1, 4), [](const StepResult&) {}).code(),
+            StatusCode::kFailedPrecondition);
+}
+
+TEST_F(LateExecutorTest, ANewEpochDoesNotWaitForStepsOfTheOld) {
+  Execute(1);
+  Execute(2);
+  Await(log_.begun, 2);
+  Configure(2);
+  Await(num_results_, 2);
+  for (const StepResult& result : results_) {
+    EXPECT_EQ(result.status.code(), StatusCode::kAborted);
+  }
 }
 
 }  // namespace
