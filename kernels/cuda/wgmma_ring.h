@@ -21,7 +21,9 @@ struct WgmmaRing {
   static constexpr int kAlignment = 1024;
   static constexpr int kStageBytes =
       static_cast<int>(CeilDiv(kFilledBytes, kAlignment)) * kAlignment;
-  static constexpr int kStages = std::min(8, (225 << 10) / kStageBytes);
+  // Small stages need more of them for as many bytes on their way.
+  static constexpr int kMostStages = kWeightBytes < 16 << 10 ? 16 : 8;
+  static constexpr int kStages = std::min(kMostStages, (225 << 10) / kStageBytes);
   static constexpr size_t kBytes =
       kAlignment + size_t{kStages} * (kStageBytes + 2 * sizeof(MBarrier));
 
