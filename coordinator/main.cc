@@ -138,6 +138,7 @@ class Coordinator {
                       .metrics = metrics_,
                       .on_request_end = [this](const auto& request) { LogRequest(log_, request); },
                       .rendezvous = rendezvous_,
+                      .on_news = EndWait,
                       .on_fatal = [this](const Status& status) { OnFatal(status); }}};
   Health health_{
       {.groups = replicas_.UnderWatch(), .gate = gate_, .clock = clock_, .metrics = metrics_}};
@@ -263,6 +264,7 @@ void Coordinator::LookAround() {
   const bool is_ready = health_.Look().ready;
   // Whoever watches is told of changes only.
   if (std::exchange(is_serving_, is_ready) != is_ready) server_->SetServing(is_ready);
+  replicas_.TellNews();  // Health checks say so already.
   streams_.AbandonUnread(clock_.Now());
 }
 
