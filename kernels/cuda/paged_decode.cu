@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 3)
   auto& memory = *DynamicShared<DecodeMemory<Types>>();
   LetNextBegin();
   WaitForPrevious();
-  ItemQueue queue(partials.queue, memory.upcoming);
+  ItemQueue queue(partials.queue);
   int item = blockIdx.x, begin = 0;
   for (int first = 0; first < problem.num_seqs; first += kDecodeThreads) {
     __syncthreads();
@@ -165,32 +165,17 @@ __global__ void __launch_bounds__(kWarpSize)
   }
 }
 
-constexpr int kQueueCounters = 2;
+// Whether each multiprocessor has a split at most.
+template <typename Types>
+bool IsShort(const Context& context, const PagedProblem<Types>& problem) {
+  return problem.MostItems() <= context.stream.num_multiprocessors;
+}
 
 template <typename Types>
 Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
-  const int64_t num_rows = int64_t{problem.num_seqs} * problem.num_heads;
-  const int64_t max_splits = NumSplits(int64_t{problem.max_blocks} * problem.block_size);
-  const int64_t num_partials = num_rows * max_splits;
-  const int64_t floats = num_partials * (problem.head_dim + 2);
-  LONGHAND_ASSIGN_OR_RETURN(
-      void* memory,
-      context.attention.Take(context.stream, static_cast<size_t>(floats) * sizeof(float)));
-  LONGHAND_ASSIGN_OR_RETURN(
-      void* arrived,
-      context.attention_arrived.Take(context.stream, static_cast<size_t>(AttentionArrivedBytes(
-                                                         problem.num_seqs, problem.num_kv_heads))));
-  auto* values = static_cast<float*>(memory);
-  float* max = values + num_partials * problem.head_dim;
-  const Partials partials{values,
-                          max,
-                          max + num_partials,
-                          static_cast<int>(max_splits),
-                          static_cast<uint32_t*>(arrived) + kQueueCounters,
-                          static_cast<uint32_t*>(arrived)};
-
+  LONGHAND_ASSIGN_OR_RETURN(const Partials partials, TakePartials(context, problem));
   const int64_t num_multiprocessors = context.stream.num_multiprocessors;
-  const int64_t most_items = int64_t{problem.num_seqs} * problem.num_kv_heads * max_splits;
+  const int64_t most_items = problem.MostItems();
   const auto launch = [&](auto* kernel, int64_t per_multiprocessor, unsigned threads,
                           int64_t shared) {
     const auto blocks =
@@ -200,7 +185,7 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
                   problem, partials);
   };
   if constexpr (Types::kTensorCores) {
-    if (most_items <= num_multiprocessors &&
+    if (IsShort(context, problem) &&
         static_cast<int>(sizeof(ShortMemory<Types>)) <= context.stream.shared_bytes) {
       return launch(&ShortDecodeKernel<Types>, 1, kShortThreads, sizeof(ShortMemory<Types>));
     }
