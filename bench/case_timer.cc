@@ -63,6 +63,13 @@ void CaseTimer::Time(const Work& work, const Make& make) {
   Print(work, times);
 }
 
+void CaseTimer::Choices() {
+  std::string choices = ops_.choices();
+  if (choices.empty()) return;
+  std::replace(choices.begin(), choices.end(), '"', '\'');
+  std::printf("{\"op\": \"choices\", \"case\": \"%s\", \"status\": \"pass\"}\n", choices.c_str());
+}
+
 void CaseTimer::Print(const Work& work, const Result<Times>& times) {
   std::printf("{\"op\": \"%s\", \"case\": \"%s\", ", work.op.c_str(), work.name.c_str());
   if (!work.variant.empty()) std::printf("\"variant\": \"%s\", ", work.variant.c_str());

@@ -65,6 +65,7 @@ class TimedOps final : public kernels::Ops {
   int64_t ReservedBytes(const kernels::StepSizes& sizes) const override {
     return inner_.ReservedBytes(sizes);
   }
+  std::string choices() const override { return inner_.choices(); }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     return inner_.CopyToDevice(device, host, bytes);
   }

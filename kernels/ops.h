@@ -287,6 +287,9 @@ class Ops {
   // grows with the calls. Recordings from before larger sizes are void.
   virtual Status Reserve(const StepSizes& sizes) = 0;
   virtual int64_t ReservedBytes(const StepSizes& sizes) const = 0;
+  // What was measured to choose between kernels that leave the same bits, a line for the log; empty where nothing was, or
+  // before Reserve().
+  virtual std::string choices() const { return {}; }
   // Ordered with the operations. Host memory must stay until Synchronize().
   virtual Status CopyToDevice(void* device, const void* host, size_t bytes) = 0;
   virtual Status CopyToHost(void* host, const void* device, size_t bytes) = 0;

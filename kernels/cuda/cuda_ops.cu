@@ -71,6 +71,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     LONGHAND_RETURN_IF_ERROR(PrepareAttention(context_));
     return GrowStaging(context_, SampleRowsBytes(sizes));
   }
+  std::string choices() const override { return context_.attention_state.decode_choice; }
   int64_t ReservedBytes(const StepSizes& sizes) const override {
     return AttentionWorkspaceBytes(sizes) + ArrivedBytes(sizes) + SampleRowsBytes(sizes) +
            2 * VocabularyBytes(sizes) + SampleStatesBytes(sizes.max_num_seqs) +

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -34,10 +35,12 @@ struct LinearState {
   bool has_wgmma_of_fp8 = false;
 };
 
-// Of attention: whether wgmma writes mma.sync's bits, which PrepareAttention tries.
+// Of attention: whether wgmma writes mma.sync's bits, which PrepareAttention tries; for decode, and
+// is no slower.
 struct AttentionState {
   bool is_tried = false;
-  bool prefill_has_wgmma = false, vision_has_wgmma = false;
+  bool prefill_has_wgmma = false, vision_has_wgmma = false, decode_has_groups = false;
+  std::string decode_choice;  // Ops::choices()
 };
 
 // Of products that a library makes.

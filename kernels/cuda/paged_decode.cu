@@ -17,6 +17,7 @@
 // (decode_list.h), so long and short contexts fill the machine alike, and keys and values come
 // through a ring (decode_ring.h) that goes on over the ends of splits. Each leaves its sums in the
 // workspace; who comes last for a sequence and KV head joins its splits, in order (decode_join.h).
+// Of a device's two such kernels this is the one for all types (decode_kernels.h).
 //
 // Launch     as many blocks of 128 threads as fit on the device; of 256 where each multiprocessor
 //            has a split at most (decode_short.h). With f32 a block is one warp.
@@ -33,6 +34,7 @@
 
 #include "kernels/cuda/decode_ahead.h"
 #include "kernels/cuda/decode_join.h"
+#include "kernels/cuda/decode_kernels.h"
 #include "kernels/cuda/decode_short.h"
 #include "kernels/cuda/decode_split.h"
 
@@ -214,10 +216,21 @@ int64_t AttentionArrivedBytes(int64_t num_seqs, int64_t num_kv_heads) {
   return (kQueueCounters + num_seqs * num_kv_heads) * static_cast<int64_t>(sizeof(uint32_t));
 }
 
-Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share) {
+Status PagedDecodeByWarps(Context& context, const PagedAttentionArgs& args, Share share) {
   return WithAttentionTypes(
       args.query.dtype(), args.kv_cache.dtype(), args.query.dim(2),
       [&](auto types) { return LaunchDecode(context, MakeProblem<decltype(types)>(args, share)); });
+}
+
+Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share) {
+  if (MayDecodeByGroups(args)) {
+    LONGHAND_RETURN_IF_ERROR(PrepareAttention(context));
+    if (context.attention_state.decode_has_groups &&
+        !IsShort(context, MakeProblem<DecodeGroupTypes>(args, share))) {
+      return PagedDecodeByGroups(context, args, share);
+    }
+  }
+  return PagedDecodeByWarps(context, args, share);
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -261,6 +261,7 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   }
   const kernels::StepSizes sizes = StepSizesOf(config_, weights_.shard);
   LONGHAND_RETURN_IF_ERROR(ops_.Reserve(sizes).WithContext("operations' workspaces"));
+  if (const std::string choices = ops_.choices(); !choices.empty()) Log(choices);
   std::vector<BlockMover::Layer> layers;
   for (int64_t i = 0; i < config_.model.num_layers; ++i) {
     layers.push_back({decoder_->KvCache(i), decoder_->KvScales(i)});
