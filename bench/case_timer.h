@@ -64,6 +64,8 @@ class CaseTimer {
   // What a device can read, for each of several sizes.
   void Roofs();
   void Time(const Work& work, const Make& make);
+  // Ops::TrialResults(), where there are any.
+  void Trials();
   bool failed() const { return failed_; }
 
  private:

@@ -69,6 +69,7 @@ class TimedOps final : public kernels::Ops {
     return inner_.PackedBytes(shape);
   }
   int64_t LibraryBytes() const override { return inner_.LibraryBytes(); }
+  std::string TrialResults() const override { return inner_.TrialResults(); }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     return inner_.CopyToDevice(device, host, bytes);
   }

@@ -69,7 +69,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
           std::pair{attention.vision_has_wgmma, "ViT attention"}}) {
       if (use) uses += (uses.empty() ? "" : ", ") + std::string(name);
     }
-    return "wgmma has mma.sync's bits in: " + (uses.empty() ? "nothing" : uses);
+    if (uses.empty()) uses = "nothing";
+    const std::string& decode = attention.decode_choice;
+    return "wgmma has mma.sync's bits in: " + uses + (decode.empty() ? "" : "; " + decode);
   }
   ByteCount device_memory() const override { return context_.stream.device_memory; }
   ByteCount staging_memory() const override { return context_.stream.staging_memory; }

@@ -257,6 +257,42 @@ Status Replay(const Stream& stream, const Recording& recording) {
   return ToStatus("launch of a graph", cudaGraphLaunch(graph.graph(), stream.handle));
 }
 
+namespace {
+
+class Event {
+ public:
+  Event() { created_ = cudaEventCreate(&event_); }
+  ~Event() {
+    if (created_ == cudaSuccess) cudaEventDestroy(event_);
+  }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  Status Record(const Stream& stream) {
+    LONGHAND_RETURN_IF_ERROR(ToStatus("cudaEventCreate", created_));
+    return ToStatus("cudaEventRecord", cudaEventRecord(event_, stream.handle));
+  }
+  cudaEvent_t event() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+  cudaError_t created_;
+};
+
+}  // namespace
+
+Result<double> TimeOf(const Stream& stream, const std::function<Status()>& enqueue) {
+  Event begin, end;
+  LONGHAND_RETURN_IF_ERROR(begin.Record(stream));
+  LONGHAND_RETURN_IF_ERROR(enqueue());
+  LONGHAND_RETURN_IF_ERROR(end.Record(stream));
+  LONGHAND_RETURN_IF_ERROR(WaitFor(stream));
+  float ms = 0;
+  LONGHAND_RETURN_IF_ERROR(
+      ToStatus("cudaEventElapsedTime", cudaEventElapsedTime(&ms, begin.event(), end.event())));
+  return 1000.0 * ms;
+}
+
 Status WaitFor(const Stream& stream) {
   return ToStatus("the device's work", cudaStreamSynchronize(stream.handle));
 }

@@ -47,15 +47,6 @@ struct WgmmaRing {
   MBarrier* emptied;  // [kStages], by a lane of each multiplying warp
 };
 
-// A place in a ring, and the parity of the phase that its barriers are in there.
-template <int kStages>
-struct RingPosition {
-  int stage = 0, parity = 0;
-  __device__ __forceinline__ void Advance() {
-    if (++stage == kStages) stage = 0, parity ^= 1;
-  }
-};
-
 // Where the copies of a launch come from.
 struct WgmmaMaps {
   TensorMap x, weights, words;  // words: where the format has them

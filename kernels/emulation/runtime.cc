@@ -119,6 +119,10 @@ Result<std::unique_ptr<LargeProducts>> OpenLargeProducts() {
   return Unimplemented("the emulation has no library for large products");
 }
 
+Result<double> TimeOf(const Stream&, const std::function<Status()>&) {
+  return Unimplemented("the emulation's time means nothing");
+}
+
 Status WaitFor(const Stream&) { return OkStatus(); }
 
 }  // namespace emulated
