@@ -133,6 +133,14 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Status PeerReduce(const PeerReduceArgs& args) override {
     return LONGHAND_DEVICE::PeerReduce(context_, args);
   }
+  Status NormSum(const PeerReduceArgs& args) override {
+    return RmsNorm({.x = args.data,
+                    .residual = args.residual,
+                    .weight = args.weight,
+                    .eps = args.eps,
+                    .out = args.out,
+                    .scale = args.scale});
+  }
   Status PeerGather(const PeerGatherArgs& args) override {
     return LONGHAND_DEVICE::PeerGather(context_, args);
   }
