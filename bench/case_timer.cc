@@ -7,11 +7,26 @@
 
 namespace longhand::bench {
 
-Result<TensorView> Tensors::Zeros(DType dtype, std::initializer_list<int64_t> shape) {
+namespace {
+
+size_t BytesOf(DType dtype, std::initializer_list<int64_t> shape) {
   auto bytes = static_cast<int64_t>(DTypeSize(dtype));
   for (const int64_t dim : shape) bytes *= dim;
-  LONGHAND_ASSIGN_OR_RETURN(auto buffer, ops_.Allocate(static_cast<size_t>(bytes)));
+  return static_cast<size_t>(bytes);
+}
+
+}  // namespace
+
+Result<TensorView> Tensors::Zeros(DType dtype, std::initializer_list<int64_t> shape) {
+  LONGHAND_ASSIGN_OR_RETURN(auto buffer, ops_.Allocate(BytesOf(dtype, shape)));
   buffers_.push_back(std::move(buffer));
+  return TensorView(buffers_.back()->data(), dtype, shape);
+}
+
+Result<TensorView> Tensors::Staging(DType dtype, std::initializer_list<int64_t> shape) {
+  LONGHAND_ASSIGN_OR_RETURN(auto buffer, ops_.AllocateStaging(BytesOf(dtype, shape)));
+  buffers_.push_back(std::move(buffer));
+  std::memset(buffers_.back()->data(), 0, BytesOf(dtype, shape));
   return TensorView(buffers_.back()->data(), dtype, shape);
 }
 

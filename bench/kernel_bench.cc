@@ -3,7 +3,7 @@
 //   kernel_bench [--group NAME] [--only TEXT] [--dry-run]
 //
 // Groups: roof, decode, decode-8bit, linear, linear-quantized, linear-varying, prefill, vision,
-// small, sample.
+// small, sample, copy, cascade.
 //
 // One JSON object a line: the device, the roofs, then a case each with the median of its times on
 // the device, L2 cold, data random; last, which kernels the device got where it was to choose.
@@ -45,7 +45,9 @@ constexpr struct {
                {"prefill", &PrefillCases},
                {"vision", &VisionCases},
                {"small", &SmallCases},
-               {"sample", &SampleCases}};
+               {"sample", &SampleCases},
+               {"copy", &CopyCases},
+               {"cascade", &CascadeCases}};
 
 int Usage() {
   std::fprintf(stderr, "usage: kernel_bench [--group ");
