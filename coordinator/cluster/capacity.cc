@@ -117,6 +117,11 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
       ChooseKvBytes(options, model, bytes_per_token, memory_bytes - weight_bytes);
   capacity.num_blocks = std::min<int64_t>(kv_bytes / (bytes_per_token * options.block_size),
                                           std::numeric_limits<int32_t>::max());
+  if (capacity.num_blocks == 0) {
+    return ResourceExhausted("a KV block takes ", bytes_per_token * options.block_size,
+                             " bytes on each rank, and the KV cache has ", kv_bytes,
+                             "; --kv-cache-memory-bytes sets them");
+  }
   if (weight_bytes + kv_bytes > memory_bytes) {
     return ResourceExhausted("weights of ", Gib(weight_bytes), " and a KV cache of ", Gib(kv_bytes),
                              " do not fit into the ", Gib(memory_bytes), " that each rank has");
