@@ -272,6 +272,7 @@ void Coordinator::LookAround() {
 // a second signal ends the wait.
 void Coordinator::Drain() {
   spdlog::info("draining");
+  health_.BeginDrain();
   gateway_.Drain();
   replicas_.router().Drain(RaiseSignal);
   const TimePoint deadline = clock_.Now() + std::chrono::seconds(options_.shutdown_timeout);
