@@ -113,6 +113,8 @@ TEST(CommandLine, ABrokenCheckpointIsNamedAndServeEnds) {
                    "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(result.exit_code, 0);
   EXPECT_THAT(result.err, HasSubstr("model-00002-of-00002.safetensors"));
+  EXPECT_THAT(result.err, HasSubstr("configuration: --model=" + directory.path().string()));
+  EXPECT_THAT(result.err, HasSubstr(" --max-num-seqs=64 "));
   std::filesystem::remove(directory / "tokenizer.json");
   const CommandResult no_tokenizer =
       RunLonghand({"serve", "--model", directory.path().string(), "--http-address", "127.0.0.1:0",
