@@ -42,6 +42,14 @@ TEST(CommandLine, AnswersWithoutAServerSayWhatToDo) {
   EXPECT_THAT(result.err, HasSubstr("longhand serve --model DIR"));
 }
 
+TEST(CommandLine, ACoordinatorThatStartsAgainIsWaitedFor) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
+  const CommandResult result = RunLonghand(
+      {"generate", "--endpoint", cluster.grpc_address(), "--prompt", "Hi", "--max-tokens", "3"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+}
+
 TEST(CommandLine, UsageErrorsExitWithTwo) {
   EXPECT_EQ(RunLonghand({}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"dance"}).exit_code, 2);
