@@ -1,4 +1,5 @@
 // longhand-coordinator: takes requests, plans steps, sends them to workers, streams the answers.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
@@ -272,6 +273,7 @@ void Coordinator::LookAround() {
 // a second signal ends the wait.
 void Coordinator::Drain() {
   spdlog::info("draining");
+  health_.BeginDrain();
   gateway_.Drain();
   replicas_.router().Drain(RaiseSignal);
   const TimePoint deadline = clock_.Now() + std::chrono::seconds(options_.shutdown_timeout);
@@ -344,6 +346,7 @@ int Main(const std::vector<std::string>& args) {
     const Status status = DryRun(options.serve);
     return status.ok() ? kExitOk : Fail(status);
   }
+  spdlog::info("configuration: {}", fmt::join(EffectiveArguments(app), " "));
   if (const Status status = CheckWorkers(options); !status.ok()) return Fail(status);
   return Serve(options, log);
 }

@@ -115,7 +115,8 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
         int64_t bytes = 0;
         return ParseGib(given, &bytes);
       });
-  Scalar(app, "--max-num-seqs", o.max_num_seqs, "Sequences that run at once in each group")
+  Scalar(app, "--max-num-seqs", o.max_num_seqs,
+         "Sequences that run at once in each group, at most one for each token of a step")
       ->check(CLI::Range(1, 4096));
   Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens,
          "Tokens of a step; bounds a prefill chunk")

@@ -43,7 +43,7 @@ int64_t ChooseKvBytes(const ServeOptions& options,
   const int64_t context =
       options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings;
   const bool gpu = options.device == "cuda";
-  const int64_t wanted = options.max_num_seqs * context;
+  const int64_t wanted = options.num_seqs() * context;
   const int64_t tokens = std::max(context, gpu ? wanted : std::min(wanted, kDefaultKvTokens));
   const int64_t block_bytes = options.block_size * bytes_per_token;
   return std::min((tokens * bytes_per_token + block_bytes - 1) / block_bytes * block_bytes,

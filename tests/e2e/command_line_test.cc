@@ -42,6 +42,14 @@ TEST(CommandLine, AnswersWithoutAServerSayWhatToDo) {
   EXPECT_THAT(result.err, HasSubstr("longhand serve --model DIR"));
 }
 
+TEST(CommandLine, ACoordinatorThatStartsAgainIsWaitedFor) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
+  const CommandResult result = RunLonghand(
+      {"generate", "--endpoint", cluster.grpc_address(), "--prompt", "Hi", "--max-tokens", "3"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+}
+
 TEST(CommandLine, UsageErrorsExitWithTwo) {
   EXPECT_EQ(RunLonghand({}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"dance"}).exit_code, 2);
@@ -113,6 +121,8 @@ TEST(CommandLine, ABrokenCheckpointIsNamedAndServeEnds) {
                    "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(result.exit_code, 0);
   EXPECT_THAT(result.err, HasSubstr("model-00002-of-00002.safetensors"));
+  EXPECT_THAT(result.err, HasSubstr("configuration: --model=" + directory.path().string()));
+  EXPECT_THAT(result.err, HasSubstr(" --max-num-seqs=64 "));
   std::filesystem::remove(directory / "tokenizer.json");
   const CommandResult no_tokenizer =
       RunLonghand({"serve", "--model", directory.path().string(), "--http-address", "127.0.0.1:0",

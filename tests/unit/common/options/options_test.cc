@@ -87,6 +87,12 @@ TEST_F(OptionsTest, WhatIsGivenIsPassedOn) {
   EXPECT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
 }
 
+TEST_F(OptionsTest, NoMoreSequencesRunThanAStepHasTokens) {
+  EXPECT_EQ(options_.num_seqs(), 64);
+  EXPECT_EQ(ParseCommandLine(app_, {"--max-num-batched-tokens", "16"}), std::nullopt);
+  EXPECT_EQ(options_.num_seqs(), 16);
+}
+
 TEST_F(OptionsTest, EachGroupHasItsRanksAndItsSpares) {
   EXPECT_EQ(ParseCommandLine(app_, {"--tp", "2", "--dp", "3", "--spare-workers", "1"}),
             std::nullopt);
