@@ -7,11 +7,26 @@
 
 namespace longhand::bench {
 
-Result<TensorView> Tensors::Zeros(DType dtype, std::initializer_list<int64_t> shape) {
+namespace {
+
+size_t BytesOf(DType dtype, std::initializer_list<int64_t> shape) {
   auto bytes = static_cast<int64_t>(DTypeSize(dtype));
   for (const int64_t dim : shape) bytes *= dim;
-  LONGHAND_ASSIGN_OR_RETURN(auto buffer, ops_.Allocate(static_cast<size_t>(bytes)));
+  return static_cast<size_t>(bytes);
+}
+
+}  // namespace
+
+Result<TensorView> Tensors::Zeros(DType dtype, std::initializer_list<int64_t> shape) {
+  LONGHAND_ASSIGN_OR_RETURN(auto buffer, ops_.Allocate(BytesOf(dtype, shape)));
   buffers_.push_back(std::move(buffer));
+  return TensorView(buffers_.back()->data(), dtype, shape);
+}
+
+Result<TensorView> Tensors::Staging(DType dtype, std::initializer_list<int64_t> shape) {
+  LONGHAND_ASSIGN_OR_RETURN(auto buffer, ops_.AllocateStaging(BytesOf(dtype, shape)));
+  buffers_.push_back(std::move(buffer));
+  std::memset(buffers_.back()->data(), 0, BytesOf(dtype, shape));
   return TensorView(buffers_.back()->data(), dtype, shape);
 }
 
@@ -61,6 +76,13 @@ void CaseTimer::Time(const Work& work, const Make& make) {
   const Status finished = ops_.Synchronize();
   if (times.ok() && !finished.ok()) times = finished;
   Print(work, times);
+}
+
+void CaseTimer::Trials() {
+  std::string found = ops_.TrialResults();
+  if (found.empty()) return;
+  std::replace(found.begin(), found.end(), '"', '\'');
+  std::printf("{\"op\": \"trials\", \"case\": \"%s\", \"status\": \"pass\"}\n", found.c_str());
 }
 
 void CaseTimer::Print(const Work& work, const Result<Times>& times) {

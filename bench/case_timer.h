@@ -23,6 +23,8 @@ class Tensors {
   Tensors(kernels::Ops& ops, DeviceTimer& timer) : ops_(ops), timer_(timer) {}
 
   Result<TensorView> Zeros(DType dtype, std::initializer_list<int64_t> shape);
+  // Zeros in the host's staging memory.
+  Result<TensorView> Staging(DType dtype, std::initializer_list<int64_t> shape);
   // f32 or bf16, bell-shaped.
   Result<TensorView> Random(DType dtype, std::initializer_list<int64_t> shape, float deviation = 1);
   // Codes of 8 bits, fp8 or int8, none of them a NaN.
@@ -64,6 +66,8 @@ class CaseTimer {
   // What a device can read, for each of several sizes.
   void Roofs();
   void Time(const Work& work, const Make& make);
+  // Ops::TrialResults(), where there are any.
+  void Trials();
   bool failed() const { return failed_; }
 
  private:

@@ -3,12 +3,13 @@
 //   kernel_bench [--group NAME] [--only TEXT] [--dry-run]
 //
 // Groups: roof, decode, decode-8bit, linear, linear-quantized, linear-varying, prefill, vision,
-// small, sample.
+// small, sample, copy, cascade.
 //
 // One JSON object a line: the device, the roofs, then a case each with the median of its times on
-// the device, L2 cold, data random. Activations are bf16; a "variant" names other weights or KV
-// than bf16 ones. --only: the cases whose names have the text in them. --dry-run runs every case
-// once at a small size on the emulation, without times: it shows that the arguments are right.
+// the device, L2 cold, data random; last, which kernels the device got where it was to choose.
+// Activations are bf16; a "variant" names other weights or KV than bf16 ones. --only: the cases
+// whose names have the text in them. --dry-run runs every case once at a small size on the
+// emulation, without times: it shows that the arguments are right.
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
@@ -44,7 +45,9 @@ constexpr struct {
                {"prefill", &PrefillCases},
                {"vision", &VisionCases},
                {"small", &SmallCases},
-               {"sample", &SampleCases}};
+               {"sample", &SampleCases},
+               {"copy", &CopyCases},
+               {"cascade", &CascadeCases}};
 
 int Usage() {
   std::fprintf(stderr, "usage: kernel_bench [--group ");
@@ -76,6 +79,7 @@ int Run(std::string_view name, const std::string& only, bool dry) {
   for (const auto& group : kGroups) {
     if (name.empty() || name == group.name) group.run(cases);
   }
+  cases.Trials();
   return cases.failed() ? 1 : 0;
 }
 

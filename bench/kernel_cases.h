@@ -15,5 +15,7 @@ void PrefillCases(CaseTimer& timer);
 void VisionCases(CaseTimer& timer);
 void SmallCases(CaseTimer& timer);
 void SampleCases(CaseTimer& timer);
+void CopyCases(CaseTimer& timer);     // KV blocks, on the device and to the host
+void CascadeCases(CaseTimer& timer);  // decode of sequences that share a prefix
 
 }  // namespace longhand::bench

@@ -1,5 +1,5 @@
-// model_bench: whole steps of models in their real sizes, with random weights that are made on the
-// device. Needs no files.
+// model_bench: whole steps of models in their real sizes, with random weights that are drawn
+// on the host (random_weights.h). Needs no files.
 //
 //   model_bench --device cuda --shape 7b [--json FILE] [--cells 1x1024,16x4096]
 //   [--quantization none|int8|fp8|awq] [--prefill 2048,8192] [--images 1,16] [--steps 50]

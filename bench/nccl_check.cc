@@ -8,6 +8,7 @@
 // One JSON object a line and step, by rank 0. Says nothing about speed between GPUs. Exit 0: all
 // passed; 1: a step failed; 2: usage; 3: there is no device or no NCCL.
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -93,9 +94,16 @@ class Check {
     return OkStatus();
   }
 
-  // Elements that are sums of few bits: adding up as many as there are ranks rounds nothing.
-  static float Element(int64_t i, int rank) {
-    return static_cast<float>((i * 37 + rank * 11) % 61);
+  // Of magnitudes from 1 to 2^24, as the dtype has them: three or more ranks' sums in another
+  // order, or rounded on the way, have other bits.
+  static float Element(DType dtype, int64_t i, int rank) {
+    uint64_t bits =
+        (static_cast<uint64_t>(i) * kMaxPeers + static_cast<uint64_t>(rank)) * 0x9e3779b97f4a7c15u;
+    bits ^= bits >> 32;
+    const float fraction = 1 + static_cast<float>(bits & 0x7fffff) * 0x1p-23f;
+    const float sign = (bits >> 23 & 1) != 0 ? -1.0f : 1.0f;
+    const float value = sign * std::ldexp(fraction, static_cast<int>((bits >> 24) % 24));
+    return dtype == DType::kF32 ? value : static_cast<float>(Bf16(value));
   }
   static std::vector<char> Bytes(DType dtype,
                                  int64_t count,
@@ -122,7 +130,7 @@ class Check {
              const Call& call,
              const std::vector<char>& wanted) {
     const std::vector<char> bytes =
-        Bytes(dtype, count, [&](int64_t i) { return Element(i, rank_); });
+        Bytes(dtype, count, [&](int64_t i) { return Element(dtype, i, rank_); });
     LONGHAND_ASSIGN_OR_RETURN(const auto in, ops_.Allocate(bytes.size()));
     LONGHAND_ASSIGN_OR_RETURN(
         const auto out, ops_.Allocate(gathers ? bytes.size() * static_cast<size_t>(size_) : 1));
@@ -139,8 +147,8 @@ class Check {
 
   Status Sums(Communicator& group, DType dtype, int64_t count) {
     const auto sum = [&](int64_t i) {
-      float total = 0;
-      for (int r = 0; r < size_; ++r) total += Element(i, r);
+      float total = Element(dtype, i, 0);
+      for (int r = 1; r < size_; ++r) total += Element(dtype, i, r);
       return total;
     };
     return Try(
@@ -149,7 +157,9 @@ class Check {
         Bytes(dtype, count, sum));
   }
   Status Gathers(Communicator& group, DType dtype, int64_t count) {
-    const auto of_all = [&](int64_t i) { return Element(i % count, static_cast<int>(i / count)); };
+    const auto of_all = [&](int64_t i) {
+      return Element(dtype, i % count, static_cast<int>(i / count));
+    };
     return Try(
         group, dtype, count, true,
         [&](TensorView in, TensorView out) { return group.AllGather(in, out); },
@@ -159,7 +169,7 @@ class Check {
     return Try(
         group, dtype, count, false,
         [&](TensorView in, TensorView) { return group.Broadcast(in, 0); },
-        Bytes(dtype, count, [](int64_t i) { return Element(i, 0); }));
+        Bytes(dtype, count, [&](int64_t i) { return Element(dtype, i, 0); }));
   }
 
   static Status Aborts(Communicator& group) {

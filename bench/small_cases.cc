@@ -1,12 +1,13 @@
-// Norms, activations, rotation and sampling.
+// Norms, activations, rotation, embedding and patches.
 #include <numeric>
+#include <random>
 
 #include "bench/kernel_cases.h"
 
 namespace longhand::bench {
 namespace {
 
-constexpr DType kBf16 = DType::kBf16, kF32 = DType::kF32, kI32 = DType::kI32;
+constexpr DType kBf16 = DType::kBf16, kF32 = DType::kF32;
 constexpr int64_t kHeadDim = 128;
 
 void RmsNorm(CaseTimer& timer, int64_t rows, int64_t width) {
@@ -82,30 +83,37 @@ void QuantizeRows(CaseTimer& timer, int64_t rows, int64_t width) {
   });
 }
 
-void SampleRows(CaseTimer& timer,
-                const char* what,
-                const SamplingParams& params,
-                int64_t num_rows,
-                float deviation) {
+// A step's tokens, of a table of 7B.
+void Embedding(CaseTimer& timer, int64_t rows) {
   kernels::Ops& ops = timer.ops();
-  const int64_t vocab_size = timer.Small(152064, 500);
-  std::vector<kernels::SampleRow> rows(static_cast<size_t>(num_rows));
-  for (size_t i = 0; i < rows.size(); ++i) {
-    rows[i].params = &params;
-    rows[i].key = {.seed = 12345, .position = static_cast<uint32_t>(i)};
-  }
-  Work work{.op = "Sample",
-            .name = std::to_string(num_rows) + " x " + std::to_string(vocab_size) + ", " + what,
-            .bytes = 4.0 * static_cast<double>(num_rows * vocab_size)};
+  const int64_t vocab_size = timer.Small(152064, 500), width = 3584;
+  const Work work{.op = "Embedding",
+                  .name = std::to_string(rows) + " x " + std::to_string(width),
+                  .bytes = 4.0 * static_cast<double>(rows * width)};
   timer.Time(work, [&](Tensors& tensors) -> Result<Enqueue> {
-    kernels::SampleArgs args;
-    LONGHAND_ASSIGN_OR_RETURN(args.logits, tensors.Random(kF32, {num_rows, vocab_size}, deviation));
-    LONGHAND_ASSIGN_OR_RETURN(args.token_ids, tensors.Zeros(kI32, {num_rows}));
-    // As in a step: rows are staged beside the device's work. Without stages (a CPU) they go along.
-    const Status staged = ops.StageSampleRows(rows, vocab_size);
-    if (!staged.ok() && staged.code() != StatusCode::kUnimplemented) return staged;
-    if (!staged.ok()) args.rows = &rows;
-    return Enqueue([&ops, args] { return ops.Sample(args); });
+    std::vector<int32_t> ids(static_cast<size_t>(rows));
+    std::mt19937 draw(7);
+    for (int32_t& id : ids) id = static_cast<int32_t>(draw() % static_cast<uint32_t>(vocab_size));
+    kernels::EmbeddingArgs args;
+    LONGHAND_ASSIGN_OR_RETURN(args.ids, tensors.Of(ids, {rows}));
+    LONGHAND_ASSIGN_OR_RETURN(args.table, tensors.Random(kBf16, {vocab_size, width}));
+    LONGHAND_ASSIGN_OR_RETURN(args.out, tensors.Zeros(kBf16, {rows, width}));
+    return Enqueue([&ops, args] { return ops.Embedding(args); });
+  });
+}
+
+// A square picture: its bytes are read, and rows of bf16 written, each pixel twice.
+void Patchify(CaseTimer& timer, int64_t side) {
+  kernels::Ops& ops = timer.ops();
+  const int64_t patches = side / 14 * (side / 14);
+  const Work work{.op = "Patchify",
+                  .name = std::to_string(side) + " x " + std::to_string(side) + " pixels",
+                  .bytes = static_cast<double>(side * side * 3 * (1 + 2 * 2))};
+  timer.Time(work, [&](Tensors& tensors) -> Result<Enqueue> {
+    kernels::PatchifyArgs args;
+    LONGHAND_ASSIGN_OR_RETURN(args.pixels, tensors.Zeros(DType::kU8, {side, side, 3}));
+    LONGHAND_ASSIGN_OR_RETURN(args.out, tensors.Zeros(kBf16, {patches, 3 * 2 * 14 * 14}));
+    return Enqueue([&ops, args] { return ops.Patchify(args); });
   });
 }
 
@@ -117,22 +125,9 @@ void SmallCases(CaseTimer& timer) {
     SwiGlu(timer, timer.Small(rows, 2), 18944);
     QuantizeRows(timer, timer.Small(rows, 2), 3584);
     Rope(timer, timer.Small(rows, 2), 28, 4);
+    Embedding(timer, timer.Small(rows, 2));
   }
-}
-
-void SampleCases(CaseTimer& timer) {
-  SamplingParams greedy, nucleus, top_k;
-  greedy.temperature = 0;
-  nucleus.temperature = 0.6f;
-  nucleus.top_p = 0.95f;
-  top_k = nucleus;
-  top_k.top_k = 40;
-  for (const int64_t rows : {1, 16, 64}) {
-    SampleRows(timer, "greedy", greedy, timer.Small(rows, 2), 1.0f);
-    SampleRows(timer, "temperature 0.6, top_p 0.95, peaked", nucleus, timer.Small(rows, 2), 4.0f);
-    SampleRows(timer, "temperature 0.6, top_p 0.95, flat", nucleus, timer.Small(rows, 2), 1.0f);
-    SampleRows(timer, "temperature 0.6, top_k 40, top_p 0.95", top_k, timer.Small(rows, 2), 1.0f);
-  }
+  for (const int64_t side : {252, 1008, 3584}) Patchify(timer, timer.Small(side, 56));
 }
 
 }  // namespace longhand::bench

@@ -85,6 +85,7 @@ class TimedOps final : public kernels::Ops {
     return inner_.PackedBytes(shape);
   }
   int64_t LibraryBytes() const override { return inner_.LibraryBytes(); }
+  std::string TrialResults() const override { return inner_.TrialResults(); }
   Status CopyToDevice(void* device, const void* host, size_t bytes) override {
     if (num_gap_marks_ % 2 == 0) MarkGap();
     return inner_.CopyToDevice(device, host, bytes);

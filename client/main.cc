@@ -29,6 +29,8 @@ int TokenizeCommand(const std::vector<std::string>& args) {
   app.add_option("--model", options.model, "Checkpoint directory; only its tokenizer is read")
       ->required()
       ->take_last();
+  bool json = true;
+  app.add_flag("--json", json, "What is written in any case");
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   std::ios::sync_with_stdio(false);
   const Status status = Tokenize(options, std::cin, std::cout);

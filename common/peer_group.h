@@ -57,8 +57,8 @@ struct PeerGroup {
 };
 
 // data[i] = data of rank 0 + of rank 1 + ..., in f32, rounded once. With `residual`: that, then
-// residual += data and out = RMSNorm of it times weight, rounded to fp8 where there is a scale (RmsNormArgs of
-// kernels/ops.h); `data` is then not written.
+// residual += data and out = RMSNorm of it times weight, rounded to fp8 where there is a scale
+// (RmsNormArgs of kernels/ops.h); `data` is then not written.
 struct PeerReduceArgs {
   const PeerGroup* group = nullptr;
   TensorView
@@ -66,7 +66,7 @@ struct PeerReduceArgs {
   TensorView residual;  // in and out: as data, or absent
   TensorView weight;    // [width] f32
   float eps = 0;
-  TensorView out;  // out: as data; with `scale` also fp8
+  TensorView out;         // out: as data; with `scale` also fp8
   TensorView scale = {};  // out: [rows] f32, or absent
   // Each rank adds up its share of the rows, and the others read the sums: two waits, and less to
   // read.
@@ -119,6 +119,8 @@ class PeerDevice {
 
   // kInvalidArgument where the group's regions are too small.
   virtual Status PeerReduce(const PeerReduceArgs& args) = 0;
+  // What PeerReduce does with a residual, once `data` is summed.
+  virtual Status NormSum(const PeerReduceArgs& args) = 0;
   virtual Status PeerGather(const PeerGatherArgs& args) = 0;
 
  private:

@@ -75,7 +75,8 @@ cluster::Readiness Health::Judge(const std::vector<GroupHealth::Verdict>& groups
     readiness.detail = std::move(detail);
     return readiness;
   };
-  if (std::any_of(groups.begin(), groups.end(), [](const auto& g) { return g.is_draining; }))
+  const auto drains = [](const auto& group) { return group.is_draining; };
+  if (is_draining_ || std::any_of(groups.begin(), groups.end(), drains))
     return not_ready("draining", "the server is stopping");
   const bool all_were_ready =
       std::all_of(groups.begin(), groups.end(), [](const auto& g) { return g.was_ready; });

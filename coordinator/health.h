@@ -28,6 +28,8 @@ class Health final : public cluster::ReadinessSource {
   // Any thread: the groups as they are now, the engines as the latest look found them.
   cluster::Readiness Check() const override;
   std::vector<cluster::Readiness> CheckGroups() const;
+  // Any thread: from now on the server is stopping.
+  void BeginDrain() { is_draining_ = true; }
   // One thread, some times a second: looks, and sets the metrics.
   cluster::Readiness Look();
 
@@ -42,6 +44,7 @@ class Health final : public cluster::ReadinessSource {
   Gauge& spares_gauge_;
   std::optional<TimePoint> first_ready_at_;  // of any group; the thread that looks
   std::atomic<bool> waited_enough_ = false;  // for the others
+  std::atomic<bool> is_draining_ = false;
 };
 
 }  // namespace longhand

@@ -1,4 +1,5 @@
 // longhand-coordinator: takes requests, plans steps, sends them to workers, streams the answers.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
@@ -138,6 +139,7 @@ class Coordinator {
                       .metrics = metrics_,
                       .on_request_end = [this](const auto& request) { LogRequest(log_, request); },
                       .rendezvous = rendezvous_,
+                      .on_news = EndWait,
                       .on_fatal = [this](const Status& status) { OnFatal(status); }}};
   Health health_{
       {.groups = replicas_.UnderWatch(), .gate = gate_, .clock = clock_, .metrics = metrics_}};
@@ -263,6 +265,7 @@ void Coordinator::LookAround() {
   const bool is_ready = health_.Look().ready;
   // Whoever watches is told of changes only.
   if (std::exchange(is_serving_, is_ready) != is_ready) server_->SetServing(is_ready);
+  replicas_.TellNews();  // Health checks say so already.
   streams_.AbandonUnread(clock_.Now());
 }
 
@@ -270,6 +273,7 @@ void Coordinator::LookAround() {
 // a second signal ends the wait.
 void Coordinator::Drain() {
   spdlog::info("draining");
+  health_.BeginDrain();
   gateway_.Drain();
   replicas_.router().Drain(RaiseSignal);
   const TimePoint deadline = clock_.Now() + std::chrono::seconds(options_.shutdown_timeout);
@@ -342,6 +346,7 @@ int Main(const std::vector<std::string>& args) {
     const Status status = DryRun(options.serve);
     return status.ok() ? kExitOk : Fail(status);
   }
+  spdlog::info("configuration: {}", fmt::join(EffectiveArguments(app), " "));
   if (const Status status = CheckWorkers(options); !status.ok()) return Fail(status);
   return Serve(options, log);
 }

@@ -98,7 +98,13 @@ void Replicas::View(const Health& health, std::function<void(std::vector<GroupVi
   });
 }
 
-// The supervisor is told of changes: it wants all groups up.
+void Replicas::TellNews() {
+  std::lock_guard lock(mutex_);
+  if (!std::exchange(has_news_, false)) return;
+  Tell({{"ready", all_are_ready_}, {"workers", boost::json::array(ranks_.begin(), ranks_.end())}});
+}
+
+// The supervisor wants all groups up.
 void Replicas::OnChange(int group, const cluster::GroupStatus& status) {
   const bool is_ready = status.state == cluster::GroupState::kReady;
   const std::string which = is_ready_.size() > 1 ? " " + std::to_string(group) : "";
@@ -114,7 +120,8 @@ void Replicas::OnChange(int group, const cluster::GroupStatus& status) {
   const bool all = std::find(is_ready_.begin(), is_ready_.end(), false) == is_ready_.end();
   all_were_ready_ |= all;
   if (std::exchange(all_are_ready_, all) == all) return;
-  Tell({{"ready", all}, {"workers", boost::json::array(ranks_.begin(), ranks_.end())}});
+  has_news_ = true;
+  parts_.on_news();
 }
 
 // What one group lacks when it comes back is no reason to end the others.

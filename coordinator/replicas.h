@@ -37,12 +37,16 @@ class Replicas {
     Metrics& metrics;
     engine::RequestObserver on_request_end;
     cluster::RendezvousService& rendezvous;
+    // There is something to tell. Any thread.
+    std::function<void()> on_news;
     // Forming groups again cannot mend it. Once; any thread.
     std::function<void(const Status&)> on_fatal;
   };
   explicit Replicas(const Parts& parts);
 
   void Start(const std::string& rendezvous_address);
+  // Tells the supervisor what is new: whether all groups are up, and which worker each rank is.
+  void TellNews();
   void Stop();
 
   engine::Router& router() { return router_; }
@@ -69,6 +73,7 @@ class Replicas {
   std::vector<bool> is_ready_;  // each group
   std::vector<int32_t> ranks_;  // which of the workers each rank is, group after group
   bool all_are_ready_ = false;
+  bool has_news_ = false;        // since TellNews
   bool all_were_ready_ = false;  // at one time
   bool is_fatal_ = false;        // on_fatal was told
 };

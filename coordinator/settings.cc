@@ -28,7 +28,7 @@ engine::EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelCo
   }
   return {.max_num_batched_tokens = options.max_num_batched_tokens,
           .max_num_prefill_tokens = options.max_num_prefill_tokens,
-          .max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens),
+          .max_num_seqs = options.num_seqs(),
           .max_model_len =
               options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings,
           .max_waiting_seqs = options.max_waiting_requests,

@@ -11,5 +11,7 @@ void BlockSignals();
 bool WaitForSignal(std::chrono::milliseconds patience);
 // As if one had come. Any thread.
 void RaiseSignal();
+// Ends the wait, or the next one, as if its patience were over. Any thread.
+void EndWait();
 
 }  // namespace longhand

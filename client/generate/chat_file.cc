@@ -34,8 +34,10 @@ Status AddImage(const std::string& source, v1::GenerateRequest* request) {
   if (source.rfind("http://", 0) == 0 || source.rfind("https://", 0) == 0) {
     return InvalidArgument("pictures must be file paths or data URLs, not ", source);
   }
-  LONGHAND_ASSIGN_OR_RETURN(
-      std::string bytes, source.rfind("data:", 0) == 0 ? DecodeDataUrl(source) : ReadFile(source));
+  constexpr std::string_view kFile = "file://";
+  const std::string path = source.rfind(kFile, 0) == 0 ? source.substr(kFile.size()) : source;
+  LONGHAND_ASSIGN_OR_RETURN(std::string bytes,
+                            source.rfind("data:", 0) == 0 ? DecodeDataUrl(source) : ReadFile(path));
   request->add_images()->set_data(std::move(bytes));
   return OkStatus();
 }

@@ -14,18 +14,22 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstPause(50);
 constexpr milliseconds kMaxPause(1000);
 constexpr std::chrono::seconds kConnectTimeout(5);
+// A coordinator that starts again refuses connections for less than this.
+constexpr std::chrono::seconds kFirstPatience(2);
 // A call that lived so long was a stream, if a silent one.
 constexpr std::chrono::seconds kLasting(5);
 
-Status Reach(grpc::Channel& channel) {
-  const auto deadline = std::chrono::system_clock::now() + kConnectTimeout;
+// Where connections are refused, they are tried again for `patience`.
+Status Reach(grpc::Channel& channel, std::chrono::seconds patience) {
+  const auto now = std::chrono::system_clock::now();
   grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
-  while (state == GRPC_CHANNEL_IDLE || state == GRPC_CHANNEL_CONNECTING) {
-    if (!channel.WaitForStateChange(state, deadline)) break;
+  while (state != GRPC_CHANNEL_READY) {
+    const bool is_refused = state == GRPC_CHANNEL_TRANSIENT_FAILURE;
+    if (!channel.WaitForStateChange(state, now + (is_refused ? patience : kConnectTimeout)))
+      return Unavailable("the server cannot be reached");
     state = channel.GetState(/*try_to_connect=*/true);
   }
-  if (state == GRPC_CHANNEL_READY) return OkStatus();
-  return Unavailable("the server cannot be reached");
+  return OkStatus();
 }
 
 }  // namespace
@@ -59,7 +63,7 @@ ResumableStream::ResumableStream(std::shared_ptr<grpc::Channel> channel,
 
 bool ResumableStream::Read(v1::GenerateEvent* event) {
   if (context_ == nullptr) {
-    status_ = expects_server_ ? OkStatus() : Reach(*channel_);
+    status_ = expects_server_ ? OkStatus() : Reach(*channel_, std::min(kFirstPatience, retry_for_));
     if (!status_.ok()) return false;
     Open();
   }

@@ -13,9 +13,9 @@
 
 namespace longhand::client {
 
-// One thread at a time. A server that cannot be reached at all is an error at once, unless it was
-// there before (ExpectServer); later, and when a server says UNAVAILABLE, the stream is attached to
-// again, until no call has lasted for `retry_for`. Each event comes once.
+// One thread at a time. A server that cannot be reached at all is an error after two seconds,
+// unless it was there before (ExpectServer); later, and when a server says UNAVAILABLE, the stream
+// is attached to again, until no call has lasted for `retry_for`. Each event comes once.
 class ResumableStream {
  public:
   // A new request, or the one that runs under its request_id, which must be set.

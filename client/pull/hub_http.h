@@ -27,8 +27,7 @@ struct HubAccess {
 class HubHttp {
  public:
   // `access` and `stop` outlive this; when `stop` is set, a transfer ends soon.
-  HubHttp(const HubAccess& access, const std::atomic<bool>& stop)
-      : access_(access), stop_(stop) {}
+  HubHttp(const HubAccess& access, const std::atomic<bool>& stop) : access_(access), stop_(stop) {}
 
   // Where a body's next bytes go; `is_partial` tells whether they follow `offset` bytes or begin
   // anew. An error ends the transfer and is what Get returns.

@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <thread>
 #include <utility>
@@ -57,6 +59,20 @@ void WriteByRename(const std::filesystem::path& path, const std::string& text) {
   if (ignored) std::fprintf(stderr, "longhand serve: cannot write %s\n", path.c_str());
 }
 
+// What an earlier run left is gone, and a new one can be written.
+Status PrepareReadyFile(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return InvalidArgument("--ready-file ", path.string(), " is a directory");
+  std::filesystem::remove(path, error);
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  if (error || !std::ofstream(temporary))
+    return Unavailable("--ready-file ", path.string(),
+                       " cannot be written: ", error ? error.message() : std::strerror(errno));
+  std::filesystem::remove(temporary, error);
+  return OkStatus();
+}
+
 std::string Describe(int wait_status) {
   if (WIFSIGNALED(wait_status)) return "killed by signal " + std::to_string(WTERMSIG(wait_status));
   return "exit code " + std::to_string(WEXITSTATUS(wait_status));
@@ -65,12 +81,11 @@ std::string Describe(int wait_status) {
 }  // namespace
 
 Result<Supervisor> Supervisor::Create(SupervisorConfig config) {
+  if (!config.ready_file.empty()) LONGHAND_RETURN_IF_ERROR(PrepareReadyFile(config.ready_file));
   LONGHAND_ASSIGN_OR_RETURN(ReservedPort http, ReservedPort::Reserve(config.options.http_address));
   LONGHAND_ASSIGN_OR_RETURN(ReservedPort grpc, ReservedPort::Reserve(config.options.grpc_address));
   std::string directory = (std::filesystem::temp_directory_path() / "longhand-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr) return Internal("cannot make ", directory);
-  std::error_code ignored;
-  if (!config.ready_file.empty()) std::filesystem::remove(config.ready_file, ignored);
   return Supervisor(std::move(config), directory, {std::move(http), std::move(grpc)});
 }
 

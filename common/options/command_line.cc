@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <set>
 
 namespace longhand {
 namespace {
@@ -80,12 +81,14 @@ Result<std::vector<std::string>> ArgumentsFromYaml(const CLI::App& app, const st
     const YAML::Node root = YAML::Load(file);
     if (root.IsNull()) return args;
     if (!root.IsMap()) return InvalidArgument(path, ": expected `name: value` lines");
+    std::set<const CLI::Option*> seen;
     for (const auto& entry : root) {
       const std::string key = entry.first.as<std::string>();
       const int line = entry.first.Mark().line + 1;
-      if (FindSetting(app, key) == nullptr) {
-        return InvalidArgument(path, ":", line, ": unknown key '", key, "'");
-      }
+      const CLI::Option* setting = FindSetting(app, key);
+      if (setting == nullptr) return InvalidArgument(path, ":", line, ": unknown key '", key, "'");
+      if (!seen.insert(setting).second)
+        return InvalidArgument(path, ":", line, ": '", key, "' is set a second time");
       if (entry.second.IsScalar() && entry.second.as<std::string>().empty()) {
         return InvalidArgument(path, ":", line, ": '", key, "' has no value");
       } else if (entry.second.IsScalar()) {

@@ -1,5 +1,7 @@
 #include "common/options/serve_options.h"
 
+#include <regex>
+
 #include "common/options/address_check.h"
 
 namespace longhand {
@@ -113,7 +115,8 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
         int64_t bytes = 0;
         return ParseGib(given, &bytes);
       });
-  Scalar(app, "--max-num-seqs", o.max_num_seqs, "Sequences that run at once in each group")
+  Scalar(app, "--max-num-seqs", o.max_num_seqs,
+         "Sequences that run at once in each group, at most one for each token of a step")
       ->check(CLI::Range(1, 4096));
   Scalar(app, "--max-num-batched-tokens", o.max_num_batched_tokens,
          "Tokens of a step; bounds a prefill chunk")
@@ -125,8 +128,17 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
   AddQueueOptions(app, o);
 }
 
+// N of what vLLM writes: image=N or {"image": N}. Anything else stays what it is.
+std::string PictureLimit(std::string given) {
+  static const std::regex kForms(R"(\s*(?:image\s*=|\{\s*"image"\s*:)\s*(\d+)\s*\}?\s*)");
+  std::smatch parts;
+  return std::regex_match(given, parts, kForms) ? parts[1].str() : given;
+}
+
 void AddInputOptions(CLI::App& app, ServeOptions& o) {
-  Scalar(app, "--limit-mm-per-prompt", o.limit_mm_per_prompt, "Pictures in a request")
+  Scalar(app, "--limit-mm-per-prompt", o.limit_mm_per_prompt,
+         "Pictures in a request; image=N and {\"image\": N} are N")
+      ->transform(PictureLimit)
       ->check(CLI::Range(0, 4096));
   Scalar(app, "--pixel-policy", o.pixel_policy,
          "Picture sizes: the checkpoint's, LongWriter-V's script (50176 to 1048576 pixels), its "
@@ -176,7 +188,8 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
          "Lines on standard error, for people or as JSON objects")
       ->check(CLI::IsMember({"text", "json"}));
   app.add_flag("--deterministic,!--no-deterministic", o.deterministic,
-               "Same request, same tokens, whatever else runs. Without: large products on GPUs go through cuBLASLt; no effect elsewhere")
+               "Same request, same tokens, whatever else runs. Without: large products on GPUs go "
+               "through cuBLASLt; no effect elsewhere")
       ->take_last();
   Scalar(app, "--shutdown-timeout", o.shutdown_timeout,
          "Seconds that SIGTERM lets running requests finish")

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -68,6 +69,8 @@ struct ServeOptions {
   bool dry_run = false;
   bool json = false;
 
+  // That can run at once: each takes a token of a step.
+  int64_t num_seqs() const { return std::min(max_num_seqs, max_num_batched_tokens); }
   int num_ranks() const { return data_parallel_size * tensor_parallel_size; }
   int num_workers_of_group() const { return tensor_parallel_size + spare_workers; }
   int num_workers() const { return data_parallel_size * num_workers_of_group(); }

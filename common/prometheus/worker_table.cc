@@ -23,7 +23,7 @@ Table Steps() {
       {"longhand_worker_memory_bytes",
        kGauge,
        "bytes",
-       "Memory that was planned for, by part; all is the sum.",
+       "Memory that was planned for, by part; all is the sum of those on the device.",
        {{"part", {}, "the parts of the memory plan, and all"}}},
       {"longhand_rank_step", kGauge, "steps", "Number of the latest executed step."},
       {"longhand_worker_steps_total", kCounter, "steps", "Executed steps."},

@@ -34,6 +34,7 @@ class EventStream {
     std::string request_id;
     std::string sent_digest;  // of the request as its client sent it
     journal::v1::AnswerForm form;
+    std::string owner;  // the API key's name: nobody else finds the stream; empty without keys
   };
 
   explicit EventStream(Identity identity) : identity_(std::move(identity)) {}

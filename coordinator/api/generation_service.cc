@@ -32,7 +32,7 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
     call->Refuse(identity.status());
     return call->reactor();
   }
-  identity->tenant = std::move(caller).value();
+  identity->owner = std::move(caller).value();
   const auto bytes = static_cast<int64_t>(request->ByteSizeLong());
   if (const Status status = intake_.Reserve(bytes); !status.ok()) {
     call->Refuse(status);
@@ -58,16 +58,17 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Attach(
     grpc::CallbackServerContext* context, const v1::AttachRequest* request) {
   const std::shared_ptr<StreamCall> call = StreamCall::Create(*context);
-  if (const Status status = CheckCaller(keys_, *context); !status.ok()) {
-    call->Refuse(status);
+  const Result<std::string> caller = NameOfCaller(keys_, *context);
+  if (!caller.ok()) {
+    call->Refuse(caller.status());
     return call->reactor();
   }
-  if (std::shared_ptr<EventStream> stream = intake_.FindRunning(request->request_id())) {
+  if (std::shared_ptr<EventStream> stream = intake_.FindRunning(request->request_id(), *caller)) {
     FollowFrom(*call, std::move(stream), request->from());
     return call->reactor();
   }
-  const Status queued = pool_.Submit([this, call, request] {
-    FollowFrom(*call, intake_.Find(request->request_id()), request->from());
+  const Status queued = pool_.Submit([this, call, request, caller = *caller] {
+    FollowFrom(*call, intake_.Find(request->request_id(), caller), request->from());
   });
   if (!queued.ok()) call->Refuse(queued);
   return call->reactor();
@@ -77,11 +78,11 @@ grpc::ServerUnaryReactor* GenerationService::Cancel(grpc::CallbackServerContext*
                                                     const v1::CancelRequest* request,
                                                     v1::CancelResponse*) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Status queued = CheckCaller(keys_, *context);
+  const Result<std::string> caller = NameOfCaller(keys_, *context);
+  Status queued = caller.status();
   if (queued.ok()) {
-    queued = intake_.router().Cancel(request->request_id(), [reactor](const Status& status) {
-      reactor->Finish(ToGrpc(status));
-    });
+    queued = intake_.Cancel(request->request_id(), *caller,
+                            [reactor](const Status& status) { reactor->Finish(ToGrpc(status)); });
   }
   if (!queued.ok()) reactor->Finish(ToGrpc(queued));
   return reactor;

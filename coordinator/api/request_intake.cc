@@ -47,7 +47,7 @@ Status RequestIntake::Reserve(int64_t bytes) {
 
 Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     const v1::GenerateRequest& wire, const journal::v1::AnswerForm& form, const Call& call) {
-  EventStream::Identity identity{call.request_id, DigestOf(wire, form), form};
+  EventStream::Identity identity{call.request_id, DigestOf(wire, form), form, call.owner};
   identity.form.set_created(std::time(nullptr));
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
@@ -96,7 +96,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   LONGHAND_ASSIGN_OR_RETURN(engine::Request request, parts_.preparer.Prepare(wire));
   request.request_id = call.request_id;
   request.call = call.number;
-  if (!call.tenant.empty()) request.tenant = call.tenant;
+  if (!call.owner.empty()) request.tenant = call.owner;
   if (wire.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
     request.deadline = call.deadline;
     stream->SetAbandon([&router = parts_.router, id = call.request_id, number = call.number] {
@@ -112,6 +112,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
     resolved.set_sent_digest(stream->identity().sent_digest);
     *resolved.mutable_form() = stream->identity().form;
     resolved.set_checkpoint_digest(parts_.checkpoint_digest);
+    resolved.set_owner(call.owner);
     record = resolved.SerializeAsString();
   }
   return parts_.router.Submit(
@@ -120,25 +121,37 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
                                    std::move(events), std::move(record)));
 }
 
-std::shared_ptr<EventStream> RequestIntake::FindRunning(const std::string& request_id) const {
-  std::shared_ptr<EventStream> stream = parts_.streams.Find(request_id);
+std::shared_ptr<EventStream> RequestIntake::FindRunning(const std::string& request_id,
+                                                        const std::string& owner) const {
+  std::shared_ptr<EventStream> stream = parts_.streams.Find(request_id, owner);
   if (stream) clients_returned_.Increment();
   return stream;
 }
 
 // It may have been begun, or kept, since the caller looked.
-Result<std::shared_ptr<EventStream>> RequestIntake::Find(const std::string& request_id) const {
-  if (std::shared_ptr<EventStream> running = FindRunning(request_id)) return running;
+Result<std::shared_ptr<EventStream>> RequestIntake::Find(const std::string& request_id,
+                                                         const std::string& owner) const {
+  if (std::shared_ptr<EventStream> running = FindRunning(request_id, owner)) return running;
+  const Status unknown = NotFound("no request '", request_id, "' runs, and none is kept");
   std::optional<journal::StoredRequest> stored;
   if (parts_.journal != nullptr) {
     LONGHAND_ASSIGN_OR_RETURN(stored, journal::ReadRequest(parts_.journal_directory, request_id));
   }
-  if (!stored.has_value()) return NotFound("no request '", request_id, "' runs, and none is kept");
+  if (!stored.has_value()) return unknown;
   LONGHAND_ASSIGN_OR_RETURN(const StoredStream kept, StoredStream::Parse(*stored));
+  if (kept.identity().owner != owner) return unknown;
   auto stream = std::make_shared<EventStream>(kept.identity());
   kept.Fill(stream.get());
   clients_returned_.Increment();
   return stream;
+}
+
+Status RequestIntake::Cancel(const std::string& request_id,
+                             const std::string& owner,
+                             std::function<void(const Status&)> done) {
+  if (parts_.streams.Find(request_id, owner) == nullptr)
+    return NotFound("no request '", request_id, "' is running");
+  return parts_.router.Cancel(request_id, std::move(done));
 }
 
 Result<std::vector<int32_t>> RequestIntake::Tokenize(const v1::TokenizeRequest& request) const {

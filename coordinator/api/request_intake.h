@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -40,7 +41,7 @@ class RequestIntake {
     std::string request_id;  // which two clients may choose alike
     int64_t number = 0;      // which is this call's alone
     TimePoint deadline = TimePoint::max();
-    std::string tenant;  // the API key's name; empty: the request's cache_salt says
+    std::string owner;  // the API key's name, the tenant; empty: the request's cache_salt says
   };
 
   explicit RequestIntake(Parts parts)
@@ -63,11 +64,18 @@ class RequestIntake {
                                                      const journal::v1::AnswerForm& form,
                                                      const Call& call);
 
-  // A client comes back to its stream: null when no such request runs.
-  std::shared_ptr<EventStream> FindRunning(const std::string& request_id) const;
+  // A client comes back to its stream: null when no such request of the owner's runs.
+  std::shared_ptr<EventStream> FindRunning(const std::string& request_id,
+                                           const std::string& owner) const;
   bool keeps_streams() const { return parts_.journal != nullptr; }
   // Input thread. The same for a request that runs or is kept, or kNotFound.
-  Result<std::shared_ptr<EventStream>> Find(const std::string& request_id) const;
+  Result<std::shared_ptr<EventStream>> Find(const std::string& request_id,
+                                            const std::string& owner) const;
+  // Ends a running request. `done` is called once, from any thread, unless this is an error: as
+  // engine::Router::Cancel, and kNotFound for a request of another owner's.
+  Status Cancel(const std::string& request_id,
+                const std::string& owner,
+                std::function<void(const Status&)> done);
 
   // Input thread.
   Result<std::vector<int32_t>> Tokenize(const v1::TokenizeRequest& request) const;
@@ -75,7 +83,6 @@ class RequestIntake {
 
   const RequestPreparer& preparer() const { return parts_.preparer; }
   const shim::Tokenizer& tokenizer() const { return parts_.tokenizer; }
-  engine::Router& router() { return parts_.router; }
 
  private:
   Status Begin(const std::shared_ptr<EventStream>& stream,

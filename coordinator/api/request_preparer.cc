@@ -77,6 +77,10 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
                            engine::kMinPriority, " to ", engine::kMaxPriority);
   }
   request.priority = wire.priority();
+  if (!v1::OnDisconnect_IsValid(wire.on_disconnect())) {
+    return InvalidArgument("on_disconnect is ", wire.on_disconnect(), "; it must be from 0 to ",
+                           v1::OnDisconnect_MAX);
+  }
   request.cache_salt = wire.cache_salt();
   LONGHAND_RETURN_IF_ERROR(CheckCacheSalt(wire.cache_salt()));
   request.tenant = wire.cache_salt();

@@ -21,7 +21,7 @@ struct StoredStream {
   static Result<StoredStream> Parse(const journal::StoredRequest& stored);
 
   EventStream::Identity identity() const {
-    return {record.request().request_id(), record.sent_digest(), record.form()};
+    return {record.request().request_id(), record.sent_digest(), record.form(), record.owner()};
   }
   // Publishes to a new stream what its client may see, and the end if there is one.
   void Fill(EventStream* stream) const;

@@ -4,7 +4,8 @@ namespace longhand::api {
 
 Status CheckSameRequest(const EventStream::Identity& identity,
                         const EventStream::Identity& existing) {
-  if (identity.sent_digest == existing.sent_digest) return OkStatus();
+  if (identity.owner == existing.owner && identity.sent_digest == existing.sent_digest)
+    return OkStatus();
   return Status(StatusCode::kAlreadyExists,
                 "another request has the id '" + identity.request_id +
                     "'; the same id may be sent again only with the same request");
@@ -21,10 +22,12 @@ Result<StreamTable::Begun> StreamTable::Begin(const EventStream::Identity& ident
   return Begun{.stream = stream, .is_new = true};
 }
 
-std::shared_ptr<EventStream> StreamTable::Find(const std::string& request_id) const {
+std::shared_ptr<EventStream> StreamTable::Find(const std::string& request_id,
+                                               const std::string& owner) const {
   std::lock_guard lock(mutex_);
   const auto found = streams_.find(request_id);
-  return found == streams_.end() ? nullptr : found->second;
+  const bool is_found = found != streams_.end() && found->second->identity().owner == owner;
+  return is_found ? found->second : nullptr;
 }
 
 void StreamTable::Remove(const EventStream& stream) {

@@ -22,8 +22,8 @@ class StreamTable {
   // The stream of the request: one that runs already if it is the same request; kAlreadyExists when
   // the id is another's.
   Result<Begun> Begin(const EventStream::Identity& identity);
-  // Null when no such request runs.
-  std::shared_ptr<EventStream> Find(const std::string& request_id) const;
+  // Null when the owner has no such request that runs.
+  std::shared_ptr<EventStream> Find(const std::string& request_id, const std::string& owner) const;
   void Remove(const EventStream& stream);
 
   // Ends the streams of requests that have lost their readers with an earlier coordinator.

@@ -43,7 +43,7 @@ int64_t ChooseKvBytes(const ServeOptions& options,
   const int64_t context =
       options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings;
   const bool gpu = options.device == "cuda";
-  const int64_t wanted = options.max_num_seqs * context;
+  const int64_t wanted = options.num_seqs() * context;
   const int64_t tokens = std::max(context, gpu ? wanted : std::min(wanted, kDefaultKvTokens));
   const int64_t block_bytes = options.block_size * bytes_per_token;
   return std::min((tokens * bytes_per_token + block_bytes - 1) / block_bytes * block_bytes,
@@ -117,6 +117,11 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
       ChooseKvBytes(options, model, bytes_per_token, memory_bytes - weight_bytes);
   capacity.num_blocks = std::min<int64_t>(kv_bytes / (bytes_per_token * options.block_size),
                                           std::numeric_limits<int32_t>::max());
+  if (capacity.num_blocks == 0) {
+    return ResourceExhausted("a KV block takes ", bytes_per_token * options.block_size,
+                             " bytes on each rank, and the KV cache has ", kv_bytes,
+                             "; --kv-cache-memory-bytes sets them");
+  }
   if (weight_bytes + kv_bytes > memory_bytes) {
     return ResourceExhausted("weights of ", Gib(weight_bytes), " and a KV cache of ", Gib(kv_bytes),
                              " do not fit into the ", Gib(memory_bytes), " that each rank has");

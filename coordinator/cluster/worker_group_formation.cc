@@ -284,7 +284,7 @@ wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
   request.set_num_host_blocks(capacity.num_host_blocks);
   request.set_block_size(static_cast<int32_t>(capacity.block_size));
   request.set_max_num_batched_tokens(config_.options.max_num_batched_tokens);
-  request.set_max_num_seqs(config_.options.max_num_seqs);
+  request.set_max_num_seqs(config_.options.num_seqs());
   request.set_max_model_len(capacity.max_model_len);
   request.set_encoder_cache_tokens(capacity.encoder_cache_tokens);
   request.set_image_bytes(capacity.image_bytes);

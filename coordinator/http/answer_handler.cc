@@ -126,7 +126,7 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   Result<api::RequestIntake::Call> call =
       parts_.intake.NewCall(request.wire.request_id(), prefix, TimePoint::max());
   if (!call.ok()) co_return co_await exchange.Reply(ErrorResponse(call.status()));
-  call->tenant = NameCaller(parts_.keys, exchange.request()).value();  // checked with the head
+  call->owner = NameCaller(parts_.keys, exchange.request()).value();  // checked with the head
   if (exchange.gone()) co_return;
   Result<Stream> stream = co_await OnPool<Stream>(exchange, parts_.pool, [&] {
     return parts_.intake.FollowOrBegin(request.wire, request.form, *call);
@@ -166,10 +166,11 @@ boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::stri
   if (!ReadFrom(exchange.request(), &from))
     co_return co_await exchange.Reply(
         ErrorResponse(InvalidArgument("from or Last-Event-ID is no number of an event")));
-  Stream stream = parts_.intake.FindRunning(request_id);
+  const std::string caller = NameCaller(parts_.keys, exchange.request()).value();  // as above
+  Stream stream = parts_.intake.FindRunning(request_id, caller);
   if (stream == nullptr) {
-    Result<Stream> found = co_await OnPool<Stream>(exchange, parts_.pool,
-                                                   [&] { return parts_.intake.Find(request_id); });
+    Result<Stream> found = co_await OnPool<Stream>(
+        exchange, parts_.pool, [&] { return parts_.intake.Find(request_id, caller); });
     if (!found.ok()) co_return co_await exchange.Reply(ErrorResponse(found.status()));
     stream = std::move(found).value();
   }

@@ -34,6 +34,20 @@ void ParsePrompt(RequestFields& fields, AnswerRequest* out) {
 
 }  // namespace
 
+void ParseTemplateArguments(RequestFields& fields, AnswerRequest* out) {
+  const json::object* arguments = fields.Object("chat_template_kwargs");
+  if (arguments == nullptr) return;
+  for (const auto& argument : *arguments) {
+    if (argument.key() != "add_vision_id" || !argument.value().is_bool()) {
+      return fields.Fail("chat_template_kwargs",
+                         InvalidArgument("chat_template_kwargs has ", Shown(argument.key()), ": ",
+                                         Shown(argument.value()),
+                                         "; only 'add_vision_id' is known, true or false"));
+    }
+    out->wire.mutable_messages()->set_add_vision_id(argument.value().get_bool());
+  }
+}
+
 std::optional<Fault> ParseChatRequest(const json::object& body, AnswerRequest* out) {
   RequestFields fields(body);
   out->form.set_kind(journal::v1::AnswerForm::KIND_CHAT_COMPLETION);
@@ -44,6 +58,7 @@ std::optional<Fault> ParseChatRequest(const json::object& body, AnswerRequest* o
   } else if (top.value_or(0) > 0) {
     fields.Fail("top_logprobs", "it is for requests with logprobs: true");
   }
+  ParseTemplateArguments(fields, out);
   if (const json::value* messages = fields.Find("messages")) {
     if (const Status status = ParseMessages(*messages, out); !status.ok())
       fields.Fail("messages", status);

@@ -28,6 +28,9 @@ std::optional<Fault> ParseCompletionRequest(const boost::json::object& body, Ans
 // What both have: model, sampling, what is returned, and Longhand's own.
 void ParseCommonFields(RequestFields& fields, AnswerRequest* out);
 
+// Of "chat_template_kwargs": Qwen2.5-VL's template knows one.
+void ParseTemplateArguments(RequestFields& fields, AnswerRequest* out);
+
 // Of "messages": text and pictures.
 Status ParseMessages(const boost::json::value& messages, AnswerRequest* out);
 

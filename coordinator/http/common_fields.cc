@@ -121,7 +121,16 @@ void RefuseWhatIsNotDone(RequestFields& fields) {
   fields.Refuse("suffix", "text is not inserted");
   fields.Refuse("echo", "the prompt is not part of the answer");
   fields.Refuse("chat_template", "the checkpoint's own is used");
+  fields.Refuse("documents", "the checkpoint's template takes none");
+  fields.Refuse("mm_processor_kwargs", "pictures have the sizes that the server was started with");
   fields.Refuse("continue_final_message", "an answer is a message of its own");
+  fields.Refuse("truncate_prompt_tokens", "no prompt is cut");
+  fields.Refuse("use_beam_search", "answers are sampled");
+  fields.Refuse("include_stop_str_in_output", "a stop string is no part of the answer");
+  for (const char* name : {"bad_words", "allowed_token_ids"})
+    fields.Refuse(name, "logits are changed by penalties only");
+  fields.RefuseFalse("add_generation_prompt", "an answer is a message of its own");
+  fields.RefuseFalse("skip_special_tokens", "return_token_ids shows them");
   for (const char* name :
        {"guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"})
     fields.Refuse(name, "answers are free text");

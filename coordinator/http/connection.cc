@@ -103,6 +103,7 @@ asio::awaitable<bool> Connection::ServeRequest() {
   RequestParser parser({.max_header_bytes = host_.limits.max_header_bytes,
                         .max_body_bytes = host_.limits.max_body_bytes});
   if (!co_await ReadHead(parser)) co_return false;
+  is_new_ = false;
   request_ = parser.request();
   if (std::optional<Response> refusal = host_.check_head(request_)) {
     keep_alive_ = parser.is_done() && request_.keep_alive;
@@ -123,7 +124,8 @@ asio::awaitable<bool> Connection::ReadHead(RequestParser& parser) {
   bool has_begun = false;
   while (!parser.has_head()) {
     while (!has_begun && in_.empty() && !read_closed_ && !closed_) {
-      if (host_.draining || std::chrono::steady_clock::now() >= until) co_return false;
+      const bool is_over = host_.stopping || (host_.draining && !is_new_);
+      if (is_over || std::chrono::steady_clock::now() >= until) co_return false;
       wake_.expires_at(until);
       co_await wake_.async_wait(kToken);
     }

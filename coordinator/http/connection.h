@@ -32,7 +32,7 @@ struct ConnectionHost {
   std::function<Status(int64_t bytes)> reserve;
   std::function<void(int64_t bytes)> release;
   std::function<Response(const Status&)> fail;
-  bool draining = false;  // each connection closes after its answer
+  bool draining = false;  // each connection closes after its answer, a new one after its first
   bool stopping = false;  // and those that wait are gone
 };
 
@@ -91,6 +91,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   bool closed_ = false;
 
   Request request_;
+  bool is_new_ = true;  // no request has come on it yet
   int status_ = 0;
   bool keep_alive_ = false;
   Framing framing_ = Framing::kLength;

@@ -34,12 +34,18 @@ bool IsAboutTheContext(const std::string& message) {
   return message.rfind("the prompt has ", 0) == 0 && message.find(" tokens") != std::string::npos;
 }
 
+bool IsAboutTheModel(const Status& status) {
+  return status.code() == StatusCode::kNotFound && status.message().rfind("the model ", 0) == 0;
+}
+
 std::string ParamOf(const Status& status) {
-  if (status.code() != StatusCode::kInvalidArgument) return "";
   const std::string& message = status.message();
+  if (IsAboutTheModel(status)) return "model";
+  if (status.code() != StatusCode::kInvalidArgument) return "";
   const std::string word = message.substr(0, message.find(' '));
   if (std::find(kParameters.begin(), kParameters.end(), word) != kParameters.end()) return word;
-  if (message.rfind("image ", 0) == 0 || message.rfind("message ", 0) == 0) return "messages";
+  for (const char* about : {"image ", "message ", "the request has "})
+    if (message.rfind(about, 0) == 0) return "messages";
   if (message.rfind("a stop string ", 0) == 0) return "stop";
   if (IsAboutTheContext(message)) return "max_tokens";
   if (message.rfind("the prompt is ", 0) == 0 || message.rfind("token id ", 0) == 0)
@@ -70,7 +76,7 @@ json::value CodeOf(const Status& status) {
     case StatusCode::kUnauthenticated:
       return "invalid_api_key";
     case StatusCode::kNotFound:
-      return status.message().rfind("the model ", 0) == 0 ? "model_not_found" : "not_found";
+      return IsAboutTheModel(status) ? "model_not_found" : "not_found";
     case StatusCode::kInvalidArgument:
       if (IsAboutTheContext(status.message())) return "context_length_exceeded";
       return nullptr;

@@ -90,8 +90,12 @@ std::string EventWriter::ChunkJson(const json::array& choices,
         .append(json::serialize(TokenIdsJson(event->prompt_token_ids())));
   }
   if (head_.form.include_usage()) {
-    chunk.append(",\"usage\":")
-        .append(usage == nullptr ? "null" : json::serialize(UsageJson(*usage)));
+    json::value shown = nullptr;
+    if (usage != nullptr) shown = UsageJson(*usage);
+    // What was cached is told at the end.
+    if (usage != nullptr && event != nullptr && !event->has_usage())
+      shown.get_object().erase("prompt_tokens_details");
+    chunk.append(",\"usage\":").append(json::serialize(shown));
   }
   return chunk.append("}");
 }

@@ -149,8 +149,9 @@ Response Gateway::Probe(bool only_startup) {
   const cluster::Readiness now = parts_.readiness.Check();
   was_ready_ |= now.ready;
   const bool ok = now.ready || (only_startup && was_ready_);
-  json::object body = {
-      {"status", ok ? "ok" : "unavailable"}, {"phase", now.phase}, {"percent", now.percent}};
+  json::object body = {{"status", ok ? "ok" : "unavailable"},
+                       {"phase", now.phase},
+                       {"percent", static_cast<int64_t>(now.percent)}};
   if (!now.detail.empty()) body["detail"] = now.detail;
   return {.status = ok ? 200 : 503, .body = json::serialize(body)};
 }

@@ -69,6 +69,11 @@ void RequestFields::Refuse(std::string_view name, std::string_view why) {
   if (!says_nothing) Fail(name, InvalidArgument(name, " is not supported: ", why));
 }
 
+void RequestFields::RefuseFalse(std::string_view name, std::string_view why) {
+  if (!Bool(name, true))
+    Fail(name, InvalidArgument(name, " is false, which is not supported: ", why));
+}
+
 std::optional<double> RequestFields::Number(std::string_view name) {
   const boost::json::value* value = Find(name);
   if (value == nullptr) return std::nullopt;

@@ -39,6 +39,9 @@ class RequestFields {
   // passed over in silence.
   void Refuse(std::string_view name, std::string_view why);
 
+  // The same for a field that is true where it is absent.
+  void RefuseFalse(std::string_view name, std::string_view why);
+
   const std::optional<Fault>& fault() const { return fault_; }
 
  private:

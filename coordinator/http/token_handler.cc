@@ -38,12 +38,18 @@ boost::asio::awaitable<void> TokenHandler::Run(Exchange& exchange, Work work) {
 // Of a text, control tokens parsed; or of a chat, as it would be asked, its pictures' tokens too.
 Result<json::object> TokenHandler::TokenizeFields(RequestFields& fields) const {
   std::vector<int32_t> ids;
+  fields.Refuse("tools", "the model calls no tools");
+  fields.Refuse("chat_template", "the checkpoint's own is used");
+  fields.Refuse("continue_final_message", "an answer is a message of its own");
+  fields.Refuse("return_token_strs", "/detokenize gives the text of tokens");
+  fields.RefuseFalse("add_generation_prompt", "a chat is counted as it would be asked");
   const std::string model = fields.String("model").value_or("");
   const std::optional<std::string> prompt = fields.String("prompt");
   if (fields.fault()) return fields.fault()->status;
   if (const json::value* messages = fields.Find("messages")) {
     AnswerRequest request;
     request.wire.set_model(model);
+    ParseTemplateArguments(fields, &request);
     if (const Status status = ParseMessages(*messages, &request); !status.ok()) {
       fields.Fail("messages", status);
       return status;

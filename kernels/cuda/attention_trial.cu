@@ -2,11 +2,10 @@
 // not, or while that is not known, all attention keeps to mma.sync: a row has the same bits in
 // decode as in prefill.
 #include <cmath>
-#include <cstring>
 #include <numeric>
 #include <vector>
 
-#include "common/split_mix.h"
+#include "kernels/cuda/attention_trial.h"
 #include "kernels/cuda/prefill_tiles.h"
 #include "kernels/cuda/vision_segments.h"
 
@@ -17,9 +16,9 @@ namespace {
 constexpr int64_t kTokens = 200, kContext = 600, kBlockSize = 16;
 constexpr int64_t kTableBlocks = (kContext + kBlockSize - 1) / kBlockSize;
 
-class Trial {
+class Trial : public AttentionTrial {
  public:
-  explicit Trial(Context& context) : context_(context) {}
+  using AttentionTrial::AttentionTrial;
 
   Result<bool> Paged() {
     constexpr int64_t kHeadDim = PrefillGroupTypes::kHeadDim;
@@ -51,52 +50,6 @@ class Trial {
                               Run({kContext, 1, kHeadDim}, args, &VisionByGroups));
     return by_warps == by_groups;
   }
-
- private:
-  template <typename T>
-  Result<TensorView> Put(const std::vector<T>& host,
-                         DType dtype,
-                         std::initializer_list<int64_t> shape) {
-    const size_t bytes = host.size() * sizeof(T);
-    LONGHAND_ASSIGN_OR_RETURN(auto buffer, AllocateMemory(context_.stream, bytes));
-    buffers_.push_back(std::move(buffer));
-    void* device = buffers_.back()->data();
-    LONGHAND_RETURN_IF_ERROR(CopyToDevice(context_.stream, device, host.data(), bytes));
-    LONGHAND_RETURN_IF_ERROR(WaitFor(context_.stream));
-    return TensorView(device, dtype, shape);
-  }
-  Result<TensorView> Numbers(const std::vector<int32_t>& host,
-                             std::initializer_list<int64_t> shape) {
-    return Put(host, DType::kI32, shape);
-  }
-  // From 1/32 to 4, of both signs: their products' exponents differ, and so do the weights.
-  Result<TensorView> Values(std::initializer_list<int64_t> shape) {
-    int64_t count = 1;
-    for (const int64_t dim : shape) count *= dim;
-    std::vector<uint16_t> host(static_cast<size_t>(count));
-    for (uint16_t& value : host) {
-      const uint64_t bits = SplitMix64(random_);
-      value = static_cast<uint16_t>((bits & 0x807f) | (122 + (bits >> 16) % 7) << 7);
-    }
-    return Put(host, DType::kBf16, shape);
-  }
-  // Into memory that holds something else.
-  template <typename Args>
-  Result<std::vector<uint16_t>> Run(std::initializer_list<int64_t> shape,
-                                    Args& args,
-                                    Status (*enqueue)(Context&, const Args&)) {
-    LONGHAND_ASSIGN_OR_RETURN(args.out, Values(shape));
-    LONGHAND_RETURN_IF_ERROR(enqueue(context_, args));
-    std::vector<uint16_t> result(static_cast<size_t>(args.out.num_elements()));
-    LONGHAND_RETURN_IF_ERROR(CopyToHost(context_.stream, result.data(), args.out.data(),
-                                        result.size() * sizeof(uint16_t)));
-    LONGHAND_RETURN_IF_ERROR(WaitFor(context_.stream));
-    return result;
-  }
-
-  Context& context_;
-  std::vector<std::unique_ptr<Buffer>> buffers_;
-  uint64_t random_ = 7;
 };
 
 }  // namespace
@@ -108,6 +61,7 @@ Status PrepareAttention(Context& context) {
     Trial trial(context);
     LONGHAND_ASSIGN_OR_RETURN(state.prefill_has_wgmma, trial.Paged());
     LONGHAND_ASSIGN_OR_RETURN(state.vision_has_wgmma, trial.Vision());
+    TryDecode(context, state);
   }
   state.is_tried = true;
   return OkStatus();

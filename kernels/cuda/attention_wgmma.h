@@ -24,7 +24,7 @@ __device__ __forceinline__ SharedMatrix TransposedInShared(const void* first_ato
   constexpr uint64_t kStride = kKeyAtomBytes / 16 - 1;
   return MatrixInShared(first_atom) + (kStride << 16);
 #else
-  return first_atom;
+  return {.begin = first_atom, .wide_stride = kKeyAtomBytes};
 #endif
 }
 
@@ -64,7 +64,12 @@ __device__ __forceinline__ void MultiplyTransposed([[maybe_unused]] float (&d)[k
                              "%69", LONGHAND_SUMS_16);
   }
 #elif !defined(__CUDACC__)
-  emulation::BeginProduct(d, a, nullptr, b, 8 * kTiles, kKeyAtomBytes, accumulate);
+  emulation::BeginProduct({.d = d,
+                           .a = a,
+                           .b = b,
+                           .columns = 8 * kTiles,
+                           .accumulate = accumulate,
+                           .is_b_transposed = true});
 #endif
 }
 

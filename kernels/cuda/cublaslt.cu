@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "common/shared_library.h"
 #include "kernels/cuda/cublaslt_api.h"
 #include "kernels/cuda/large_products.h"
 #include "kernels/cuda/runtime.h"
@@ -133,18 +134,15 @@ struct Symbols {
 };
 
 Result<cublaslt::Api> LoadApi() {
-  void* library = nullptr;
-  for (const char* file : {"libcublasLt.so.13", "libcublasLt.so.12"}) {
-    // Never unloaded: kernels of it may be on their way.
-    library = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (library != nullptr) break;
-  }
-  if (library == nullptr) {
-    return Unimplemented("cuBLASLt cannot be loaded (", dlerror(),
+  // Never unloaded: kernels of it may be on their way.
+  const Result<void*> library =
+      LoadNvidiaLibrary({"libcublasLt.so.13", "libcublasLt.so.12"}, {"cu13", "cublas"});
+  if (!library.ok()) {
+    return Unimplemented("cuBLASLt cannot be loaded (", library.status().message(),
                          "); install it, or name its folder in LD_LIBRARY_PATH");
   }
   cublaslt::Api api;
-  Symbols symbols{library, ""};
+  Symbols symbols{*library, ""};
   symbols.Find("cublasLtCreate", &api.Create);
   symbols.Find("cublasLtDestroy", &api.Destroy);
   symbols.Find("cublasLtGetStatusString", &api.GetStatusString);

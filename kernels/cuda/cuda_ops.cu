@@ -70,7 +70,9 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
           std::pair{attention.vision_has_wgmma, "ViT attention"}}) {
       if (use) uses += (uses.empty() ? "" : ", ") + std::string(name);
     }
-    return "wgmma has mma.sync's bits in: " + (uses.empty() ? "nothing" : uses);
+    if (uses.empty()) uses = "nothing";
+    const std::string& decode = attention.decode_choice;
+    return "wgmma has mma.sync's bits in: " + uses + (decode.empty() ? "" : "; " + decode);
   }
   ByteCount device_memory() const override { return context_.stream.device_memory; }
   ByteCount staging_memory() const override { return context_.stream.staging_memory; }
@@ -145,6 +147,14 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Status DrainPeerCalls() override { return WaitFor(context_.stream); }
   Status PeerReduce(const PeerReduceArgs& args) override {
     return LONGHAND_DEVICE::PeerReduce(context_, args);
+  }
+  Status NormSum(const PeerReduceArgs& args) override {
+    return RmsNorm({.x = args.data,
+                    .residual = args.residual,
+                    .weight = args.weight,
+                    .eps = args.eps,
+                    .out = args.out,
+                    .scale = args.scale});
   }
   Status PeerGather(const PeerGatherArgs& args) override {
     return LONGHAND_DEVICE::PeerGather(context_, args);

@@ -6,33 +6,6 @@
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 
-// Blocks take items as they come to them, so that who has joined splits takes fewer.
-class ItemQueue {
- public:
-  __device__ ItemQueue(uint32_t* queue, int& upcoming) : queue_(queue), upcoming_(upcoming) {}
-
-  // One thread's. Take leaves the next item to be taken in `upcoming` by Publish.
-  __device__ __forceinline__ void Take() {
-    taken_ = static_cast<int>(gridDim.x + atomicAdd(queue_, 1u));
-    has_taken_ = true;
-  }
-  __device__ __forceinline__ void Publish() {
-    if (has_taken_) upcoming_ = taken_;
-    has_taken_ = false;
-  }
-  // The last block leaves the counters as they were.
-  __device__ __forceinline__ void Leave() {
-    __threadfence();
-    if (atomicAdd(queue_ + 1, 1u) == gridDim.x - 1) queue_[0] = queue_[1] = 0;
-  }
-
- private:
-  uint32_t* queue_;
-  int& upcoming_;
-  int taken_ = 0;
-  bool has_taken_ = false;
-};
-
 // Starts the copies of a block's tiles, ahead of their use.
 template <typename Types>
 class TilesAhead {
@@ -88,7 +61,7 @@ class TilesAhead {
   }
   __device__ __forceinline__ void Keep() {
     copies_.Keep();
-    queue_.Publish();
+    queue_.Publish(memory_.upcoming);
   }
 
   // The item that this block comes to next: behind the list's end, when all is found.

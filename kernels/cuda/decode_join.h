@@ -2,6 +2,7 @@
 // sequence and KV head.
 #pragma once
 
+#include "kernels/cuda/mbarrier.h"
 #include "kernels/cuda/split_rows.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -75,15 +76,16 @@ __device__ __forceinline__ void JoinSplits(const PagedProblem<Types>& problem,
   }
 }
 
-// After all of the block have left their sums of an item: joins what is complete now. All threads
-// take part; `complete` is in shared memory.
+// After kThreads threads, the first of the block, have left their sums of an item: joins what is
+// complete now. All of them take part; `complete` is in shared memory.
 template <typename Types, int kThreads>
 __device__ __forceinline__ void FinishItem(const PagedProblem<Types>& problem,
                                            const Partials& partials,
                                            const SplitRows& rows,
                                            int place,
                                            uint32_t& complete) {
-  __syncthreads();
+  constexpr int kBarrier = 1;
+  WaitAt(kBarrier, kThreads);
   const int lane = threadIdx.x, kv_head = rows.first.kv_head;
   if (threadIdx.x < kWarpSize) {
     bool is_last = false;
@@ -100,7 +102,7 @@ __device__ __forceinline__ void FinishItem(const PagedProblem<Types>& problem,
     const unsigned last = __ballot_sync(kAllLanes, is_last);
     if (lane == 0) complete = last;
   }
-  __syncthreads();
+  WaitAt(kBarrier, kThreads);
   for (uint32_t rest = complete; rest != 0; rest &= rest - 1) {
     SplitRows of = rows;
     if (rows.num_seqs > 1) {

@@ -14,13 +14,41 @@ struct DecodeItem {
   int place, split;
 };
 
-// The items of kThreads sequences at a time, in the block's shared memory, so that going on to the
+// Blocks take items as they come to them, so that who has joined splits takes fewer. One thread's.
+class ItemQueue {
+ public:
+  __device__ explicit ItemQueue(uint32_t* queue) : queue_(queue) {}
+
+  __device__ __forceinline__ void Take() {
+    taken_ = static_cast<int>(gridDim.x + atomicAdd(queue_, 1u));
+    has_taken_ = true;
+  }
+  // The item that was taken last.
+  __device__ int taken() const { return taken_; }
+  // Leaves it for the block's other threads, where it is new.
+  __device__ __forceinline__ void Publish(int& upcoming) {
+    if (has_taken_) upcoming = taken_;
+    has_taken_ = false;
+  }
+  // The last block leaves the counters as they were.
+  __device__ __forceinline__ void Leave() {
+    __threadfence();
+    if (atomicAdd(queue_ + 1, 1u) == gridDim.x - 1) queue_[0] = queue_[1] = 0;
+  }
+
+ private:
+  uint32_t* queue_;
+  int taken_ = 0;
+  bool has_taken_ = false;
+};
+
+// The items of kEntries sequences at a time, in the block's shared memory, so that going on to the
 // next item reads no global memory.
-template <int kThreads>
+template <int kEntries>
 class DecodeList {
  public:
-  // The items of the sequences of prefix rows [first, first + kThreads), of which the first is the
-  // begin-th of all. All threads of the block take part, and are done with the list before.
+  // The items of the sequences of prefix rows [first, first + kEntries), of which the first is the
+  // begin-th of all. By as many threads, which are all of the block and done with the list before.
   template <typename Types>
   __device__ void Fill(const PagedProblem<Types>& problem, int first, int begin) {
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
@@ -40,8 +68,35 @@ class DecodeList {
     __syncthreads();
   }
 
+  // The same by one warp.
+  template <typename Types>
+  __device__ void FillByWarp(const PagedProblem<Types>& problem, int first, int begin) {
+    constexpr int kEach = kEntries / kWarpSize;
+    const int lane = threadIdx.x % kWarpSize;
+    Entry mine[kEach];
+    int count = 0;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      mine[i] = Describe(problem, first + lane * kEach + i);
+      mine[i].end = count += mine[i].end;
+    }
+    int end = count;
+    for (int step = 1; step < kWarpSize; step *= 2) {
+      const int before = __shfl_up_sync(kAllLanes, end, step);
+      if (lane >= step) end += before;
+    }
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      mine[i].end += end - count;
+      entries_[lane * kEach + i] = mine[i];
+    }
+    first_ = first;
+    begin_ = begin;
+    __syncwarp();
+  }
+
   // The first item behind the list, of all.
-  __device__ int end() const { return begin_ + entries_[kThreads - 1].end; }
+  __device__ int end() const { return begin_ + entries_[kEntries - 1].end; }
 
   // `entry`: that of an item before it in the list, or 0; becomes its own.
   template <typename Types>
@@ -71,7 +126,7 @@ class DecodeList {
     split -= split_back;
     const int kv_head = problem.by_kv_head.Remainder(left, split_back), place = first_ + of;
     // A group may go on behind the sequences at hand.
-    const Entry first = of < kThreads ? entries_[of] : Describe(problem, place);
+    const Entry first = of < kEntries ? entries_[of] : Describe(problem, place);
     DecodeItem result{{{first.first_token, first.query_len, first.context_len, kv_head,
                         problem.by_group.divisor(), problem.by_group},
                        first.seq,
@@ -121,8 +176,8 @@ class DecodeList {
             row.group_end};
   }
 
-  Entry entries_[kThreads];
-  int warp_ends_[kThreads / kWarpSize];
+  Entry entries_[kEntries];
+  int warp_ends_[kEntries / kWarpSize];
   int first_, begin_;
 };
 

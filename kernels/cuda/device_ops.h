@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -37,10 +38,12 @@ struct LinearState {
   Trial* TrialOf(WeightFormat format);  // null: wgmma does not multiply it
 };
 
-// Of attention: whether wgmma writes mma.sync's bits, which PrepareAttention tries.
+// Of attention: whether wgmma writes mma.sync's bits, which PrepareAttention tries; for decode, and
+// is no slower.
 struct AttentionState {
   bool is_tried = false;
-  bool prefill_has_wgmma = false, vision_has_wgmma = false;
+  bool prefill_has_wgmma = false, vision_has_wgmma = false, decode_has_groups = false;
+  std::string decode_choice;  // of Ops::TrialResults()
 };
 
 // Of products that a library makes.

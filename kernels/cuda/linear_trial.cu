@@ -11,7 +11,7 @@
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
 
-// Two parts of k, more than a round of stages each.
+// Two parts of k; with both, more than a round of stages.
 constexpr int64_t kRows = 128, kIn = 1664, kOut = 128;
 static_assert(kIn > kLeastPart && kIn % (2 * kBlockK) == 0);
 

@@ -90,6 +90,15 @@ __device__ __forceinline__ void WaitFor(MBarrier& barrier, int parity) {
 #endif
 }
 
+// A place in a ring, and the parity of the phase that its barriers are in there.
+template <int kStages>
+struct RingPosition {
+  int stage = 0, parity = 0;
+  __device__ __forceinline__ void Advance() {
+    if (++stage == kStages) stage = 0, parity ^= 1;
+  }
+};
+
 // Barrier `id`, 1 to 15, of `num_threads` threads in all: whole warps that wait there, or only
 // arrive.
 __device__ __forceinline__ void WaitAt(int id, int num_threads) {

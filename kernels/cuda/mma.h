@@ -1,5 +1,5 @@
-// Instructions that CUDA C++ has no function for: ldmatrix, mma.sync, cp.async of sm_80; wgmma of
-// sm_90a, which does nothing in code for other devices.
+// Instructions that CUDA C++ has no function for: ldmatrix, mma.sync, cp.async of sm_80; stmatrix
+// of sm_90 and wgmma of sm_90a, which do nothing in code for other devices.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -37,6 +37,28 @@ __device__ __forceinline__ void LoadMatrixX4(uint32_t (&out)[4], const void* row
   }
 #else
   emulation::LoadMatrixX4(out, row, kTransposed);
+#endif
+}
+
+// kCount matrices to shared memory, 2 or 4, from where LoadMatrixX4<true> would load them.
+template <int kCount>
+__device__ __forceinline__ void StoreMatrixTransposed(
+    [[maybe_unused]] void* row, [[maybe_unused]] const uint32_t (&values)[kCount]) {
+  static_assert(kCount == 2 || kCount == 4);
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  if constexpr (kCount == 2) {
+    asm volatile(
+        "stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1,%2};" ::"r"(SharedAddress(row)),
+        "r"(values[0]), "r"(values[1])
+        : "memory");
+  } else {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(
+                     SharedAddress(row)),
+                 "r"(values[0]), "r"(values[1]), "r"(values[2]), "r"(values[3])
+                 : "memory");
+  }
+#elif !defined(__CUDACC__)
+  emulation::StoreMatrixTransposed(row, values, kCount);
 #endif
 }
 
@@ -154,7 +176,7 @@ __device__ __forceinline__ void WaitForCopies() {
 #if defined(__CUDACC__)
 using SharedMatrix = uint64_t;
 #else
-using SharedMatrix = const void*;
+using SharedMatrix = emulation::SharedMatrix;
 #endif
 
 // From the next multiple of kAlignment on, a power of two.
@@ -169,15 +191,17 @@ __device__ __forceinline__ T* AlignShared(T* p) {
                    : reinterpret_cast<T*>(reinterpret_cast<unsigned char*>(p) + kAlignment - past);
 }
 
-__device__ __forceinline__ SharedMatrix MatrixInShared(const void* first_atom) {
+// `atom_stride`: bytes from an atom to that of the next eight rows.
+__device__ __forceinline__ SharedMatrix MatrixInShared(const void* first_atom,
+                                                       int atom_stride = 1024) {
 #if defined(__CUDACC__)
   // Units of 16 bytes: address, [16] between neighbours of k (not used with this swizzle), [32]
   // between atoms; [62] 1 = 128-byte swizzle.
-  constexpr uint64_t kAtomStride = 1024 / 16, kSwizzle128 = 1;
+  constexpr uint64_t kSwizzle128 = 1;
   return uint64_t{(SharedAddress(first_atom) & 0x3ffff) >> 4} | uint64_t{1} << 16 |
-         kAtomStride << 32 | kSwizzle128 << 62;
+         static_cast<uint64_t>(atom_stride / 16) << 32 | kSwizzle128 << 62;
 #else
-  return first_atom;
+  return {.begin = first_atom, .atom_stride = atom_stride};
 #endif
 }
 
@@ -185,7 +209,8 @@ __device__ __forceinline__ SharedMatrix Advance(SharedMatrix matrix, int bytes) 
 #if defined(__CUDACC__)
   return matrix + static_cast<uint64_t>(bytes / 16);
 #else
-  return static_cast<const char*>(matrix) + bytes;
+  matrix.begin = static_cast<const char*>(matrix.begin) + bytes;
+  return matrix;
 #endif
 }
 // From k = 16 step on.

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "common/check.h"
 #include "kernels/cuda/weight_formats.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
@@ -169,6 +170,7 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
   const int64_t num_gates = layout == LinearLayout::kGateUp ? out_features / 2 : 0;
   const std::vector<uint32_t> words =
       is_int4 ? GroupWords(weight, num_gates) : ScaleWords(weight, num_gates);
+  LONGHAND_CHECK_EQ(scale_offset + static_cast<int64_t>(words.size() * sizeof(uint32_t)), bytes);
   LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer,
                             AllocateMemory(context.stream, static_cast<size_t>(bytes)));
   auto* packed = static_cast<unsigned char*>(buffer->data());

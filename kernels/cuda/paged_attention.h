@@ -64,6 +64,10 @@ struct PagedProblem {
   Share share;
   bool fp8;
 
+  // Of a sequence, and items of a call, at most: what the host knows.
+  int64_t MaxSplits() const { return NumSplits(int64_t{max_blocks} * block_size); }
+  int64_t MostItems() const { return int64_t{num_seqs} * num_kv_heads * MaxSplits(); }
+
   __device__ bool IsMine(int query_len, Share kernel) const {
     if (query_len == 0) return false;
     return share == Share::kAll || (query_len == 1) == (kernel == Share::kDecode);

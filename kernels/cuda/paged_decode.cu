@@ -17,6 +17,7 @@
 // (decode_list.h), so long and short contexts fill the machine alike, and keys and values come
 // through a ring (decode_ring.h) that goes on over the ends of splits. Each leaves its sums in the
 // workspace; who comes last for a sequence and KV head joins its splits, in order (decode_join.h).
+// Of a device's two such kernels this is the one for all types (decode_kernels.h).
 //
 // Launch     as many blocks of 128 threads as fit on the device; of 256 where each multiprocessor
 //            has a split at most (decode_short.h). With f32 a block is one warp.
@@ -33,6 +34,7 @@
 
 #include "kernels/cuda/decode_ahead.h"
 #include "kernels/cuda/decode_join.h"
+#include "kernels/cuda/decode_kernels.h"
 #include "kernels/cuda/decode_short.h"
 #include "kernels/cuda/decode_split.h"
 
@@ -110,7 +112,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 3)
   auto& memory = *DynamicShared<DecodeMemory<Types>>();
   LetNextBegin();
   WaitForPrevious();
-  ItemQueue queue(partials.queue, memory.upcoming);
+  ItemQueue queue(partials.queue);
   int item = blockIdx.x, begin = 0;
   for (int first = 0; first < problem.num_seqs; first += kDecodeThreads) {
     __syncthreads();
@@ -165,32 +167,17 @@ __global__ void __launch_bounds__(kWarpSize)
   }
 }
 
-constexpr int kQueueCounters = 2;
+// Whether each multiprocessor has a split at most.
+template <typename Types>
+bool IsShort(const Context& context, const PagedProblem<Types>& problem) {
+  return problem.MostItems() <= context.stream.num_multiprocessors;
+}
 
 template <typename Types>
 Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
-  const int64_t num_rows = int64_t{problem.num_seqs} * problem.num_heads;
-  const int64_t max_splits = NumSplits(int64_t{problem.max_blocks} * problem.block_size);
-  const int64_t num_partials = num_rows * max_splits;
-  const int64_t floats = num_partials * (problem.head_dim + 2);
-  LONGHAND_ASSIGN_OR_RETURN(
-      void* memory,
-      context.attention.Take(context.stream, static_cast<size_t>(floats) * sizeof(float)));
-  LONGHAND_ASSIGN_OR_RETURN(
-      void* arrived,
-      context.attention_arrived.Take(context.stream, static_cast<size_t>(AttentionArrivedBytes(
-                                                         problem.num_seqs, problem.num_kv_heads))));
-  auto* values = static_cast<float*>(memory);
-  float* max = values + num_partials * problem.head_dim;
-  const Partials partials{values,
-                          max,
-                          max + num_partials,
-                          static_cast<int>(max_splits),
-                          static_cast<uint32_t*>(arrived) + kQueueCounters,
-                          static_cast<uint32_t*>(arrived)};
-
+  LONGHAND_ASSIGN_OR_RETURN(const Partials partials, TakePartials(context, problem));
   const int64_t num_multiprocessors = context.stream.num_multiprocessors;
-  const int64_t most_items = int64_t{problem.num_seqs} * problem.num_kv_heads * max_splits;
+  const int64_t most_items = problem.MostItems();
   const auto launch = [&](auto* kernel, int64_t per_multiprocessor, unsigned threads,
                           int64_t shared) {
     const auto blocks =
@@ -200,7 +187,7 @@ Status LaunchDecode(Context& context, const PagedProblem<Types>& problem) {
                   problem, partials);
   };
   if constexpr (Types::kTensorCores) {
-    if (most_items <= num_multiprocessors &&
+    if (IsShort(context, problem) &&
         static_cast<int>(sizeof(ShortMemory<Types>)) <= context.stream.shared_bytes) {
       return launch(&ShortDecodeKernel<Types>, 1, kShortThreads, sizeof(ShortMemory<Types>));
     }
@@ -229,10 +216,21 @@ int64_t AttentionArrivedBytes(int64_t num_seqs, int64_t num_kv_heads) {
   return (kQueueCounters + num_seqs * num_kv_heads) * static_cast<int64_t>(sizeof(uint32_t));
 }
 
-Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share) {
+Status PagedDecodeByWarps(Context& context, const PagedAttentionArgs& args, Share share) {
   return WithAttentionTypes(
       args.query.dtype(), args.kv_cache.dtype(), args.query.dim(2),
       [&](auto types) { return LaunchDecode(context, MakeProblem<decltype(types)>(args, share)); });
+}
+
+Status PagedDecode(Context& context, const PagedAttentionArgs& args, Share share) {
+  if (MayDecodeByGroups(args)) {
+    LONGHAND_RETURN_IF_ERROR(PrepareAttention(context));
+    if (context.attention_state.decode_has_groups &&
+        !IsShort(context, MakeProblem<DecodeGroupTypes>(args, share))) {
+      return PagedDecodeByGroups(context, args, share);
+    }
+  }
+  return PagedDecodeByWarps(context, args, share);
 }
 
 }  // namespace longhand::kernels::LONGHAND_DEVICE

@@ -2,6 +2,7 @@
 // emulation/runtime.cc without one.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -45,6 +46,9 @@ Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string& handle);
 
 // kUnimplemented where there is no such library.
 Result<std::unique_ptr<LargeProducts>> OpenLargeProducts();
+
+// Microseconds that the device takes for what is enqueued. kUnimplemented where IsTimed is false.
+Result<double> TimeOf(const Stream& stream, const std::function<Status()>& enqueue);
 
 // kInternal when something enqueued before has failed.
 Status WaitFor(const Stream& stream);

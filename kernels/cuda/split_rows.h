@@ -19,6 +19,27 @@ struct Partials {
     return slot_and_head * max_splits + split;
   }
 };
+constexpr int kQueueCounters = 2;
+
+// Where a call's sums go, in the workspace.
+template <typename Types>
+Result<Partials> TakePartials(Context& context, const PagedProblem<Types>& problem) {
+  const int64_t max_splits = problem.MaxSplits();
+  const int64_t count = int64_t{problem.num_seqs} * problem.num_heads * max_splits;
+  const int64_t floats = count * (problem.head_dim + 2);
+  LONGHAND_ASSIGN_OR_RETURN(
+      void* memory,
+      context.attention.Take(context.stream, static_cast<size_t>(floats) * sizeof(float)));
+  LONGHAND_ASSIGN_OR_RETURN(
+      void* arrived,
+      context.attention_arrived.Take(context.stream, static_cast<size_t>(AttentionArrivedBytes(
+                                                         problem.num_seqs, problem.num_kv_heads))));
+  auto* values = static_cast<float*>(memory);
+  float* max = values + count * problem.head_dim;
+  auto* counters = static_cast<uint32_t*>(arrived);
+  return Partials{
+      values, max, max + count, static_cast<int>(max_splits), counters + kQueueCounters, counters};
+}
 
 // The rows that go through a split together: a sequence's of one KV head, or those of several
 // sequences of a prefix group, whose keys are the first one's.

@@ -75,7 +75,7 @@ __device__ __forceinline__ void CopyBox([[maybe_unused]] void* to_shared,
                                         [[maybe_unused]] const TensorMap& map,
                                         [[maybe_unused]] const int (&first)[kRank],
                                         [[maybe_unused]] MBarrier& barrier) {
-  static_assert(kRank == 2 || kRank == 4);
+  static_assert(kRank == 2 || kRank == 4 || kRank == 5);
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   if constexpr (kRank == 2) {
     asm volatile(
@@ -83,11 +83,18 @@ __device__ __forceinline__ void CopyBox([[maybe_unused]] void* to_shared,
         "[%0], [%1, {%2, %3}], [%4];" ::"r"(SharedAddress(to_shared)),
         "l"(&map), "r"(first[0]), "r"(first[1]), "r"(SharedAddress(&barrier))
         : "memory");
-  } else {
+  } else if constexpr (kRank == 4) {
     asm volatile(
         "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
         "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(SharedAddress(to_shared)),
         "l"(&map), "r"(first[0]), "r"(first[1]), "r"(first[2]), "r"(first[3]),
+        "r"(SharedAddress(&barrier))
+        : "memory");
+  } else {
+    asm volatile(
+        "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%2, %3, %4, %5, %6}], [%7];" ::"r"(SharedAddress(to_shared)),
+        "l"(&map), "r"(first[0]), "r"(first[1]), "r"(first[2]), "r"(first[3]), "r"(first[4]),
         "r"(SharedAddress(&barrier))
         : "memory");
   }

@@ -21,7 +21,9 @@ struct WgmmaRing {
   static constexpr int kAlignment = 1024;
   static constexpr int kStageBytes =
       static_cast<int>(CeilDiv(kFilledBytes, kAlignment)) * kAlignment;
-  static constexpr int kStages = std::min(8, (225 << 10) / kStageBytes);
+  // Small stages need more of them for as many bytes on their way.
+  static constexpr int kMostStages = kWeightBytes < 16 << 10 ? 16 : 8;
+  static constexpr int kStages = std::min(kMostStages, (225 << 10) / kStageBytes);
   static constexpr size_t kBytes =
       kAlignment + size_t{kStages} * (kStageBytes + 2 * sizeof(MBarrier));
 
@@ -43,15 +45,6 @@ struct WgmmaRing {
   unsigned char* stages;
   MBarrier* filled;   // [kStages]
   MBarrier* emptied;  // [kStages], by a lane of each multiplying warp
-};
-
-// A place in a ring, and the parity of the phase that its barriers are in there.
-template <int kStages>
-struct RingPosition {
-  int stage = 0, parity = 0;
-  __device__ __forceinline__ void Advance() {
-    if (++stage == kStages) stage = 0, parity ^= 1;
-  }
 };
 
 // Where the copies of a launch come from.

@@ -15,7 +15,6 @@
 #include "common/check.h"
 #include "common/split_mix.h"
 #include "kernels/emulation/fiber.h"
-#include "kernels/emulation/mbarrier.h"
 
 namespace longhand::kernels::emulation {
 

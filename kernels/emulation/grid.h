@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "common/status.h"
+#include "kernels/emulation/matrix.h"
+#include "kernels/emulation/mbarrier.h"
 
 namespace longhand::kernels::emulation {
 
@@ -73,14 +75,7 @@ void ArriveAfterCopies(uint64_t* barrier);
 bool LandCopies(const uint64_t* barrier);
 // wgmma (matrix.h) of this thread that are not done yet: its part of each, in order.
 struct OpenProduct {
-  float (*d)[4];
-  const uint32_t* a;  // four registers, which are read when it is done; null: in shared memory
-  const void* shared_a;
-  const void* b;
-  int columns;
-  int64_t transposed_stride;  // of b, see matrix.h; 0: not transposed
-  bool accumulate;
-  bool is_f16;
+  Product product;
   int group;
 };
 struct OpenProducts {
@@ -97,9 +92,9 @@ extern thread_local constinit int64_t t_bytes_copied;
 struct Landing {
   const void* place;
   void (*land)(const Landing&);
-  const void* from;  // what `land` knows of it
+  BoxMap from;  // not the thread's, which may end before
   void* to;
-  int first[4];
+  int first[5];
 };
 void Await(const Landing& landing);
 

@@ -35,6 +35,27 @@ void LoadAll(void* const (&slots)[32], uint32_t) {
   }
 }
 
+struct StoreSlot {
+  void* row;
+  const uint32_t* values;
+};
+
+template <int kMatrices>
+void StoreAllTransposed(void* const (&slots)[32], uint32_t) {
+  for (int matrix = 0; matrix < kMatrices; ++matrix) {
+    for (int row = 0; row < 8; ++row) {
+      uint16_t elements[8];
+      for (int column = 0; column < 8; ++column) {
+        const auto& lane = *static_cast<StoreSlot*>(slots[column * 4 + row / 2]);
+        elements[column] = static_cast<uint16_t>(lane.values[matrix] >> row % 2 * 16);
+      }
+      void* address = static_cast<StoreSlot*>(slots[matrix * 8 + row])->row;
+      CheckShared("stmatrix", address, 16, 16);
+      std::memcpy(address, elements, 16);
+    }
+  }
+}
+
 struct MultiplySlot {
   float* d;
   const uint32_t* a;
@@ -97,12 +118,12 @@ float FromBits(uint16_t bits, bool is_f16) {
   return is_f16 ? F16ToFloat(bits) : std::bit_cast<float>(uint32_t{bits} << 16);
 }
 
-// Element (row, k) of a swizzled matrix whose first k is at `begin`.
-float SharedAt(const void* begin, int row, int k, bool is_f16) {
-  constexpr uintptr_t kAtomBytes = 1024, kRowBytes = 128, kChunkBytes = 16;
+float RowAt(const SharedMatrix& matrix, int row, int element, bool is_f16) {
+  constexpr uintptr_t kRowBytes = 128, kChunkBytes = 16;
   const uintptr_t straight =
-      reinterpret_cast<uintptr_t>(begin) + static_cast<uintptr_t>(row) / 8 * kAtomBytes +
-      static_cast<uintptr_t>(row) % 8 * kRowBytes + static_cast<uintptr_t>(k) * 2;
+      reinterpret_cast<uintptr_t>(matrix.begin) +
+      static_cast<uintptr_t>(row / 8 * matrix.atom_stride + element / 64 * matrix.wide_stride) +
+      static_cast<uintptr_t>(row) % 8 * kRowBytes + static_cast<uintptr_t>(element) % 64 * 2;
   const uintptr_t address = straight ^ straight / kRowBytes % 8 * kChunkBytes;
   const void* p = reinterpret_cast<const void*>(address);
   CheckShared("wgmma", p, 2, 2);
@@ -111,31 +132,31 @@ float SharedAt(const void* begin, int row, int k, bool is_f16) {
   return FromBits(bits, is_f16);
 }
 
-// Element (k, column) of a transposed one.
-float TransposedAt(const void* begin, int k, int column, int64_t stride) {
-  return SharedAt(static_cast<const char*>(begin) + column / 64 * stride, k, column % 64,
-                  /*is_f16=*/false);
+// Term k of a row of a, or of a column of d.
+float SharedAt(const SharedMatrix& matrix, bool is_transposed, int row, int k, bool is_f16) {
+  return is_transposed ? RowAt(matrix, k, row, is_f16) : RowAt(matrix, row, k, is_f16);
 }
 
-void DoProduct(const OpenProduct* const (&lanes)[32]) {
+bool SamePlace(const SharedMatrix& a, const SharedMatrix& b) {
+  return a.begin == b.begin && a.atom_stride == b.atom_stride && a.wide_stride == b.wide_stride;
+}
+
+void DoProduct(const Product* const (&lanes)[32]) {
   constexpr int kRows = 16, kDepth = 16, kMaxColumns = 256;
-  const OpenProduct& first = *lanes[0];
+  const Product& first = *lanes[0];
+  const int first_row = static_cast<int>(Position().thread.x) / 32 % 4 * kRows;
   static thread_local float a[kRows][kDepth], b[kDepth][kMaxColumns], d[kRows][kMaxColumns];
   for (int k = 0; k < kDepth; ++k) {
     for (int row = 0; row < kRows && first.a == nullptr; ++row) {
-      a[row][k] =
-          SharedAt(first.shared_a, static_cast<int>(Position().thread.x) / 32 % 4 * kRows + row, k,
-                   first.is_f16);
+      a[row][k] = SharedAt(first.shared_a, first.is_a_transposed, first_row + row, k, first.is_f16);
     }
     for (int column = 0; column < first.columns; ++column) {
-      b[k][column] = first.transposed_stride == 0
-                         ? SharedAt(first.b, column, k, first.is_f16)
-                         : TransposedAt(first.b, k, column, first.transposed_stride);
+      b[k][column] = SharedAt(first.b, first.is_b_transposed, column, k, first.is_f16);
     }
   }
   for (int lane = 0; lane < 32; ++lane) {
-    const OpenProduct& mine = *lanes[lane];
-    if (mine.shared_a != first.shared_a || mine.b != first.b ||
+    const Product& mine = *lanes[lane];
+    if (!SamePlace(mine.shared_a, first.shared_a) || !SamePlace(mine.b, first.b) ||
         mine.accumulate != first.accumulate || mine.columns != first.columns) {
       Fail("wgmma: lanes disagree on its operands");
     }
@@ -175,11 +196,11 @@ void DoProducts(void* const (&slots)[32], uint32_t) {
   const int end = first.products->next_group - first.groups_in_flight;
   size_t done = 0;
   while (done < first.products->list.size() && first.products->list[done].group < end) {
-    const OpenProduct* lanes[32];
+    const Product* lanes[32];
     for (int lane = 0; lane < 32; ++lane) {
       const auto& list = static_cast<WaitSlot*>(slots[lane])->products->list;
       if (done >= list.size()) Fail("wgmma: lane %d did not take part", lane);
-      lanes[lane] = &list[done];
+      lanes[lane] = &list[done].product;
     }
     DoProduct(lanes);
     ++done;
@@ -192,17 +213,9 @@ void DoProducts(void* const (&slots)[32], uint32_t) {
 
 }  // namespace
 
-void BeginProduct(float (*d)[4],
-                  const uint32_t* a,
-                  const void* shared_a,
-                  const void* b,
-                  int columns,
-                  int64_t transposed_stride,
-                  bool accumulate,
-                  bool is_f16) {
+void BeginProduct(const Product& product) {
   OpenProducts& products = ProductsOfThread();
-  products.list.push_back(
-      {d, a, shared_a, b, columns, transposed_stride, accumulate, is_f16, products.next_group});
+  products.list.push_back({product, products.next_group});
 }
 
 void CommitProducts() { ++ProductsOfThread().next_group; }
@@ -216,6 +229,12 @@ void LoadMatrixX4(uint32_t (&out)[4], const void* row, bool transposed) {
   LoadSlot slot{out, row};
   WarpOperation(transposed ? "ldmatrix.trans" : "ldmatrix", kAllLanes,
                 transposed ? &LoadAll<true> : &LoadAll<false>, &slot);
+}
+
+void StoreMatrixTransposed(void* row, const uint32_t* values, int count) {
+  StoreSlot slot{row, values};
+  WarpOperation("stmatrix.trans", kAllLanes,
+                count == 2 ? &StoreAllTransposed<2> : &StoreAllTransposed<4>, &slot);
 }
 
 void MultiplyAccumulate(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {

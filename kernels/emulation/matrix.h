@@ -18,21 +18,31 @@ void MultiplyAccumulate(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&
 // The same of f16.
 void MultiplyAccumulateF16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
+// stmatrix.trans.xN, N = 2 or 4: the lanes' registers into matrices in shared memory, from where a
+// transposed ldmatrix would load them. Lanes 8 i .. 8 i + 7 name the rows of matrix i.
+void StoreMatrixTransposed(void* row, const uint32_t* values, int count);
+
+// A matrix in shared memory as wgmma reads it: rows of 64 elements of 16 bits in atoms of eight
+// rows and 1024 bytes, as the 128-byte swizzle lays them.
+struct SharedMatrix {
+  const void* begin = nullptr;  // of the first k that is multiplied
+  int64_t atom_stride = 1024;   // bytes from an atom to that of the next eight rows
+  int64_t wide_stride = 0;      // and, transposed, to that of the next 64 elements
+};
+
 // wgmma.m64nNk16, bf16 or f16, of N = `columns`: begun, and done when its group is waited for.
-// Until then nothing may touch d, the registers of a, or what it reads in shared memory. One warp's
-// 16 rows: d[columns / 8][4]. a: its fragment in registers, as mma.sync's; or null, and `shared_a`:
-// rows of 64 k in atoms of 8 rows and 1024 bytes, as the 128-byte swizzle lays them, from the first
-// of the 16 k on. b: rows of k as above, where transposed_stride is 0. Else b is transposed: each
-// of its rows is a k, in atoms of 8 k and 64 columns that follow each other by k; 64 columns
-// further lie transposed_stride bytes on.
-void BeginProduct(float (*d)[4],
-                  const uint32_t* a,
-                  const void* shared_a,
-                  const void* b,
-                  int columns,
-                  int64_t transposed_stride,
-                  bool accumulate,
-                  bool is_f16 = false);
+// Until then nothing may touch d, the registers of a, or what it reads in shared memory. The rows
+// of a matrix are rows of a, or columns of d; of a transposed one they are k.
+struct Product {
+  float (*d)[4];      // one warp's 16 rows, [columns / 8][4]
+  const uint32_t* a;  // one warp's, in registers as mma.sync's; null: shared_a, of all four warps
+  SharedMatrix shared_a, b;
+  int columns;
+  bool accumulate;
+  bool is_a_transposed = false, is_b_transposed = false;
+  bool is_f16 = false;
+};
+void BeginProduct(const Product& product);
 void CommitProducts();
 void WaitForProducts(int groups_in_flight);
 

@@ -38,7 +38,7 @@ void Store(uint64_t* barrier, MBarrier state) {
 void LandBox(const Landing& landing) {
   constexpr int64_t kElementBytes = 2, kChunkBytes = 16, kChunk = kChunkBytes / kElementBytes;
   constexpr int64_t kRowBytes = 128;
-  const auto& map = *static_cast<const BoxMap*>(landing.from);
+  const BoxMap& map = landing.from;
   int64_t bytes = kElementBytes;
   for (int d = 0; d < map.rank; ++d) bytes *= map.box[d];
   for (int64_t at = 0; at < bytes; at += kChunkBytes) {
@@ -88,7 +88,7 @@ void WaitForMBarrier(const uint64_t* barrier, int parity) {
 
 void CopyBox(void* to_shared, const BoxMap& map, const int* first, uint64_t* barrier) {
   constexpr size_t kAlignment = 128, kAtomBytes = 1024;
-  Landing landing = {barrier, &LandBox, &map, to_shared, {}};
+  Landing landing = {barrier, &LandBox, map, to_shared, {}};
   size_t bytes = 2;
   for (int d = 0; d < map.rank; ++d) {
     landing.first[d] = first[d];

@@ -16,8 +16,8 @@ void WaitForMBarrier(const uint64_t* barrier, int parity);
 struct BoxMap {
   const void* data;
   int rank;
-  int64_t sizes[4], strides[4];
-  int box[4];
+  int64_t sizes[5], strides[5];
+  int box[5];
   bool is_swizzled;  // rows of 128 bytes in the 128-byte swizzle
 };
 // From `first` on, [rank]; zeros where the tensor has ended. Lands while someone waits for the

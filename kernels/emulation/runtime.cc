@@ -188,6 +188,10 @@ Result<std::unique_ptr<LargeProducts>> OpenLargeProducts() {
   return Unimplemented("the emulation has no library for large products");
 }
 
+Result<double> TimeOf(const Stream&, const std::function<Status()>&) {
+  return Unimplemented("the emulation's time means nothing");
+}
+
 Status WaitFor(const Stream& stream) {
   return stream.late == nullptr ? OkStatus() : stream.late->DoAll();
 }
@@ -204,8 +208,7 @@ Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& optio
       .multiplies_fp8 = options.multiplies_fp8,
       .late = options.runs_apart ? std::make_shared<emulation::LateWork>() : nullptr,
       .num_multiprocessors = options.num_multiprocessors,
-      // Shuffled schedules are compared with the plain one, and so are
-      // the kernels of two devices.
+      // Shuffled schedules are compared with the plain one, and so are the kernels of two devices.
       .may_have_wgmma = options.schedule_seed != 0};
   return emulated::MakeOps("emulated", stream, [](emulated::Stream&) {});
 }

@@ -147,7 +147,8 @@ int Run(const Options& options) {
   if (!options.op.empty()) {
     std::erase_if(cases, [&](const Case& test) { return test.op != options.op; });
     if (cases.empty()) {
-      std::cerr << "conformance: no operation is called \"" << options.op << "\"\n";
+      std::cerr << "conformance: no operation is called \"" << options.op
+                << "\"; --list shows them\n";
       return 2;
     }
   }
@@ -193,12 +194,17 @@ int Run(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace longhand::conformance;
+  constexpr const char* kUsage =
+      "usage: conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] "
+      "[--threads N] [--schedule-seed N] [--max-cases N] [--first N] [--progress] "
+      "[--json FILE]\n       conformance --list\n";
+  if (argc == 2 && std::string(argv[1]) == "--help") {
+    std::cout << kUsage;
+    return 0;
+  }
   const auto options = ParseOptions(argc, argv);
   if (!options.ok()) {
-    std::cerr << "conformance: " << options.status().message()
-              << "\nusage: conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] "
-                 "[--threads N] [--schedule-seed N] [--max-cases N] [--first N] [--progress] "
-                 "[--json FILE]\n       conformance --list\n";
+    std::cerr << "conformance: " << options.status().message() << "\n" << kUsage;
     return 2;
   }
   if (options->list) return List();

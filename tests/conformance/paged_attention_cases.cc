@@ -1,5 +1,6 @@
 // PagedAttention: ragged batches, all head sizes; a token's bits do not depend on the batch or on
 // the chunks in which its prompt came.
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <sstream>
@@ -66,6 +67,24 @@ void AddPrefixCases(const BatchShape& sizes, std::vector<Case>& cases) {
   AddPrefixes(shape, "shared prefixes", cases);
   shape.query_lens[2] = 20;
   AddPrefixes(shape, "shared prefixes beside a chunk", cases);
+}
+
+// More splits than any device has multiprocessors, which a backend may share out otherwise than
+// few; contexts that end within a tile of keys, at its end and behind it.
+void AddManyCases(int64_t heads, int64_t kv_heads, int64_t block_size, std::vector<Case>& cases) {
+  BatchShape shape{heads, kv_heads, 128, block_size, DType::kBf16, DType::kBf16};
+  shape.query_lens.assign(18, 1);
+  shape.context_lens = {520, 700, 65,  1,   17,  63, 64, 600, 128,
+                        129, 255, 256, 257, 300, 5,  33, 100, 16};
+  AddShape(shape, "decode of many", cases);
+  shape.query_lens[2] = 20;
+  AddShape(shape, "decode of many beside a chunk", cases);
+  shape.query_lens[2] = 2;
+  shape.query_lens[3] = 0;
+  AddShape(shape, "decode of many, of one two tokens", cases);
+  shape.query_lens.assign(18, 1);
+  shape.prefixes = {{{7, 0, 1}, 512}, {{13, 12}, 256}};
+  AddPrefixes(shape, "shared prefixes among many", cases);
 }
 
 // Sequence s of the batch alone has the bits that it has in the batch.
@@ -144,6 +163,14 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
   AddShape(wide, "long chunks", cases);
   for (size_t s = 0; s < 4; ++s) AddAlone(wide, s, cases);
   for (int64_t skip : {1, 60, 129}) AddChunked(wide, skip, cases);
+  for (const auto& [heads, kv_heads, block_size] :
+       {std::array<int64_t, 3>{32, 4, 16}, {28, 4, 32}, {4, 4, 64}, {48, 4, 128}, {80, 4, 16}}) {
+    AddManyCases(heads, kv_heads, block_size, cases);
+  }
+  BatchShape far{8, 1, 128, 16, kBf16, kBf16};
+  far.query_lens = {1, 1, 1, 1};
+  far.context_lens = {9300, 20, 8193, 300};
+  AddShape(far, "decode of many, far keys", cases);
   wide.num_heads = 2;
   wide.block_size = 7;
   wide.query_lens = {3, 1};

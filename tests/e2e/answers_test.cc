@@ -24,7 +24,7 @@ TEST_P(AnswersTest, EveryRecordedCaseHasTheReferencesTokens) {
   LocalCluster cluster(
       TestCheckpointPath(),
       {"--dtype", "float32", "--tp", std::to_string(GetParam().tp_size), "--transport",
-       GetParam().transport, "--threads", "1", "--max-num-batched-tokens", "64"});
+       GetParam().transport, "--threads", "1", "--max-num-batched-tokens", "32"});
   int compared = 0;
   for (const std::string& name : recording.CaseNames()) {
     if (!SameTokensAsReference(name)) continue;

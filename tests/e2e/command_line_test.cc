@@ -42,11 +42,21 @@ TEST(CommandLine, AnswersWithoutAServerSayWhatToDo) {
   EXPECT_THAT(result.err, HasSubstr("longhand serve --model DIR"));
 }
 
+TEST(CommandLine, ACoordinatorThatStartsAgainIsWaitedFor) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
+  const CommandResult result = RunLonghand(
+      {"generate", "--endpoint", cluster.grpc_address(), "--prompt", "Hi", "--max-tokens", "3"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+}
+
 TEST(CommandLine, UsageErrorsExitWithTwo) {
   EXPECT_EQ(RunLonghand({}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"dance"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"generate", "--temperature", "warm"}).exit_code, 2);
-  EXPECT_EQ(RunLonghand({"generate", "--prompt", "Hi", "--seed", "-1"}).exit_code, 2);
+  const CommandResult seed = RunLonghand({"generate", "--prompt", "Hi", "--seed", "-1"});
+  EXPECT_EQ(seed.exit_code, 2);
+  EXPECT_THAT(seed.err, HasSubstr("0 to 18446744073709551615"));
   EXPECT_EQ(RunLonghand({"serve"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"serve", "--help"}).exit_code, 0);
 }
@@ -111,12 +121,26 @@ TEST(CommandLine, ABrokenCheckpointIsNamedAndServeEnds) {
                    "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(result.exit_code, 0);
   EXPECT_THAT(result.err, HasSubstr("model-00002-of-00002.safetensors"));
+  EXPECT_THAT(result.err, HasSubstr("configuration: --model=" + directory.path().string()));
+  EXPECT_THAT(result.err, HasSubstr(" --max-num-seqs=64 "));
   std::filesystem::remove(directory / "tokenizer.json");
   const CommandResult no_tokenizer =
       RunLonghand({"serve", "--model", directory.path().string(), "--http-address", "127.0.0.1:0",
                    "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(no_tokenizer.exit_code, 0);
   EXPECT_THAT(no_tokenizer.err, HasSubstr("tokenizer.json"));
+}
+
+TEST(CommandLine, AReadyFileThatCannotBeWrittenEndsServeAtOnce) {
+  const testing::TempDirectory directory;
+  for (const std::string& path :
+       {(directory / "no/ready.json").string(), directory.path().string()}) {
+    const CommandResult result = RunLonghand(
+        {"serve", "--model", TestCheckpointPath(), "--ready-file", path, "--http-address",
+         "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"});
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.err, HasSubstr("--ready-file " + path));
+  }
 }
 
 std::vector<std::string> DoctorOnFreePorts(const std::string& model) {

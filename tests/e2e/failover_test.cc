@@ -74,7 +74,7 @@ TEST(Failover, HealthIsThatTokensCanBeMade) {
     EXPECT_TRUE(health->Check(&context, grpc::health::v1::HealthCheckRequest(), &response).ok());
     return response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
   };
-  ASSERT_TRUE(cluster.WaitForStatus([&](const auto& s) { return s.ready() && serves(); }));
+  EXPECT_TRUE(serves());  // Whoever has the ready file finds it so.
   // Too patient to replace it, it says all the same that no token would come; and when it would.
   ASSERT_EQ(kill(cluster.worker_pids()[0], SIGSTOP), 0);
   v1::GetStatusResponse stalled;

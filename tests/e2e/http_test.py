@@ -3,13 +3,14 @@ import json
 import os
 import random
 import re
+import signal
 import ssl
 import subprocess
 import tempfile
 import threading
 import unittest
 
-from http_cluster import Cluster, greedy, picture_url, request
+from http_cluster import BINARIES, PATIENCE_S, Cluster, greedy, picture_url, request
 
 
 class Gateway(unittest.TestCase):
@@ -195,7 +196,11 @@ class Gateway(unittest.TestCase):
         self.assertEqual(self.ask("POST", "/detokenize", {"tokens": tokens["tokens"]}).json(), {"prompt": text})
         self.refused(400, "tokens", path="/detokenize", tokens=["a"])
         self.refused(400, "prompt", path="/tokenize")
-        self.refused(404, None, path="/tokenize", model="other", prompt="a")
+        self.refused(404, "model", path="/tokenize", model="other", prompt="a")
+        chat = [{"role": "user", "content": "Hi"}]
+        for param, value in [("add_generation_prompt", False), ("return_token_strs", True), ("tools", [{}]),
+                             ("chat_template_kwargs", {"x": 1})]:
+            self.refused(400, param, path="/tokenize", messages=chat, **{param: value})
 
     def test_each_wrong_parameter_is_named(self):
         user = [{"role": "user", "content": "Hi"}]
@@ -224,8 +229,10 @@ class Gateway(unittest.TestCase):
                       [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}]):
             with self.subTest(messages=value):
                 self.refused(400, "messages", messages=value)
-        self.assertEqual(self.refused(404, None, "'gpt-4' is not served here", messages=user, model="gpt-4")["code"],
+        self.assertEqual(self.refused(404, "model", "'gpt-4' is not served here", messages=user, model="gpt-4")["code"],
                          "model_not_found")
+        picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+        self.refused(400, "messages", "33 images; at most 32", messages=[{"role": "user", "content": [picture] * 33}])
         too_long = self.refused(400, "max_tokens", "context of 2048", messages=user, max_tokens=2048)
         self.assertEqual(too_long["code"], "context_length_exceeded")
         for prompt in (None, [], "", ["a", "b"], [[1], [2]], [1 << 30], {"a": 1}):
@@ -368,6 +375,25 @@ class Streams(unittest.TestCase):
         self.assertEqual(cluster.chat(**greedy("Hello", 10, request_id="short")).json()["choices"][0]["message"]["content"],
                          "".join(event.json()["choices"][0]["delta"]["content"] for event in events[:-1]))
 
+    def test_what_a_server_says_that_is_stopping(self):
+        cluster = Cluster("--shutdown-timeout", "60")
+        running = cluster.connect()
+        running.post("/v1/chat/completions", greedy("Hello", 100000, stream=True, request_id="long"))
+        running.until(b"id: 1\n")
+        os.kill(cluster.pid, signal.SIGTERM)
+        cluster.wait_until(lambda: cluster.chat(**greedy("Hello", 3)).status == 503, "it takes requests")
+        self.assertEqual(cluster.ask("GET", "/readyz").json()["phase"], "draining")
+        self.assertEqual(cluster.ask("GET", "/livez").status, 200)
+        self.assertEqual(cluster.ask("GET", "/startupz").status, 200)
+        refusal = cluster.chat(**greedy("Hello", 3))
+        self.assertEqual((refusal.status, refusal.headers["retry-after"]), (503, "1"))
+        follower = cluster.connect()
+        follower.send(request("GET", "/v1/streams/long?from=1"))
+        self.assertTrue(follower.until(b"id: 1\n"))
+        os.kill(cluster.pid, signal.SIGTERM)  # At once.
+        running.rest()
+        cluster.stop()
+
     def test_sigterm_lets_a_stream_end_and_idle_connections_go(self):
         cluster = Cluster()
         idle = cluster.connect()
@@ -406,6 +432,41 @@ class Keys(unittest.TestCase):
         allowed = cluster.ask("GET", "/livez", Origin="https://a.example")
         self.assertEqual(allowed.headers["access-control-allow-origin"], "https://a.example")
         self.assertNotIn("access-control-allow-origin", cluster.ask("GET", "/livez", Origin="https://b.example").headers)
+
+    def test_a_stream_is_only_its_own_keys_also_after_a_restart(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".keys") as file:
+            file.write("alice:sk-alice\nalice:sk-new\nbob:sk-bob\n")
+            file.flush()
+            cluster = Cluster("--api-key-file", file.name, "--shutdown-timeout", "0")
+            self.addCleanup(cluster.stop)
+            ended = greedy("Hello", 5, request_id="ended")
+            running = greedy("Hello", 50000, request_id="running", stream=True, on_disconnect="continue")
+            self.assertEqual(cluster.ask("POST", "/v1/chat/completions", ended, Authorization="Bearer sk-alice").status, 200)
+            with cluster.connect() as connection:
+                connection.post("/v1/chat/completions", running, Authorization="Bearer sk-alice")
+                connection.until(b"id: 1\n")
+
+            def attach(name, key):  # Over gRPC.
+                command = [os.path.join(BINARIES, "longhand"), "attach", name, "--endpoint", cluster.ready()["grpc"],
+                           "--api-key", key, "--retry-for", "30"]
+                return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+
+            def check():
+                for name, fields in (("ended", ended), ("running", running)):
+                    self.assertEqual(cluster.ask("GET", f"/v1/streams/{name}", Authorization="Bearer sk-bob").status, 404)
+                    self.assertIn("NOT_FOUND", attach(name, "sk-bob").stderr)
+                    self.assertEqual(
+                        cluster.ask("POST", "/v1/chat/completions", fields, Authorization="Bearer sk-bob").status, 409)
+                    with cluster.connect() as connection:
+                        connection.send(request("GET", f"/v1/streams/{name}", Authorization="Bearer sk-new"))
+                        self.assertTrue(connection.until(b"id: 1\n"))
+                self.assertEqual(attach("ended", "sk-new").returncode, 0)
+
+            check()
+            before = cluster.ready()["pids"]["coordinator"]
+            cluster.kill_coordinator()
+            cluster.wait_until(lambda: cluster.ready()["pids"]["coordinator"] != before, "it does not come back")
+            check()
 
 
 class Tls(unittest.TestCase):

@@ -8,26 +8,38 @@
 #include <string>
 #include <vector>
 
+#include "common/config/model_config.h"
+#include "kernels/quantized_weight.h"
 #include "tests/e2e/local_cluster.h"
+#include "tests/e2e/near_ties.h"
 #include "tests/e2e/requests.h"
 #include "tests/testing/temp_directory.h"
+#include "tests/testing/tiny_model.h"
+#include "worker/model/checkpoint.h"
+#include "worker/model/code_reader.h"
+#include "worker/model/tensor_specs.h"
 
 namespace longhand::e2e {
 namespace {
 
 using ::testing::HasSubstr;
 
+// All of the checkpoint but its tensors and config.json.
+void CopyTokenizer(const testing::TempDirectory& to) {
+  for (const auto& file : std::filesystem::directory_iterator(TestCheckpointPath())) {
+    const std::string name = file.path().filename().string();
+    if (name.starts_with("model") || name == "config.json") continue;
+    std::filesystem::copy(file.path(), to.path());
+  }
+}
+
 // The AWQ checkpoint with the tokenizer of the other one, in a directory of its own.
 class AwqDirectory {
  public:
   AwqDirectory() {
-    const std::filesystem::path nano = TestCheckpointPath();
-    for (const auto& file : std::filesystem::directory_iterator(nano)) {
-      const std::string name = file.path().filename().string();
-      if (name.starts_with("model") || name == "config.json") continue;
-      std::filesystem::copy(file.path(), directory_.path());
-    }
-    const std::filesystem::path awq = nano.parent_path() / "nano-awq";
+    CopyTokenizer(directory_);
+    const std::filesystem::path awq =
+        std::filesystem::path(TestCheckpointPath()).parent_path() / "nano-awq";
     for (const auto& file : std::filesystem::directory_iterator(awq)) {
       if (file.path().filename() == "dequantized.safetensors") continue;
       std::filesystem::copy(file.path(), directory_.path());
@@ -38,6 +50,98 @@ class AwqDirectory {
  private:
   testing::TempDirectory directory_;
 };
+
+// The checkpoint with its layers in FP8, as compressed-tensors keeps them: rounded beforehand as
+// --quantization fp8 rounds them at load.
+class Fp8Directory {
+ public:
+  Fp8Directory() {
+    CopyTokenizer(directory_);
+    const std::filesystem::path nano = TestCheckpointPath();
+    boost::json::object json = boost::json::parse(ReadBytes(nano / "config.json")).as_object();
+    json["quantization_config"] = boost::json::parse(R"({"quant_method": "compressed-tensors",
+        "format": "float-quantized", "ignore": ["lm_head"], "config_groups": {"group_0": {
+        "targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "strategy": "channel",
+        "symmetric": true, "dynamic": false}, "input_activations": {"num_bits": 8,
+        "type": "float", "strategy": "token", "dynamic": true}}}})");
+    directory_.Write("config.json", boost::json::serialize(json));
+    const Result<ModelConfig> config = ModelConfig::Load(path());
+    LONGHAND_CHECK(config.ok()) << config.status();
+    const Result<model::Checkpoint> checkpoint = model::Checkpoint::Open(nano);
+    LONGHAND_CHECK(checkpoint.ok()) << checkpoint.status();
+    testing::TestTensors tensors;
+    for (const auto& [name, tensor] : checkpoint->tensors()) {
+      tensors[name] = {tensor.dtype, tensor.shape, std::string(tensor.data, tensor.num_bytes)};
+    }
+    for (const model::TensorSpec& spec : model::ExpectedTensors(*config)) {
+      if (spec.dtype == DType::kF8E4M3) Round(spec.name, &tensors);
+    }
+    testing::WriteSafetensors(directory_ / "model.safetensors", tensors);
+  }
+  std::string path() const { return directory_.path().string(); }
+
+ private:
+  static void Round(const std::string& name, testing::TestTensors* tensors) {
+    testing::TestTensor& weight = tensors->at(name);
+    const std::vector<float> elements = testing::ToFloats(weight);
+    const int64_t num_rows = weight.shape[0], width = weight.shape[1];
+    std::vector<float> scales(static_cast<size_t>(num_rows));
+    weight.dtype = DType::kF8E4M3;
+    weight.bytes.resize(elements.size());
+    for (int64_t row = 0; row < num_rows; ++row) {
+      kernels::QuantizeRow(elements.data() + row * width, width, DType::kF8E4M3,
+                           weight.bytes.data() + row * width, &scales[static_cast<size_t>(row)]);
+    }
+    (*tensors)[model::ScaleNameOf(name)] = {
+        DType::kF32,
+        {num_rows, 1},
+        std::string(reinterpret_cast<const char*>(scales.data()), scales.size() * sizeof(float))};
+  }
+
+  testing::TempDirectory directory_;
+};
+
+GreedyAnswer AnswerOf(const std::string& model, const std::vector<std::string>& more) {
+  std::vector<std::string> flags = {"--dtype",         "bfloat16", "--threads",      "1",
+                                    "--max-model-len", "1024",     "--max-num-seqs", "8"};
+  flags.insert(flags.end(), more.begin(), more.end());
+  LocalCluster cluster(model, flags);
+  return AskGreedily(cluster, TextRequest("Write about a cat.", 12));
+}
+
+// Equal to the last bit on one rank: log-probabilities are compared, too. On two, ranks round their
+// own columns of o_proj and down_proj at load, and a checkpoint's scales are of whole rows.
+TEST(Quantization, AnFp8CheckpointAnswersAsTheSameRoundingAtLoad) {
+  const Fp8Directory fp8;
+  for (const std::string device : {"cpu", "emulated"}) {
+    const GreedyAnswer expected =
+        AnswerOf(TestCheckpointPath(), {"--device", device, "--quantization", "fp8"});
+    EXPECT_EQ(expected.token_ids.size(), 12u);
+    EXPECT_EQ(AnswerOf(fp8.path(), {"--device", device}), expected) << device;
+    EXPECT_NE(AnswerOf(TestCheckpointPath(), {"--device", device}), expected) << device;
+  }
+  EXPECT_TRUE(EqualButNearTies({AnswerOf(fp8.path(), {"--device", "emulated"})},
+                               {AnswerOf(fp8.path(), {"--device", "emulated", "--tp", "2"})}));
+}
+
+TEST(Quantization, AwqByNameIsWhatAutoTakes) {
+  const AwqDirectory awq;
+  EXPECT_EQ(AnswerOf(awq.path(), {"--quantization", "awq"}),
+            AnswerOf(awq.path(), {"--quantization", "auto"}));
+}
+
+// Weights and cache in fp8; ranks that exchange by kernels and ranks that exchange by TCP sum with
+// the same bits.
+TEST(Quantization, Fp8WeightsAndCacheHaveTheSameBitsWhicheverWayTwoRanksExchange) {
+  const auto answer = [](const std::string& transport) {
+    return AnswerOf(TestCheckpointPath(),
+                    {"--device", "emulated", "--tp", "2", "--quantization", "fp8",
+                     "--kv-cache-dtype", "fp8", "--transport", transport});
+  };
+  const GreedyAnswer by_kernels = answer("shared_memory");
+  EXPECT_EQ(by_kernels.token_ids.size(), 12u);
+  EXPECT_EQ(answer("gloo"), by_kernels);
+}
 
 std::vector<int64_t> PlannedBytes(const std::string& model, std::vector<std::string> flags) {
   std::vector<std::string> args = {"serve", "--model", model, "--dry-run", "--json"};

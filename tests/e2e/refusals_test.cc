@@ -73,6 +73,9 @@ TEST_F(RefusalsTest, NumbersOutOfRange) {
   request.set_priority(101);
   ExpectInvalid(request, "priority is 101; it must be from -100 to 100");
   request.set_priority(100);
+  request.set_on_disconnect(static_cast<v1::OnDisconnect>(9));
+  ExpectInvalid(request, "on_disconnect is 9; it must be from 0 to 2");
+  request.clear_on_disconnect();
   request.set_cache_salt("a salt");
   ExpectInvalid(request, "cache_salt has 6 bytes; it must be at most 128 of [A-Za-z0-9._:-]");
 }

@@ -12,7 +12,7 @@ from processes import run, tail
 from report import Goal
 
 # A process each: one fault hides no other group.
-GROUPS = ["roof", "decode", "linear", "linear-quantized", "linear-varying", "decode-8bit", "prefill", "small", "vision", "sample"]
+GROUPS = ["roof", "decode", "linear", "linear-quantized", "linear-varying", "decode-8bit", "prefill", "small", "vision", "sample", "cascade", "copy"]
 GROUP_TIMEOUT_S = 60
 PART_TIMEOUT_S = 450  # the peers have what the groups leave
 

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "common/shared_library.h"
+
 namespace longhand::comm {
 namespace {
 
@@ -34,14 +36,16 @@ class Symbols {
 Result<NcclLibrary> NcclLibrary::Load(const std::string& path) {
   const std::string file = path.empty() ? "libnccl.so.2" : path;
   // Never unloaded: its threads may outlive a communicator.
-  void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (handle == nullptr) {
-    return Unimplemented("ranks on GPUs need NCCL, and it cannot be loaded (", dlerror(),
+  const Result<void*> handle =
+      path.empty() ? LoadNvidiaLibrary({file}, {"nccl"}) : LoadSharedLibrary({file}, {});
+  if (!handle.ok()) {
+    return Unimplemented("ranks on GPUs need NCCL, and it cannot be loaded (",
+                         handle.status().message(),
                          "); install it, or name its folder in LD_LIBRARY_PATH");
   }
   NcclLibrary library;
   nccl::Api& api = library.api_;
-  Symbols symbols(handle);
+  Symbols symbols(*handle);
   symbols.Find("ncclGetVersion", &api.GetVersion);
   symbols.Find("ncclGetErrorString", &api.GetErrorString);
   symbols.Find("ncclGetLastError", &api.GetLastError);

@@ -10,8 +10,8 @@ namespace longhand::comm {
 
 class NcclLibrary {
  public:
-  // `path`: a file, or empty for what the loader finds as libnccl.so.2 (LD_LIBRARY_PATH included).
-  // Stays loaded. kUnimplemented when there is none, when it is older than 2.18, or when a function
+  // `path`: a file, or empty for what the loader finds as libnccl.so.2 (LD_LIBRARY_PATH included),
+  // else Python's package of it. Stays loaded. kUnimplemented when there is none, when it is older than 2.18, or when a function
   // is missing.
   static Result<NcclLibrary> Load(const std::string& path);
 

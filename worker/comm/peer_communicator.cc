@@ -7,13 +7,11 @@
 
 #include "worker/comm/collective_checks.h"
 #include "worker/comm/host_identity.h"
+#include "worker/comm/sum_timer.h"
 
 namespace longhand::comm {
 namespace {
 
-using std::chrono::steady_clock;
-
-constexpr int kTimedCalls = 20;
 // Sizes that are timed, each four times the one before.
 constexpr size_t kLeastTimedBytes = 4 << 10;
 
@@ -69,10 +67,7 @@ Result<std::unique_ptr<Communicator>> PeerCommunicator::Connect(const PeerOption
     return std::move(peers->inner_);
   }
   LONGHAND_RETURN_IF_ERROR(exchanged);
-  std::ostringstream line;
-  line << "sums over ranks: one shot up to " << peers->ways_.one_shot << " bytes, two shots up to "
-       << peers->ways_.two_shot << peers->measured_;
-  log(line.str());
+  log("sums over ranks: " + peers->ways_.ToString() + peers->measured_);
   peers->thread_.Detach();
   return std::unique_ptr<Communicator>(std::move(peers));
 }
@@ -140,74 +135,54 @@ Status PeerCommunicator::ExchangeMemory(KeyValueStore& store, const std::stop_to
 Status PeerCommunicator::ChooseWays(KeyValueStore& store, const std::stop_token& stop) {
   const auto most = static_cast<size_t>(group_.max_blocks * group_.region_bytes);
   if (!device_.IsTimed()) {
-    ways_ = {.one_shot = most / 4, .two_shot = most};
+    ways_ = SumWays(most / 4, most);
     return OkStatus();
   }
+  LONGHAND_ASSIGN_OR_RETURN(SumTimer timer,
+                            SumTimer::Create(group_, device_, *inner_, options_.now, most));
+  std::vector<SumTimes> times;
   std::ostringstream text;
-  bool one_shot_wins = true, kernels_win = true;
+  text << "; measured with norm (one shot, two, the other way):";
   for (size_t bytes = kLeastTimedBytes; bytes <= most; bytes *= 4) {
-    LONGHAND_ASSIGN_OR_RETURN(const double one, TimeSum(bytes, true, false));
-    LONGHAND_ASSIGN_OR_RETURN(const double two, TimeSum(bytes, true, true));
-    LONGHAND_ASSIGN_OR_RETURN(const double other, TimeSum(bytes, false, false));
-    text << (text.tellp() == 0 ? "; measured (one shot, two, the other way): " : ", ") << bytes
-         << " bytes " << one << ", " << two << ", " << other << " us";
-    one_shot_wins = one_shot_wins && one <= std::min(two, other);
-    kernels_win = kernels_win && std::min(one, two) <= other;
-    if (one_shot_wins) ways_.one_shot = bytes;
-    if (kernels_win) ways_.two_shot = bytes;
+    auto timed = timer.Time(bytes);
+    LONGHAND_RETURN_IF_ERROR(CheckControl());
+    LONGHAND_RETURN_IF_ERROR(timed.status());
+    text << (times.empty() ? " " : ", ") << bytes << " bytes " << timed->of(SumWay::kOneShot)
+         << ", " << timed->of(SumWay::kTwoShots) << ", " << timed->of(SumWay::kOther) << " us";
+    times.push_back(*timed);
   }
   measured_ = text.str();
   if (group_.rank == 0) {
-    return Publish(store, "ways",
-                   std::to_string(ways_.one_shot) + " " + std::to_string(ways_.two_shot));
+    ways_ = SumWays::Choose(times);
+    return Publish(store, "ways", ways_.Encode());
   }
   LONGHAND_ASSIGN_OR_RETURN(const std::string told, Read(store, "ways", 0, stop));
-  std::istringstream numbers(told);
-  if (numbers >> ways_.one_shot >> ways_.two_shot) return OkStatus();
-  return Internal("rank 0 chose '", told, "'; it must be two numbers");
+  LONGHAND_ASSIGN_OR_RETURN(ways_, SumWays::Decode(told));
+  return OkStatus();
 }
 
-// Microseconds of a sum, with the waits of its peers.
-Result<double> PeerCommunicator::TimeSum(size_t bytes, bool by_kernel, bool two_shot) {
-  LONGHAND_ASSIGN_OR_RETURN(const auto memory, device_.AllocatePeerMemory(bytes));
-  const TensorView data(memory->data(), DType::kBf16,
-                        {static_cast<int64_t>(bytes / kSumRow / 2), kSumRow});
-  const auto sum = [&] {
-    if (!by_kernel) return inner_->AllReduceSum(data);
-    return device_.PeerReduce({.group = &group_, .data = data, .two_shot = two_shot});
-  };
-  LONGHAND_RETURN_IF_ERROR(sum());
-  LONGHAND_RETURN_IF_ERROR(inner_->Barrier());
-  const auto begin = steady_clock::now();
-  for (int call = 0; call < kTimedCalls; ++call) LONGHAND_RETURN_IF_ERROR(sum());
-  LONGHAND_RETURN_IF_ERROR(inner_->Synchronize());
-  LONGHAND_RETURN_IF_ERROR(CheckControl());
-  const std::chrono::duration<double, std::micro> took = steady_clock::now() - begin;
-  return took.count() / kTimedCalls;
+bool PeerCommunicator::IsTwoShot(const TensorView& data) const {
+  return ways_.For(data.num_bytes()) == SumWay::kTwoShots;
 }
 
-bool PeerCommunicator::FitsReduce(const TensorView& data, bool by_row, bool two_shot) const {
+bool PeerCommunicator::GoesByKernel(const TensorView& data, bool by_row) const {
+  if (data.num_bytes() == 0 || ways_.For(data.num_bytes()) == SumWay::kOther) return false;
   const auto width = static_cast<int64_t>(DTypeSize(data.dtype()));
-  const int64_t row = by_row ? data.num_elements() / std::max<int64_t>(data.dim(0), 1) : kSumRow;
+  const int64_t row = by_row ? data.num_elements() / data.dim(0) : kSumRow;
   return group_.BlocksFor((data.num_elements() + row - 1) / row, row * width,
-                          two_shot ? group_.size : 1) > 0;
+                          IsTwoShot(data) ? group_.size : 1) > 0;
 }
 
 Status PeerCommunicator::AllReduceSum(TensorView data) {
   CheckAllReduce(data);
   thread_.Check();
   LONGHAND_RETURN_IF_ERROR(failure_);
-  const size_t bytes = data.num_bytes();
-  const bool two_shot = bytes > ways_.one_shot;
-  if (bytes == 0 || bytes > ways_.two_shot || !FitsReduce(data, false, two_shot)) {
-    return inner_->AllReduceSum(data);
-  }
-  return device_.PeerReduce({.group = &group_, .data = data, .two_shot = two_shot});
+  if (!GoesByKernel(data, /*by_row=*/false)) return inner_->AllReduceSum(data);
+  return device_.PeerReduce({.group = &group_, .data = data, .two_shot = IsTwoShot(data)});
 }
 
 bool PeerCommunicator::FusesNorm(const TensorView& data) const {
-  const size_t bytes = data.num_bytes();
-  return bytes > 0 && bytes <= ways_.two_shot && FitsReduce(data, true, bytes > ways_.one_shot);
+  return GoesByKernel(data, /*by_row=*/true);
 }
 
 Status PeerCommunicator::AllReduceSumNorm(const SumNormArgs& args) {
@@ -222,7 +197,7 @@ Status PeerCommunicator::AllReduceSumNorm(const SumNormArgs& args) {
                              .eps = args.eps,
                              .out = args.out,
                              .scale = args.scale,
-                             .two_shot = args.data.num_bytes() > ways_.one_shot});
+                             .two_shot = IsTwoShot(args.data)});
 }
 
 Status PeerCommunicator::AllGather(TensorView local, TensorView all) {
@@ -283,10 +258,12 @@ Status PeerCommunicator::CheckControl() {
 
 bool PeerCommunicator::CanBeRecorded(size_t max_bytes) const {
   if (inner_->CanBeRecorded(max_bytes)) return true;
-  // Then no call may be too large for kernels.
-  const TensorView largest(nullptr, DType::kF32, {static_cast<int64_t>(max_bytes / sizeof(float))});
-  return max_bytes <= ways_.two_shot && FitsReduce(largest, false, /*two_shot=*/true) &&
-         group_.BlocksFor(static_cast<int64_t>(max_bytes) / kGatherRow + 1, kGatherRow, 1) > 0;
+  // Then no call may be too large for kernels, of which two shots have less room.
+  const auto bytes = static_cast<int64_t>(max_bytes);
+  const int64_t row_bytes = kSumRow * static_cast<int64_t>(sizeof(float));
+  return ways_.AreKernelsUpTo(max_bytes) &&
+         group_.BlocksFor((bytes + row_bytes - 1) / row_bytes, row_bytes, group_.size) > 0 &&
+         group_.BlocksFor(bytes / kGatherRow + 1, kGatherRow, 1) > 0;
 }
 
 void PeerCommunicator::Abort() {

@@ -13,10 +13,12 @@
 #include <string>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/peer_group.h"
 #include "common/thread_checker.h"
 #include "worker/comm/communicator.h"
 #include "worker/comm/key_value_store.h"
+#include "worker/comm/sum_ways.h"
 
 namespace longhand::comm {
 
@@ -27,13 +29,8 @@ struct PeerOptions {
   std::chrono::milliseconds timeout{30'000};
   // One line, once the group has formed; may be empty.
   std::function<void(const std::string&)> log;
-};
-
-// Up to which size in bytes a sum goes which way. one_shot <= two_shot; beyond, the other
-// communicator.
-struct SumWays {
-  size_t one_shot = 0;
-  size_t two_shot = 0;
+  // By which the ways of summing are timed.
+  std::function<TimePoint()> now = std::chrono::steady_clock::now;
 };
 
 class PeerCommunicator final : public Communicator {
@@ -71,14 +68,14 @@ class PeerCommunicator final : public Communicator {
   Status Exchange(KeyValueStore& store, const std::stop_token& stop);
   Status ExchangeMemory(KeyValueStore& store, const std::stop_token& stop);
   Status ChooseWays(KeyValueStore& store, const std::stop_token& stop);
-  Result<double> TimeSum(size_t bytes, bool by_kernel, bool two_shot);
   Status Publish(KeyValueStore& store, const std::string& what, const std::string& value) const;
   Result<std::string> Read(KeyValueStore& store,
                            const std::string& what,
                            int rank,
                            const std::stop_token& stop) const;
 
-  bool FitsReduce(const TensorView& data, bool by_row, bool two_shot) const;
+  bool GoesByKernel(const TensorView& data, bool by_row) const;
+  bool IsTwoShot(const TensorView& data) const;
   Status CheckControl();
   // What a wait of the other communicator's comes to.
   Status Judge(const Status& waited);
@@ -89,7 +86,7 @@ class PeerCommunicator final : public Communicator {
   ThreadChecker thread_;
   PeerGroup group_;
   SumWays ways_;
-  std::string measured_;
+  std::string measured_;  // for the log
   Status failure_;
   std::shared_ptr<PeerControl> control_;
   std::vector<std::unique_ptr<PeerMemory>> memory_;  // [size]

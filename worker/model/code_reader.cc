@@ -71,6 +71,15 @@ void InParts(int64_t count, int64_t unit, int num_threads, const Fn& fn) {
   fn(0, begin(1));
 }
 
+// Where the first fp8 code that is NaN is, or `count`.
+int64_t FindNan(const uint8_t* codes, int64_t count) {
+  const auto is_nan = [](uint8_t code) { return (code & 0x7f) == 0x7f; };
+  // Without a way out, so that it becomes vector code.
+  bool has_nan = false;
+  for (int64_t i = 0; i < count; ++i) has_nan |= is_nan(codes[i]);
+  return has_nan ? std::find_if(codes, codes + count, is_nan) - codes : count;
+}
+
 int64_t RowsOf(const Checkpoint& checkpoint, const std::vector<TensorSlice>& slices) {
   int64_t rows = 0;
   for (const TensorSlice& slice : slices) rows += ViewOf(checkpoint, slice).rows.size();
@@ -86,16 +95,39 @@ AwqNames AwqNamesOf(const std::string& weight) {
 
 std::string ScaleNameOf(const std::string& weight) { return WithSuffix(weight, ".weight_scale"); }
 
-kernels::QuantizedWeight CodeReader::Read(const Checkpoint& checkpoint,
-                                          const std::vector<TensorSlice>& slices,
-                                          Quantization quantization,
-                                          const CheckpointQuantization& on_disk) {
+Result<kernels::QuantizedWeight> CodeReader::Read(const Checkpoint& checkpoint,
+                                                  const std::vector<TensorSlice>& slices,
+                                                  Quantization quantization,
+                                                  const CheckpointQuantization& on_disk) {
   if (on_disk.method == Quantization::kAwq) {
     return ReadAwq(checkpoint, slices, on_disk.group_size);
   }
-  if (on_disk.method == Quantization::kFp8) return ReadFp8(checkpoint, slices);
-  return Quantize(checkpoint, slices,
-                  quantization == Quantization::kInt8 ? DType::kI8 : DType::kF8E4M3);
+  if (on_disk.method != Quantization::kFp8 && quantization == Quantization::kInt8) {
+    return Quantize(checkpoint, slices, DType::kI8);
+  }
+  kernels::QuantizedWeight weight = on_disk.method == Quantization::kFp8
+                                        ? ReadFp8(checkpoint, slices)
+                                        : Quantize(checkpoint, slices, DType::kF8E4M3);
+  LONGHAND_RETURN_IF_ERROR(CheckNumbers(checkpoint, slices));
+  return weight;
+}
+
+Status CodeReader::CheckNumbers(const Checkpoint& checkpoint,
+                                const std::vector<TensorSlice>& slices) const {
+  const uint8_t* codes = codes_.data();
+  for (const TensorSlice& slice : slices) {
+    const SliceView view = ViewOf(checkpoint, slice);
+    for (int64_t row = view.rows.begin; row < view.rows.end; ++row) {
+      const int64_t nan = FindNan(codes, view.columns.size());
+      if (nan < view.columns.size()) {
+        return InvalidArgument(view.tensor->file, ": tensor ", view.tensor->name_in_file,
+                               " has NaN in row ", row, ", column ", view.columns.begin + nan,
+                               "; weights must be numbers");
+      }
+      codes += view.columns.size();
+    }
+  }
+  return OkStatus();
 }
 
 void CodeReader::Release(const Checkpoint& checkpoint, const TensorSlice& slice) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/config/quantization.h"
+#include "common/status.h"
 #include "kernels/quantized_weight.h"
 #include "worker/model/checkpoint.h"
 #include "worker/model/weight_source.h"
@@ -20,10 +21,12 @@ class CodeReader {
 
   // The slices, named as float weights are ("...q_proj.weight"), one below the other; valid until
   // the next call. `on_disk` is what the files hold; its tensors must have been checked.
-  kernels::QuantizedWeight Read(const Checkpoint& checkpoint,
-                                const std::vector<TensorSlice>& slices,
-                                Quantization quantization,
-                                const CheckpointQuantization& on_disk);
+  // kInvalidArgument naming the tensor where fp8 codes are NaN: kernels take every code for a
+  // number.
+  Result<kernels::QuantizedWeight> Read(const Checkpoint& checkpoint,
+                                        const std::vector<TensorSlice>& slices,
+                                        Quantization quantization,
+                                        const CheckpointQuantization& on_disk);
   // The slice has been read: its pages may go.
   void Release(const Checkpoint& checkpoint, const TensorSlice& slice) const;
 
@@ -37,6 +40,8 @@ class CodeReader {
                                    const std::vector<TensorSlice>& slices,
                                    int64_t group_size);
   kernels::QuantizedWeight Rows(DType code_dtype, int64_t rows, int64_t columns);
+  // Of the fp8 codes of `slices`, as they were just read.
+  Status CheckNumbers(const Checkpoint& checkpoint, const std::vector<TensorSlice>& slices) const;
 
   const int num_threads_;
   std::vector<uint8_t> codes_;

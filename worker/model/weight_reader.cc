@@ -60,7 +60,8 @@ Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::Linear(
 Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::LayerLinear(
     const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
   if (quantization_ == Quantization::kNone) return Linear(slices, layout);
-  const kernels::QuantizedWeight weight = codes_.Read(checkpoint_, slices, quantization_, on_disk_);
+  LONGHAND_ASSIGN_OR_RETURN(const kernels::QuantizedWeight weight,
+                            codes_.Read(checkpoint_, slices, quantization_, on_disk_));
   auto packed = ops_.PackQuantized(weight, layout);
   if (!packed.ok()) return packed.status().WithContext(slices.front().name);
   for (const TensorSlice& slice : slices) codes_.Release(checkpoint_, slice);

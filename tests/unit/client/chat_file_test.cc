@@ -65,6 +65,14 @@ TEST_F(ChatFileTest, WhatIsWrongIsNamedWithTheMessagesIndex) {
   EXPECT_THAT(ReadChatFile(directory_.path(), &request_).message(), HasSubstr("a directory"));
 }
 
+TEST_F(ChatFileTest, APictureMayBeAFileUrl) {
+  const std::string picture = directory_.Write("a.png", "bytes of a").string();
+  ASSERT_TRUE(Read(R"([{"role": "user", "content": [{"type": "image", "image": "file://)" +
+                   picture + R"("}]}])")
+                  .ok());
+  EXPECT_EQ(request_.images(0).data(), "bytes of a");
+}
+
 TEST_F(ChatFileTest, NoMessageAtAllIsStillARequestOfMessages) {
   ASSERT_TRUE(Read("[]").ok());
   EXPECT_TRUE(request_.has_messages());

@@ -116,6 +116,13 @@ TEST_F(HealthTest, WhoDrainsIsNotReady) {
   EXPECT_EQ(health_.Check().phase, "draining");
 }
 
+TEST_F(HealthTest, WhoseServerStopsIsNotReadyFromThenOn) {
+  EXPECT_TRUE(health_.Look().ready);
+  health_.BeginDrain();
+  EXPECT_EQ(health_.Check().phase, "draining");
+  EXPECT_FALSE(health_.Look().ready);
+}
+
 class HealthOfTwoGroupsTest : public HealthTest {
  protected:
   Group other_;

@@ -48,6 +48,22 @@ TEST_F(OptionsTest, AnUnknownKeyIsAnErrorThatNamesItsLine) {
   EXPECT_EQ(args.status().message(), path + ":2: unknown key 'block-sice'");
 }
 
+TEST_F(OptionsTest, AKeyThatIsSetTwiceIsAnErrorByWhateverName) {
+  const std::string path = WriteYaml("tp: 1\ntensor-parallel-size: 2\n");
+  EXPECT_EQ(ArgumentsFromYaml(app_, path).status().message(),
+            path + ":2: 'tensor-parallel-size' is set a second time");
+}
+
+TEST_F(OptionsTest, APictureLimitMayBeWrittenAsVllmWritesIt) {
+  for (const char* given : {"7", "image=7", R"({"image": 7})", R"({"image":7})"}) {
+    options_.limit_mm_per_prompt = 0;
+    EXPECT_EQ(ParseCommandLine(app_, {"--limit-mm-per-prompt", given}), std::nullopt) << given;
+    EXPECT_EQ(options_.limit_mm_per_prompt, 7) << given;
+  }
+  for (const char* given : {"image=", "video=7", R"({"image": 7, "video": 1})", "image=5000"})
+    EXPECT_EQ(ParseCommandLine(app_, {"--limit-mm-per-prompt", given}), kExitUsage) << given;
+}
+
 TEST_F(OptionsTest, AFileThatCannotBeReadIsNamed) {
   for (const std::string& path : {std::string("/no/such.yaml"), testing::TempDir()}) {
     EXPECT_EQ(ArgumentsFromYaml(app_, path).status().message(),
@@ -69,6 +85,12 @@ TEST_F(OptionsTest, WhatIsGivenIsPassedOn) {
   ServeOptions options;
   AddServeOptions(app, options);
   EXPECT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
+}
+
+TEST_F(OptionsTest, NoMoreSequencesRunThanAStepHasTokens) {
+  EXPECT_EQ(options_.num_seqs(), 64);
+  EXPECT_EQ(ParseCommandLine(app_, {"--max-num-batched-tokens", "16"}), std::nullopt);
+  EXPECT_EQ(options_.num_seqs(), 16);
 }
 
 TEST_F(OptionsTest, EachGroupHasItsRanksAndItsSpares) {

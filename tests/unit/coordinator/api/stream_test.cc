@@ -92,10 +92,21 @@ TEST(StreamTable, AnIdIsOneRequests) {
   EXPECT_EQ(again->stream, first->stream);
   EXPECT_EQ(table.Begin({"a", "other"}).status().code(), StatusCode::kAlreadyExists);
   table.Remove(EventStream({"a", "digest"}));  // not that one
-  EXPECT_EQ(table.Find("a"), first->stream);
+  EXPECT_EQ(table.Find("a", ""), first->stream);
   table.Remove(*first->stream);
-  EXPECT_EQ(table.Find("a"), nullptr);
+  EXPECT_EQ(table.Find("a", ""), nullptr);
   EXPECT_TRUE(table.Begin({"a", "other"})->is_new);
+}
+
+TEST(StreamTable, AStreamIsItsOwners) {
+  StreamTable table;
+  const EventStream::Identity of_alice{.request_id = "a", .sent_digest = "d", .owner = "alice"};
+  const EventStream::Identity of_bob{.request_id = "a", .sent_digest = "d", .owner = "bob"};
+  const Result<StreamTable::Begun> first = table.Begin(of_alice);
+  EXPECT_EQ(table.Begin(of_bob).status().code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(table.Find("a", "alice"), first->stream);
+  EXPECT_EQ(table.Find("a", "bob"), nullptr);
+  EXPECT_EQ(table.Find("a", ""), nullptr);
 }
 
 TEST(RequestRecord, EqualRequestsHaveOneDigest) {
@@ -163,7 +174,7 @@ TEST_F(StreamSinkTest, WhatIsSeenIsKeptAndTokenIdsAreKeptUnseen) {
   sink->OnEvent({.seq = 2, .text = "two", .token_ids = {12}});
   sink->OnEnd(OkStatus());
   journal_.Stop();
-  EXPECT_EQ(table_.Find("a"), nullptr);
+  EXPECT_EQ(table_.Find("a", ""), nullptr);
   EXPECT_TRUE(stream_->Look(1).accepted);
   EXPECT_EQ(stream_->Look(2).event->text(), "two");
   EXPECT_EQ(stream_->Look(2).event->token_ids_size(), 0);
@@ -182,7 +193,7 @@ TEST_F(StreamSinkTest, ARefusalIsToldAndNotKept) {
   MakeSink(Record())->OnEnd(ResourceExhausted("8 wait"));
   EXPECT_EQ(stream_->Look(1).end, ResourceExhausted("8 wait"));
   EXPECT_FALSE(stream_->Look(1).accepted);
-  EXPECT_EQ(table_.Find("a"), nullptr);
+  EXPECT_EQ(table_.Find("a", ""), nullptr);
   journal_.Stop();
   EXPECT_FALSE(journal::ReadRequest(directory_.path(), "a")->has_value());
 }

@@ -118,6 +118,13 @@ TEST(Capacity, RefusalsNameTheNumbers) {
   EXPECT_THAT(context.message(),
               HasSubstr("--max-model-len is 100000; the largest that works is 18720"));
 
+  EXPECT_EQ(
+      PlanCapacity({.kv_cache_memory_bytes = 100}, Model7B(), kMaxPixels, 24 * kGib, kHostBytes)
+          .status()
+          .message(),
+      "a KV block takes 917504 bytes on each rank, and the KV cache has 100; "
+      "--kv-cache-memory-bytes sets them");
+
   EXPECT_EQ(PlanShape({.tensor_parallel_size = 8}, Model7B()).status().code(),
             StatusCode::kInvalidArgument);
 }

@@ -90,6 +90,34 @@ TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
   EXPECT_EQ(fault->param, "max_tokens");
 }
 
+TEST(AnswerRequest, WhatChangesAnAnswerElsewhereIsNotPassedOver) {
+  for (const char* field :
+       {R"("use_beam_search":true)", R"("bad_words":["a"])", R"("allowed_token_ids":[1])",
+        R"("truncate_prompt_tokens":5)", R"("include_stop_str_in_output":true)",
+        R"("mm_processor_kwargs":{"min_pixels":1})", R"("documents":[{}])",
+        R"("add_generation_prompt":false)", R"("skip_special_tokens":false)",
+        R"("chat_template_kwargs":{"enable_thinking":true})"}) {
+    std::optional<Fault> fault;
+    Parse(field, &fault);
+    ASSERT_TRUE(fault) << field;
+    EXPECT_EQ(fault->status.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(field, HasSubstr('"' + fault->param + '"'));
+  }
+  std::optional<Fault> fault;
+  Parse(R"("use_beam_search":false,"bad_words":[],"add_generation_prompt":true,
+           "skip_special_tokens":true,"chat_template_kwargs":{})",
+        &fault);
+  EXPECT_FALSE(fault) << fault->status;
+}
+
+TEST(AnswerRequest, TheTemplatesOneArgumentIsTaken) {
+  std::optional<Fault> fault;
+  const AnswerRequest request = Parse(R"("chat_template_kwargs":{"add_vision_id":true})", &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  EXPECT_TRUE(request.wire.messages().add_vision_id());
+  EXPECT_EQ(request.wire.messages().messages_size(), 1);
+}
+
 TEST(AnswerRequest, PicturesAreDataOrElsewhere) {
   AnswerRequest request;
   const auto messages = boost::json::parse(

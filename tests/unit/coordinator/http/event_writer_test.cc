@@ -124,7 +124,7 @@ TEST_F(EventWriterTest, UsageSoFarIsInEveryChunkWhenAsked) {
   const std::string hidden = WriteFrom(head, events, OkStatus(), 1);
   EXPECT_THAT(
       hidden,
-      HasSubstr("\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":1,\"total_tokens\":5"));
+      HasSubstr("\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":1,\"total_tokens\":5}}"));
   EXPECT_THAT(
       hidden,
       HasSubstr("\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":2,\"total_tokens\":6"));

@@ -251,6 +251,29 @@ TEST_F(HttpServerTest, ADrainLetsAnswersEndAndClosesWhatIsIdle) {
   EXPECT_THAT(answer, HasSubstr("Connection: close"));
 }
 
+// Probes and new requests are still answered: with what the server says of itself.
+TEST_F(HttpServerTest, ADrainAnswersANewConnectionOnce) {
+  Start({});
+  Socket early(server_->address());
+  server_->Drain();
+  Socket late(server_->address());
+  for (Socket* client : {&late, &early}) {
+    client->Send(Get("/a"));
+    const std::string answer = client->ReadToEnd();
+    EXPECT_THAT(answer, HasSubstr("/a:"));
+    EXPECT_THAT(answer, HasSubstr("Connection: close"));
+  }
+}
+
+TEST_F(HttpServerTest, StopDoesNotWaitForAConnectionThatSaysNothing) {
+  Start({});
+  Socket silent(server_->address());
+  while (num_open_ < 1) std::this_thread::yield();
+  server_->Drain();
+  server_->Stop();
+  EXPECT_EQ(silent.ReadToEnd(), "");
+}
+
 TEST_F(HttpServerTest, StopEndsWhatIsUnderWay) {
   Start({});
   Socket waiting(server_->address()), silent(server_->address());

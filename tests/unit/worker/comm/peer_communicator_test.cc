@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/worker/comm/forwarding_peer_device.h"
+#include "tests/unit/worker/comm/paced_device.h"
 #include "tests/unit/worker/comm/rank_group.h"
 
 namespace longhand::comm {
@@ -195,26 +197,12 @@ TEST(PeerCommunicator, AMissingFlagIsFound) {
 
 // What a group of another host, or a device that cannot read its peers, falls back to.
 TEST(PeerCommunicator, WhereMemoryCannotBeReadTheOtherCommunicatorIsTaken) {
-  class Blind final : public PeerDevice {
+  class Blind final : public ForwardingPeerDevice {
    public:
-    explicit Blind(PeerDevice& device) : device_(device) {}
-    PeerGroup MakePeerGroup() const override { return device_.MakePeerGroup(); }
-    bool IsTimed() const override { return false; }
-    Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(size_t bytes) override {
-      return device_.AllocatePeerMemory(bytes);
-    }
+    using ForwardingPeerDevice::ForwardingPeerDevice;
     Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string&) override {
       return Unavailable("no way to it");
     }
-    Result<std::shared_ptr<PeerControl>> AllocatePeerControl() override {
-      return device_.AllocatePeerControl();
-    }
-    Status DrainPeerCalls() override { return OkStatus(); }
-    Status PeerReduce(const PeerReduceArgs& args) override { return device_.PeerReduce(args); }
-    Status PeerGather(const PeerGatherArgs& args) override { return device_.PeerGather(args); }
-
-   private:
-    PeerDevice& device_;
   };
   RankGroup inner({TestTransport::kNamedSharedMemory, 2}, kTimeout);
   InMemoryStore store;
@@ -243,6 +231,49 @@ TEST(PeerCommunicator, WhereMemoryCannotBeReadTheOtherCommunicatorIsTaken) {
   for (const std::string& line : lines) {
     EXPECT_EQ(line, "ranks exchange without kernels of their own: rank 1: no way to it");
   }
+}
+
+// Rank 1 would choose otherwise; sums that meet must go one way.
+TEST(PeerCommunicator, AllRanksGoAsRankZeroMeasured) {
+  InMemoryStore store;
+  std::string lines[2];
+  std::vector<std::jthread> threads;
+  for (size_t r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      auto ops = kernels::CreateEmulatedOps();
+      ASSERT_TRUE(ops.ok());
+      ManualClock clock;
+      PacedDevice device(**ops, clock);
+      device.cost = [r](const PeerReduceArgs& args) {
+        return std::chrono::microseconds(args.two_shot == (r == 0) ? 20 : 10);
+      };
+      auto inner = std::make_unique<PacedCommunicator>(static_cast<int>(r), 2, clock);
+      inner->cost = [](size_t) { return std::chrono::microseconds(50); };
+      auto communicator = PeerCommunicator::Connect(
+          {.group = "test",
+           .timeout = kTimeout,
+           .log = [&lines, r](const std::string& line) { lines[r] += line; },
+           .now = [&clock] { return clock.Now(); }},
+          std::move(inner), device, store, {});
+      ASSERT_TRUE(communicator.ok()) << communicator.status();
+      std::vector<float> data(10, 1.0f);
+      device.cost = [](const PeerReduceArgs& args) {
+        EXPECT_FALSE(args.two_shot);
+        return std::chrono::microseconds(10);
+      };
+      EXPECT_TRUE((*communicator)->AllReduceSum(TensorView(data.data(), DType::kF32, {10})).ok());
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(lines[0],
+            "sums over ranks: one shot up to 1048576 bytes, the other way beyond; measured with "
+            "norm (one shot, two, the other way): 4096 bytes 10, 20, 50 us, 16384 bytes 10, 20, 50 "
+            "us, 65536 bytes 10, 20, 50 us, 262144 bytes 10, 20, 50 us, 1048576 bytes 10, 20, 50 "
+            "us");
+  EXPECT_TRUE(lines[1].starts_with(
+      "sums over ranks: one shot up to 1048576 bytes, the other way beyond; measured with norm "
+      "(one shot, two, the other way): 4096 bytes 20, 10, 50 us"))
+      << lines[1];
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <thread>
 
 #include "tests/unit/worker/comm/nccl_stand_in/host_stream.h"
@@ -38,6 +39,10 @@ const char* TransportName(TestTransport transport) {
       return "PeersShuffled";
     case TestTransport::kLatePeers:
       return "LatePeers";
+    case TestTransport::kPeersCopied:
+      return "PeersCopied";
+    case TestTransport::kCudaPeers:
+      return "CudaPeers";
   }
   return "";
 }
@@ -63,6 +68,21 @@ std::unique_ptr<Communicator> ConnectNccl(const GroupParam& param,
   auto communicator = NcclCommunicator::Connect(options, device, store, {});
   EXPECT_TRUE(communicator.ok()) << communicator.status();
   return communicator.ok() ? std::move(communicator).value() : nullptr;
+}
+
+bool IsCopied(TestTransport transport) {
+  return transport == TestTransport::kPeersCopied || transport == TestTransport::kCudaPeers;
+}
+
+Result<std::unique_ptr<kernels::CudaOps>> MakeOps(TestTransport transport) {
+  if (transport != TestTransport::kCudaPeers) return kernels::CreateEmulatedOps();
+#if defined(LONGHAND_WITH_CUDA)
+  // A kernel that is loaded when it is first launched may wait for another rank's, which waits.
+  setenv("CUDA_MODULE_LOADING", "EAGER", /*overwrite=*/0);
+  return kernels::CreateCudaOps(/*device_idx=*/0);
+#else
+  return Unimplemented("this build is without CUDA");
+#endif
 }
 
 bool IsPeers(TestTransport transport) {
@@ -118,7 +138,7 @@ RankGroup::RankGroup(const GroupParam& param, std::chrono::milliseconds timeout)
     : ranks_(static_cast<size_t>(param.size)) {
   const bool in_process = param.transport == TestTransport::kSharedMemory ||
                           param.transport == TestTransport::kSharedMemoryChunks ||
-                          IsPeers(param.transport);
+                          IsPeers(param.transport) || IsCopied(param.transport);
   if (in_process) {
     const size_t chunk_bytes =
         param.transport == TestTransport::kSharedMemoryChunks ? 4096 : size_t{1} << 20;
@@ -127,10 +147,14 @@ RankGroup::RankGroup(const GroupParam& param, std::chrono::milliseconds timeout)
       ranks_[static_cast<size_t>(rank)] = std::make_unique<SharedMemoryCommunicator>(
           segment, rank, SharedMemoryCommunicator::Options{.timeout = timeout});
     }
-    if (!IsPeers(param.transport)) return;
+    if (!IsPeers(param.transport) && !IsCopied(param.transport)) return;
   }
   static std::atomic<int64_t> epoch{0};
   const int64_t this_epoch = ++epoch;
+  if (IsCopied(param.transport)) {
+    ConnectDeviceRanks(param, this_epoch, timeout);
+    return;
+  }
   if (in_process) {
     const uint64_t seed = param.transport == TestTransport::kPeersShuffled ? 7 : 0;
     for (int rank = 0; rank < param.size; ++rank) {
@@ -157,6 +181,30 @@ RankGroup::RankGroup(const GroupParam& param, std::chrono::milliseconds timeout)
       const auto r = static_cast<size_t>(rank);
       ranks_[r] = nccl ? ConnectNccl(param, rank, this_epoch, timeout, *devices_[r], store_)
                        : Create(param, rank, this_epoch, timeout, store_);
+    });
+  }
+}
+
+void RankGroup::ConnectDeviceRanks(const GroupParam& param,
+                                   int64_t epoch,
+                                   std::chrono::milliseconds timeout) {
+  for (int rank = 0; rank < param.size; ++rank) {
+    auto ops = MakeOps(param.transport);
+    if (!ops.ok()) {
+      why_not_ = ops.status().message();
+      ranks_.clear();
+      return;
+    }
+    auto device = DeviceRank::Create(std::move(ops).value());
+    LONGHAND_CHECK(device.ok()) << device.status();
+    device_ranks_.push_back(std::move(device).value());
+  }
+  std::vector<std::jthread> threads;
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    threads.emplace_back([&, r] {
+      DeviceRank& device = *device_ranks_[r];
+      ranks_[r] = device.FromHost(ConnectPeers(device.FromDevice(std::move(ranks_[r])), epoch,
+                                               timeout, device.peers(), store_));
     });
   }
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cuda/cuda_ops.h"
+#include "tests/unit/worker/comm/device_ranks.h"
 #include "tests/unit/worker/comm/in_memory_store.h"
 #include "worker/comm/communicator.h"
 #include "worker/comm/device_stream.h"
@@ -32,6 +33,8 @@ enum class TestTransport {
   kPeers,          // kernels of emulated devices that read each other's memory, over shared memory
   kPeersShuffled,  // the same with threads and blocks in another order
   kLatePeers,      // the same on devices that run apart from the host
+  kPeersCopied,    // the same with tensors that only the device reads
+  kCudaPeers,      // kPeersCopied on the first GPU, which all ranks share
 };
 
 struct GroupParam {
@@ -44,6 +47,8 @@ class RankGroup {
  public:
   RankGroup(const GroupParam& param, std::chrono::milliseconds timeout);
 
+  // Why there is no such group on this machine; empty where there is.
+  const std::string& why_not() const { return why_not_; }
   int size() const { return static_cast<int>(ranks_.size()); }
   Communicator& operator[](int rank) { return *ranks_[static_cast<size_t>(rank)]; }
   // The device of a rank of kPeers, on which its calls run.
@@ -57,9 +62,15 @@ class RankGroup {
   void Run(const std::function<void(Communicator&)>& body);
 
  private:
+  void ConnectDeviceRanks(const GroupParam& param,
+                          int64_t epoch,
+                          std::chrono::milliseconds timeout);
+
   InMemoryStore store_;
-  std::vector<std::unique_ptr<DeviceStream>> devices_;  // [size], or none
-  std::vector<std::unique_ptr<kernels::CudaOps>> ops_;  // [size], or none
+  std::vector<std::unique_ptr<DeviceStream>> devices_;     // [size], or none
+  std::vector<std::unique_ptr<kernels::CudaOps>> ops_;     // [size], or none
+  std::vector<std::unique_ptr<DeviceRank>> device_ranks_;  // [size], or none
+  std::string why_not_;
   std::vector<std::unique_ptr<Communicator>> ranks_;
 };
 

@@ -8,11 +8,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <vector>
 
 #include "common/config/shard_plan.h"
 #include "common/fp8.h"
+#include "kernels/cuda/cuda_ops.h"
 #include "tests/testing/temp_directory.h"
 #include "tests/testing/tiny_model.h"
 #include "worker/model/tensor_specs.h"
@@ -45,6 +48,16 @@ class CodeReaderTest : public ::testing::Test {
     return *checkpoint_;
   }
 
+  static kernels::QuantizedWeight Read(CodeReader& reader,
+                                       const Checkpoint& checkpoint,
+                                       const std::vector<TensorSlice>& slices,
+                                       Quantization quantization,
+                                       const CheckpointQuantization& on_disk) {
+    auto weight = reader.Read(checkpoint, slices, quantization, on_disk);
+    LONGHAND_CHECK(weight.ok()) << weight.status();
+    return *weight;
+  }
+
   TempDirectory directory_;
   std::optional<Checkpoint> checkpoint_;
   CodeReader reader_{/*num_threads=*/1};
@@ -64,7 +77,7 @@ TEST_F(CodeReaderTest, AwqWordsHoldOutputsInTheirInterleavedOrder) {
             {"a.qzeros", Tensor(DType::kI32, {1, 2}, std::vector<uint32_t>{0x10u, 0xfedcba98u})},
             {"a.scales", Tensor(DType::kBf16, {1, 16}, std::vector<Bf16>(16, Bf16(0.5f)))}});
   const kernels::QuantizedWeight weight =
-      reader_.Read(checkpoint, {{"a.weight"}}, Quantization::kAwq, {Quantization::kAwq, 128});
+      Read(reader_, checkpoint, {{"a.weight"}}, Quantization::kAwq, {Quantization::kAwq, 128});
   ASSERT_TRUE(kernels::CheckQuantizedWeight(weight).ok());
   EXPECT_EQ(weight.out_features(), 16);
   EXPECT_EQ(weight.in_features(), 128);
@@ -87,8 +100,8 @@ TEST_F(CodeReaderTest, AShardThatCutsAwqGroupsHasHalvesOfThem) {
             {"a.qzeros", Tensor(DType::kI32, {2, 1}, std::vector<uint32_t>{3, 5})},
             {"a.scales", Tensor(DType::kF32, {2, 8}, std::vector<float>(16, 2.0f))}});
   const kernels::QuantizedWeight weight =
-      reader_.Read(checkpoint, {{.name = "a.weight", .rows = {0, 2}, .columns = {64, 192}}},
-                   Quantization::kAwq, {Quantization::kAwq, 128});
+      Read(reader_, checkpoint, {{.name = "a.weight", .rows = {0, 2}, .columns = {64, 192}}},
+           Quantization::kAwq, {Quantization::kAwq, 128});
   ASSERT_TRUE(kernels::CheckQuantizedWeight(weight).ok());
   EXPECT_EQ(weight.group_size(), 64);
   const uint8_t* zeros = weight.zeros.as<uint8_t>();
@@ -105,8 +118,8 @@ TEST_F(CodeReaderTest, Fp8CodesAndScalesComeFromTheFile) {
             {"a.weight_scale",
              Tensor(DType::kBf16, {3, 1}, std::vector<Bf16>{Bf16(1), Bf16(2), Bf16(4)})}});
   const kernels::QuantizedWeight weight =
-      reader_.Read(checkpoint, {{.name = "a.weight", .rows = {1, 3}, .columns = {2, 4}}},
-                   Quantization::kFp8, {Quantization::kFp8});
+      Read(reader_, checkpoint, {{.name = "a.weight", .rows = {1, 3}, .columns = {2, 4}}},
+           Quantization::kFp8, {Quantization::kFp8});
   const auto* seen = weight.codes.as<Fp8E4M3>();
   EXPECT_EQ(static_cast<float>(seen[0]), 6);
   EXPECT_EQ(static_cast<float>(seen[3]), 11);
@@ -118,13 +131,13 @@ TEST_F(CodeReaderTest, RowsAreRoundedWithTheirLargestMagnitudeAsTheLargestCode) 
   const Checkpoint& checkpoint =
       Open({{"a.weight", Tensor(DType::kF32, {2, 3}, std::vector<float>{1, -2, 0.5f, 0, 0, 0})}});
   const kernels::QuantizedWeight fp8 =
-      reader_.Read(checkpoint, {{"a.weight"}}, Quantization::kFp8, {});
+      Read(reader_, checkpoint, {{"a.weight"}}, Quantization::kFp8, {});
   EXPECT_EQ(static_cast<float>(fp8.codes.as<Fp8E4M3>()[1]), -448);
   EXPECT_EQ(static_cast<float>(fp8.codes.as<Fp8E4M3>()[0]), 224);
   EXPECT_EQ(fp8.scales.as<float>()[0], 2.0f / 448);
   EXPECT_EQ(fp8.scales.as<float>()[1], 0);
   const kernels::QuantizedWeight int8 =
-      reader_.Read(checkpoint, {{"a.weight"}}, Quantization::kInt8, {});
+      Read(reader_, checkpoint, {{"a.weight"}}, Quantization::kInt8, {});
   const int8_t* codes = int8.codes.as<int8_t>();
   EXPECT_THAT(std::vector<int>(codes, codes + 3), ElementsAre(64, -127, 32));
 }
@@ -147,8 +160,8 @@ TEST_F(CodeReaderTest, ThreadsDivideRowsAndDoNotShow) {
                                            {.name = "b.weight", .rows = {2, 4}}};
   CodeReader many(/*num_threads=*/5);
   for (const Quantization quantization : {Quantization::kFp8, Quantization::kInt8}) {
-    const kernels::QuantizedWeight one = reader_.Read(checkpoint, slices, quantization, {});
-    const kernels::QuantizedWeight other = many.Read(checkpoint, slices, quantization, {});
+    const kernels::QuantizedWeight one = Read(reader_, checkpoint, slices, quantization, {});
+    const kernels::QuantizedWeight other = Read(many, checkpoint, slices, quantization, {});
     ASSERT_EQ(one.codes.dim(0), kRows + 2);
     ASSERT_EQ(one.codes.ToString(), other.codes.ToString());
     EXPECT_EQ(std::memcmp(one.codes.data(), other.codes.data(), one.codes.num_bytes()), 0);
@@ -190,6 +203,66 @@ TEST_F(CodeReaderTest, EveryRankLoadsTheBytesOfThePlan) {
     }
   }
 }
+
+// Kernels that widen codes take NaN for a number (kernels/cuda/mma.h).
+class NanTest : public CodeReaderTest, public ::testing::WithParamInterface<std::string> {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    if (GetParam() == "emulated") GTEST_SKIP() << "emulated devices are fibers";
+#endif
+  }
+  static std::unique_ptr<kernels::Ops> MakeOps() {
+    if (GetParam() == "reference") return kernels::CreateReferenceOps();
+    if (GetParam() == "cpu") return std::move(kernels::CreateCpuOps(1)).value();
+    return std::move(kernels::CreateEmulatedOps()).value();
+  }
+  Status Load(const TestTensors& tensors, const ModelConfig& config, Quantization quantization) {
+    const std::unique_ptr<kernels::Ops> ops = MakeOps();
+    return LoadWeights(Open(tensors), config, 1, 0, DType::kBf16, quantization, *ops, {}).status();
+  }
+};
+
+TEST_P(NanTest, AnFp8CheckpointWithNanCodesIsRefusedByName) {
+  ModelConfig config = TinyConfig();
+  TestTensors tensors = RandomTensors(config, /*seed=*/5);
+  config.quantization = {Quantization::kFp8};
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    TestTensor& tensor = tensors[spec.name];
+    const auto count = static_cast<size_t>(
+        std::accumulate(spec.shape.begin(), spec.shape.end(), int64_t{1}, std::multiplies<>()));
+    if (spec.dtype == DType::kF8E4M3) {
+      tensor = {DType::kF8E4M3, spec.shape, std::string(count, '\x7e')};
+    } else if (spec.name.ends_with("_scale")) {
+      tensor = Tensor(DType::kF32, spec.shape, std::vector<float>(count, 1.0f));
+    }
+  }
+  const Status good = Load(tensors, config, Quantization::kFp8);
+  EXPECT_TRUE(good.ok()) << good;
+  for (const char nan : {'\x7f', '\xff'}) {
+    TestTensors bad = tensors;
+    // One of two tensors that become one matrix; TinyConfig() has 64 columns there.
+    bad.at("model.layers.1.mlp.up_proj.weight").bytes[3 * 64 + 5] = nan;
+    const Status status = Load(bad, config, Quantization::kFp8);
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("tensor model.layers.1.mlp.up_proj.weight has NaN in row 3, column 5"));
+  }
+}
+
+TEST_P(NanTest, NanThatWouldBecomeACodeIsRefusedByName) {
+  const ModelConfig config = TinyConfig();
+  TestTensors tensors = RandomTensors(config, /*seed=*/6);
+  const Bf16 nan(std::numeric_limits<float>::quiet_NaN());
+  std::memcpy(tensors.at("model.layers.0.self_attn.o_proj.weight").bytes.data() + 2 * 7, &nan, 2);
+  EXPECT_THAT(std::string(Load(tensors, config, Quantization::kFp8).message()),
+              HasSubstr("o_proj.weight has NaN in row 0, column 7"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends,
+                         NanTest,
+                         ::testing::Values("reference", "cpu", "emulated"),
+                         [](const auto& info) { return info.param; });
 
 TEST_F(CodeReaderTest, ACheckpointThatIsNotAsItsConfigSaysIsRefused) {
   ModelConfig config = TinyConfig();

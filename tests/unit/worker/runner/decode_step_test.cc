@@ -1,11 +1,13 @@
 // Decode steps on the emulated CUDA backend: what they launch, and what they read.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <map>
 #include <string>
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/emulation/grid.h"
+#include "tests/unit/worker/comm/rank_group.h"
 #include "tests/unit/worker/runner/runner_harness.h"
 #include "worker/comm/single_rank.h"
 
@@ -61,6 +63,52 @@ TEST_P(DecodeStepTest, ALayerInFp8IsTenLaunches) {
   config_.quantization = Quantization::kFp8;
   Load();
   EXPECT_EQ(LaunchesOfALayer(), 10);
+}
+
+// By the difference that a layer makes to whole steps, for an observer would make the decoder sum
+// and norm apart. Of rank 0, whose neighbour's count is the same.
+int64_t LaunchesOfAStep(int64_t num_layers, int num_ranks, DType dtype, Quantization quantization) {
+  const TinyCheckpoint checkpoint(kSeed, num_layers);
+  RunnerConfig config = checkpoint.Config();
+  config.dtype = config.kv_dtype = dtype;
+  config.quantization = quantization;
+  const auto transport =
+      num_ranks == 1 ? comm::TestTransport::kSingle : comm::TestTransport::kPeers;
+  comm::RankGroup group({transport, num_ranks}, std::chrono::seconds(60));
+  int64_t launches = 0;
+  group.Run([&](comm::Communicator& communicator) {
+    const auto own = kernels::CreateEmulatedOps();
+    LONGHAND_CHECK(own.ok()) << own.status();
+    kernels::CudaOps& ops = num_ranks == 1 ? **own : group.ops(communicator.rank());
+    auto runner = ModelRunner::Create(config, ops, communicator, {});
+    LONGHAND_CHECK(runner.ok()) << runner.status();
+    (*runner)->ReplaySteps(false);
+    std::vector<StepPlan> plans = MakePlans({MakeAnswer(1, 20, 0), MakeAnswer(2, 30, 20)}, 64);
+    const StepPlan last = plans.back();
+    plans.pop_back();
+    RunAlone(**runner, plans);
+    const int64_t before = ops.num_launches();
+    RunAlone(**runner, {last});
+    if (communicator.rank() == 0) launches = ops.num_launches() - before;
+  });
+  return launches;
+}
+
+int64_t LaunchesOfALayer(int num_ranks,
+                         DType dtype,
+                         Quantization quantization = Quantization::kNone) {
+  return LaunchesOfAStep(3, num_ranks, dtype, quantization) -
+         LaunchesOfAStep(2, num_ranks, dtype, quantization);
+}
+
+// The sums over ranks are in the launches of the norms.
+TEST(DecodeStep, ALayerIsEightLaunchesOnTwoRanksToo) {
+  if (!comm::kHasEmulatedDevices) GTEST_SKIP() << "emulated devices are fibers";
+  for (const DType dtype : {DType::kF32, DType::kBf16}) {
+    EXPECT_EQ(LaunchesOfALayer(1, dtype), 8) << DTypeName(dtype);
+    EXPECT_EQ(LaunchesOfALayer(2, dtype), 8) << DTypeName(dtype);
+  }
+  EXPECT_EQ(LaunchesOfALayer(2, DType::kBf16, Quantization::kFp8), 10);
 }
 
 // Two answers to one prompt. The second has the first's blocks, as with n = 2, or blocks of its

@@ -4,18 +4,18 @@
 #include <chrono>
 
 #include "kernels/cuda/cuda_ops.h"
-#include "tests/testing/tiny_model.h"
 #include "tests/unit/worker/comm/rank_group.h"
 
 namespace longhand::runner {
 
-TinyCheckpoint::TinyCheckpoint(uint32_t seed) {
-  testing::WriteSafetensors(directory_ / "model.safetensors",
-                            testing::RandomTensors(testing::TinyConfig(), seed));
+TinyCheckpoint::TinyCheckpoint(uint32_t seed, int64_t num_layers) {
+  model_.num_layers = num_layers;
+  model_.directory = directory_.path();
+  testing::WriteSafetensors(directory_ / "model.safetensors", testing::RandomTensors(model_, seed));
 }
 
 RunnerConfig TinyCheckpoint::Config() const {
-  RunnerConfig config{.model = testing::TinyConfig(),
+  RunnerConfig config{.model = model_,
                       .dtype = DType::kF32,
                       .kv_dtype = DType::kF32,
                       .num_blocks = 64,
@@ -26,7 +26,6 @@ RunnerConfig TinyCheckpoint::Config() const {
                       .encoder_cache_tokens = 32,
                       .image_bytes = 100'000,
                       .max_patches_per_image = 64};
-  config.model.directory = directory_.path();
   return config;
 }
 

@@ -10,19 +10,21 @@
 #include "common/step_plan.h"
 #include "kernels/ops.h"
 #include "tests/testing/temp_directory.h"
+#include "tests/testing/tiny_model.h"
 #include "worker/runner/model_runner.h"
 
 namespace longhand::runner {
 
-// A checkpoint of testing::TinyConfig() that lasts as long as the object.
+// A checkpoint of testing::TinyConfig(), or with more layers, that lasts as long as the object.
 class TinyCheckpoint {
  public:
-  explicit TinyCheckpoint(uint32_t seed);
+  explicit TinyCheckpoint(uint32_t seed, int64_t num_layers = testing::TinyConfig().num_layers);
   // Room for 64 blocks of 4 tokens, 64 tokens a step, 8 sequences, and images of up to 64 patches.
   RunnerConfig Config() const;
   const testing::TempDirectory& directory() const { return directory_; }
 
  private:
+  ModelConfig model_ = testing::TinyConfig();
   testing::TempDirectory directory_;
 };
 

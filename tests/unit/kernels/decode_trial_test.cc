@@ -1,0 +1,19 @@
+// The trial by which a device gets decode attention's kernels, on the emulation.
+#include <gtest/gtest.h>
+
+#include "kernels/cuda/cuda_ops.h"
+
+namespace longhand::kernels {
+namespace {
+
+// Nothing is timed there, so all that could be said is that something failed.
+TEST(DecodeTrial, FindsTheSameBitsInBothKernels) {
+  auto ops = CreateEmulatedOps({.schedule_seed = 3, .num_multiprocessors = 2});
+  ASSERT_TRUE(ops.ok()) << ops.status();
+  const Status reserved = (*ops)->Reserve({});
+  ASSERT_TRUE(reserved.ok()) << reserved;
+  EXPECT_EQ((*ops)->choices(), "");
+}
+
+}  // namespace
+}  // namespace longhand::kernels
