@@ -1,0 +1,134 @@
+// The machine behind grid.h: a block's threads, which of them runs, and what the others wait for.
+// For the files of this folder alone.
+#pragma once
+
+#include <cstdarg>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/emulation/fiber.h"
+#include "kernels/emulation/grid.h"
+
+namespace longhand::kernels::emulation {
+
+constexpr int kWarp = 32;
+constexpr int kNumBarriers = 16;
+
+enum class State : uint8_t { kNew, kReady, kAtBarrier, kInWarpOperation, kAsleep, kDone };
+
+struct PendingCopy {
+  char* to;
+  const char* from;
+  int bytes;
+  int unit;
+  int group;
+  uint64_t* barrier = nullptr;  // to arrive at, instead of a copy
+};
+
+struct Thread {
+  Fiber fiber;
+  State state = State::kNew;
+  Dim3 position;
+  int barrier = 0;
+  bool any_at_barrier = false;
+  // Of the warp operation that it waits in.
+  const char* operation = nullptr;
+  uint32_t mask = 0;
+  Complete complete = nullptr;
+  void* slot = nullptr;
+  const void* place = nullptr;  // that it sleeps for
+  std::vector<PendingCopy> copies;
+  int next_group = 0;
+  OpenProducts products;
+};
+
+// The calling OS thread's: its fibers' stacks, and the block that runs.
+class Machine {
+ public:
+  Status Run(const char* kernel, const LaunchConfig& config, void (*body)(void*), void* argument);
+
+  void* shared() const { return shared_.get(); }
+  size_t shared_bytes() const { return shared_bytes_; }
+  Thread& current() { return *current_; }
+  int index() const { return static_cast<int>(current_ - threads_.data()); }
+
+  void ArriveAtBarrier(int id, int num_threads, bool predicate);
+  // Whether any thread there had the predicate.
+  bool WaitAtBarrier(int id, int num_threads, bool predicate);
+  void Await(const Landing& landing) { landings_.push_back(landing); }
+  void Sleep(const char* name, const void* place);
+  void Wake(const void* place);
+  bool LandCopies(const uint64_t* barrier);
+  void WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot);
+  [[noreturn]] void Fail(const char* format, va_list arguments);
+
+ private:
+  struct FreeMemory {
+    void operator()(char* memory) const { std::free(memory); }
+  };
+  struct BarrierState {
+    int arrived = 0;
+    int expected = 0;
+    bool any = false;
+  };
+
+  static Status CheckLaunch(const LaunchConfig& config);
+  static void FiberMain();
+  void RunBlock(size_t block);
+  uint64_t Random();
+  int PickBit(uint32_t bits);
+  Thread* Pick();
+  void SetReady(int index);
+  void Finish();
+  void ReleaseBarrier(int id);
+  void CheckBarriers();
+  // What lands there; false where nothing does.
+  bool LandAt(const void* place);
+  bool LandForSleepers();
+  // Leaves the current thread for another that can go on; returns when it can itself.
+  void Yield();
+  void Resume(Fiber& from, Thread& to, bool is_over);
+  void ReturnToCaller(Fiber& from);
+  void CollectRetired();
+  FiberStack* TakeStack();
+  void DescribeDeadlock();
+
+  // Of the launch.
+  const char* kernel_ = nullptr;
+  void (*body_)(void*) = nullptr;
+  void* argument_ = nullptr;
+  uint64_t random_ = 0;
+  bool shuffled_ = false;
+  bool failed_ = false;
+  char message_[512];
+  std::string deadlock_;
+  std::unique_ptr<char, FreeMemory> shared_;
+  size_t shared_bytes_ = 0;
+  // Of the block.
+  std::vector<Thread> threads_;
+  Thread* current_ = nullptr;
+  size_t num_alive_ = 0;
+  uint32_t ready_[kWarp] = {};  // lanes, of each warp
+  uint32_t ready_warps_ = 0;
+  int warp_ = 0;
+  uint32_t in_operation_[kWarp] = {};  // lanes, of each warp
+  uint32_t ended_[kWarp] = {};
+  BarrierState barriers_[kNumBarriers];
+  std::vector<Landing> landings_;
+  // Of the OS thread.
+  Fiber caller_;
+  Fiber* previous_ = nullptr;
+  FiberStack* retired_ = nullptr;  // of a fiber that ended; free once something else runs
+  std::vector<std::unique_ptr<FiberStack>> stacks_;
+  std::vector<FiberStack*> free_stacks_;
+};
+
+inline Machine& TheMachine() {
+  static thread_local Machine machine;
+  return machine;
+}
+
+}  // namespace longhand::kernels::emulation
