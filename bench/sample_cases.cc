@@ -19,20 +19,24 @@ struct Rows {
       rows[i].key = {.seed = 12345, .position = static_cast<uint32_t>(i)};
     }
   }
-  void RememberTokens(int64_t prompt_len, int64_t output_len, int64_t vocab_size) {
-    std::mt19937 draw(11);
-    const auto fill = [&](std::vector<int32_t>* ids, int64_t count) {
-      ids->resize(static_cast<size_t>(count));
-      for (int32_t& id : *ids) {
-        id = static_cast<int32_t>(draw() % static_cast<uint32_t>(vocab_size));
-      }
-    };
-    fill(&prompt, prompt_len);
-    fill(&output, output_len);
-    for (kernels::SampleRow& row : rows) {
-      row.prompt_token_ids = &prompt;
-      row.output_token_ids = &output;
+  // So many tokens each, which penalties count.
+  void RememberTokens(int64_t prompt_len, int64_t output_len) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      rows[i].history_row = static_cast<int32_t>(i);
+      rows[i].prompt_len = static_cast<int32_t>(prompt_len);
+      rows[i].output_len = static_cast<int32_t>(output_len);
     }
+  }
+  // Where those tokens lie, with room for the one that is drawn; empty without.
+  Result<TensorView> History(Tensors& tensors, int64_t vocab_size) const {
+    if (rows[0].history_row < 0) return TensorView();
+    const int64_t length = rows[0].prompt_len + rows[0].output_len + 1;
+    std::mt19937 draw(11);
+    std::vector<int32_t> ids(rows.size() * static_cast<size_t>(length));
+    for (int32_t& id : ids) {
+      id = static_cast<int32_t>(draw() % static_cast<uint32_t>(vocab_size));
+    }
+    return tensors.Of(ids, {std::ssize(rows), length});
   }
   // As in a step: rows are staged beside the device's work. Without stages (a CPU) they go along.
   Result<const std::vector<kernels::SampleRow>*> Stage(kernels::Ops& ops,
@@ -44,7 +48,6 @@ struct Rows {
   }
 
   std::vector<kernels::SampleRow> rows;
-  std::vector<int32_t> prompt, output;
 };
 
 void Sample(CaseTimer& timer,
@@ -63,6 +66,7 @@ void Sample(CaseTimer& timer,
     LONGHAND_ASSIGN_OR_RETURN(args.logits, tensors.Random(kF32, {num_rows, vocab_size}, deviation));
     LONGHAND_ASSIGN_OR_RETURN(args.token_ids, tensors.Zeros(kI32, {num_rows}));
     LONGHAND_ASSIGN_OR_RETURN(args.rows, rows.Stage(ops, vocab_size));
+    LONGHAND_ASSIGN_OR_RETURN(args.history, rows.History(tensors, vocab_size));
     return Enqueue([&ops, args] { return ops.Sample(args); });
   });
 }
@@ -151,7 +155,7 @@ void SampleCases(CaseTimer& timer) {
     Sample(timer, "temperature 0.6, top_k 40, top_p 0.95", Rows(top_k, num_rows), num_rows, 1.0f);
     Rows of_penalties(penalties, num_rows);
     const int64_t prompt_len = timer.Small(32 << 10, 50), output_len = timer.Small(8 << 10, 20);
-    of_penalties.RememberTokens(prompt_len, output_len, timer.Small(kVocabSize, 500));
+    of_penalties.RememberTokens(prompt_len, output_len);
     Sample(timer,
            nucleus_name + ", penalties over " + std::to_string(prompt_len) + " + " +
                std::to_string(output_len) + " tokens",
