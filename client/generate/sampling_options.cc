@@ -1,12 +1,10 @@
 #include "client/generate/sampling_options.h"
 
-#include <limits>
-
 namespace longhand::client {
 
 void AddSeedOption(CLI::App& app, SamplingOptions& o) {
   app.add_option("--seed", o.seed, "Same seed, same text")
-      ->check(CLI::Range(uint64_t{0}, std::numeric_limits<uint64_t>::max()))
+      ->check(CLI::NonNegativeNumber)
       ->take_last();
 }
 
