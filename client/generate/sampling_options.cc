@@ -1,11 +1,18 @@
 #include "client/generate/sampling_options.h"
 
 namespace longhand::client {
+namespace {
+
+// CLI11 takes -1 for the largest number.
+std::string CheckSeed(const std::string& given) {
+  if (given.find_first_not_of("0123456789") == std::string::npos) return "";
+  return "'" + given + "' is not a seed; it must be from 0 to 18446744073709551615";
+}
+
+}  // namespace
 
 void AddSeedOption(CLI::App& app, SamplingOptions& o) {
-  app.add_option("--seed", o.seed, "Same seed, same text")
-      ->check(CLI::NonNegativeNumber)
-      ->take_last();
+  app.add_option("--seed", o.seed, "Same seed, same text")->check(CheckSeed)->take_last();
 }
 
 void AddSamplingOptions(CLI::App& app, SamplingOptions& o) {

@@ -54,7 +54,9 @@ TEST(CommandLine, UsageErrorsExitWithTwo) {
   EXPECT_EQ(RunLonghand({}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"dance"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"generate", "--temperature", "warm"}).exit_code, 2);
-  EXPECT_EQ(RunLonghand({"generate", "--prompt", "Hi", "--seed", "-1"}).exit_code, 2);
+  const CommandResult seed = RunLonghand({"generate", "--prompt", "Hi", "--seed", "-1"});
+  EXPECT_EQ(seed.exit_code, 2);
+  EXPECT_THAT(seed.err, HasSubstr("it must be from 0 to 18446744073709551615"));
   EXPECT_EQ(RunLonghand({"serve"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"serve", "--help"}).exit_code, 0);
 }
