@@ -57,6 +57,7 @@ cluster::Readiness Health::Look() {
   }
   if (first_ready_at_ && clock_.Now() - *first_ready_at_ > kStartPatience) waited_enough_ = true;
   const cluster::Readiness readiness = Judge(verdicts);
+  was_ready_ = readiness.was_ready;
   ready_gauge_.Set(readiness.ready ? 1 : 0);
   percent_gauge_.Set(readiness.percent);
   spares_gauge_.Set(num_spares_ready);
@@ -67,7 +68,7 @@ cluster::Readiness Health::Judge(const std::vector<GroupHealth::Verdict>& groups
   const auto is_ready = [](const auto& group) { return group.readiness.ready; };
   const auto num_ready = std::count_if(groups.begin(), groups.end(), is_ready);
   const bool all_ready = num_ready == static_cast<int64_t>(groups.size());
-  cluster::Readiness readiness{.phase = "ready"};
+  cluster::Readiness readiness{.was_ready = was_ready_, .phase = "ready"};
   for (const auto& group : groups) readiness.percent += group.readiness.percent;
   readiness.percent /= static_cast<double>(groups.size());
   const auto not_ready = [&](const std::string& phase, std::string detail) {
@@ -87,7 +88,7 @@ cluster::Readiness Health::Judge(const std::vector<GroupHealth::Verdict>& groups
   }
   if (const Status gate = gate_.CheckAdmission(); !gate.ok())
     return not_ready("journal", gate.message());
-  readiness.ready = true;
+  readiness.ready = readiness.was_ready = true;
   readiness.detail = Missing(groups);
   return readiness;
 }

@@ -44,6 +44,7 @@ class Health final : public cluster::ReadinessSource {
   Gauge& spares_gauge_;
   std::optional<TimePoint> first_ready_at_;  // of any group; the thread that looks
   std::atomic<bool> waited_enough_ = false;  // for the others
+  std::atomic<bool> was_ready_ = false;      // at a look
   std::atomic<bool> is_draining_ = false;
 };
 

@@ -8,6 +8,7 @@ namespace longhand::cluster {
 
 struct Readiness {
   bool ready = false;
+  bool was_ready = false;  // now or earlier
   // "connecting", "loading", "warming_up", "ready", "stalled" (a group is up and makes no
   // progress), "journal" (requests cannot be kept), "draining", "failed".
   std::string phase = "connecting";

@@ -72,7 +72,6 @@ class Gateway {
   std::unique_ptr<api::InputPool> fetch_pool_;  // null: pictures elsewhere are not fetched
   AnswerHandler answers_;
   TokenHandler tokens_;
-  bool was_ready_ = false;
   std::unique_ptr<HttpServer> server_;
 };
 

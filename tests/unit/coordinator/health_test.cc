@@ -121,6 +121,16 @@ TEST_F(HealthTest, WhoseServerStopsIsNotReadyFromThenOn) {
   health_.BeginDrain();
   EXPECT_EQ(health_.Check().phase, "draining");
   EXPECT_FALSE(health_.Look().ready);
+  EXPECT_TRUE(health_.Check().was_ready);
+}
+
+TEST_F(HealthTest, StartUpIsOverOnceTokensCouldBeMade) {
+  group_.status.state = cluster::GroupState::kLoading;
+  EXPECT_FALSE(health_.Look().was_ready);
+  group_.status.state = cluster::GroupState::kReady;
+  EXPECT_TRUE(health_.Look().was_ready);
+  group_.status.state = cluster::GroupState::kLoading;
+  EXPECT_TRUE(health_.Check().was_ready);
 }
 
 class HealthOfTwoGroupsTest : public HealthTest {
