@@ -147,7 +147,7 @@ boost::asio::awaitable<void> Gateway::Dispatch(Exchange& exchange, const RouteMa
 // Once tokens could be made, start-up is over whatever comes.
 Response Gateway::Probe(bool only_startup) {
   const cluster::Readiness now = parts_.readiness.Check();
-  const bool ok = only_startup ? now.was_ready : now.ready;
+  const bool ok = now.ready || (only_startup && now.was_ready);
   json::object body = {{"status", ok ? "ok" : "unavailable"},
                        {"phase", now.phase},
                        {"percent", static_cast<int64_t>(now.percent)}};
