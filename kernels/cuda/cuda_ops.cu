@@ -66,6 +66,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     for (const auto& [use, name] :
          {std::pair{linear.bf16.is_same, "Linear"}, std::pair{linear.fp8.is_same, "Linear in fp8"},
           std::pair{linear.int4.is_same, "Linear in int4"},
+          std::pair{attention.decode_has_groups, "decode attention"},
           std::pair{attention.prefill_has_wgmma, "prefill attention"},
           std::pair{attention.vision_has_wgmma, "ViT attention"}}) {
       if (use) uses += (uses.empty() ? "" : ", ") + std::string(name);
