@@ -212,7 +212,7 @@ TEST_P(TokenSamplerTest, RanksDrawWhatOneRankDraws) {
 }
 
 TEST_P(TokenSamplerTest, WhatADrawSettlesIsNeverLeftOpen) {
-  for (uint32_t seed = 301; seed <= 312; ++seed) {
+  for (uint32_t seed = 301; seed <= 306; ++seed) {
     SCOPED_TRACE(seed);
     const auto batch = MakeBatch(seed, /*logprobs=*/false, /*settles=*/true);
     for (const Drawn& rank : DrawOn(3, *batch, GetParam(), false)) {
