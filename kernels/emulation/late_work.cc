@@ -12,21 +12,23 @@ void LateWork::Add(Piece piece) {
 
 Result<bool> LateWork::Reach(int64_t place) {
   LONGHAND_RETURN_IF_ERROR(failure_);
-  if (done_ < place) {
-    const Piece piece = std::move(pieces_.front());
-    pieces_.pop_front();
-    failure_ = piece();
-    ++done_;
-    LONGHAND_RETURN_IF_ERROR(failure_);
-  }
-  return done_ >= place;
+  if (done_ >= place) return true;
+  LONGHAND_RETURN_IF_ERROR(DoOne());
+  if (done_ < place) return false;
+  LONGHAND_RETURN_IF_ERROR(DoAll());
+  return true;
 }
 
 Status LateWork::DoAll() {
-  while (true) {
-    LONGHAND_ASSIGN_OR_RETURN(const bool all, Reach(end_));
-    if (all) return OkStatus();
-  }
+  while (failure_.ok() && done_ < end_) (void)DoOne();
+  return failure_;
+}
+
+Status LateWork::DoOne() {
+  const Piece piece = std::move(pieces_.front());
+  pieces_.pop_front();
+  ++done_;
+  return failure_ = piece();
 }
 
 void LateWork::AddStaging(const void* begin, size_t bytes) {

@@ -1,6 +1,7 @@
 // LateWork: what an emulated device still has to do, for devices that run apart from the host. It
 // gets on when somebody looks how far it is, and no earlier: who reads too soon, or writes over
-// what a copy has still to read, gets other bits.
+// what a copy has still to read, gets other bits. And it does not stop at the place that was asked
+// for: so does who reads too late.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,8 @@ class LateWork {
   void Add(Piece piece);
   // The place behind all that was added.
   int64_t end() const { return end_; }
-  // Does one piece more, unless all before `place` are done; whether they are. The first failure
-  // stays, and nothing is done after it.
+  // Does one piece more, unless all before `place` are done, and with the last of them all that
+  // there is; whether they are done. The first failure stays, and nothing is done after it.
   Result<bool> Reach(int64_t place);
   Status DoAll();
 
@@ -30,6 +31,8 @@ class LateWork {
   bool IsStaging(const void* data) const;
 
  private:
+  Status DoOne();
+
   std::deque<Piece> pieces_;
   int64_t end_ = 0, done_ = 0;
   Status failure_;
