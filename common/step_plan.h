@@ -114,7 +114,7 @@ struct StepResult {
   int64_t step = 0;
   int32_t rank = 0;
   Status status;
-  int64_t execute_us = 0;       // wall time of the step on the rank
+  int64_t execute_us = 0;       // wall time on the rank, from where the step ahead had ended
   int64_t communicate_us = 0;   // of that, waiting in collectives
   std::vector<SequenceResult> sequences;
 };
