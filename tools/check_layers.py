@@ -40,6 +40,7 @@ ROOMS = {
     "coordinator/cluster": (CONFIG + ["common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
     "coordinator/api": (CONFIG + ["common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),
+    "coordinator/documents": (["common", "common/agent_write", "common/text", "coordinator/api", "coordinator/journal", "proto"], WIRE),
     # The coordinator's own answer to whether it is ready, and nothing else of its cluster.
     "coordinator/http": (CONFIG + ["common/curl", "coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
                                    "proto", "shim"],
