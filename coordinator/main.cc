@@ -188,6 +188,7 @@ class Coordinator {
   bool is_serving_ = false;  // what health checks say; main thread
   http::Gateway gateway_{MakeGatewayConfig(options_),
                          {.intake = intake_,
+                          .documents = documents_,
                           .pool = pool_,
                           .readiness = health_,
                           .keys = keys_,
