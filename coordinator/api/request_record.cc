@@ -38,7 +38,7 @@ v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
   sampling.set_repetition_penalty(params.repetition_penalty);
   sampling.set_presence_penalty(params.presence_penalty);
   sampling.set_frequency_penalty(params.frequency_penalty);
-  sampling.set_min_tokens(params.min_tokens);
+  sampling.set_min_tokens(prepared.min_tokens);
   sampling.set_max_tokens(prepared.max_tokens);
   sampling.set_n(prepared.num_choices);
   return resolved;
