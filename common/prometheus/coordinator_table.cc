@@ -124,21 +124,20 @@ Table TokensAndWords() {
       {"longhand_words_target",
        kHistogram,
        "words",
-       "Words that an answer was asked to have. Empty until requests can ask.",
+       "Words that an answer was asked to have, when it came to its end.",
        {},
        buckets::Tokens()},
       {"longhand_length_score",
        kHistogram,
        "points",
-       "Length score of an answer with a word target, 0 to 100. Empty until requests can ask for "
-       "words.",
+       "Length score (LongWriter-V's S_l) of an answer with a word target, 0 to 100.",
        {},
        {10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 99, 100}},
       {"longhand_repetition_events_total",
        kCounter,
        "events",
-       "Repetition that the guard met. Empty until there is a guard.",
-       {{"action", {}, "what the guard can do; a handful"}}},
+       "Loops that the repetition guard led an answer out of, and answers that it ended.",
+       {{"action", {"redirected", "ended"}}}},
   };
 }
 

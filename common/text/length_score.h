@@ -1,5 +1,4 @@
-// LengthScore: how near a text came to the words it was to have, as LongWriter-V's code scores it
-// (S_l).
+// The length score of LongWriter-V's benchmarks, S_l.
 #pragma once
 
 #include <algorithm>
@@ -7,13 +6,14 @@
 
 namespace longhand {
 
-// 0 to 100. Nothing is left at four times too short or three times too long; counts below two are
-// taken for two.
+// 0 to 100, of a text of `written` words where `wanted` were asked for, as the published code
+// scores it: a text that is twice as long gets 50, one that is half as long 66.7. Both numbers
+// count as 2 at least.
 inline double LengthScore(int64_t written, int64_t wanted) {
-  const auto has = static_cast<double>(std::max<int64_t>(written, 2));
-  const auto should = static_cast<double>(std::max<int64_t>(wanted, 2));
-  const double miss = has < should ? (should / has - 1) / 3 : (has / should - 1) / 2;
-  return 100 * std::max(0.0, 1 - miss);
+  const double is = static_cast<double>(std::max<int64_t>(written, 2));
+  const double should = static_cast<double>(std::max<int64_t>(wanted, 2));
+  const double off = is > should ? (is / should - 1) / 2 : (should / is - 1) / 3;
+  return 100 * std::max(0.0, 1 - off);
 }
 
 }  // namespace longhand

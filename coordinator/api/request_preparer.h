@@ -48,7 +48,10 @@ class RequestPreparer {
   Status SetPrompt(std::vector<int32_t> token_ids,
                    std::vector<input::PreparedImage> images,
                    engine::Request* request) const;
-  Status SetSampling(SamplingRequest sampling, engine::Request* request) const;
+  Status SetLength(const v1::GenerateRequest& wire,
+                   const SamplingRequest& sampling,
+                   engine::Request* request) const;
+  static void SetSampling(SamplingRequest sampling, engine::Request* request);
 
   const ModelConfig& model_;
   const input::PromptEncoder& encoder_;

@@ -29,6 +29,7 @@ v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
   resolved.set_model(model);
   resolved.set_request_id(prepared.request_id);
   SetSampling(prepared.sampling, resolved.mutable_sampling());
+  resolved.mutable_sampling()->set_min_tokens(prepared.min_tokens);
   resolved.mutable_sampling()->set_max_tokens(prepared.max_tokens);
   resolved.mutable_sampling()->set_n(prepared.num_choices);
   return resolved;
@@ -43,7 +44,6 @@ void SetSampling(const SamplingParams& params, v1::Sampling* sampling) {
   sampling->set_repetition_penalty(params.repetition_penalty);
   sampling->set_presence_penalty(params.presence_penalty);
   sampling->set_frequency_penalty(params.frequency_penalty);
-  sampling->set_min_tokens(params.min_tokens);
 }
 
 }  // namespace longhand::api

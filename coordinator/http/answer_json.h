@@ -46,6 +46,9 @@ class TextLogprobs {
   boost::json::array text_offsets_;
 };
 
+// What a choice's last event says beyond OpenAI's fields.
+boost::json::object EndJson(const v1::GenerateEvent& event);
+
 int64_t CountCharacters(std::string_view utf8);
 
 // The whole answer. `events` are all of them.

@@ -82,7 +82,7 @@ json::object EventWriter::ChoiceJson(const v1::GenerateEvent& event, Choice& cho
   out["logprobs"] = std::move(logprobs);
   out["finish_reason"] = FinishReasonJson(event);
   if (ShowsTokenIds(head_, event)) out["token_ids"] = TokenIdsJson(event.token_ids());
-  if (!event.finish_detail().empty()) out["longhand"] = {{"finish_detail", event.finish_detail()}};
+  if (!event.finish_detail().empty()) out["longhand"] = EndJson(event);
   return out;
 }
 
