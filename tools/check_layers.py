@@ -17,6 +17,7 @@ WIRE = {"grpc", "protobuf"}
 # room -> (rooms or single headers it may include, outside libraries it may include)
 ROOMS = {
     "common": ([], set()),
+    "common/agent_write": (["common"], set()),
     "common/config": (["common"], {"boost"}),
     "common/curl": (["common"], {"curl"}),
     "common/digest": (["common"], {"openssl"}),
@@ -39,6 +40,7 @@ ROOMS = {
     "coordinator/cluster": (CONFIG + ["common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
     "coordinator/api": (CONFIG + ["common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),
+    "coordinator/documents": (["common", "common/agent_write", "common/text", "coordinator/api", "coordinator/journal", "proto"], WIRE),
     # The coordinator's own answer to whether it is ready, and nothing else of its cluster.
     "coordinator/http": (CONFIG + ["common/curl", "coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
                                    "proto", "shim"],
@@ -47,7 +49,7 @@ ROOMS = {
     "client/tokenize": (["common", "shim"], {"boost"}),
     # Speaks to the hub, and to no server of ours.
     "client/pull": (["common", "common/curl", "common/digest", "common/options"], {"boost", "cli11", "curl", "fmt"}),
-    "client": (CONFIG + ["common/curl", "common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
+    "client": (CONFIG + ["common/agent_write", "common/curl", "common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]

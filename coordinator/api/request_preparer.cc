@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "coordinator/api/answer_room.h"
+#include "coordinator/api/request_record.h"
 #include "coordinator/input/placeholders.h"
 #include "coordinator/input/positions.h"
 
@@ -84,6 +85,15 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   LONGHAND_RETURN_IF_ERROR(CheckCacheSalt(wire.cache_salt()));
   request.tenant = wire.cache_salt();
   return request;
+}
+
+Result<v1::Sampling> RequestPreparer::ResolveSampling(const v1::Sampling& sampling) const {
+  LONGHAND_ASSIGN_OR_RETURN(
+      const SamplingRequest parsed,
+      ParseSampling(sampling, {}, model_.generation, model_.vocab_size, limits_.draw_seed));
+  v1::Sampling resolved = sampling;
+  api::SetSampling(parsed.params, &resolved);
+  return resolved;
 }
 
 Status RequestPreparer::CheckModel(const std::string& name) const {

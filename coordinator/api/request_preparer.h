@@ -35,6 +35,9 @@ class RequestPreparer {
 
   // Everything but request_id and deadline. Errors name the field or the image's index.
   Result<engine::Request> Prepare(const v1::GenerateRequest& wire) const;
+  // `sampling` with every default filled in and the seed drawn, but for max_tokens, which is of a
+  // prompt. kInvalidArgument as Prepare.
+  Result<v1::Sampling> ResolveSampling(const v1::Sampling& sampling) const;
   // kNotFound unless `name` is empty or the served model's.
   Status CheckModel(const std::string& name) const;
   const std::string& served_model_name() const { return limits_.served_model_name; }

@@ -19,6 +19,7 @@ struct AnswerHead {
   journal::v1::AnswerForm form;
 
   bool is_chat() const { return form.kind() != journal::v1::AnswerForm::KIND_TEXT_COMPLETION; }
+  bool is_document() const { return form.kind() == journal::v1::AnswerForm::KIND_DOCUMENT; }
 };
 
 // Whether its client is to see them.

@@ -10,6 +10,7 @@
 #include "common/metrics.h"
 #include "common/status.h"
 #include "coordinator/api/api_keys.h"
+#include "coordinator/api/document_desk.h"
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_intake.h"
 #include "coordinator/cluster/readiness.h"
@@ -37,6 +38,7 @@ class Gateway {
  public:
   struct Parts {
     api::RequestIntake& intake;
+    api::DocumentDesk& documents;
     api::InputPool& pool;
     const cluster::ReadinessSource& readiness;
     const api::ApiKeys& keys;

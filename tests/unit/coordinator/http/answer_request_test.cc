@@ -153,5 +153,75 @@ TEST(AnswerRequest, APromptIsATextOrTokenIds) {
   EXPECT_THAT(fault->status.message(), HasSubstr("one string, or one list of token ids"));
 }
 
+AnswerRequest ParseDocument(const std::string& body, std::optional<Fault>* fault) {
+  AnswerRequest request;
+  *fault = ParseDocumentRequest(boost::json::parse(body).as_object(), &request);
+  return request;
+}
+
+TEST(DocumentRequest, FieldsFindTheirPlaces) {
+  std::optional<Fault> fault;
+  AnswerRequest request = ParseDocument(
+      R"({"instruction":"Write.","images":["data:image/png;base64,YQ==",{"url":"https://a/b.png"}],
+          "plan":"Section 1","model":"m","stream":true,"n":1,"seed":7,"temperature":0.5,"max_tokens":9,
+          "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team"})",
+      &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  EXPECT_TRUE(request.stream);
+  EXPECT_EQ(request.form.kind(), journal::v1::AnswerForm::KIND_DOCUMENT);
+  ASSERT_EQ(request.image_urls.size(), 1u);
+  request.wire.mutable_images(request.image_urls[0].first)->set_data("b");
+  const v1::WriteDocumentRequest document = TakeDocument(request);
+  EXPECT_EQ(document.instruction(), "Write.");
+  EXPECT_EQ(document.plan(), "Section 1");
+  EXPECT_EQ(document.model(), "m");
+  ASSERT_EQ(document.images_size(), 2);
+  EXPECT_EQ(document.images(0).data(), "a");
+  EXPECT_EQ(document.images(1).data(), "b");
+  EXPECT_EQ(document.sampling().seed(), 7u);
+  EXPECT_EQ(document.sampling().max_tokens(), 9);
+  EXPECT_EQ(document.request_id(), "r");
+  EXPECT_EQ(document.on_disconnect(), v1::ON_DISCONNECT_CONTINUE);
+  EXPECT_EQ(document.priority(), -3);
+  EXPECT_EQ(document.cache_salt(), "team");
+  EXPECT_FALSE(document.has_length());
+}
+
+TEST(DocumentRequest, OneMessageOfAUserIsAnInstructionToo) {
+  std::optional<Fault> fault;
+  AnswerRequest request = ParseDocument(
+      R"({"messages":[{"role":"user","content":[{"type":"text","text":"Write "},
+          {"type":"image_url","image_url":{"url":"data:image/png;base64,YQ=="}},
+          {"type":"text","text":"it."}]}]})",
+      &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  const v1::WriteDocumentRequest document = TakeDocument(request);
+  EXPECT_EQ(document.instruction(), "Write it.");
+  ASSERT_EQ(document.images_size(), 1);
+  EXPECT_EQ(document.images(0).data(), "a");
+}
+
+TEST(DocumentRequest, AFaultNamesTheParameter) {
+  const auto param_of = [](const std::string& fields) {
+    std::optional<Fault> fault;
+    ParseDocument("{" + fields + "}", &fault);
+    return fault ? fault->param : "none";
+  };
+  EXPECT_EQ(param_of(R"("plan":"Section 1")"), "instruction");
+  EXPECT_EQ(param_of(R"("instruction":5)"), "instruction");
+  EXPECT_EQ(param_of(R"("instruction":"Write.","messages":[])"), "messages");
+  EXPECT_EQ(param_of(R"("messages":[{"role":"system","content":"Write."}])"), "messages");
+  EXPECT_EQ(param_of(R"("messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}])"),
+            "messages");
+  for (const char* field :
+       {R"("n":2)", R"("stop":["a"])", R"("stop_token_ids":[1])", R"("min_tokens":1)",
+        R"("ignore_eos":true)", R"("logprobs":true)", R"("return_token_ids":true)",
+        R"("stream_options":{"include_usage":true})", R"("images":"a")", R"("images":[5])",
+        R"("plan":5)"}) {
+    const std::string name = std::string(field).substr(1, std::string(field).find('"', 1) - 1);
+    EXPECT_EQ(param_of(R"("instruction":"Write.",)" + std::string(field)), name);
+  }
+}
+
 }  // namespace
 }  // namespace longhand::http

@@ -1,9 +1,10 @@
-#include "client/agent_write/outline.h"
+#include "common/agent_write/outline.h"
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
-namespace longhand::client {
+namespace longhand {
 namespace {
 
 constexpr std::string_view kSection = "Section ";
@@ -48,12 +49,15 @@ std::optional<int64_t> SectionNumber(std::string_view line) {
   return std::nullopt;
 }
 
+// Where the digits after the last "Word Count" begin; npos: there are none.
+size_t FindWordCount(std::string_view text) {
+  const size_t at = text.rfind(kWordCount);
+  return at == std::string_view::npos ? at : text.find_first_of("0123456789", at);
+}
+
 // n of "Word Count: n" anywhere in a line.
 std::optional<int64_t> WordCount(std::string_view line) {
-  const size_t at = line.rfind(kWordCount);
-  if (at == std::string_view::npos) return std::nullopt;
-  line.remove_prefix(at + kWordCount.size());
-  line.remove_prefix(std::min(line.find_first_of("0123456789"), line.size()));
+  line.remove_prefix(std::min(FindWordCount(line), line.size()));
   size_t length = 0;
   return LeadingNumber(line, &length);
 }
@@ -107,4 +111,37 @@ Result<std::vector<OutlineSection>> ParseOutline(std::string_view plan) {
   return sections;
 }
 
-}  // namespace longhand::client
+std::vector<int64_t> ShareWords(const std::vector<OutlineSection>& outline, int64_t total) {
+  int64_t planned = 0;
+  for (const OutlineSection& section : outline) planned += section.num_words;
+  std::vector<int64_t> shares;
+  std::vector<std::pair<int64_t, size_t>> remainders;  // the largest first, then in their order
+  int64_t left = total;
+  for (size_t i = 0; i < outline.size(); ++i) {
+    const int64_t product = total * outline[i].num_words;
+    shares.push_back(product / planned);
+    remainders.emplace_back(-(product % planned), i);
+    left -= shares.back();
+  }
+  std::sort(remainders.begin(), remainders.end());
+  for (size_t i = 0; i < static_cast<size_t>(left); ++i) ++shares[remainders[i].second];
+  for (int64_t& share : shares) {
+    if (share > 0) continue;
+    int64_t& largest = *std::max_element(shares.begin(), shares.end());
+    if (largest > 1) --largest;
+    share = 1;
+  }
+  return shares;
+}
+
+std::string WithWordCount(std::string_view step, int64_t num_words) {
+  const size_t at = FindWordCount(step);
+  if (at == std::string_view::npos) return std::string(step);
+  size_t length = 0;
+  if (LeadingNumber(step.substr(at), &length) == num_words) return std::string(step);
+  return std::string(step.substr(0, at))
+      .append(std::to_string(num_words))
+      .append(step.substr(at + length));
+}
+
+}  // namespace longhand

@@ -1,4 +1,4 @@
-#include "client/agent_write/prompts.h"
+#include "common/agent_write/prompts.h"
 
 #include <gtest/gtest.h>
 
@@ -6,9 +6,9 @@
 #include <fstream>
 #include <iterator>
 
-#include "client/agent_write/outline.h"
+#include "common/agent_write/outline.h"
 
-namespace longhand::client {
+namespace longhand {
 namespace {
 
 namespace json = boost::json;
@@ -51,5 +51,14 @@ TEST(Prompts, WhatAUserWroteIsNeverFilledIn) {
   EXPECT_NE(prompt.find("this one:\ngo\n"), std::string::npos) << prompt;
 }
 
+TEST(Prompts, ALengthIsSaidOnceAtMost) {
+  EXPECT_EQ(WithLength("Write about the sea.", 5000),
+            "Write about the sea.\n\nThe whole text is to have 5000 words.");
+  for (const char* names_it : {"Write 5000 words.", "A 5,000-word story.", "写一篇5000字的文章。"})
+    EXPECT_EQ(WithLength(names_it, 5000), names_it);
+  for (const char* names_another : {"15000 words", "50001", "5 000", "500, 0"})
+    EXPECT_NE(WithLength(names_another, 5000), names_another);
+}
+
 }  // namespace
-}  // namespace longhand::client
+}  // namespace longhand

@@ -1,11 +1,12 @@
-#include "client/agent_write/outline.h"
+#include "common/agent_write/outline.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace longhand::client {
+namespace longhand {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string Line(int number, const std::string& words) {
@@ -83,5 +84,31 @@ TEST(Outline, SixtyFourSectionsAreTheMost) {
   EXPECT_THAT(Fault(plan + Line(65, "200")), HasSubstr("more than 64 sections"));
 }
 
+std::vector<int64_t> Shares(const std::vector<int64_t>& planned, int64_t total) {
+  std::vector<OutlineSection> outline;
+  for (const int64_t num_words : planned) outline.push_back({.num_words = num_words});
+  return ShareWords(outline, total);
+}
+
+TEST(Outline, SharesAddUpAndTheLargestRemaindersGetWhatRoundingLeaves) {
+  EXPECT_THAT(Shares({400, 600}, 1000), ElementsAre(400, 600));
+  EXPECT_THAT(Shares({400, 600}, 500), ElementsAre(200, 300));
+  EXPECT_THAT(Shares({1, 1, 1}, 11), ElementsAre(4, 4, 3));
+  EXPECT_THAT(Shares({300, 500, 200}, 7), ElementsAre(2, 4, 1));  // 2.1, 3.5, 1.4
+  EXPECT_THAT(Shares({10000, 10000}, 640000), ElementsAre(320000, 320000));
+}
+
+TEST(Outline, NoSectionIsLeftWithoutAWord) {
+  EXPECT_THAT(Shares({1, 1000, 1}, 10), ElementsAre(1, 8, 1));
+  EXPECT_THAT(Shares({5, 5, 5}, 2), ElementsAre(1, 1, 1));
+}
+
+TEST(Outline, AStepTakesAnotherWordCount) {
+  EXPECT_EQ(WithWordCount(Line(1, "400"), 385), Line(1, "385"));
+  EXPECT_EQ(WithWordCount("Section 2: 3 mills\nWord Count：about 1,250 words", 90),
+            "Section 2: 3 mills\nWord Count：about 90 words");
+  EXPECT_EQ(WithWordCount(Line(1, "1,200"), 1200), Line(1, "1,200"));
+}
+
 }  // namespace
-}  // namespace longhand::client
+}  // namespace longhand

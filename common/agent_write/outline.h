@@ -8,7 +8,7 @@
 
 #include "common/status.h"
 
-namespace longhand::client {
+namespace longhand {
 
 inline constexpr size_t kMaxSections = 64;
 inline constexpr int64_t kMaxSectionWords = 10000;
@@ -25,4 +25,12 @@ struct OutlineSection {
 // kMaxSections.
 Result<std::vector<OutlineSection>> ParseOutline(std::string_view plan);
 
-}  // namespace longhand::client
+// Words of the sections that add up to `total` and are as the outline's are to each other; what
+// rounding leaves goes to the largest remainders. Each gets at least one, so that a total below the
+// number of sections is exceeded.
+std::vector<int64_t> ShareWords(const std::vector<OutlineSection>& outline, int64_t total);
+
+// A section's step with another word count.
+std::string WithWordCount(std::string_view step, int64_t num_words);
+
+}  // namespace longhand
