@@ -11,6 +11,7 @@
 #include "client/chaos/chaos_command.h"
 #include "client/demo/demo_command.h"
 #include "client/doctor/doctor_command.h"
+#include "client/eval/eval_command.h"
 #include "client/generate/generate_command.h"
 #include "client/pull/pull_command.h"
 #include "client/serve/serve_command.h"
@@ -56,6 +57,7 @@ constexpr Verb kVerbs[] = {
     {"write", "write a long text with a running server: plan, then sections", WriteCommand},
     {"status", "show what a running server says of itself", StatusCommand},
     {"bench", "measure a running server, ours or another", BenchCommand},
+    {"eval", "run LongWriter-V's benchmarks on a served model", EvalCommand},
     {"chaos", "kill a cluster's processes at random, and check that nothing is lost", ChaosCommand},
     {"tokenize", "turn lines of text into token ids", TokenizeCommand},
 };
@@ -63,7 +65,7 @@ constexpr Verb kVerbs[] = {
 void PrintHelp(std::FILE* out) {
   std::fprintf(out, "longhand %s: serves LongWriter-V\n\nUsage: longhand VERB [FLAGS]\n\n",
                kVersion);
-  for (const Verb& verb : kVerbs) std::fprintf(out, "  %-10s %s\n", verb.name, verb.help);
+  for (const Verb& verb : kVerbs) std::fprintf(out, "  %-15s %s\n", verb.name, verb.help);
   std::fprintf(out, "\n`longhand VERB --help` lists the flags of a verb.\n");
 }
 
