@@ -12,6 +12,7 @@
 #include "client/demo/demo_command.h"
 #include "client/doctor/doctor_command.h"
 #include "client/eval/eval_command.h"
+#include "client/export_training/export_command.h"
 #include "client/generate/generate_command.h"
 #include "client/pull/pull_command.h"
 #include "client/serve/serve_command.h"
@@ -58,6 +59,7 @@ constexpr Verb kVerbs[] = {
     {"status", "show what a running server says of itself", StatusCommand},
     {"bench", "measure a running server, ours or another", BenchCommand},
     {"eval", "run LongWriter-V's benchmarks on a served model", EvalCommand},
+    {"export-training", "make data sets for LLaMA-Factory", ExportTrainingCommand},
     {"chaos", "kill a cluster's processes at random, and check that nothing is lost", ChaosCommand},
     {"tokenize", "turn lines of text into token ids", TokenizeCommand},
 };
