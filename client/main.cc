@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "client/agent_write/agentwrite_command.h"
 #include "client/agent_write/write_command.h"
 #include "client/attach/attach_command.h"
 #include "client/bench/bench_command.h"
@@ -58,6 +59,7 @@ constexpr Verb kVerbs[] = {
     {"write", "write a long text with a running server: plan, then sections", WriteCommand},
     {"status", "show what a running server says of itself", StatusCommand},
     {"bench", "measure a running server, ours or another", BenchCommand},
+    {"agentwrite", "plans and long texts for a file of instructions", AgentWriteCommand},
     {"eval", "run LongWriter-V's benchmarks on a served model", EvalCommand},
     {"export-training", "make data sets for LLaMA-Factory", ExportTrainingCommand},
     {"chaos", "kill a cluster's processes at random, and check that nothing is lost", ChaosCommand},
