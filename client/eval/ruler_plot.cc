@@ -15,6 +15,7 @@ constexpr double kFirst = 400;  // words
 constexpr double kLeast = 10;   // below which a mean is drawn at the edge
 constexpr double kSpace = 1.1;  // beyond the largest
 constexpr double kLegendLine = 24;
+constexpr double kLetter = 10;  // about, of the legend
 // Okabe and Ito's colours, which those who see few colours can tell apart.
 constexpr const char* kColours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                     "#E69F00", "#56B4E9", "#000000", "#F0E442"};
@@ -97,7 +98,13 @@ std::string Line(const RulerSeries& series, const char* colour, const Axis& x, c
 }
 
 std::string Legend(const std::vector<RulerSeries>& series, const Axis& x, const Axis& y) {
-  std::string out = "<g font-size=\"16\" fill=\"#111\">\n";
+  size_t longest = 0;
+  for (const RulerSeries& one : series) longest = std::max(longest, one.name.size());
+  std::string out = fmt::format(
+      "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"#fff\" "
+      "fill-opacity=\"0.85\"/>\n<g font-size=\"16\" fill=\"#111\">\n",
+      x.begin + 8, y.end + 6, 56 + kLetter * static_cast<double>(longest),
+      kLegendLine * static_cast<double>(series.size()) + 12);
   double at = y.end + kLegendLine;
   for (size_t i = 0; i < series.size(); ++i, at += kLegendLine)
     out += fmt::format(
@@ -114,15 +121,15 @@ std::string Legend(const std::vector<RulerSeries>& series, const Axis& x, const 
 std::string PlotRuler(const std::vector<RulerSeries>& series) {
   Axis x{.begin = kLeft, .end = kWidth - kRight};
   Axis y{.begin = kHeight - kBottom, .end = kTop};
-  double least = kFirst;
+  x.first = y.first = kFirst;
   for (const RulerSeries& one : series) {
     for (const auto& [wanted, written] : one.points) {
       x.last = std::max(x.last, wanted);
       y.last = std::max(y.last, written);
-      least = std::min(least, written / kSpace);
+      x.first = std::min(x.first, std::max(wanted / kSpace, kLeast));
+      y.first = std::min(y.first, std::max(written / kSpace, kLeast));
     }
   }
-  y.first = std::max(least, kLeast);
   y.last = std::max(x.last, y.last) * kSpace;
   x.last *= kSpace;
   std::string out = fmt::format(
@@ -131,10 +138,11 @@ std::string PlotRuler(const std::vector<RulerSeries>& series) {
       "<rect width=\"{0:g}\" height=\"{1:g}\" fill=\"#fff\"/>\n",
       kWidth, kHeight);
   out += Grid(x, y);
+  const double from = std::max(x.first, y.first);
   out += fmt::format(
       "<path d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\" stroke=\"#444\" stroke-width=\"1.5\" "
       "stroke-dasharray=\"7 5\"/>\n",
-      x(kFirst), y(kFirst), x(x.last), y(x.last));
+      x(from), y(from), x(x.last), y(x.last));
   for (size_t i = 0; i < series.size(); ++i)
     out += Line(series[i], kColours[i % std::size(kColours)], x, y);
   out += Titles(x, y);

@@ -12,8 +12,8 @@ struct RulerSeries {
   std::vector<std::pair<double, double>> points;  // words asked for, mean words written; rising
 };
 
-// SVG: a line for each series, and a dashed one where both are equal. Axes begin at 400 words, the
-// vertical one lower where a series does.
+// SVG: a line for each series, and a dashed one where both are equal. Axes begin at 400 words, or
+// lower where a series does.
 std::string PlotRuler(const std::vector<RulerSeries>& series);
 
 }  // namespace longhand::client

@@ -40,6 +40,12 @@ TEST(RulerPlot, EqualLengthsLieOnTheDiagonal) {
   EXPECT_THAT(plot, Not(HasSubstr("nan")));
 }
 
+TEST(RulerPlot, AxesGoDownToTheShortestLength) {
+  const std::string plot = PlotRuler({{"short", {{100, 100}, {1000, 1000}}}});
+  EXPECT_THAT(plot, HasSubstr(">200</text>"));
+  EXPECT_THAT(PlotRuler({{"long", {{500, 500}}}}), Not(HasSubstr(">200</text>")));
+}
+
 TEST(RulerPlot, TextsOfNoWordsAreDrawnAtTheEdge) {
   const std::string plot = PlotRuler({{"silent", {{500, 0}}}, {"none", {}}});
   EXPECT_THAT(plot, Not(HasSubstr("inf")));
