@@ -45,11 +45,13 @@ ROOMS = {
     "coordinator/http": (CONFIG + ["common/curl", "coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
                                    "proto", "shim"],
                          WIRE | {"absl", "boost", "curl"}),
+    # Rows of files; those of the hub are pulled.
+    "client/dataset": (["common", "common/digest", "client", "client/pull", "shim"], {"absl", "boost"}),
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
     # Speaks to the hub, and to no server of ours.
     "client/pull": (["common", "common/curl", "common/digest", "common/options"], {"boost", "cli11", "curl", "fmt"}),
-    "client": (CONFIG + ["common/agent_write", "common/curl", "common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
+    "client": (CONFIG + ["common/agent_write", "common/curl", "common/logging", "common/options", "common/text", "proto", "client/dataset", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]
