@@ -17,6 +17,7 @@ WIRE = {"grpc", "protobuf"}
 # room -> (rooms or single headers it may include, outside libraries it may include)
 ROOMS = {
     "common": ([], set()),
+    "common/adapter": (CONFIG + ["shim"], {"boost"}),
     "common/config": (["common"], {"boost"}),
     "common/curl": (["common"], {"curl"}),
     "common/digest": (["common"], {"openssl"}),
@@ -28,7 +29,7 @@ ROOMS = {
     "kernels": (["common"], {"cuda"}),
     "shim": (["common"], set()),
     "worker/comm": (["common"], {"gloo", "cuda"}),
-    "worker/model": (CONFIG + ["kernels", "worker/comm", "shim"], {"boost"}),
+    "worker/model": (CONFIG + ["common/adapter", "kernels", "worker/comm", "shim"], {"boost"}),
     "worker/runner": (CONFIG + ["kernels", "worker/comm", "worker/model"], set()),
     "worker/service": (CONFIG + ["kernels", "worker/comm", "worker/model", "worker/runner", "proto"], WIRE | {"cuda"}),
     # The engine declares TextState, which input implements; nothing else passes between the two.
@@ -36,8 +37,8 @@ ROOMS = {
                           {"boost", "jpeg", "png", "webp", "gif", "exif"}),
     "coordinator/engine": (["common"], set()),
     "coordinator/journal": (["common"], {"boost", "sqlite"}),
-    "coordinator/cluster": (CONFIG + ["common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
-    "coordinator/api": (CONFIG + ["common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
+    "coordinator/cluster": (CONFIG + ["common/adapter", "common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
+    "coordinator/api": (CONFIG + ["common/adapter", "common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),
     # The coordinator's own answer to whether it is ready, and nothing else of its cluster.
     "coordinator/http": (CONFIG + ["common/curl", "coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
