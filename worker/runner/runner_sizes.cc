@@ -40,7 +40,7 @@ Status CheckConfig(const RunnerConfig& config, const kernels::Ops& ops) {
       {"image_bytes", config.image_bytes, 0, INT64_MAX},
       {"max_patches_per_image", config.max_patches_per_image, 0, 1 << 24},
       {"max_loras", config.max_loras, 0, 1 << 10},
-      {"max_lora_rank", config.max_lora_rank, 1, kernels::kMaxLoraRank},
+      {"max_lora_rank", config.max_lora_rank, config.max_loras > 0 ? 1 : 0, kernels::kMaxLoraRank},
   };
   for (const auto& number : numbers) {
     if (number.value >= number.min && number.value <= number.max) continue;
