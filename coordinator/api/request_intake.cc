@@ -49,6 +49,7 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     const v1::GenerateRequest& wire, const journal::v1::AnswerForm& form, const Call& call) {
   EventStream::Identity identity{call.request_id, DigestOf(wire, form), form, call.owner};
   identity.form.set_created(std::time(nullptr));
+  identity.form.set_model(wire.model());
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
     if (const Status status = Begin(begun.stream, wire, call); !status.ok()) {
@@ -108,7 +109,13 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   std::string record;
   if (parts_.journal != nullptr) {
     journal::v1::RequestRecord resolved;
-    *resolved.mutable_request() = Resolve(wire, request, parts_.preparer.served_model_name());
+    const bool has_adapter = request.adapter != nullptr;
+    *resolved.mutable_request() = Resolve(
+        wire, request, has_adapter ? request.adapter->name : parts_.preparer.served_model_name());
+    if (has_adapter) {
+      resolved.mutable_adapter()->set_directory(request.adapter->directory);
+      resolved.mutable_adapter()->set_digest(request.adapter->digest);
+    }
     resolved.set_sent_digest(stream->identity().sent_digest);
     *resolved.mutable_form() = stream->identity().form;
     resolved.set_checkpoint_digest(parts_.checkpoint_digest);

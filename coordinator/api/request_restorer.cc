@@ -108,6 +108,11 @@ void RequestRestorer::Acquit() {
 Status RequestRestorer::Restore(const Unfinished& request) {
   LONGHAND_RETURN_IF_ERROR(request.damage);
   const v1::GenerateRequest& wire = request.stored.record.request();
+  if (request.stored.record.has_adapter()) {
+    const journal::v1::Adapter& adapter = request.stored.record.adapter();
+    LONGHAND_RETURN_IF_ERROR(
+        parts_.adapters.Restore(wire.model(), adapter.directory(), adapter.digest()));
+  }
   LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(wire.model()));
   const std::string& digest = request.stored.record.checkpoint_digest();
   if (!digest.empty() && digest != parts_.checkpoint_digest) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "coordinator/api/adapter_table.h"
 #include "coordinator/api/request_preparer.h"
 #include "coordinator/api/stored_stream.h"
 #include "coordinator/api/stream_table.h"
@@ -26,6 +27,7 @@ class RequestRestorer {
     engine::Router& router;
     StreamTable& streams;
     journal::Journal* journal = nullptr;
+    AdapterTable& adapters;
     std::string checkpoint_digest;  // what is loaded here; another one's requests cannot go on
     const Clock& clock;
     Metrics& metrics;

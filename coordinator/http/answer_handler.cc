@@ -93,7 +93,8 @@ Response EventStreamHead() {
 }
 
 AnswerHead HeadOf(const EventStream& stream, const std::string& model) {
-  return {stream.identity().request_id, model, stream.identity().form};
+  const journal::v1::AnswerForm& form = stream.identity().form;
+  return {stream.identity().request_id, form.model().empty() ? model : form.model(), form};
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "common/metrics.h"
 #include "common/status.h"
+#include "coordinator/api/adapter_table.h"
 #include "coordinator/api/api_keys.h"
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_intake.h"
@@ -38,6 +39,7 @@ class Gateway {
   struct Parts {
     api::RequestIntake& intake;
     api::InputPool& pool;
+    const api::AdapterTable& adapters;
     const cluster::ReadinessSource& readiness;
     const api::ApiKeys& keys;
     Metrics& metrics;

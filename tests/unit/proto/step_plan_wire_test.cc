@@ -14,7 +14,7 @@ StepPlan FullPlan() {
   plan.swaps_out = {{3, 1}};
   plan.swaps_in = {{2, 4}, {0, 5}};
   plan.block_copies = {{9, 6}};
-  plan.images = {{image, 1, 4, 8, 512}};
+  plan.images = {{image, 1, 4, 8, 512, 3}};
   SequenceChunk chunk{.sequence_id = 5,
                       .token_ids = {kTokenOnDevice, 151655},
                       .positions = {0, 0, 0, 1, 2, 3},
@@ -38,7 +38,8 @@ StepPlan FullPlan() {
                                         .min_tokens = 8,
                                         .stop_token_ids = {1, 2}},
                          {3, 4},
-                         {5}});
+                         {5},
+                         /*adapter=*/2});
   plan.chunks = {chunk};
   return plan;
 }
@@ -81,6 +82,18 @@ TEST(StepPlanWire, APlanSurvivesTheWireFieldByField) {
   EXPECT_EQ(sampling.min_tokens, 8);
   EXPECT_EQ(sampling.stop_token_ids, (std::vector<int32_t>{1, 2}));
   EXPECT_EQ(chunk.start[0].output_token_ids, std::vector<int32_t>{5});
+  EXPECT_EQ(chunk.start[0].adapter, 2);
+  EXPECT_EQ(back->images[0].adapter, 3);
+}
+
+TEST(StepPlanWire, WhatNamesNoAdapterHasNone) {
+  worker::v1::ExecuteStepRequest wire;
+  wire.add_images()->set_image(std::string(32, 'x'));
+  wire.add_chunks()->mutable_start();
+  const Result<StepPlan> plan = FromWire(wire);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->images[0].adapter, -1);
+  EXPECT_EQ(plan->chunks[0].start[0].adapter, -1);
 }
 
 TEST(StepPlanWire, AShortContentHashIsRefusedWithItsLength) {
