@@ -8,6 +8,7 @@ class NullMetrics final : public Metrics, Counter, Gauge, Histogram {
   Counter& GetCounter(std::string_view, const MetricLabels&) override { return *this; }
   Gauge& GetGauge(std::string_view, const MetricLabels&) override { return *this; }
   Histogram& GetHistogram(std::string_view, const MetricLabels&) override { return *this; }
+  void SetInfo(std::string_view, const MetricLabels&, double) override {}
   void SetLabels(const MetricLabels&) override {}
 
  private:

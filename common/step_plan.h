@@ -34,6 +34,7 @@ struct EncodeImageItem {
   int32_t layer_begin = 0;
   int32_t layer_end = 0;
   int64_t cache_row = 0;  // first row in the encoder cache [encoder_cache_tokens, hidden_size]
+  int32_t adapter = -1;   // slot of the adapter that it is encoded with; -1: none. The same in all its ranges
 };
 
 // Rows of the chunk that take their embedding from the encoder cache.
@@ -49,6 +50,7 @@ struct SequenceStart {
   // Tokens that penalties count; both empty without penalties.
   std::vector<int32_t> prompt_token_ids;
   std::vector<int32_t> output_token_ids;
+  int32_t adapter = -1;  // slot of its adapter, which all ranks have; -1: none
 };
 
 // New tokens of one sequence in this step.

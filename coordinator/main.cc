@@ -12,6 +12,7 @@
 #include "common/options/serve_options.h"
 #include "common/prometheus/prometheus_metrics.h"
 #include "common/version.h"
+#include "coordinator/api/adapter_table.h"
 #include "coordinator/api/cluster_service.h"
 #include "coordinator/api/generation_service.h"
 #include "coordinator/api/grpc_server.h"
@@ -42,6 +43,7 @@ namespace {
 
 constexpr int kInputThreads = 2;
 constexpr std::chrono::milliseconds kLookAroundEvery(100);
+constexpr int64_t kLooksAtAdapters = 5;  // every so many
 // Requests that are being read into prompts may hold this many of the largest ones.
 constexpr int64_t kRequestsInPreparation = 4;
 // Series of metrics are bounded, and so are their labels.
@@ -94,6 +96,11 @@ class Coordinator {
   api::RequestPreparer::Limits PrepareLimits();
   void DeclareMetrics();
   void OnFatal(const Status& status);
+  Status AddAdapters();
+  void LoadAdapter(const std::string& name,
+                   const std::string& directory,
+                   std::function<void(const Status&)> done);
+  void ShowAdapters();
   void LookAround();
   void GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer);
   // `on_idle` comes when nothing runs any more.
@@ -147,6 +154,17 @@ class Coordinator {
   Health health_{
       {.groups = replicas_.UnderWatch(), .gate = gate_, .clock = clock_, .metrics = metrics_}};
 
+  // Adapters: what requests may name beside the model.
+  api::AdapterTable adapters_{
+      {.model = model_.config,
+       .served_model_name = options_.served_model_name,
+       .max_loras = options_.num_loras(),
+       .max_lora_rank = options_.max_lora_rank,
+       .metrics = metrics_,
+       .place = [this](const auto& adapter,
+                       auto done) { replicas_.LoadAdapter(adapter, std::move(done)); },
+       .vacate = [this](int32_t slot) { replicas_.ForgetAdapter(slot); }}};
+
   // Edges.
   const api::RequestPreparer preparer_{model_.config, encoder_, images_, PrepareLimits()};
   api::RequestRestorer restorer_{{.preparer = preparer_,
@@ -154,6 +172,7 @@ class Coordinator {
                                   .streams = streams_,
                                   .documents = documents_,
                                   .journal = journal_.get(),
+                                  .adapters = adapters_,
                                   .checkpoint_digest = model_.digest,
                                   .clock = clock_,
                                   .metrics = metrics_}};
@@ -182,14 +201,21 @@ class Coordinator {
   api::GenerationService generation_{intake_, documents_, pool_, keys_};
   api::ClusterService cluster_service_{
       {.get_status = [this](auto answer) { GetStatus(answer); },
-       .drain = [this](std::function<void()> on_idle) { BeginDrain(std::move(on_idle)); }},
+       .drain = [this](std::function<void()> on_idle) { BeginDrain(std::move(on_idle)); },
+       .load_adapter = [this](const std::string& name,
+                              const std::string& directory,
+                              auto done) { LoadAdapter(name, directory, std::move(done)); },
+       .unload_adapter = [this](const std::string& name,
+                                auto done) { adapters_.Unload(name, std::move(done)); }},
       keys_};
   std::unique_ptr<api::GrpcServer> server_;
   bool is_serving_ = false;  // what health checks say; main thread
+  int64_t num_looks_ = 0;    // main thread
   http::Gateway gateway_{MakeGatewayConfig(options_),
                          {.intake = intake_,
                           .documents = documents_,
                           .pool = pool_,
+                          .adapters = adapters_,
                           .readiness = health_,
                           .keys = keys_,
                           .metrics = metrics_,
@@ -215,7 +241,39 @@ api::RequestPreparer::Limits Coordinator::PrepareLimits() {
                 const int64_t planned = replicas_.max_model_len();
                 return planned > 0 ? planned : engine_config_.max_model_len;
               },
-          .draw_seed = DrawSeed};
+          .draw_seed = DrawSeed,
+          .find_adapter = [this](const std::string& name) { return adapters_.Find(name); }};
+}
+
+Status Coordinator::AddAdapters() {
+  for (const std::string& given : options_.lora_modules) {
+    const size_t equals = given.find('=');
+    LONGHAND_RETURN_IF_ERROR(adapters_.Add(given.substr(0, equals), given.substr(equals + 1)));
+  }
+  return OkStatus();
+}
+
+void Coordinator::LoadAdapter(const std::string& name,
+                              const std::string& directory,
+                              std::function<void(const Status&)> done) {
+  const Status queued =
+      pool_.Submit([this, name, directory, done] { adapters_.Load(name, directory, done); });
+  if (!queued.ok()) done(queued);
+}
+
+// vLLM's endpoint picker reads it: one series, of now.
+void Coordinator::ShowAdapters() {
+  if (options_.num_loras() == 0 || ++num_looks_ % kLooksAtAdapters != 0) return;
+  replicas_.router().GetStats([this](const std::vector<engine::EngineStats>& engines) {
+    const engine::EngineStats all = engine::Sum(engines);
+    const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
+    metrics_.SetInfo(
+        "longhand_adapter_requests_info",
+        {{"max_lora", std::to_string(options_.num_loras())},
+         {"running_lora_adapters", fmt::format("{}", fmt::join(all.running_adapters, ","))},
+         {"waiting_lora_adapters", fmt::format("{}", fmt::join(all.waiting_adapters, ","))}},
+        now.count());
+  });
 }
 
 void Coordinator::OnFatal(const Status& status) {
@@ -230,6 +288,12 @@ void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse
     v1::GetStatusResponse response = MakeStatusResponse(groups, health_.Check());
     response.set_model(options_.served_model_name);
     response.set_draining(response.draining() || intake_.is_draining());
+    response.set_max_loras(static_cast<int32_t>(options_.num_loras()));
+    for (const api::AdapterTable::Held& adapter : adapters_.List()) {
+      v1::AdapterStatus* status = response.add_adapters();
+      status->set_name(adapter->name);
+      status->set_directory(adapter->directory);
+    }
     response.set_uptime_ms(
         duration_cast<std::chrono::milliseconds>(clock_.Now() - started_).count());
     answer(response);
@@ -238,6 +302,7 @@ void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse
 
 Status Coordinator::Listen(const std::string& rendezvous_address) {
   DeclareMetrics();
+  LONGHAND_RETURN_IF_ERROR(AddAdapters());
   LONGHAND_ASSIGN_OR_RETURN(const std::string metrics_address,
                             metrics_.Serve(options_.metrics_address));
   LONGHAND_ASSIGN_OR_RETURN(
@@ -271,6 +336,7 @@ Status Coordinator::Run() {
   replicas_.Stop();
   restorer_.Acquit();
   if (journal_) journal_->Stop();  // What waits is written and seen first, unless the disk refuses.
+  adapters_.Stop();
   streams_.EndAll(Unavailable("the coordinator is stopping; attach to the stream again"));
   server_.reset();
   gateway_.Stop();
@@ -282,6 +348,7 @@ void Coordinator::LookAround() {
   // Whoever watches is told of changes only.
   if (std::exchange(is_serving_, is_ready) != is_ready) server_->SetServing(is_ready);
   replicas_.TellNews();  // Health checks say so already.
+  ShowAdapters();
   streams_.AbandonUnread(clock_.Now());
   documents_.LookAround(clock_.Now());
 }

@@ -39,6 +39,7 @@ class Replica {
   void Stop();
 
   engine::Engine& engine() { return engine_; }
+  cluster::WorkerGroup& group() { return group_; }
   cluster::GroupStatus status() const { return group_.status(); }
   const std::string& name() const { return group_.name(); }
   GroupUnderWatch UnderWatch();

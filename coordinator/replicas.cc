@@ -73,6 +73,35 @@ void Replicas::Stop() {
   for (const auto& replica : replicas_) replica->Stop();
 }
 
+void Replicas::LoadAdapter(const engine::Adapter& adapter,
+                           std::function<void(const Status&)> done) {
+  struct Loads {
+    std::mutex mutex;
+    size_t missing;
+    Status error;
+    std::function<void(const Status&)> done;
+  };
+  const auto loads = std::make_shared<Loads>();
+  loads->missing = replicas_.size();
+  loads->done = std::move(done);
+  const int32_t slot = adapter.slot;
+  for (const auto& replica : replicas_) {
+    replica->group().LoadAdapter(adapter, [this, loads, slot](const Status& status) {
+      {
+        std::lock_guard lock(loads->mutex);
+        if (loads->error.ok()) loads->error = status;
+        if (--loads->missing > 0) return;
+      }
+      if (!loads->error.ok()) ForgetAdapter(slot);
+      loads->done(loads->error);
+    });
+  }
+}
+
+void Replicas::ForgetAdapter(int32_t slot) {
+  for (const auto& replica : replicas_) replica->group().ForgetAdapter(slot);
+}
+
 std::vector<GroupUnderWatch> Replicas::UnderWatch() {
   std::vector<GroupUnderWatch> all;
   for (const auto& replica : replicas_) all.push_back(replica->UnderWatch());

@@ -49,6 +49,10 @@ class Replicas {
   void TellNews();
   void Stop();
 
+  // As WorkerGroup's, of all groups.
+  void LoadAdapter(const engine::Adapter& adapter, std::function<void(const Status&)> done);
+  void ForgetAdapter(int32_t slot);
+
   engine::Router& router() { return router_; }
   std::vector<GroupUnderWatch> UnderWatch();
   // Tokens of prompt and answer that every group has room for; 0 before one has been planned.

@@ -56,6 +56,24 @@ Status CheckSequences(const PagedAttentionArgs& args) {
   return OkStatus();
 }
 
+Status CheckAdapters(const LoraArgs& args) {
+  const int32_t* adapters = args.adapters.as<int32_t>();
+  for (int64_t i = 0; i < args.adapters.dim(0); ++i) {
+    if (adapters[i] < -1 || adapters[i] >= args.a.dim(0)) {
+      return InvalidArgument("adapters[", i, "] is ", adapters[i], "; it must be -1 or in [0, ",
+                             args.a.dim(0), ")");
+    }
+  }
+  const int32_t* ranks = args.ranks.as<int32_t>();
+  for (int64_t i = 0; i < args.ranks.num_elements(); ++i) {
+    if (ranks[i] < 0 || ranks[i] > args.a.dim(2)) {
+      return InvalidArgument("ranks[", i, "] is ", ranks[i], "; it must be from 0 to ",
+                             args.a.dim(2));
+    }
+  }
+  return OkStatus();
+}
+
 Status CheckBlockPairs(const CopyBlocksArgs& args) {
   const int32_t* pairs = args.pairs.as<int32_t>();
   const int64_t num_pairs = args.pairs.dim(0);

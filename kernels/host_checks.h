@@ -20,6 +20,9 @@ Status CheckSlots(const TensorView& slot_mapping, const TensorView& kv_cache);
 // exist.
 Status CheckSequences(const PagedAttentionArgs& args);
 
+// Every adapter is -1 or one of those that there are, and no rank is above what there is room for.
+Status CheckAdapters(const LoraArgs& args);
+
 // Blocks exist, none is written twice, and none is both read and written.
 Status CheckBlockPairs(const CopyBlocksArgs& args);
 

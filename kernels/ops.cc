@@ -45,17 +45,52 @@ Status Ops::Linear(const LinearArgs& args) {
       CheckTensor("x", args.x, args.x.dtype(), {num_tokens, args.weight->in_features()}));
   LONGHAND_RETURN_IF_ERROR(CheckOptional("bias", args.bias, DType::kF32, {out_features}));
   const bool may_be_f32 = args.weight->layout() == LinearLayout::kPlain;
+  const bool is_whole = args.out.rank() == 2 && args.out.dim(1) == out_features;
   const DType out_dtype = may_be_f32 && args.out.dtype() == DType::kF32 ? DType::kF32
                           : is_fp8                                      ? DType::kBf16
                                                                         : args.x.dtype();
   LONGHAND_RETURN_IF_ERROR(
-      CheckTensor("out", args.out, out_dtype, {num_tokens, args.weight->out_columns()}));
+      CheckTensor("out", args.out, out_dtype,
+                  {num_tokens, is_whole ? out_features : args.weight->out_columns()}));
   LONGHAND_RETURN_IF_ERROR(CheckOptional("x_scale", args.x_scale, DType::kF32, {num_tokens}));
   if (args.x_scale.rank() > 0 && !args.weight->is_quantized()) {
     return InvalidArgument("x_scale is ", args.x_scale.ToString(),
                            "; it must be absent, as the weight is not quantised");
   }
   return DoLinear(args);
+}
+
+Status Ops::Lora(const LoraArgs& args) {
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  LONGHAND_RETURN_IF_ERROR(CheckFloat("a", args.a, 4));
+  LONGHAND_RETURN_IF_ERROR(CheckRank("y", args.y, 2));
+  const int64_t num_tokens = args.x.dim(0), columns = args.y.dim(1);
+  const int64_t num_adapters = args.a.dim(0), parts = args.a.dim(1), rank = args.a.dim(2);
+  if (parts < 1 || parts > kMaxLoraParts) {
+    return InvalidArgument("a is ", args.a.ToString(), "; it must have 1 to ", kMaxLoraParts,
+                           " parts");
+  }
+  if (rank < 8 || rank > kMaxLoraRank || rank % 8 != 0) {
+    return InvalidArgument("a is ", args.a.ToString(), "; its rank must be a multiple of 8, up to ",
+                           kMaxLoraRank);
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("adapters", args.adapters, DType::kI32, {num_tokens}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("a", args.a, args.a.dtype(), {num_adapters, parts, rank, args.x.dim(1)}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("b", args.b, args.a.dtype(), {num_adapters, rank, columns}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("ranks", args.ranks, DType::kI32, {num_adapters, parts}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("scales", args.scales, DType::kF32, {num_adapters}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("mid", args.mid, DType::kF32, {num_tokens, parts * rank}));
+  LONGHAND_RETURN_IF_ERROR(CheckTensor("y", args.y, args.x.dtype(), {num_tokens, columns}));
+  int64_t end = 0;
+  for (int64_t part = 0; part < parts; ++part) {
+    LONGHAND_RETURN_IF_ERROR(CheckAtLeast("part_ends", args.part_ends[part], end));
+    end = args.part_ends[part];
+  }
+  if (end != columns) {
+    return InvalidArgument("part_ends ends at ", end, "; y has ", columns, " columns");
+  }
+  return DoLora(args);
 }
 
 Status Ops::QuantizeRows(const QuantizeRowsArgs& args) {

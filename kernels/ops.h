@@ -70,13 +70,34 @@ class PackedLinear {
 };
 
 // out[i] = x[i] * weight^T + bias; with x_scale, x_scale[i] * (x[i] * weight^T) + bias. Of gates and ups: that,
-// rounded to A, and then SwiGlu of it, with the bits that the two calls give.
+// rounded to A, and then SwiGlu of it, with the bits that the two calls give; or that without SwiGlu, where `out` is as
+// wide as the weight.
 struct LinearArgs {
   TensorView x;    // [T, in_features] A; fp8 with an fp8 weight, where RoundedDType says so
   const PackedLinear* weight = nullptr;
   TensorView bias; // [out_features] f32, or empty
-  TensorView out;  // out: [T, out_columns] A; or f32, but of gates and ups
+  TensorView out;  // out: [T, out_columns] A; or f32, but of gates and ups. Of those also [T, out_features] A
   TensorView x_scale = {};  // [T] f32, or empty; with a quantised weight only
+};
+
+// Low-rank deltas of adapters (LoRA), any mix of them in a call. The columns of y come in parts, of matrices that are
+// multiplied as one; each has an A of its own. For a row i with adapter n = adapters[i], and each of its columns in part p,
+//
+//   y[i] += scales[n] * B[n] * (A[n, p] * x[i])
+//
+// and rows without an adapter stay as they are.
+inline constexpr int kMaxLoraParts = 3;
+inline constexpr int64_t kMaxLoraRank = 128;
+struct LoraArgs {
+  TensorView x;         // [T, in_features] A
+  TensorView adapters;  // [T] i32: in [0, N), or -1: none
+  TensorView a;         // [N, parts, R, in_features] f32 or bf16. R: a multiple of 8, at most kMaxLoraRank
+  TensorView b;         // [N, R, columns] as a: B transposed
+  TensorView ranks;     // [N, parts] i32, at most R: rows of a and b behind them do not count; 0: no delta
+  TensorView scales;    // [N] f32
+  int64_t part_ends[kMaxLoraParts] = {0, 0, 0};  // the column behind each part; the last part's is `columns`
+  TensorView mid;       // scratch: [T, parts * R] f32
+  TensorView y;         // in and out: [T, columns] A
 };
 
 // Rounds each row to fp8, the largest magnitude as 448: out[i] * scale[i] is x[i], rounded. What it writes are the
@@ -364,6 +385,7 @@ class Ops {
                                                       LinearLayout layout = LinearLayout::kPlain);
 
   Status Linear(const LinearArgs& args);
+  Status Lora(const LoraArgs& args);
   Status QuantizeRows(const QuantizeRowsArgs& args);
   Status Embedding(const EmbeddingArgs& args);
   Status RmsNorm(const RmsNormArgs& args);
@@ -399,6 +421,7 @@ class Ops {
   virtual Result<std::unique_ptr<PackedLinear>> DoPackQuantized(const QuantizedWeight& weight,
                                                                 LinearLayout layout) = 0;
   virtual Status DoLinear(const LinearArgs& args) = 0;
+  virtual Status DoLora(const LoraArgs& args) = 0;
   virtual Status DoQuantizeRows(const QuantizeRowsArgs& args) = 0;
   virtual Status DoEmbedding(const EmbeddingArgs& args) = 0;
   virtual Status DoRmsNorm(const RmsNormArgs& args) = 0;

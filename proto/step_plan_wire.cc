@@ -57,6 +57,7 @@ void SetChunk(const SequenceChunk& from, wire::SequenceChunk* to) {
                                                          start.prompt_token_ids.end());
     to->mutable_start()->mutable_output_token_ids()->Add(start.output_token_ids.begin(),
                                                          start.output_token_ids.end());
+    to->mutable_start()->set_adapter(start.adapter + 1);
   }
   to->set_sample(from.sample);
   to->set_output_position(from.output_position);
@@ -80,9 +81,9 @@ SequenceChunk GetChunk(const wire::SequenceChunk& from) {
     to.image_spans.push_back({span.offset(), span.num_tokens(), span.cache_row()});
   }
   if (from.has_start()) {
-    to.start.push_back({GetSampling(from.start().sampling()),
-                        ToVector<int32_t>(from.start().prompt_token_ids()),
-                        ToVector<int32_t>(from.start().output_token_ids())});
+    to.start.push_back(
+        {GetSampling(from.start().sampling()), ToVector<int32_t>(from.start().prompt_token_ids()),
+         ToVector<int32_t>(from.start().output_token_ids()), from.start().adapter() - 1});
   }
   return to;
 }
@@ -160,6 +161,7 @@ void ToWire(const StepPlan& plan, wire::ExecuteStepRequest* to) {
     out->set_layer_begin(item.layer_begin);
     out->set_layer_end(item.layer_end);
     out->set_cache_row(item.cache_row);
+    out->set_adapter(item.adapter + 1);
   }
   for (const SequenceChunk& chunk : plan.chunks) SetChunk(chunk, to->add_chunks());
   SetBlockCopies(plan.swaps_out, to->mutable_swaps_out());
@@ -180,8 +182,8 @@ Result<StepPlan> FromWire(const wire::ExecuteStepRequest& from) {
   }
   for (const wire::EncodeImageItem& item : from.images()) {
     LONGHAND_ASSIGN_OR_RETURN(ContentHash image, ContentHashFromWire(item.image()));
-    plan.images.push_back(
-        {image, item.rank(), item.layer_begin(), item.layer_end(), item.cache_row()});
+    plan.images.push_back({image, item.rank(), item.layer_begin(), item.layer_end(),
+                           item.cache_row(), item.adapter() - 1});
   }
   for (const wire::SequenceChunk& chunk : from.chunks()) plan.chunks.push_back(GetChunk(chunk));
   return plan;

@@ -18,6 +18,7 @@ WIRE = {"grpc", "protobuf"}
 ROOMS = {
     "common": ([], set()),
     "common/agent_write": (["common"], set()),
+    "common/adapter": (CONFIG + ["shim"], {"boost"}),
     "common/config": (["common"], {"boost"}),
     "common/curl": (["common"], {"curl"}),
     "common/digest": (["common"], {"openssl"}),
@@ -29,7 +30,7 @@ ROOMS = {
     "kernels": (["common"], {"cuda"}),
     "shim": (["common"], set()),
     "worker/comm": (["common"], {"gloo", "cuda"}),
-    "worker/model": (CONFIG + ["kernels", "worker/comm", "shim"], {"boost"}),
+    "worker/model": (CONFIG + ["common/adapter", "kernels", "worker/comm", "shim"], {"boost"}),
     "worker/runner": (CONFIG + ["kernels", "worker/comm", "worker/model"], set()),
     "worker/service": (CONFIG + ["kernels", "worker/comm", "worker/model", "worker/runner", "proto"], WIRE | {"cuda"}),
     # The engine declares TextState, which input implements; nothing else passes between the two.
@@ -37,19 +38,21 @@ ROOMS = {
                           {"boost", "jpeg", "png", "webp", "gif", "exif"}),
     "coordinator/engine": (["common"], set()),
     "coordinator/journal": (["common"], {"boost", "sqlite"}),
-    "coordinator/cluster": (CONFIG + ["common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
-    "coordinator/api": (CONFIG + ["common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
+    "coordinator/cluster": (CONFIG + ["common/adapter", "common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
+    "coordinator/api": (CONFIG + ["common/adapter", "common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),
     "coordinator/documents": (["common", "common/agent_write", "common/text", "coordinator/api", "coordinator/journal", "proto"], WIRE),
     # The coordinator's own answer to whether it is ready, and nothing else of its cluster.
     "coordinator/http": (CONFIG + ["common/curl", "coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
                                    "proto", "shim"],
                          WIRE | {"absl", "boost", "curl"}),
+    # Rows of files; those of the hub are pulled.
+    "client/dataset": (["common", "common/digest", "client", "client/pull", "shim"], {"absl", "boost"}),
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
     # Speaks to the hub, and to no server of ours.
     "client/pull": (["common", "common/curl", "common/digest", "common/options"], {"boost", "cli11", "curl", "fmt"}),
-    "client": (CONFIG + ["common/agent_write", "common/curl", "common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
+    "client": (CONFIG + ["common/agent_write", "common/curl", "common/logging", "common/options", "common/text", "proto", "client/dataset", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]

@@ -156,6 +156,26 @@ void AddInputOptions(CLI::App& app, ServeOptions& o) {
       ->check(CLI::Range(int64_t{1} << 16, int64_t{2047} << 20));
 }
 
+std::string CheckLoraModule(const std::string& given) {
+  const size_t equals = given.find('=');
+  if (equals != std::string::npos && equals > 0 && equals + 1 < given.size()) return "";
+  return "'" + given + "' is not an adapter; it must be NAME=DIR";
+}
+
+void AddAdapterOptions(CLI::App& app, ServeOptions& o) {
+  app.add_option("--lora-modules", o.lora_modules,
+                 "NAME=DIR ...: LoRA adapters that PEFT saved, served beside the model by their "
+                 "names")
+      ->delimiter(',')
+      ->check(CheckLoraModule);
+  Scalar(app, "--max-loras", o.max_loras,
+         "Adapters that may be loaded at once, in memory that is taken at start; 0: as many as "
+         "--lora-modules names")
+      ->check(CLI::Range(0, 1024));
+  Scalar(app, "--max-lora-rank", o.max_lora_rank, "Largest rank of an adapter")
+      ->check(CLI::Range(1, 128));
+}
+
 void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--pipeline-depth", o.pipeline_depth, "Plans sent ahead of the running one")
       ->check(CLI::Range(0, 1));
@@ -244,6 +264,7 @@ void AddServeOptions(CLI::App& app, ServeOptions& options) {
   AddModelOptions(app, options);
   AddMemoryOptions(app, options);
   AddInputOptions(app, options);
+  AddAdapterOptions(app, options);
   AddProcessOptions(app, options);
   AddAccessOptions(app, options);
   AddJournalOptions(app, options);

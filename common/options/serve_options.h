@@ -41,6 +41,9 @@ struct ServeOptions {
   int pipeline_depth = 1;
   int threads = 0;  // of each worker; 0: the processors divided among the ranks
   int64_t limit_mm_per_prompt = 32;
+  std::vector<std::string> lora_modules;  // NAME=DIR
+  int64_t max_loras = 0;                  // 0: as many as lora_modules
+  int64_t max_lora_rank = 64;
   std::string pixel_policy = "checkpoint";  // checkpoint, longwriter, training
   int64_t min_pixels = 0;                   // 0: as the policy says
   int64_t max_pixels = 0;
@@ -72,6 +75,10 @@ struct ServeOptions {
 
   // That can run at once: each takes a token of a step.
   int64_t num_seqs() const { return std::min(max_num_seqs, max_num_batched_tokens); }
+  // Adapters that workers have room for.
+  int64_t num_loras() const {
+    return max_loras > 0 ? max_loras : static_cast<int64_t>(lora_modules.size());
+  }
   int num_ranks() const { return data_parallel_size * tensor_parallel_size; }
   int num_workers_of_group() const { return tensor_parallel_size + spare_workers; }
   int num_workers() const { return data_parallel_size * num_workers_of_group(); }

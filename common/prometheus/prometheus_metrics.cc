@@ -74,6 +74,7 @@ struct PrometheusMetrics::Impl {
     Handles<Counter> counters;
     Handles<Gauge> gauges;
     Handles<Histogram> histograms;
+    prometheus::Gauge* info = nullptr;  // of SetInfo
   };
   // Made by `make` when it is asked for first.
   template <typename Handle, typename Make>
@@ -141,6 +142,22 @@ Histogram& PrometheusMetrics::GetHistogram(std::string_view name, const MetricLa
             prometheus::BuildHistogram().Name(spec.name).Help(spec.help).Register(impl_->registry);
         return std::make_unique<HistogramHandle>(family.Add(of, spec.buckets));
       });
+}
+
+void PrometheusMetrics::SetInfo(std::string_view name, const MetricLabels& labels, double value) {
+  std::lock_guard lock(impl_->mutex);
+  const auto found = impl_->families.find(name);
+  LONGHAND_CHECK(found != impl_->families.end()) << name << " is not in the table";
+  Impl::Family& info = found->second;
+  CheckLabels(*info.spec, labels);
+  auto& family = prometheus::BuildGauge()
+                     .Name(info.spec->name)
+                     .Help(info.spec->help)
+                     .Register(impl_->registry);
+  prometheus::Gauge& gauge = family.Add(prometheus::Labels(labels.begin(), labels.end()));
+  if (info.info != nullptr && info.info != &gauge) family.Remove(info.info);
+  info.info = &gauge;
+  gauge.Set(value);
 }
 
 void PrometheusMetrics::AddAliases(std::span<const MetricAlias> aliases, MetricLabels labels) {

@@ -22,6 +22,7 @@ class PrometheusMetrics final : public Metrics {
   Counter& GetCounter(std::string_view name, const MetricLabels& labels = {}) override;
   Gauge& GetGauge(std::string_view name, const MetricLabels& labels = {}) override;
   Histogram& GetHistogram(std::string_view name, const MetricLabels& labels = {}) override;
+  void SetInfo(std::string_view name, const MetricLabels& labels, double value) override;
 
   // These families too, with these labels beside their own. `aliases` outlive this.
   void AddAliases(std::span<const MetricAlias> aliases, MetricLabels labels);

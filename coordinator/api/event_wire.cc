@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "common/text/length_score.h"
+#include "common/length_score.h"
 
 namespace longhand::api {
 namespace {

@@ -64,6 +64,7 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     const Begin& begin) {
   EventStream::Identity identity{call.request_id, DigestOf(sent, form), form, call.owner};
   identity.form.set_created(std::time(nullptr));
+  identity.form.set_model(wire.model());
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
     if (const Status status = FillOrBegin(begun.stream, call, may_be_kept, begin); !status.ok()) {
@@ -125,7 +126,13 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   std::string record;
   if (parts_.journal != nullptr) {
     journal::v1::RequestRecord resolved;
-    *resolved.mutable_request() = Resolve(wire, request, parts_.preparer.served_model_name());
+    const bool has_adapter = request.adapter != nullptr;
+    *resolved.mutable_request() = Resolve(
+        wire, request, has_adapter ? request.adapter->name : parts_.preparer.served_model_name());
+    if (has_adapter) {
+      resolved.mutable_adapter()->set_directory(request.adapter->directory);
+      resolved.mutable_adapter()->set_digest(request.adapter->digest);
+    }
     if (call.is_part) LeaveOutPictures(resolved.mutable_request());
     resolved.set_sent_digest(stream->identity().sent_digest);
     *resolved.mutable_form() = stream->identity().form;

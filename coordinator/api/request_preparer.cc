@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/digest/digest.h"
 #include "coordinator/api/answer_room.h"
 #include "coordinator/api/request_record.h"
 #include "coordinator/input/placeholders.h"
@@ -41,6 +42,20 @@ Result<input::PromptInput> ReadPrompt(const v1::GenerateRequest& wire) {
   return input::PromptInput(std::move(chat));
 }
 
+// What a picture becomes by an adapter of the image encoder is another picture to all caches.
+void SetAdapter(AdapterTable::Held adapter, engine::Request* request) {
+  for (engine::ImageInput& image : request->images) {
+    if (!adapter->changes_images) break;
+    Digest digest;
+    digest.Add({reinterpret_cast<const char*>(image.hash.data()), image.hash.size()});
+    digest.Add(std::to_string(adapter->load_id));
+    const std::string bytes = digest.Finish();
+    std::memcpy(image.hash.data(), bytes.data(), image.hash.size());
+    image.adapter = adapter->slot;
+  }
+  request->adapter = std::move(adapter);
+}
+
 Status CheckCacheSalt(const std::string& salt) {
   constexpr size_t kMaxBytes = 128;
   const auto is_allowed = [](char c) {
@@ -55,7 +70,7 @@ Status CheckCacheSalt(const std::string& salt) {
 }  // namespace
 
 Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire) const {
-  LONGHAND_RETURN_IF_ERROR(CheckModel(wire.model()));
+  LONGHAND_ASSIGN_OR_RETURN(AdapterTable::Held adapter, FindModel(wire.model()));
   LONGHAND_ASSIGN_OR_RETURN(SamplingRequest sampling,
                             ParseSampling(wire.sampling(), wire.return_(), model_.generation,
                                           model_.vocab_size, limits_.draw_seed));
@@ -69,6 +84,7 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   LONGHAND_ASSIGN_OR_RETURN(std::vector<input::PreparedImage> images, PrepareImages(wire));
   engine::Request request;
   LONGHAND_RETURN_IF_ERROR(SetPrompt(std::move(token_ids), std::move(images), &request));
+  if (adapter != nullptr) SetAdapter(std::move(adapter), &request);
   LONGHAND_RETURN_IF_ERROR(SetLength(wire, sampling, &request));
   SetSampling(std::move(sampling), &request);
   request.prompt_logprobs = wire.return_().prompt_logprobs();
@@ -96,10 +112,14 @@ Result<v1::Sampling> RequestPreparer::ResolveSampling(const v1::Sampling& sampli
   return resolved;
 }
 
-Status RequestPreparer::CheckModel(const std::string& name) const {
-  if (name.empty() || name == limits_.served_model_name) return OkStatus();
-  return NotFound("the model '", name, "' is not served here; '", limits_.served_model_name,
-                  "' is");
+Result<AdapterTable::Held> RequestPreparer::FindModel(const std::string& name) const {
+  if (name.empty() || name == limits_.served_model_name) return AdapterTable::Held();
+  if (limits_.find_adapter) {
+    Result<AdapterTable::Held> adapter = limits_.find_adapter(name);
+    if (adapter.ok()) return adapter;
+  }
+  return NotFound("the model '", name, "' is not served here; '", limits_.served_model_name, "' is",
+                  limits_.find_adapter ? ", and its adapters are that /v1/models lists" : "");
 }
 
 Result<std::vector<input::PreparedImage>> RequestPreparer::PrepareImages(

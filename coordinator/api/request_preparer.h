@@ -8,6 +8,7 @@
 
 #include "common/config/model_config.h"
 #include "common/status.h"
+#include "coordinator/api/adapter_table.h"
 #include "coordinator/api/sampling_request.h"
 #include "coordinator/engine/request.h"
 #include "coordinator/input/image_processor.h"
@@ -25,6 +26,8 @@ class RequestPreparer {
     // Tokens of prompt and answer that fit now; asked anew for each request.
     std::function<int64_t()> max_model_len;
     std::function<uint64_t()> draw_seed;
+    // By name: kNotFound for one that is not loaded. Empty: there are none.
+    std::function<Result<AdapterTable::Held>(const std::string& name)> find_adapter;
   };
 
   RequestPreparer(const ModelConfig& model,
@@ -38,12 +41,14 @@ class RequestPreparer {
   // `sampling` with every default filled in and the seed drawn, but for max_tokens, which is of a
   // prompt. kInvalidArgument as Prepare.
   Result<v1::Sampling> ResolveSampling(const v1::Sampling& sampling) const;
-  // kNotFound unless `name` is empty or the served model's.
-  Status CheckModel(const std::string& name) const;
+  // kNotFound unless `name` is empty, the served model's or an adapter's.
+  Status CheckModel(const std::string& name) const { return FindModel(name).status(); }
   const std::string& served_model_name() const { return limits_.served_model_name; }
   int64_t max_model_len() const { return limits_.max_model_len(); }
 
  private:
+  // Null for the model itself.
+  Result<AdapterTable::Held> FindModel(const std::string& name) const;
   Result<std::vector<input::PreparedImage>> PrepareImages(const v1::GenerateRequest& wire) const;
   Status SetPrompt(std::vector<int32_t> token_ids,
                    std::vector<input::PreparedImage> images,

@@ -18,6 +18,10 @@ constexpr Duration kReaderPatience = std::chrono::seconds(60);
 constexpr int32_t kMaxAttempts = 2;
 constexpr std::chrono::milliseconds kLookEvery(5);
 
+const std::string& ModelOf(const journal::v1::RequestRecord& record) {
+  return record.has_document() ? record.document().model() : record.request().model();
+}
+
 }  // namespace
 
 RequestRestorer::RequestRestorer(Parts parts)
@@ -135,15 +139,20 @@ void RequestRestorer::Acquit() {
 
 Status RequestRestorer::Restore(const Unfinished& request) {
   LONGHAND_RETURN_IF_ERROR(request.damage);
-  LONGHAND_RETURN_IF_ERROR(CheckCheckpoint(request.stored.record));
+  const journal::v1::RequestRecord& record = request.stored.record;
+  if (record.has_adapter()) {
+    LONGHAND_RETURN_IF_ERROR(parts_.adapters.Restore(ModelOf(record), record.adapter().directory(),
+                                                     record.adapter().digest()));
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckCheckpoint(record));
   if (request.stored.is_document()) {
-    parts_.documents.Restore(request.stream, request.stored.record);
+    parts_.documents.Restore(request.stream, record);
     return OkStatus();
   }
-  const v1::GenerateRequest& wire = request.stored.record.request();
+  const v1::GenerateRequest& wire = record.request();
   LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared, parts_.preparer.Prepare(wire));
   prepared.request_id = wire.request_id();
-  if (const std::string& owner = request.stored.record.owner(); !owner.empty())
+  if (const std::string& owner = record.owner(); !owner.empty())
     prepared.tenant = owner;
   LONGHAND_ASSIGN_OR_RETURN(engine::Delivered delivered,
                             DeliveredOf(request.stored.events, prepared.num_choices));
@@ -152,8 +161,7 @@ Status RequestRestorer::Restore(const Unfinished& request) {
 }
 
 Status RequestRestorer::CheckCheckpoint(const journal::v1::RequestRecord& record) const {
-  const std::string& model =
-      record.has_document() ? record.document().model() : record.request().model();
+  const std::string& model = ModelOf(record);
   LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(model));
   const std::string& digest = record.checkpoint_digest();
   if (digest.empty() || digest == parts_.checkpoint_digest) return OkStatus();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "coordinator/api/adapter_table.h"
 #include "coordinator/api/document_desk.h"
 #include "coordinator/api/request_preparer.h"
 #include "coordinator/api/stored_stream.h"
@@ -29,6 +30,7 @@ class RequestRestorer {
     StreamTable& streams;
     DocumentDesk& documents;
     journal::Journal* journal = nullptr;
+    AdapterTable& adapters;
     std::string checkpoint_digest;  // what is loaded here; another one's requests cannot go on
     const Clock& clock;
     Metrics& metrics;

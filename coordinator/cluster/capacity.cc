@@ -7,6 +7,8 @@
 #include <fstream>
 #include <limits>
 
+#include "common/adapter/adapter_targets.h"
+
 namespace longhand::cluster {
 namespace {
 
@@ -84,6 +86,11 @@ Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model
                             ChooseQuantization(options.quantization, model.quantization));
   LONGHAND_RETURN_IF_ERROR(
       CheckDeviceQuantizes(options.device, capacity.dtype, capacity.quantization));
+  if (options.num_loras() > 0 && capacity.quantization == Quantization::kFp8) {
+    return Unimplemented(
+        "adapters beside weights in fp8 are not served; use another "
+        "--quantization, or neither --lora-modules nor --max-loras");
+  }
   capacity.block_size = options.block_size;
   LONGHAND_ASSIGN_OR_RETURN(
       capacity.shards, PlanShards(model, options.tensor_parallel_size,
@@ -104,6 +111,16 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
     return ResourceExhausted(
         "the weights take ", Gib(weight_bytes), " on each rank, and ", Gib(memory_bytes),
         " of memory are available; use a larger --tensor-parallel-size on more machines");
+  }
+  const int64_t adapter_bytes =
+      options.num_loras() *
+      AdapterBytes(model, options.tensor_parallel_size, options.max_lora_rank, capacity.dtype);
+  memory_bytes -= adapter_bytes;
+  if (weight_bytes >= memory_bytes) {
+    return ResourceExhausted(
+        options.num_loras(), " adapters of rank ", options.max_lora_rank, " take ",
+        Gib(adapter_bytes), " on each rank; beside weights of ", Gib(weight_bytes), " there are ",
+        Gib(memory_bytes + adapter_bytes - weight_bytes), " (--max-loras, --max-lora-rank)");
   }
   LONGHAND_ASSIGN_OR_RETURN(
       capacity.num_host_blocks,

@@ -185,6 +185,64 @@ void WorkerGroup::OnImagePut(ImageUpload& upload,
   changed_.notify_all();
 }
 
+// --- any thread ----------------------------------------------------------------------------------
+
+void WorkerGroup::LoadAdapter(const engine::Adapter& adapter,
+                              std::function<void(const Status&)> done) {
+  const auto load = std::make_shared<AdapterLoad>();
+  wire::Adapter& to = *load->request.mutable_adapter();
+  to.set_slot(adapter.slot);
+  to.set_directory(adapter.directory);
+  to.set_identity(adapter.digest);
+  load->done = std::move(done);
+  std::unique_lock lock(mutex_);
+  adapters_[adapter.slot] = to;
+  if (!up_) {
+    lock.unlock();
+    return load->done(OkStatus());
+  }
+  load->request.set_epoch(status_.epoch);
+  load->missing = ranks_.size();
+  for (const Rank& rank : ranks_) {
+    auto call = std::make_shared<AdapterCall>();
+    ++open_callbacks_;  // CloseStreams waits for these calls too.
+    calls_.push_back(std::shared_ptr<grpc::ClientContext>(call, &call->context));
+    rank.worker->stub()->async()->LoadAdapter(&call->context, &load->request, &call->response,
+                                              [this, call, load](const grpc::Status& status) {
+                                                OnAdapterLoaded(*load, call->context,
+                                                                FromGrpc(status));
+                                              });
+  }
+}
+
+// An epoch that ended meanwhile says nothing of the adapter: the next one reads it.
+void WorkerGroup::OnAdapterLoaded(AdapterLoad& load,
+                                  const grpc::ClientContext& context,
+                                  const Status& status) {
+  std::function<void(const Status&)> done;
+  Status result;
+  {
+    std::lock_guard lock(mutex_);
+    const bool is_of_epoch = load.request.epoch() == status_.epoch && down_.ok();
+    if (!status.ok() && is_of_epoch && load.error.ok()) load.error = status;
+    if (--load.missing == 0) {
+      done = std::move(load.done);
+      result = load.error;
+      if (!result.ok()) adapters_.erase(load.request.adapter().slot());
+    }
+  }
+  if (done) done(result);
+  std::lock_guard lock(mutex_);
+  std::erase_if(calls_, [&](const auto& call) { return call.get() == &context; });
+  --open_callbacks_;
+  changed_.notify_all();
+}
+
+void WorkerGroup::ForgetAdapter(int32_t slot) {
+  std::lock_guard lock(mutex_);
+  adapters_.erase(slot);
+}
+
 void WorkerGroup::AbandonGroup(int64_t epoch, const Status& why) {
   GoDown(epoch, LossCause::kStepError, why);
 }

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -92,6 +93,12 @@ class WorkerGroup final : public engine::StepExecutor {
   void Stop();
   GroupStatus status() const;  // any thread
 
+  // Has every rank read the adapter, in this epoch and in those to come; any thread. `done` comes
+  // once, from any thread: with an error when a rank cannot read it, at once while no group is up.
+  void LoadAdapter(const engine::Adapter& adapter, std::function<void(const Status&)> done);
+  // Epochs to come need not read it.
+  void ForgetAdapter(int32_t slot);
+
   // Engine thread.
   void Execute(StepPlan plan) override;
   void PutImage(int64_t epoch, const engine::ImageInput& image) override;
@@ -116,6 +123,16 @@ class WorkerGroup final : public engine::StepExecutor {
     ContentHash hash{};
     worker::v1::PutImageRequest request;
     size_t missing = 0;  // ranks that have not answered yet; guarded by mutex_
+  };
+  struct AdapterCall {
+    grpc::ClientContext context;
+    worker::v1::LoadAdapterResponse response;
+  };
+  struct AdapterLoad {
+    worker::v1::LoadAdapterRequest request;
+    std::function<void(const Status&)> done;
+    size_t missing = 0;  // ranks that have not answered yet; guarded by mutex_
+    Status error;        // of a rank; guarded by mutex_
   };
   struct PrepareCall {
     grpc::ClientContext context;
@@ -152,6 +169,7 @@ class WorkerGroup final : public engine::StepExecutor {
   void Lose(int64_t epoch, int32_t rank, LossCause cause, const Status& why);
 
   void OnResult(int64_t epoch, StepResult result);
+  void OnAdapterLoaded(AdapterLoad& load, const grpc::ClientContext& context, const Status& status);
   void OnImagePut(ImageUpload& upload, const grpc::ClientContext& context, const Status& status);
   void GoDown(int64_t epoch, LossCause cause, const Status& why);
   void GoDownLocked(int64_t epoch, LossCause cause, const Status& why);
@@ -181,6 +199,8 @@ class WorkerGroup final : public engine::StepExecutor {
   std::vector<std::shared_ptr<grpc::ClientContext>>
       calls_;                   // Configure and PutImage: cancelled when the epoch ends
   int32_t open_callbacks_ = 0;  // streams and image calls whose last callback is still to come
+  std::map<int32_t, worker::v1::Adapter> adapters_;             // by slot
+  std::map<int32_t, worker::v1::Adapter> configured_adapters_;  // in this epoch
   std::unique_ptr<StepLedger> ledger_;
   bool has_ranks_ = false;      // all places of the epoch are filled: they are watched
   bool up_ = false;             // the engine has been told of the epoch

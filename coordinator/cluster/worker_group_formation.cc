@@ -89,6 +89,7 @@ Status WorkerGroup::Form() {
   {
     std::lock_guard lock(mutex_);
     status_.capacity = capacity;
+    configured_adapters_ = adapters_;
     has_ranks_ = true;
   }
   SetState(GroupState::kLoading, "loading weights");
@@ -111,6 +112,12 @@ Status WorkerGroup::Form() {
   {
     std::lock_guard lock(mutex_);
     LONGHAND_RETURN_IF_ERROR(down_);
+    for (const auto& [slot, adapter] : adapters_) {
+      const auto has = configured_adapters_.find(slot);
+      if (has != configured_adapters_.end() && has->second.identity() == adapter.identity())
+        continue;
+      return Unavailable("an adapter was loaded while the group formed");
+    }
     up_ = true;
     listener_->OnGroupUp(status_.epoch, shape);
   }
@@ -296,6 +303,9 @@ wire::ConfigureRequest WorkerGroup::MakeConfigureRequest(int32_t rank,
   request.set_memory_bytes(MemoryOfARank());
   if (config_.options.data_parallel_size > 1) request.set_group(std::to_string(config_.group));
   request.set_may_vary(!config_.options.deterministic);
+  request.set_max_loras(config_.options.num_loras());
+  request.set_max_lora_rank(config_.options.max_lora_rank);
+  for (const auto& [slot, adapter] : adapters_) *request.add_adapters() = adapter;
   return request;
 }
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "common/agent_write/prompts.h"
-#include "common/text/length_score.h"
+#include "common/length_score.h"
 
 namespace longhand::documents {
 namespace {

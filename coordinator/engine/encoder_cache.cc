@@ -31,6 +31,7 @@ EncoderCache::Acquired EncoderCache::Acquire(const ImageInput& image) {
   entry.first_row = *first_row;
   entry.num_tokens = image.num_tokens;
   entry.num_patches = image.num_patches;
+  entry.adapter = image.adapter;
   entry.rank = std::exchange(next_rank_, (next_rank_ + 1) % num_ranks_);
   entry.num_users = 1;
   encoding_.push_back(&entry);
@@ -96,8 +97,8 @@ void EncoderCache::PlanLayers(Entry& entry,
   const int32_t layer_begin = entry.num_planned_layers;
   entry.num_planned_layers += static_cast<int32_t>(num_layers);
   entry.last_step = step;
-  items->push_back(
-      {entry.image, entry.rank, layer_begin, entry.num_planned_layers, entry.first_row});
+  items->push_back({entry.image, entry.rank, layer_begin, entry.num_planned_layers, entry.first_row,
+                    entry.adapter});
   in_hand_[entry.rank] = IsComplete(entry) ? nullptr : &entry;
   if (IsComplete(entry)) completed_.push_back(&entry);
 }

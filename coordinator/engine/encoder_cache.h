@@ -29,6 +29,7 @@ class EncoderCache {
     int32_t num_tokens = 0;  // rows
     int32_t num_patches = 0;
     int32_t rank = 0;  // which encodes it
+    int32_t adapter = -1;  // slot of the adapter that it is encoded with
     bool pixels_arrived = false;
     bool pixels_dropped = false;  // the step that told the workers has run
     bool given_up = false;        // half-made and unwanted; gone when its pixels are

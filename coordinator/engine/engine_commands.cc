@@ -258,7 +258,16 @@ void Engine::Handle(DrainCommand& command) {
   if (command.done) drain_waiters_.push_back(std::move(command.done));
 }
 
-void Engine::Handle(StatsCommand& command) { command.done(Stats()); }
+void Engine::Handle(StatsCommand& command) {
+  EngineStats stats = Stats();
+  for (const ActiveRequest* active : requests_.All()) {
+    const Request& request = *active->request;
+    if (request.adapter == nullptr) continue;
+    (active->is_admitted ? stats.running_adapters : stats.waiting_adapters)
+        .insert(request.adapter->name);
+  }
+  command.done(stats);
+}
 
 EngineStats Engine::Stats() const {
   thread_.Check();

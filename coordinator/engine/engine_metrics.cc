@@ -1,6 +1,6 @@
 #include "coordinator/engine/engine_metrics.h"
 
-#include "common/text/length_score.h"
+#include "common/length_score.h"
 
 namespace longhand::engine {
 namespace {

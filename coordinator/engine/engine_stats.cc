@@ -30,6 +30,8 @@ EngineStats Sum(const std::vector<EngineStats>& engines) {
     sum.num_preemptions += each.num_preemptions;
     sum.num_swapped_out_blocks += each.num_swapped_out_blocks;
     sum.num_swapped_in_blocks += each.num_swapped_in_blocks;
+    sum.running_adapters.insert(each.running_adapters.begin(), each.running_adapters.end());
+    sum.waiting_adapters.insert(each.waiting_adapters.begin(), each.waiting_adapters.end());
     sum.last_token_age = std::max(sum.last_token_age, each.last_token_age);
     sum.last_step_age = std::max(sum.last_step_age, each.last_step_age);
   }

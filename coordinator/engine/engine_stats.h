@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "common/clock.h"
@@ -28,6 +30,8 @@ struct EngineStats {
   int64_t num_preemptions = 0;         // since start
   int64_t num_swapped_out_blocks = 0;  // KV blocks that went to host memory, since start
   int64_t num_swapped_in_blocks = 0;   // and that came back
+  // Of requests that run, and that wait; only where it was asked for (Engine::GetStats).
+  std::set<std::string> running_adapters, waiting_adapters;
   // Zero while nothing is due. While answers run: since the latest token. While steps are in
   // flight: since the latest one came back; this is what health looks at.
   Duration last_token_age{};

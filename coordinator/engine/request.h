@@ -11,6 +11,7 @@
 #include "common/sampling_params.h"
 #include "common/status.h"
 #include "common/step_plan.h"
+#include "coordinator/engine/adapter.h"
 
 namespace longhand::engine {
 
@@ -25,6 +26,8 @@ struct ImageInput {
   int32_t num_patches = 0;  // what encoding it costs
   int32_t height = 0;       // pixels
   int32_t width = 0;
+  int32_t adapter =
+      -1;  // slot of the adapter that it is encoded with, which the hash tells apart; -1: none
   // [height, width, 3] RGB. Shared because the executor may still send it when the request is over.
   std::shared_ptr<const std::vector<uint8_t>> pixels;
 };
@@ -44,6 +47,7 @@ struct Request {
   int64_t target_words = 0;  // of each answer; 0: none
   bool repetition_guard = false;
   uint32_t num_choices = 1;  // answers to the prompt
+  std::shared_ptr<const Adapter> adapter;  // held as long as the request; null: the model itself
   std::vector<std::string> stop_strings;
   TimePoint deadline = TimePoint::max();
   // Who shares with others by tokens, and the request's place among those of its tenant.

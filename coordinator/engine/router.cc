@@ -29,6 +29,7 @@ int64_t NumTokens(const Request& request) {
 
 uint64_t HomeKey(const Request& request) {
   uint64_t key = Join(Join(uint64_t{1}, request.tenant), request.cache_salt);
+  if (request.adapter != nullptr) key = Join(key, request.adapter->name);
   const size_t num_tokens = std::min(request.token_ids.size(), kHomeTokens);
   for (size_t i = 0; i < num_tokens; ++i)
     key = Join(key, static_cast<uint64_t>(request.token_ids[i]));

@@ -27,6 +27,9 @@ PrefixCache::Content ContentOf(const Sequence& sequence,
   if (block_idx == 0) {
     content.salt =
         std::to_string(request.tenant.size()) + ' ' + request.tenant + request.cache_salt;
+    if (request.adapter != nullptr) {
+      content.salt = std::to_string(request.adapter->load_id) + " adapter " + content.salt;
+    }
   }
   const int64_t begin = block_idx * block_size, end = begin + block_size;
   content.token_ids.reserve(static_cast<size_t>(block_size));

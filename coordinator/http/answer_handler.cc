@@ -105,7 +105,8 @@ const char* IdPrefix(journal::v1::AnswerForm::Kind kind) {
 }
 
 AnswerHead HeadOf(const EventStream& stream, const std::string& model) {
-  return {stream.identity().request_id, model, stream.identity().form};
+  const journal::v1::AnswerForm& form = stream.identity().form;
+  return {stream.identity().request_id, form.model().empty() ? model : form.model(), form};
 }
 
 }  // namespace

@@ -22,7 +22,19 @@ json::object ModelJson(const api::RequestPreparer& preparer, int64_t created) {
           {"object", "model"},
           {"created", created},
           {"owned_by", "longhand"},
+          {"root", preparer.served_model_name()},
+          {"parent", nullptr},
           {"max_model_len", preparer.max_model_len()}};
+}
+
+json::object AdapterJson(const api::RequestPreparer& preparer,
+                         const engine::Adapter& adapter,
+                         int64_t created) {
+  json::object model = ModelJson(preparer, created);
+  model["id"] = adapter.name;
+  model["root"] = adapter.directory;
+  model["parent"] = preparer.served_model_name();
+  return model;
 }
 
 bool IsJson(const Request& request) {
@@ -159,7 +171,9 @@ Response Gateway::Probe(bool only_startup) {
 }
 
 Response Gateway::Models() const {
-  const json::array models = {ModelJson(parts_.intake.preparer(), created_)};
+  json::array models = {ModelJson(parts_.intake.preparer(), created_)};
+  for (const api::AdapterTable::Held& adapter : parts_.adapters.List())
+    models.push_back(AdapterJson(parts_.intake.preparer(), *adapter, created_));
   return {.body = json::serialize(json::object{{"object", "list"}, {"data", models}})};
 }
 
@@ -167,7 +181,9 @@ Response Gateway::Model(const std::string& name) const {
   const api::RequestPreparer& preparer = parts_.intake.preparer();
   if (const Status status = preparer.CheckModel(name); !status.ok())
     return ErrorResponse(status, "model");
-  return {.body = json::serialize(ModelJson(preparer, created_))};
+  const Result<api::AdapterTable::Held> adapter = parts_.adapters.Find(name);
+  return {.body = json::serialize(adapter.ok() ? AdapterJson(preparer, **adapter, created_)
+                                               : ModelJson(preparer, created_))};
 }
 
 boost::asio::awaitable<void> Gateway::ShowPage(Exchange& exchange) {

@@ -9,6 +9,7 @@
 
 #include "common/metrics.h"
 #include "common/status.h"
+#include "coordinator/api/adapter_table.h"
 #include "coordinator/api/api_keys.h"
 #include "coordinator/api/document_desk.h"
 #include "coordinator/api/input_pool.h"
@@ -40,6 +41,7 @@ class Gateway {
     api::RequestIntake& intake;
     api::DocumentDesk& documents;
     api::InputPool& pool;
+    const api::AdapterTable& adapters;
     const cluster::ReadinessSource& readiness;
     const api::ApiKeys& keys;
     Metrics& metrics;

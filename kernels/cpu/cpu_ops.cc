@@ -32,6 +32,7 @@ class CpuOps final : public HostOps {
     return cpu::PackQuantized(cpu_, weight, layout);
   }
   Status DoLinear(const LinearArgs& args) override { return cpu::Linear(cpu_, args); }
+  Status DoLora(const LoraArgs& args) override { return cpu::Lora(cpu_, args); }
   Status DoQuantizeRows(const QuantizeRowsArgs& args) override {
     return cpu::QuantizeRows(cpu_, args);
   }

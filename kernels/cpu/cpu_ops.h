@@ -17,6 +17,7 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu,
                                                     const QuantizedWeight& weight,
                                                     LinearLayout layout);
 Status Linear(CpuContext& cpu, const LinearArgs& args);
+Status Lora(CpuContext& cpu, const LoraArgs& args);
 Status QuantizeRows(CpuContext& cpu, const QuantizeRowsArgs& args);
 Status Embedding(CpuContext& cpu, const EmbeddingArgs& args);
 Status RmsNorm(CpuContext& cpu, const RmsNormArgs& args);

@@ -70,7 +70,7 @@ Status Linear(CpuContext& cpu, const LinearArgs& args) {
   LONGHAND_RETURN_IF_ERROR(
       cpu.shared_scratch.Grow(static_cast<size_t>(packed_floats) * sizeof(float)));
   LONGHAND_RETURN_IF_ERROR(cpu.GrowThreadScratch(kLinearScratchFloats));
-  const bool is_gate_up = weight->layout() == LinearLayout::kGateUp;
+  const bool is_gate_up = args.out.dim(1) != weight->out_features();
   if (is_gate_up) {
     const int64_t sums = std::min(num_rows, kMaxTaskRows) * task.out_features;
     LONGHAND_RETURN_IF_ERROR(cpu.gate_up.Grow(static_cast<size_t>(sums) * sizeof(float)));

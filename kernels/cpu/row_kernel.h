@@ -104,6 +104,40 @@ void GeluRow(int64_t count, float* x) {
   });
 }
 
+template <typename S>
+LONGHAND_INLINE typename S::F LoadUpTo(const uint16_t* p, int n) {
+  return n == 16 ? S::LoadBf16(p) : S::LoadBf16(p, n);
+}
+
+// In four parts, as RmsNorm's sum.
+template <typename S, typename W>
+float Dot(const float* x, const W* a, int64_t count) {
+  typename S::F parts[4] = {S::Zero(), S::Zero(), S::Zero(), S::Zero()};
+  ForVectors(count, [&](int64_t i, int n) LONGHAND_INLINE_LAMBDA {
+    typename S::F& part = parts[i / 16 % 4];
+    part = S::Fma(LoadUpTo<S>(x + i, n), LoadUpTo<S>(a + i, n), part);
+  });
+  return S::ReduceAdd(S::Add(S::Add(parts[0], parts[1]), S::Add(parts[2], parts[3])));
+}
+
+// Each column's sum is one chain over the rank.
+template <typename S, typename W>
+void AddDelta(const float* mid,
+              int64_t rank,
+              const W* b,
+              int64_t stride,
+              float scale,
+              int64_t count,
+              float* y) {
+  ForVectors(count, [&](int64_t i, int n) LONGHAND_INLINE_LAMBDA {
+    typename S::F sum = S::Zero();
+    for (int64_t r = 0; r < rank; ++r) {
+      sum = S::Fma(S::Set(mid[r]), LoadUpTo<S>(b + r * stride + i, n), sum);
+    }
+    StoreUpTo<S>(y + i, S::Fma(S::Set(scale), sum, LoadUpTo<S>(y + i, n)), n);
+  });
+}
+
 template <typename S, typename Out>
 void Rotate(
     const float* x, const float* bias, const float* cos, const float* sin, int64_t half, Out* out) {
@@ -199,6 +233,10 @@ constexpr RowKernels MakeRowKernels() {
           .gelu = GeluRow<S>,
           .rotate = Rotate<S, float>,
           .rotate_to_bf16 = Rotate<S, uint16_t>,
+          .dot = Dot<S, float>,
+          .dot_bf16 = Dot<S, uint16_t>,
+          .add_delta = AddDelta<S, float>,
+          .add_delta_bf16 = AddDelta<S, uint16_t>,
           .largest = Largest<S>,
           .to_int8 = ToInt8<S>,
           .round_to_fp8 = RoundToFp8<S>,

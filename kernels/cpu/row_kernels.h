@@ -29,6 +29,23 @@ struct RowKernels {
                          const float* sin,
                          int64_t half,
                          uint16_t* out);
+  // Of an adapter's matrices: x a, and y += scale * (mid b) of columns, for b's rows so far apart.
+  float (*dot)(const float* x, const float* a, int64_t n);
+  float (*dot_bf16)(const float* x, const uint16_t* a, int64_t n);
+  void (*add_delta)(const float* mid,
+                    int64_t rank,
+                    const float* b,
+                    int64_t stride,
+                    float scale,
+                    int64_t n,
+                    float* y);
+  void (*add_delta_bf16)(const float* mid,
+                         int64_t rank,
+                         const uint16_t* b,
+                         int64_t stride,
+                         float scale,
+                         int64_t n,
+                         float* y);
   // The largest magnitude, and x * inverse in 8 bits, rounded to nearest even.
   float (*largest)(const float* x, int64_t n);
   void (*to_int8)(const float* x, float inverse, int64_t n, int8_t* out);

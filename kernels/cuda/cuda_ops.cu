@@ -209,6 +209,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   Status DoLinear(const LinearArgs& args) override {
     return LONGHAND_DEVICE::Linear(context_, args);
   }
+  Status DoLora(const LoraArgs& args) override { return LONGHAND_DEVICE::Lora(context_, args); }
   Status DoEmbedding(const EmbeddingArgs& args) override {
     return LONGHAND_DEVICE::Embedding(context_, args);
   }

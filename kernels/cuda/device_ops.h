@@ -108,6 +108,7 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(Context& context,
 // Whether this build has fp8 products for the stream's device.
 bool MultipliesFp8(const Stream& stream);
 Status Linear(Context& context, const LinearArgs& args);
+Status Lora(Context& context, const LoraArgs& args);
 Status QuantizeRows(Context& context, const QuantizeRowsArgs& args);
 Status Embedding(Context& context, const EmbeddingArgs& args);
 Status RmsNorm(Context& context, const RmsNormArgs& args);

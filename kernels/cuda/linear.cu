@@ -5,7 +5,8 @@
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            as x, or f32; summed in f32
 //
-// Of gates and ups out is [T, out_features / 2]: the sums rounded as x, and their SwiGlu.
+// Of gates and ups out is [T, out_features / 2]: the sums rounded as x, and their SwiGlu; or the
+// rounded sums, gates and then ups.
 //
 // Errors     kResourceExhausted when the weight does not fit, kInvalidArgument for a weight that
 //            another backend packed, kInternal when a launch fails, kUnimplemented for codes with

@@ -4,7 +4,7 @@
 //   weight  packed (packed_weight.h)     f32 or bf16
 //   bias    [out_features]               f32, or absent
 //   out     [T, out_features]            as x, or f32; summed in f32. Of gates and ups
-//                                        [T, out_features / 2]: their SwiGlu
+//                                        [T, out_features / 2]: their SwiGlu; or as they are
 //
 // Every output is one chain over k from 0 up, so a row has the same bits in any company. For
 // --dtype float32, which is there to be compared; the fast path is bf16.
@@ -30,6 +30,7 @@ struct Problem {
   const W* weight;
   const float* bias;
   int64_t num_tokens, in_features, out_features, num_gates;
+  bool joins_gates;
 };
 
 template <typename X, typename W, typename Out>
@@ -72,11 +73,11 @@ __global__ void __launch_bounds__(kThreads) FloatKernel(Problem<X, W> problem, O
     const int64_t row = first_token + token + i;
     if (row >= problem.num_tokens) return;  // for the whole warp
     const float value = sum[i] + bias;
-    if (problem.num_gates > 0) {
+    if (problem.joins_gates) {
       const float up = __shfl_xor_sync(kAllLanes, value, 1);
       if (exists && n % 2 == 0) out[row * problem.num_gates + n / 2] = GateUp<Out>(value, up);
     } else if (exists) {
-      out[row * problem.out_features + n] = FromFloat<Out>(value);
+      out[row * problem.out_features + SourceRow(n, problem.num_gates)] = FromFloat<Out>(value);
     }
   }
 }
@@ -93,11 +94,12 @@ Status LinearFloat(Context& context, const LinearArgs& args, const PackedWeight&
         using X = decltype(x);
         using W = decltype(w);
         using Out = decltype(o);
-        return Launch("LinearFloat", context.stream, {grid, kThreads}, &FloatKernel<X, W, Out>,
-                      Problem<X, W>{Elements<X>(args.x), weight.data<W>(),
-                                    Elements<float>(args.bias), args.x.dim(0), weight.in_features(),
-                                    weight.out_features(), weight.num_gates()},
-                      Elements<Out>(args.out));
+        return Launch(
+            "LinearFloat", context.stream, {grid, kThreads}, &FloatKernel<X, W, Out>,
+            Problem<X, W>{Elements<X>(args.x), weight.data<W>(), Elements<float>(args.bias),
+                          args.x.dim(0), weight.in_features(), weight.out_features(),
+                          weight.num_gates(), args.out.dim(1) != weight.out_features()},
+            Elements<Out>(args.out));
       });
     });
   });

@@ -49,7 +49,8 @@ struct TensorCoreProblem {
   const void* scales;    // of codes: f32 by feature, or the words of groups
   const float* x_scale;  // by token, or null
   int blocks_per_group;  // int4: of 64 k
-  int64_t num_gates;     // columns of out where the features are gates and ups; else 0
+  int64_t num_gates;     // where the features are gates and ups; else 0
+  bool joins_gates;      // out has their SwiGlu, and num_gates columns
 };
 
 inline TensorCoreProblem MakeProblem(const LinearArgs& args, const PackedWeight& weight) {
@@ -66,7 +67,8 @@ inline TensorCoreProblem MakeProblem(const LinearArgs& args, const PackedWeight&
       .scales = weight.scales(),
       .x_scale = Elements<float>(args.x_scale),
       .blocks_per_group = static_cast<int>(weight.group_size() / kBlockK),
-      .num_gates = weight.num_gates()};
+      .num_gates = weight.num_gates(),
+      .joins_gates = args.out.dim(1) != weight.out_features()};
 }
 
 // Copies what becomes features [first, first + count) to the device; of gates and ups first their

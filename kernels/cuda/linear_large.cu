@@ -73,8 +73,8 @@ bool IsLarge(const Context& context, const LinearArgs& args, const PackedWeight&
   const LargeState& large = context.large;
   return large.products != nullptr && args.x.dim(0) >= kLargeRows &&
          weight.format() == WeightFormat::kBf16 && args.out.dtype() == DType::kBf16 &&
-         args.bias.empty() && IsAligned(args.x) && IsAligned(args.out) &&
-         weight.out_features() % kGroup == 0 &&
+         args.bias.empty() && args.out.dim(1) == weight.out_columns() && IsAligned(args.x) &&
+         IsAligned(args.out) && weight.out_features() % kGroup == 0 &&
          weight.out_features() * weight.in_features() <= large.max_weight_elements &&
          weight.num_gates() * 2 <= large.max_gate_up_features;
 }

@@ -178,7 +178,7 @@ __device__ __forceinline__ Out GateUp(float gate, float up) {
 }
 
 // Writes a warp's sums of 16 features, scaled and with the bias, to tokens first_token + 8 t + ...
-// Of gates and ups: what GateUp makes of them.
+// Of gates and ups: what GateUp makes of them, or each in its place.
 template <typename Format, int kTiles, typename Out>
 __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
                                           int64_t first_feature,
@@ -225,7 +225,7 @@ __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
     }
   };
   if constexpr (std::is_same_v<Out, DeviceBf16>) {
-    if (problem.num_gates > 0) {
+    if (problem.joins_gates) {
       store(
           out + token * problem.num_gates + feature / 2, problem.num_gates,
           [](float gate, float up) { return GateUp<Out>(gate, up); },
@@ -234,6 +234,16 @@ __device__ __forceinline__ void StoreSums(const TensorCoreProblem& problem,
     }
   }
   const auto pair_of = [](float low, float high) { return Pair<Out>::Of(low, high); };
+  if constexpr (std::is_same_v<Out, DeviceBf16>) {
+    if (problem.num_gates > 0) {
+      store(out + token * problem.out_features + feature / 2, problem.out_features, pair_of,
+            [&](Out* at, const Pair<Out>& pair) {
+              at[0] = pair.low();
+              at[problem.num_gates] = pair.high();
+            });
+      return;
+    }
+  }
   Out* to = out + token * problem.out_features + feature;
   if (problem.out_features % 2 == 0 && reinterpret_cast<uintptr_t>(out) % sizeof(Pair<Out>) == 0) {
     store(to, problem.out_features, pair_of,

@@ -197,7 +197,7 @@ Status LinearWgmma(Context& context, const LinearArgs& args, const PackedWeight&
   if (weight.format() == WeightFormat::kFp8) {
     // Rows in slices, as many as there is room for.
     const int64_t row_bytes = problem.parts.num_blocks * kBlockK * 2;
-    const int64_t width = problem.num_gates > 0 ? problem.num_gates : problem.out_features;
+    const int64_t width = problem.joins_gates ? problem.num_gates : problem.out_features;
     TensorCoreProblem slice = problem;
     for (int64_t first = 0; first < problem.num_tokens; first += slice.num_tokens) {
       slice.x = static_cast<const unsigned char*>(problem.x) + first * problem.in_features;

@@ -130,7 +130,7 @@ Status Linear(const LinearArgs& args) {
   if (weight == nullptr) return InvalidArgument("weight was packed by another backend");
   LinearArgs product = args;
   std::vector<char> gate_up;
-  if (weight->layout() == LinearLayout::kGateUp) {
+  if (args.out.dim(1) != weight->out_features()) {
     gate_up.resize(2 * args.out.num_bytes());
     product.out =
         TensorView(gate_up.data(), args.out.dtype(), {args.out.dim(0), weight->out_features()});

@@ -24,6 +24,7 @@ class ReferenceOps final : public HostOps {
     return reference::PackQuantized(weight, layout);
   }
   Status DoLinear(const LinearArgs& args) override { return reference::Linear(args); }
+  Status DoLora(const LoraArgs& args) override { return reference::Lora(args); }
   Status DoQuantizeRows(const QuantizeRowsArgs& args) override {
     return reference::QuantizeRows(args);
   }

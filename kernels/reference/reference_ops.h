@@ -15,6 +15,7 @@ Result<std::unique_ptr<PackedLinear>> PackLinear(TensorView weight, LinearLayout
 Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weight,
                                                     LinearLayout layout);
 Status Linear(const LinearArgs& args);
+Status Lora(const LoraArgs& args);
 Status QuantizeRows(const QuantizeRowsArgs& args);
 Status Embedding(const EmbeddingArgs& args);
 Status RmsNorm(const RmsNormArgs& args);

@@ -52,6 +52,7 @@ struct Case {
 };
 
 void AddLinearCases(std::vector<Case>& cases);
+void AddLoraCases(std::vector<Case>& cases);
 void AddGateUpCases(std::vector<Case>& cases);
 void AddVaryingCases(std::vector<Case>& cases);
 void AddQuantizedCases(std::vector<Case>& cases);

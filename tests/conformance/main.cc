@@ -70,6 +70,7 @@ std::vector<Case> AllCases() {
   std::vector<Case> cases;
   AddLinearCases(cases);
   AddGateUpCases(cases);
+  AddLoraCases(cases);
   AddVaryingCases(cases);
   AddQuantizedCases(cases);
   AddRowCases(cases);

@@ -19,6 +19,7 @@ struct RecordedImage {
   std::vector<uint8_t> pixels;
   int64_t offset = 0;  // first token in the prompt
   int64_t num_tokens = 0;
+  int32_t adapter = -1;  // slot of the adapter that it is encoded with, which the hash tells apart
 };
 
 struct RecordedPrompt {
@@ -27,6 +28,7 @@ struct RecordedPrompt {
   std::vector<int32_t> positions;  // [N, 3]
   int32_t rope_delta = 0;
   std::vector<RecordedImage> images;
+  int32_t adapter = -1;  // slot
 };
 
 RecordedPrompt LoadPrompt(const Recording& recording,

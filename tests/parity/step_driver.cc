@@ -61,7 +61,7 @@ StepDriver::Sequence StepDriver::Admit(const RecordedPrompt& prompt) {
     const Status put = group_.PutImage(image.hash, image.height, image.width, image.pixels);
     LONGHAND_CHECK(put.ok()) << put;
     encodings_[cache_rows_.size() % encodings_.size()].push_back(
-        {.image = image.hash, .cache_row = next_cache_row_});
+        {.image = image.hash, .cache_row = next_cache_row_, .adapter = image.adapter});
     cache_rows_[image.hash] = next_cache_row_;
     next_cache_row_ += image.num_tokens;
   }
@@ -94,7 +94,8 @@ void StepDriver::PlanEncodings(StepPlan& plan) {
                            .rank = static_cast<int32_t>(rank),
                            .layer_begin = encoding.next_layer,
                            .layer_end = end,
-                           .cache_row = encoding.cache_row});
+                           .cache_row = encoding.cache_row,
+                           .adapter = encoding.adapter});
     encoding.next_layer = end;
     if (end < depth) continue;
     encoded_.insert(encoding.image);
@@ -117,7 +118,7 @@ SequenceChunk StepDriver::MakeChunk(Sequence& sequence,
   AddImageSpans(sequence, num_tokens, chunk);
   GiveBlocks(sequence, end, chunk);
   if (begin == 0) {
-    SequenceStart start{.sampling = options.sampling};
+    SequenceStart start{.sampling = options.sampling, .adapter = sequence.prompt->adapter};
     if (options.sampling.HasPenalties()) start.prompt_token_ids = sequence.prompt->token_ids;
     chunk.start.push_back(std::move(start));
   }

@@ -61,6 +61,7 @@ class StepDriver {
     ContentHash image{};
     int64_t cache_row = 0;
     int32_t next_layer = 0;
+    int32_t adapter = -1;
   };
 
   Sequence Admit(const RecordedPrompt& prompt);

@@ -36,7 +36,9 @@ runner::RunnerConfig MakeRunnerConfig(const ModelConfig& model, const GroupOptio
           .max_model_len = WorkerGroup::kMaxTokens,
           .encoder_cache_tokens = WorkerGroup::kEncoderCacheTokens,
           .image_bytes = int64_t{16} << 20,
-          .max_patches_per_image = model.image_policy.max_pixels / (14 * 14)};
+          .max_patches_per_image = model.image_policy.max_pixels / (14 * 14),
+          .max_loras = options.max_loras,
+          .max_lora_rank = 8};
 }
 
 }  // namespace
@@ -103,6 +105,12 @@ Status WorkerGroup::PutImage(const ContentHash& hash,
     LONGHAND_RETURN_IF_ERROR(rank->runner->PutImage(hash, height, width, pixels));
   }
   return OkStatus();
+}
+
+Status WorkerGroup::LoadAdapter(int64_t slot, const std::filesystem::path& directory) {
+  return OnEveryRank([&](Rank& rank, int32_t) {
+    return rank.runner->LoadAdapter(slot, directory.string(), directory);
+  });
 }
 
 Result<StepResult> WorkerGroup::Execute(StepPlan plan) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,6 +27,7 @@ struct GroupOptions {
   DType dtype = DType::kF32;      // of weights and KV cache
   std::optional<DType> kv_dtype;  // of the KV cache, where it is another
   int threads = 1;                // of each rank
+  int64_t max_loras = 0;
 };
 
 // Rows of every observed value of rank 0, in the order in which they were computed.
@@ -50,6 +52,8 @@ class WorkerGroup {
                   int32_t height,
                   int32_t width,
                   const std::vector<uint8_t>& pixels);
+  // Reads an adapter on every rank.
+  Status LoadAdapter(int64_t slot, const std::filesystem::path& directory);
   // Runs the plan on every rank; numbers it. Rank 0's result, or the first rank's error.
   Result<StepResult> Execute(StepPlan plan);
 

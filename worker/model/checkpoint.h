@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
+#include "common/mapped_file.h"
 #include "common/status.h"
 #include "common/tensor_view.h"
-#include "worker/model/mapped_file.h"
 
 namespace longhand::model {
 

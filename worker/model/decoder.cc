@@ -166,7 +166,7 @@ Status Decoder::RunLayer(int64_t layer_idx,
   }
   LONGHAND_RETURN_IF_ERROR(Attention(layer_idx, batch));
   LONGHAND_RETURN_IF_ERROR(JoinAndNorm(layer.post_attention_norm, communicator));
-  LONGHAND_RETURN_IF_ERROR(Mlp(layer));
+  LONGHAND_RETURN_IF_ERROR(Mlp(layer_idx, batch));
   const bool last = layer_idx + 1 == config_.num_layers;
   if (!last && !observer_) {
     return JoinAndNorm(weights_.layers[layer_idx + 1].input_norm, communicator);
@@ -219,6 +219,7 @@ Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
   const TensorView attended = Reshape(space_.normed.view, {num_tokens_, heads, head_dim});
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
   LONGHAND_RETURN_IF_ERROR(Project(Normed(), *layer.qkv, qkv));
+  LONGHAND_RETURN_IF_ERROR(AddDelta(layer_idx, LayerGroup::kQkv, batch, Normed().rows, qkv));
   LONGHAND_RETURN_IF_ERROR(ops_.QkvRopeWrite({.qkv = qkv,
                                               .bias = layer.qkv_bias.view,
                                               .cos = Rows(space_.cos, head_dim / 2),
@@ -238,16 +239,32 @@ Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
                            .kv_scales = KvScales(layer_idx),
                            .prefix_groups = batch.prefix_groups}));
   LONGHAND_ASSIGN_OR_RETURN(const Operand rounded, Round(Rows(space_.normed, heads * head_dim)));
-  return Project(rounded, *layer.o, delta);
+  LONGHAND_RETURN_IF_ERROR(Project(rounded, *layer.o, delta));
+  return AddDelta(layer_idx, LayerGroup::kO, batch, rounded.rows, delta);
 }
 
-Status Decoder::Mlp(const LayerWeights& layer) {
+Status Decoder::Mlp(int64_t layer_idx, const DecoderBatch& batch) {
+  const LayerWeights& layer = weights_.layers[layer_idx];
   const int64_t ffn = shard_.ffn.size();
   const TensorView mid = Rows(space_.mid, ffn);
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
-  LONGHAND_RETURN_IF_ERROR(Project(Normed(), *layer.gate_up, mid));
+  if (batch.adapters.empty()) {
+    LONGHAND_RETURN_IF_ERROR(Project(Normed(), *layer.gate_up, mid));
+  } else {
+    LONGHAND_RETURN_IF_ERROR(adapters_->GateUp(
+        DecoderGroup(layer_idx, LayerGroup::kGateUp),
+        {.x = Normed().rows, .weight = layer.gate_up.get(), .out = mid}, batch.adapters));
+  }
   LONGHAND_ASSIGN_OR_RETURN(const Operand rounded, Round(mid));
-  return Project(rounded, *layer.down, delta);
+  LONGHAND_RETURN_IF_ERROR(Project(rounded, *layer.down, delta));
+  return AddDelta(layer_idx, LayerGroup::kDown, batch, rounded.rows, delta);
+}
+
+// Of a sum that ranks share each adds its part: B is whole, and A has the columns of the rank's x.
+Status Decoder::AddDelta(
+    int64_t layer_idx, LayerGroup group, const DecoderBatch& batch, TensorView x, TensorView y) {
+  if (batch.adapters.empty()) return OkStatus();
+  return adapters_->AddDelta(DecoderGroup(layer_idx, group), x, batch.adapters, y);
 }
 
 Decoder::Operand Decoder::OperandOf(TensorView rows) const {

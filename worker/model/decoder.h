@@ -13,6 +13,7 @@
 #include "common/status.h"
 #include "kernels/ops.h"
 #include "worker/comm/communicator.h"
+#include "worker/model/adapters.h"
 #include "worker/model/device_tensor.h"
 #include "worker/model/observer.h"
 #include "worker/model/weights.h"
@@ -34,6 +35,7 @@ struct DecoderBatch {
   TensorView image_rows;     // [M] i32: tokens that take an image embedding, or empty
   TensorView cache_rows;     // [M] i32: which row of the encoder cache each takes, or empty
   TensorView encoder_cache;  // [rows, hidden] A
+  TensorView adapters = {};  // [T] i32: slot of each token's adapter, or -1; empty: none has one
 };
 
 struct DecoderSizes {
@@ -71,6 +73,8 @@ class Decoder {
   Result<TensorView> GatherLogits(const kernels::VocabShard& shard,
                                   comm::Communicator& communicator);
 
+  // Where batches name adapters; they must outlive the decoder.
+  void SetAdapters(const Adapters* adapters) { adapters_ = adapters; }
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
   TensorView KvCache(int64_t layer_idx) const { return kv_cache_[layer_idx].view; }
   // Empty where the cache has none.
@@ -113,7 +117,7 @@ class Decoder {
   Status RunLayer(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
   // These leave this rank's part of a sum in delta.
   Status Attention(int64_t layer_idx, const DecoderBatch& batch);
-  Status Mlp(const LayerWeights& layer);
+  Status Mlp(int64_t layer_idx, const DecoderBatch& batch);
   // Adds up the ranks' delta, adds that to the residual, and norms it, into Normed().
   Status JoinAndNorm(const DeviceTensor& weight, comm::Communicator& communicator);
   // What a layer's matrix is multiplied by: rows, rounded where the weights ask for it.
@@ -127,6 +131,9 @@ class Decoder {
   // Of rows that are not rounded yet.
   Result<Operand> Round(TensorView rows);
   Status Project(const Operand& x, const kernels::PackedLinear& weight, TensorView out);
+  // Of the layer's adapters, where the batch has any.
+  Status AddDelta(
+      int64_t layer_idx, LayerGroup group, const DecoderBatch& batch, TensorView x, TensorView y);
   Result<kernels::VocabShard> FinishLogits(TensorView residual, TensorView delta);
   // Whether rows are gathered one by one, where padding or a single row spares sorting them.
   bool GathersByRow(int64_t num_rows) const {
@@ -146,6 +153,7 @@ class Decoder {
   const DecoderSizes sizes_;
   kernels::Ops& ops_;
   Observer observer_;
+  const Adapters* adapters_ = nullptr;
   float attention_scaling_ = 1.0f;
   Workspace space_;
   std::vector<DeviceTensor> kv_cache_;   // a layer: [2, num_blocks, block_size, K, D] KV

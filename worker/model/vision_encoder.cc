@@ -87,12 +87,16 @@ TensorView VisionEncoder::Rows(const DeviceTensor& tensor, int64_t width) const 
   return Reshape(tensor.view, {num_patches_, width});
 }
 
-Status VisionEncoder::Begin(const uint8_t* pixels, int64_t height, int64_t width) {
+Status VisionEncoder::Begin(const uint8_t* pixels, int64_t height, int64_t width, int64_t adapter) {
   LONGHAND_RETURN_IF_ERROR(CheckSize(height, width));
   const ImageGrid grid{1, height / vision_.patch_size, width / vision_.patch_size};
   num_patches_ = grid.num_patches();
   next_block_ = 0;
   LONGHAND_RETURN_IF_ERROR(PrepareGeometry(grid));
+  adapter_rows_ = {};
+  if (adapter >= 0) {
+    LONGHAND_ASSIGN_OR_RETURN(adapter_rows_, adapters_->ImageRows(num_patches_, adapter));
+  }
   return EmbedPatches(pixels, height, width);
 }
 
@@ -172,22 +176,25 @@ Status VisionEncoder::RunBlock(int64_t block_idx) {
                                          .out = normed}));
   const auto& whole = vision_.fullatt_block_indexes;
   LONGHAND_RETURN_IF_ERROR(
-      Attention(block, std::find(whole.begin(), whole.end(), block_idx) != whole.end()));
+      Attention(block_idx, std::find(whole.begin(), whole.end(), block_idx) != whole.end()));
   LONGHAND_RETURN_IF_ERROR(ops_.RmsNorm({.x = delta,
                                          .residual = residual,
                                          .weight = block.norm2.view,
                                          .eps = kNormEps,
                                          .out = normed}));
-  LONGHAND_RETURN_IF_ERROR(Mlp(block));
+  LONGHAND_RETURN_IF_ERROR(Mlp(block_idx));
   if (!observer_) return OkStatus();
   return Observe(observer_, ops_, "vit/block" + std::to_string(block_idx), residual, delta);
 }
 
-Status VisionEncoder::Attention(const VisionBlockWeights& block, bool whole_image) {
+Status VisionEncoder::Attention(int64_t block_idx, bool whole_image) {
+  const VisionBlockWeights& block = weights_.blocks[block_idx];
   const int64_t heads = vision_.num_heads;
   const int64_t head_dim = vision_.head_dim();
   const TensorView normed = Rows(space_.normed, vision_.hidden_size);
-  LONGHAND_RETURN_IF_ERROR(Linear(normed, block.qkv, Rows(space_.wide, 3 * vision_.hidden_size)));
+  LONGHAND_RETURN_IF_ERROR(Linear(normed, block.qkv,
+                                  VisionGroup(config_, block_idx, LayerGroup::kQkv),
+                                  Rows(space_.wide, 3 * vision_.hidden_size)));
   const TensorView qkv = Reshape(space_.wide.view, {num_patches_, 3, heads, head_dim});
   LONGHAND_RETURN_IF_ERROR(ops_.VisionRope(
       {.qkv = qkv, .cos = Rows(space_.cos, head_dim / 2), .sin = Rows(space_.sin, head_dim / 2)}));
@@ -197,18 +204,30 @@ Status VisionEncoder::Attention(const VisionBlockWeights& block, bool whole_imag
                                  : Reshape(space_.windows.view, {num_windows_ + 1}),
        .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
        .out = Reshape(normed, {num_patches_, heads, head_dim})}));
-  return Linear(normed, block.proj, Rows(space_.delta, vision_.hidden_size));
+  return Linear(normed, block.proj, VisionGroup(config_, block_idx, LayerGroup::kO),
+                Rows(space_.delta, vision_.hidden_size));
 }
 
-Status VisionEncoder::Mlp(const VisionBlockWeights& block) {
+Status VisionEncoder::Mlp(int64_t block_idx) {
+  const VisionBlockWeights& block = weights_.blocks[block_idx];
   const int64_t ffn = vision_.padded_intermediate_size();
   const TensorView normed = Rows(space_.normed, vision_.hidden_size);
   const TensorView delta = Rows(space_.delta, vision_.hidden_size);
   for (int64_t begin = 0; begin < num_patches_; begin += kMlpRows) {
     const int64_t rows = std::min(kMlpRows, num_patches_ - begin);
     const TensorView mid = Reshape(space_.mid.view, {rows, ffn});
-    LONGHAND_RETURN_IF_ERROR(Linear(normed.Slice(begin, rows), block.gate_up, mid));
-    LONGHAND_RETURN_IF_ERROR(Linear(mid, block.down, delta.Slice(begin, rows)));
+    const kernels::LinearArgs gate_up{.x = normed.Slice(begin, rows),
+                                      .weight = block.gate_up.weight.get(),
+                                      .bias = block.gate_up.bias.view,
+                                      .out = mid};
+    LONGHAND_RETURN_IF_ERROR(
+        adapter_rows_.empty()
+            ? ops_.Linear(gate_up)
+            : adapters_->GateUp(VisionGroup(config_, block_idx, LayerGroup::kGateUp), gate_up,
+                                adapter_rows_.Slice(begin, rows)));
+    LONGHAND_RETURN_IF_ERROR(Linear(mid, block.down,
+                                    VisionGroup(config_, block_idx, LayerGroup::kDown),
+                                    delta.Slice(begin, rows)));
   }
   return OkStatus();
 }
@@ -227,18 +246,26 @@ Status VisionEncoder::Finish(TensorView out) {
                                          .eps = kNormEps,
                                          .out = normed}));
   const TensorView hidden = Reshape(space_.delta.view, {units, merged});
-  LONGHAND_RETURN_IF_ERROR(Linear(Reshape(normed, {units, merged}), weights_.merger_fc1, hidden));
+  LONGHAND_RETURN_IF_ERROR(Linear(Reshape(normed, {units, merged}), weights_.merger_fc1,
+                                  MergerGroup(config_, 0), hidden));
   LONGHAND_RETURN_IF_ERROR(ops_.Gelu({.x = hidden}));
   const TensorView in_windows = Reshape(space_.wide.view, {units, vision_.out_hidden_size});
-  LONGHAND_RETURN_IF_ERROR(Linear(hidden, weights_.merger_fc2, in_windows));
+  LONGHAND_RETURN_IF_ERROR(
+      Linear(hidden, weights_.merger_fc2, MergerGroup(config_, 1), in_windows));
   LONGHAND_RETURN_IF_ERROR(ops_.ScatterRows(
       {.x = in_windows, .rows = Reshape(space_.unit_rows.view, {units}), .out = out}));
   num_patches_ = 0;
   return OkStatus();
 }
 
-Status VisionEncoder::Linear(TensorView x, const BiasedLinear& layer, TensorView out) {
-  return ops_.Linear({.x = x, .weight = layer.weight.get(), .bias = layer.bias.view, .out = out});
+Status VisionEncoder::Linear(TensorView x,
+                             const BiasedLinear& layer,
+                             int64_t group,
+                             TensorView out) {
+  LONGHAND_RETURN_IF_ERROR(
+      ops_.Linear({.x = x, .weight = layer.weight.get(), .bias = layer.bias.view, .out = out}));
+  if (adapter_rows_.empty()) return OkStatus();
+  return adapters_->AddDelta(group, x, adapter_rows_.Slice(0, x.dim(0)), out);
 }
 
 }  // namespace longhand::model

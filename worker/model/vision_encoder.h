@@ -14,6 +14,7 @@
 #include "common/config/model_config.h"
 #include "common/status.h"
 #include "kernels/ops.h"
+#include "worker/model/adapters.h"
 #include "worker/model/device_tensor.h"
 #include "worker/model/observer.h"
 #include "worker/model/vision_geometry.h"
@@ -34,8 +35,8 @@ class VisionEncoder {
   static int64_t WorkspaceBytes(const VisionConfig& vision, DType activation, int64_t max_patches);
 
   // pixels [height, width, 3] RGB, in host memory. kInvalidArgument when the size is not a multiple
-  // of 28 pixels (in general, of a unit), or larger than the workspace.
-  Status Begin(const uint8_t* pixels, int64_t height, int64_t width);
+  // of 28 pixels (in general, of a unit), or larger than the workspace. `adapter`: its slot, or -1.
+  Status Begin(const uint8_t* pixels, int64_t height, int64_t width, int64_t adapter = -1);
   // Blocks [begin, end); `begin` is where the image in hand stands.
   Status RunBlocks(int64_t begin, int64_t end);
   // After the last block: out [units, out_hidden_size] in the activation dtype, in the merged
@@ -45,6 +46,8 @@ class VisionEncoder {
   // Tokens that an image of this size becomes.
   int64_t NumTokens(int64_t height, int64_t width) const;
   Status CheckSize(int64_t height, int64_t width) const;
+  // Where images name adapters; they must outlive the encoder.
+  void SetAdapters(Adapters* adapters) { adapters_ = adapters; }
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
 
  private:
@@ -83,10 +86,11 @@ class VisionEncoder {
   Status PrepareGeometry(const ImageGrid& grid);
   Status EmbedPatches(const uint8_t* pixels, int64_t height, int64_t width);
   Status RunBlock(int64_t block_idx);
-  Status Attention(const VisionBlockWeights& block, bool whole_image);
-  Status Mlp(const VisionBlockWeights& block);
-  // delta = x * weight^T + bias and the like, for the first rows of a workspace tensor.
-  Status Linear(TensorView x, const BiasedLinear& layer, TensorView out);
+  Status Attention(int64_t block_idx, bool whole_image);
+  Status Mlp(int64_t block_idx);
+  // delta = x * weight^T + bias and the like, for the first rows of a workspace tensor; with the
+  // delta of the image's adapter, of which `group` says which.
+  Status Linear(TensorView x, const BiasedLinear& layer, int64_t group, TensorView out);
   TensorView Rows(const DeviceTensor& tensor, int64_t width) const;
 
   const ModelConfig config_;
@@ -98,7 +102,10 @@ class VisionEncoder {
   Observer observer_;
   Workspace space_;
 
+  Adapters* adapters_ = nullptr;
+
   // The image in hand.
+  TensorView adapter_rows_;  // [patches] i32, or empty
   int64_t num_patches_ = 0;
   int64_t num_windows_ = 0;
   int64_t next_block_ = 0;

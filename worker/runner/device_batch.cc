@@ -10,6 +10,12 @@ int64_t MaxBlocks(const PlanLimits& limits) {
   return (limits.max_model_len + limits.block_size - 1) / limits.block_size;
 }
 
+bool HasAdapters(const StepPlan& plan, const SequenceStates& states) {
+  return std::any_of(plan.chunks.begin(), plan.chunks.end(), [&](const SequenceChunk& chunk) {
+    return states.at(chunk.sequence_id).adapter >= 0;
+  });
+}
+
 template <typename T>
 T* At(kernels::Buffer& buffer, int64_t offset) {
   return reinterpret_cast<T*>(static_cast<char*>(buffer.data()) + offset);
@@ -20,12 +26,14 @@ T* At(kernels::Buffer& buffer, int64_t offset) {
 DeviceBatch::Layout DeviceBatch::MakeLayout(int64_t num_tokens,
                                             int64_t num_seqs,
                                             int64_t max_blocks,
-                                            int64_t num_image_tokens) {
+                                            int64_t num_image_tokens,
+                                            bool has_adapters) {
   constexpr int64_t kAlignment = 64;
   Layout layout{.num_tokens = num_tokens,
                 .num_seqs = num_seqs,
                 .max_blocks = max_blocks,
-                .num_image_tokens = num_image_tokens};
+                .num_image_tokens = num_image_tokens,
+                .has_adapters = has_adapters};
   const auto add = [&](int64_t* offset, DType dtype, int64_t count) {
     *offset = layout.bytes;
     layout.bytes += count * static_cast<int64_t>(DTypeSize(dtype));
@@ -40,13 +48,14 @@ DeviceBatch::Layout DeviceBatch::MakeLayout(int64_t num_tokens,
   add(&layout.prefix_groups, DType::kI32, num_seqs * 4);
   add(&layout.image_rows, DType::kI32, num_image_tokens);
   add(&layout.cache_rows, DType::kI32, num_image_tokens);
+  add(&layout.adapters, DType::kI32, has_adapters ? num_tokens : 0);
   add(&layout.block_table, DType::kI32, num_seqs * max_blocks);
   return layout;
 }
 
 DeviceBatch::Layout DeviceBatch::LargestLayout(const PlanLimits& limits) {
   return MakeLayout(limits.max_num_batched_tokens, limits.max_num_seqs, MaxBlocks(limits),
-                    limits.max_num_batched_tokens);
+                    limits.max_num_batched_tokens, limits.max_loras > 0);
 }
 
 Result<std::unique_ptr<DeviceBatch>> DeviceBatch::Create(const PlanLimits& limits,
@@ -83,7 +92,7 @@ Result<model::DecoderBatch> DeviceBatch::Build(const StepPlan& plan,
     for (const ImageSpan& span : chunk.image_spans) num_image_tokens += span.num_tokens;
   }
   const Layout layout = MakeLayout(plan.num_tokens(), static_cast<int64_t>(plan.chunks.size()),
-                                   NumBlocks(plan), num_image_tokens);
+                                   NumBlocks(plan), num_image_tokens, HasAdapters(plan, states));
   Cursor at = Begin(layout);
   for (const SequenceChunk& chunk : plan.chunks) {
     AddChunk(chunk, states.at(chunk.sequence_id), layout.max_blocks, &at);
@@ -94,7 +103,7 @@ Result<model::DecoderBatch> DeviceBatch::Build(const StepPlan& plan,
   return batch;
 }
 
-DecodeShape DeviceBatch::ShapeOf(const StepPlan& plan) const {
+DecodeShape DeviceBatch::ShapeOf(const StepPlan& plan, const SequenceStates& states) const {
   // Few sequences cost their padding most.
   constexpr int64_t kStep = 8;
   // More blocks than are used cost next to nothing.
@@ -106,13 +115,14 @@ DecodeShape DeviceBatch::ShapeOf(const StepPlan& plan) const {
   const int64_t blocks = NumBlocks(plan);
   while (shape.max_blocks < blocks) shape.max_blocks *= 2;
   return {std::min(shape.num_seqs, limits_.max_num_seqs),
-          std::min(shape.max_blocks, MaxBlocks(limits_))};
+          std::min(shape.max_blocks, MaxBlocks(limits_)), HasAdapters(plan, states)};
 }
 
 Result<model::DecoderBatch> DeviceBatch::BuildDecode(const StepPlan& plan,
                                                      const SequenceStates& states,
                                                      const DecodeShape& shape) {
-  const Layout layout = MakeLayout(shape.num_seqs, shape.num_seqs, shape.max_blocks, 0);
+  const Layout layout =
+      MakeLayout(shape.num_seqs, shape.num_seqs, shape.max_blocks, 0, shape.has_adapters);
   Cursor at = Begin(layout);
   for (const SequenceChunk& chunk : plan.chunks) {
     AddChunk(chunk, states.at(chunk.sequence_id), layout.max_blocks, &at);
@@ -134,7 +144,8 @@ DeviceBatch::Cursor DeviceBatch::Begin(const Layout& layout) {
             .context_len = At<int32_t>(host, layout.context_len),
             .image_row = At<int32_t>(host, layout.image_rows),
             .cache_row = At<int32_t>(host, layout.cache_rows),
-            .blocks = At<int32_t>(host, layout.block_table)};
+            .blocks = At<int32_t>(host, layout.block_table),
+            .adapter = layout.has_adapters ? At<int32_t>(host, layout.adapters) : nullptr};
   *at.query_end++ = 0;
   return at;
 }
@@ -162,6 +173,7 @@ void DeviceBatch::AddChunk(const SequenceChunk& chunk,
   const int64_t blocks = std::min(max_blocks, static_cast<int64_t>(state.block_table.size()));
   at->blocks = std::copy_n(state.block_table.begin(), blocks, at->blocks);
   at->blocks = std::fill_n(at->blocks, max_blocks - blocks, 0);
+  if (at->adapter != nullptr) at->adapter = std::fill_n(at->adapter, query_len, state.adapter);
   at->num_tokens += static_cast<int32_t>(query_len);
   *at->query_end++ = at->num_tokens;
   *at->context_len++ = static_cast<int32_t>(chunk.num_computed_tokens + query_len);
@@ -179,6 +191,7 @@ void DeviceBatch::AddPadding(int64_t max_blocks, Cursor* at) {
   at->position = std::fill_n(at->position, 3, 0);
   *at->slot++ = -1;
   at->blocks = std::fill_n(at->blocks, max_blocks, 0);
+  if (at->adapter != nullptr) *at->adapter++ = -1;
   *at->query_end++ = ++at->num_tokens;
   *at->context_len++ = 1;
 }
@@ -222,6 +235,7 @@ Result<model::DecoderBatch> DeviceBatch::Upload(const Layout& layout) const {
     batch.image_rows = view(layout.image_rows, DType::kI32, {layout.num_image_tokens});
     batch.cache_rows = view(layout.cache_rows, DType::kI32, {layout.num_image_tokens});
   }
+  if (layout.has_adapters) batch.adapters = view(layout.adapters, DType::kI32, {tokens});
   return batch;
 }
 

@@ -26,6 +26,7 @@ namespace longhand::runner {
 struct DecodeShape {
   int64_t num_seqs = 0;    // with padding
   int64_t max_blocks = 0;  // of a row of the block table
+  bool has_adapters = false;
   friend auto operator<=>(const DecodeShape&, const DecodeShape&) = default;
 };
 
@@ -46,7 +47,7 @@ class DeviceBatch {
                                     TensorView encoder_cache);
 
   // The shape that a plan of single tokens is padded to.
-  DecodeShape ShapeOf(const StepPlan& plan) const;
+  DecodeShape ShapeOf(const StepPlan& plan, const SequenceStates& states) const;
   // The same for such a plan without images, padded: sequences that are nobody's see one key of
   // block 0 and store none.
   Result<model::DecoderBatch> BuildDecode(const StepPlan& plan,
@@ -57,6 +58,7 @@ class DeviceBatch {
   // Sizes of one step's tensors, and where they lie in the block.
   struct Layout {
     int64_t num_tokens = 0, num_seqs = 0, max_blocks = 0, num_image_tokens = 0;
+    bool has_adapters = false;
     int64_t slot_mapping = 0;   // [T] i64
     int64_t history_idx = 0;    // [T] i64
     int64_t token_ids = 0;      // [T] i32
@@ -66,6 +68,7 @@ class DeviceBatch {
     int64_t prefix_groups = 0;  // [S, 4] i32
     int64_t image_rows = 0;     // [M] i32
     int64_t cache_rows = 0;     // [M] i32
+    int64_t adapters = 0;       // [T] i32, where there are any
     int64_t block_table = 0;    // [S, max_blocks] i32
     int64_t bytes = 0;
   };
@@ -73,6 +76,7 @@ class DeviceBatch {
   struct Cursor {
     int64_t *slot, *history_idx;
     int32_t *token_id, *position, *query_end, *context_len, *image_row, *cache_row, *blocks;
+    int32_t* adapter;  // null: there are none
     int32_t num_tokens = 0;
   };
 
@@ -81,7 +85,8 @@ class DeviceBatch {
   static Layout MakeLayout(int64_t num_tokens,
                            int64_t num_seqs,
                            int64_t max_blocks,
-                           int64_t num_image_tokens);
+                           int64_t num_image_tokens,
+                           bool has_adapters);
   static Layout LargestLayout(const PlanLimits& limits);
   // Blocks that the longest context of the plan takes.
   int64_t NumBlocks(const StepPlan& plan) const;

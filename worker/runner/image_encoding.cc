@@ -41,7 +41,8 @@ Status ImageEncoding::Put(const ContentHash& hash,
 Status ImageEncoding::Encode(const StepPlan& plan, comm::Communicator& communicator) {
   for (const EncodeImageItem& item : plan.images) {
     const bool finished = item.layer_end == vision_depth_;
-    in_hand_[static_cast<size_t>(item.rank)] = {item.image, finished ? 0 : item.layer_end};
+    in_hand_[static_cast<size_t>(item.rank)] = {item.image, finished ? 0 : item.layer_end,
+                                                item.adapter};
     if (item.rank == rank_) LONGHAND_RETURN_IF_ERROR(EncodeOwn(item));
   }
   for (const EncodeImageItem& item : plan.images) {
@@ -54,7 +55,8 @@ Status ImageEncoding::Encode(const StepPlan& plan, comm::Communicator& communica
 Status ImageEncoding::EncodeOwn(const EncodeImageItem& item) {
   const ImageStore::Image* image = images_.Find(item.image);
   if (item.layer_begin == 0) {
-    LONGHAND_RETURN_IF_ERROR(encoder_->Begin(image->pixels.data(), image->height, image->width));
+    LONGHAND_RETURN_IF_ERROR(
+        encoder_->Begin(image->pixels.data(), image->height, image->width, item.adapter));
   }
   LONGHAND_RETURN_IF_ERROR(encoder_->RunBlocks(item.layer_begin, item.layer_end));
   if (item.layer_end < vision_depth_) return OkStatus();
@@ -78,6 +80,10 @@ void ImageEncoding::Forget(const std::vector<ContentHash>& images) {
 void ImageEncoding::ForgetAll() {
   images_.Clear();
   std::fill(in_hand_.begin(), in_hand_.end(), ImageInHand{});
+}
+
+void ImageEncoding::SetAdapters(model::Adapters* adapters) {
+  if (encoder_ != nullptr) encoder_->SetAdapters(adapters);
 }
 
 void ImageEncoding::SetObserver(model::Observer observer) {

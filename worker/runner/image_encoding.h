@@ -46,6 +46,7 @@ class ImageEncoding {
   const model::VisionEncoder* encoder() const { return encoder_.get(); }
   TensorView embeddings() const { return cache_.view; }
   void SetObserver(model::Observer observer);
+  void SetAdapters(model::Adapters* adapters);
 
  private:
   ImageEncoding(const RunnerConfig& config, int32_t rank, int32_t tp_size)

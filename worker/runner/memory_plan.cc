@@ -1,5 +1,6 @@
 #include "worker/runner/memory_plan.h"
 
+#include "worker/model/adapters.h"
 #include "worker/model/decoder.h"
 #include "worker/model/vision_encoder.h"
 #include "worker/runner/block_mover.h"
@@ -45,6 +46,10 @@ model::MemoryBudget PlanMemory(const RunnerConfig& config,
     budget.Add("image embeddings", config.encoder_cache_tokens * config.model.hidden_size *
                                        static_cast<int64_t>(DTypeSize(activation)));
   }
+  if (config.max_loras > 0) {
+    budget.Add("adapters",
+               model::Adapters::Bytes(config.model, shard, AdapterSizesOf(config, ops)));
+  }
   budget.Add("staging",
              DeviceBatch::StagingBytes(limits) + mover_bytes + reserved.staging_bytes +
                  TokenSampler::StagingBytes(MaxLogitRows(config)),
@@ -62,7 +67,7 @@ Status CheckMemory(const model::MemoryBudget& memory, int64_t limit_bytes) {
       "this rank needs ", memory.total_bytes(), " bytes of memory and may take ", limit_bytes, ", ",
       short_bytes,
       " fewer; use more ranks, or lower --kv-cache-memory-bytes, --swap-space, "
-      "--max-num-batched-tokens or --max-pixels:\n",
+      "--max-num-batched-tokens, --max-pixels, --max-loras or --max-lora-rank:\n",
       model::ToTable(memory));
 }
 

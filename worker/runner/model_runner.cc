@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/thread_checker.h"
+#include "worker/model/adapters.h"
 #include "worker/model/decoder.h"
 #include "worker/runner/block_mover.h"
 #include "worker/runner/decode_replay.h"
@@ -56,6 +57,9 @@ class ModelRunnerImpl final : public ModelRunner {
                   std::span<const uint8_t> pixels) override {
     return images_->Put(hash, height, width, pixels);
   }
+  Status LoadAdapter(int64_t slot,
+                     const std::string& identity,
+                     const std::filesystem::path& directory) override;
   ~ModelRunnerImpl() override;
 
   bool MayBegin(const StepPlan& plan) const override;
@@ -109,6 +113,7 @@ class ModelRunnerImpl final : public ModelRunner {
 
   model::ModelWeights weights_;
   std::unique_ptr<model::Decoder> decoder_;
+  std::unique_ptr<model::Adapters> adapters_;  // null: there is room for none
   std::unique_ptr<ImageEncoding> images_;
   std::unique_ptr<BlockMover> block_mover_;
   std::unique_ptr<TokenHistory> history_;
@@ -156,6 +161,13 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
                                                              SizesOf(config_, ops_), ops_));
   LONGHAND_ASSIGN_OR_RETURN(
       images_, ImageEncoding::Create(config_, weights_.vision, rank_, limits_.tp_size, ops_));
+  if (config_.max_loras > 0) {
+    LONGHAND_ASSIGN_OR_RETURN(adapters_,
+                              model::Adapters::Create(config_.model, weights_.shard,
+                                                      AdapterSizesOf(config_, ops_), ops_));
+    decoder_->SetAdapters(adapters_.get());
+    images_->SetAdapters(adapters_.get());
+  }
   std::vector<BlockMover::Layer> layers;
   for (int64_t i = 0; i < config_.model.num_layers; ++i) {
     layers.push_back({decoder_->KvCache(i), decoder_->KvScales(i)});
@@ -187,7 +199,18 @@ Status ModelRunnerImpl::Check(const StepPlan& plan) const {
                           .sequences = sequences_,
                           .images = images_->images(),
                           .in_hand = images_->in_hand(),
-                          .encoder = images_->encoder()});
+                          .encoder = images_->encoder(),
+                          .adapters = adapters_.get()});
+}
+
+Status ModelRunnerImpl::LoadAdapter(int64_t slot,
+                                    const std::string& identity,
+                                    const std::filesystem::path& directory) {
+  executor_.Check();
+  if (adapters_ == nullptr) {
+    return FailedPrecondition("this worker has no room for adapters (--max-loras)");
+  }
+  return adapters_->Load(slot, identity, directory);
 }
 
 bool ModelRunnerImpl::MayBegin(const StepPlan& plan) const {
@@ -277,7 +300,7 @@ Status ModelRunnerImpl::Decode(const StepPlan& plan,
   for (const SequenceChunk& chunk : plan.chunks) {
     requests_.push_back({&chunk, &sequences_.at(chunk.sequence_id)});
   }
-  const DecodeShape shape = batch_->ShapeOf(plan);
+  const DecodeShape shape = batch_->ShapeOf(plan, sequences_);
   LONGHAND_ASSIGN_OR_RETURN(const model::DecoderBatch batch,
                             batch_->BuildDecode(plan, sequences_, shape));
   LONGHAND_RETURN_IF_ERROR(sampler_->Stage(requests_, shape.num_seqs, config_.model.vocab_size));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -51,6 +52,13 @@ class ModelRunner {
                           int32_t height,
                           int32_t width,
                           std::span<const uint8_t> pixels) = 0;
+
+  // Reads an adapter into a slot that no step in flight and no sequence uses; a slot that has
+  // `identity` keeps what it has. Slots outlive epochs. kInvalidArgument or kNotFound when it is
+  // none for this model: the slot is then empty.
+  virtual Status LoadAdapter(int64_t slot,
+                             const std::string& identity,
+                             const std::filesystem::path& directory) = 0;
 
   // Runs the plan; its status says how that went. An epoch may start at any step; from there on
   // they rise by one. No other step may have begun.

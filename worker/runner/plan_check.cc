@@ -72,7 +72,15 @@ Status CheckBlockCopies(const StepPlan& plan, const PlanLimits& limits) {
   return OkStatus();
 }
 
-Status CheckStart(const SequenceStart& start, const PlanLimits& limits) {
+Status CheckAdapter(int32_t slot, const PlanContext& context) {
+  if (slot == -1 || (context.adapters != nullptr && context.adapters->Has(slot))) return OkStatus();
+  return FailedPrecondition("its adapter is in slot ", slot, " of ", context.limits.max_loras,
+                            ", where none was loaded");
+}
+
+Status CheckStart(const SequenceStart& start, const PlanContext& context) {
+  const PlanLimits& limits = context.limits;
+  LONGHAND_RETURN_IF_ERROR(CheckAdapter(start.adapter, context));
   if (start.sampling.num_logprobs < -1 || start.sampling.num_logprobs > kMaxLogprobs) {
     return InvalidArgument("num_logprobs is ", start.sampling.num_logprobs,
                            "; it must be from -1 to ", kMaxLogprobs);
@@ -212,7 +220,7 @@ Status CheckChunk(const StepPlan& plan,
     return InvalidArgument("start is given ", chunk.start.size(), " times");
   if (!starts && !known) return FailedPrecondition("the sequence is unknown, and does not start");
   const SequenceState* state = known ? &it->second : nullptr;
-  if (starts) LONGHAND_RETURN_IF_ERROR(CheckStart(chunk.start.front(), context.limits));
+  if (starts) LONGHAND_RETURN_IF_ERROR(CheckStart(chunk.start.front(), context));
   const bool has_last_token = !starts && state->last_output_position.has_value();
   LONGHAND_RETURN_IF_ERROR(CheckTokens(chunk, has_last_token, context.limits));
   const int64_t known_blocks = starts ? 0 : static_cast<int64_t>(state->block_table.size());
@@ -237,12 +245,14 @@ Status CheckImage(const EncodeImageItem& item,
   }
   const ImageStore::Image* image = context.images.Find(item.image);
   if (image == nullptr) return FailedPrecondition("its pixels were not sent");
+  LONGHAND_RETURN_IF_ERROR(CheckAdapter(item.adapter, context));
   ImageInHand& hand = (*in_hand)[static_cast<size_t>(item.rank)];
-  if (item.layer_begin > 0 && (hand.next_layer != item.layer_begin || hand.image != item.image)) {
+  if (item.layer_begin > 0 && (hand.next_layer != item.layer_begin || hand.image != item.image ||
+                               hand.adapter != item.adapter)) {
     return FailedPrecondition("block ", item.layer_begin, " on rank ", item.rank,
                               ", which has not just run the blocks of this image before it");
   }
-  hand = {item.image, item.layer_end == limits.vision_depth ? 0 : item.layer_end};
+  hand = {item.image, item.layer_end == limits.vision_depth ? 0 : item.layer_end, item.adapter};
   if (item.layer_end < limits.vision_depth) return OkStatus();
   const int64_t rows = context.encoder->NumTokens(image->height, image->width);
   if (item.cache_row < 0 || item.cache_row > limits.encoder_cache_tokens - rows) {

@@ -8,6 +8,7 @@
 
 #include "common/status.h"
 #include "common/step_plan.h"
+#include "worker/model/adapters.h"
 #include "worker/model/vision_encoder.h"
 #include "worker/runner/image_store.h"
 #include "worker/runner/sequence_state.h"
@@ -18,6 +19,7 @@ namespace longhand::runner {
 struct ImageInHand {
   ContentHash image{};
   int32_t next_layer = 0;  // 0: none
+  int32_t adapter = -1;
 };
 
 struct PlanLimits {
@@ -31,6 +33,7 @@ struct PlanLimits {
   int64_t encoder_cache_tokens = 0;
   int32_t vision_depth = 0;
   int32_t tp_size = 1;
+  int64_t max_loras = 0;
 };
 
 // What the runner knows before the step.
@@ -40,6 +43,7 @@ struct PlanContext {
   const ImageStore& images;
   const std::vector<ImageInHand>& in_hand;  // [tp_size]
   const model::VisionEncoder* encoder;      // null: no images
+  const model::Adapters* adapters = nullptr;  // null: there are none
 };
 
 // kInvalidArgument or kFailedPrecondition naming the sequence or image, what was found and what is

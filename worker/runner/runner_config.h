@@ -25,6 +25,8 @@ struct RunnerConfig {
   int64_t encoder_cache_tokens = 0;   // rows of image embeddings; 0: no images
   int64_t image_bytes = 0;            // of resized pixels held at once
   int64_t max_patches_per_image = 0;  // of 14 x 14 pixels; sizes the encoder's workspace
+  int64_t max_loras = 0;              // slots for adapters
+  int64_t max_lora_rank = 64;
   int64_t memory_bytes = 0;           // what all of it may take; 0: no limit
   bool deterministic = true;          // kernels::Ops::SetDeterministic
   int load_threads = 1;               // that quantise while weights are loaded

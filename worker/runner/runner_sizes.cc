@@ -39,6 +39,8 @@ Status CheckConfig(const RunnerConfig& config, const kernels::Ops& ops) {
       {"encoder_cache_tokens", config.encoder_cache_tokens, 0, INT32_MAX},
       {"image_bytes", config.image_bytes, 0, INT64_MAX},
       {"max_patches_per_image", config.max_patches_per_image, 0, 1 << 24},
+      {"max_loras", config.max_loras, 0, 1 << 10},
+      {"max_lora_rank", config.max_lora_rank, config.max_loras > 0 ? 1 : 0, kernels::kMaxLoraRank},
   };
   for (const auto& number : numbers) {
     if (number.value >= number.min && number.value <= number.max) continue;
@@ -48,6 +50,10 @@ Status CheckConfig(const RunnerConfig& config, const kernels::Ops& ops) {
   if (config.dtype != DType::kF32 && config.dtype != DType::kBf16) {
     return InvalidArgument("the dtype is ", DTypeName(config.dtype),
                            "; it must be float32 or bfloat16");
+  }
+  if (config.max_loras > 0 && config.quantization == Quantization::kFp8) {
+    return Unimplemented("max_loras is ", config.max_loras,
+                         "; with weights in fp8, whose rows are rounded, it must be 0");
   }
   return CheckKvDType(config.kv_dtype, ops);
 }
@@ -66,7 +72,17 @@ PlanLimits LimitsOf(const RunnerConfig& config, int32_t tp_size) {
           .vocab_size = config.model.vocab_size,
           .encoder_cache_tokens = config.encoder_cache_tokens,
           .vision_depth = static_cast<int32_t>(config.model.vision.depth),
-          .tp_size = tp_size};
+          .tp_size = tp_size,
+          .max_loras = config.max_loras};
+}
+
+model::AdapterSizes AdapterSizesOf(const RunnerConfig& config, const kernels::Ops& ops) {
+  return {.num_slots = config.max_loras,
+          .max_rank = config.max_lora_rank,
+          .max_tokens = config.max_num_batched_tokens,
+          .max_patches = config.encoder_cache_tokens > 0 ? config.max_patches_per_image : 0,
+          .weight = config.dtype,
+          .activation = ops.ActivationDType(config.dtype)};
 }
 
 model::DecoderSizes SizesOf(const RunnerConfig& config, const kernels::Ops& ops) {

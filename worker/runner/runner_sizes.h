@@ -7,6 +7,7 @@
 #include "common/config/shard_plan.h"
 #include "common/status.h"
 #include "kernels/ops.h"
+#include "worker/model/adapters.h"
 #include "worker/model/decoder.h"
 #include "worker/model/packed_weights.h"
 #include "worker/runner/plan_check.h"
@@ -20,6 +21,7 @@ Status CheckConfig(const RunnerConfig& config, const kernels::Ops& ops);
 int64_t MaxLogitRows(const RunnerConfig& config);
 PlanLimits LimitsOf(const RunnerConfig& config, int32_t tp_size);
 model::DecoderSizes SizesOf(const RunnerConfig& config, const kernels::Ops& ops);
+model::AdapterSizes AdapterSizesOf(const RunnerConfig& config, const kernels::Ops& ops);
 kernels::StepSizes StepSizesOf(const RunnerConfig& config,
                                const RankShard& shard,
                                const model::PackedWeights& weights);

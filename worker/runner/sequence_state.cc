@@ -9,6 +9,8 @@ SequenceState& ApplyChunk(const SequenceChunk& chunk, SequenceStates* states) {
   if (!chunk.start.empty()) {
     const SequenceStart& start = chunk.start.front();
     state = SequenceState{.sampling = start.sampling,
+                          .adapter = start.adapter,
+                          .block_table = {},
                           .history_row = state.history_row,
                           .prompt_len = static_cast<int32_t>(start.prompt_token_ids.size()),
                           .output_len = static_cast<int32_t>(start.output_token_ids.size())};

@@ -168,6 +168,22 @@ Status Executor::Execute(StepPlan plan, std::function<void(const StepResult&)> o
   });
 }
 
+Status Executor::LoadAdapter(int64_t epoch,
+                             AdapterSetup adapter,
+                             std::function<void(const Status&)> on_done) {
+  std::lock_guard lock(mutex_);
+  LONGHAND_RETURN_IF_ERROR(CheckEpochLocked(epoch));
+  return tasks_.Push([this, epoch, adapter = std::move(adapter), on_done = std::move(on_done)] {
+    EndSteps();
+    Status over;
+    {
+      std::lock_guard lock(mutex_);
+      over = CheckEpochLocked(epoch);
+    }
+    on_done(over.ok() ? LoadAdapter(adapter) : over);
+  });
+}
+
 Status Executor::PutImage(int64_t epoch,
                           const ContentHash& hash,
                           int32_t height,
@@ -297,10 +313,24 @@ Status Executor::LoadOrKeep(const RankSetup& setup,
                             comm::Communicator& communicator,
                             const SetupObserver& observer) {
   const std::string key = setup.ShardKey();
-  if (runner_ != nullptr && key == shard_key_) return OkStatus();
-  LONGHAND_RETURN_IF_ERROR(Load(setup, communicator, observer));
-  shard_key_ = key;
+  if (runner_ == nullptr || key != shard_key_) {
+    LONGHAND_RETURN_IF_ERROR(Load(setup, communicator, observer));
+    shard_key_ = key;
+  }
+  for (const AdapterSetup& adapter : setup.adapters) {
+    const Status status = LoadAdapter(adapter);
+    // Its files were there before, and may be again: worth another try.
+    if (!status.ok()) return FailedPrecondition(status.message());
+  }
   return OkStatus();
+}
+
+Status Executor::LoadAdapter(const AdapterSetup& adapter) {
+  const Status status = runner_->LoadAdapter(adapter.slot, adapter.identity, adapter.directory);
+  progress_.Note();
+  options_.log(
+      Join("adapter of ", adapter.directory.string(), " in slot ", adapter.slot, ": ", status));
+  return status.WithContext("the adapter of " + adapter.directory.string());
 }
 
 Status Executor::ResetRunner(int64_t epoch) {

@@ -92,6 +92,11 @@ class Executor {
   // kFailedPrecondition unless the epoch is open. `on_result` is called on the executor thread, in
   // order of plans.
   Status Execute(StepPlan plan, std::function<void(const StepResult&)> on_result);
+  // Between two steps. Errors as ModelRunner::LoadAdapter, on the executor thread; at once, and
+  // without a call of `on_done`, unless the epoch is ready or open.
+  Status LoadAdapter(int64_t epoch,
+                     AdapterSetup adapter,
+                     std::function<void(const Status&)> on_done);
   // Copies the pixels before it returns.
   Status PutImage(int64_t epoch,
                   const ContentHash& hash,
@@ -121,6 +126,7 @@ class Executor {
   Status Load(const RankSetup& setup,
               comm::Communicator& communicator,
               const SetupObserver& observer);
+  Status LoadAdapter(const AdapterSetup& adapter);
   Status ResetRunner(int64_t epoch);
   void ExecutePlan(const StepPlan& plan, const std::function<void(const StepResult&)>& on_result);
   // The next task, if there is one soon. Meanwhile steps that have begun may end.

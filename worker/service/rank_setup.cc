@@ -91,6 +91,10 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
   runner.encoder_cache_tokens = request.encoder_cache_tokens();
   runner.image_bytes = request.image_bytes();
   runner.max_patches_per_image = request.max_patches_per_image();
+  runner.max_loras = request.max_loras();
+  runner.max_lora_rank = request.max_lora_rank();
+  for (const wire::Adapter& adapter : request.adapters())
+    setup.adapters.push_back(AdapterSetup::FromWire(adapter));
   runner.memory_bytes = request.memory_bytes();
   runner.deterministic = !request.may_vary();
 
@@ -118,8 +122,8 @@ std::string RankSetup::ShardKey() const {
       << runner.num_host_blocks << ' ' << runner.block_size << ' ' << runner.max_num_batched_tokens
       << ' ' << runner.max_num_seqs << ' ' << runner.max_model_len << ' '
       << runner.encoder_cache_tokens << ' ' << runner.image_bytes << ' '
-      << runner.max_patches_per_image << ' ' << runner.deterministic
-      << '\n'
+      << runner.max_patches_per_image << ' ' << runner.deterministic << ' ' << runner.max_loras
+      << ' ' << runner.max_lora_rank << '\n'
       << Fingerprint(model_directory);
   return key.str();
 }

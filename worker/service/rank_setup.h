@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/status.h"
 #include "longhand/worker/v1/worker.pb.h"
@@ -13,6 +14,16 @@
 #include "worker/runner/model_runner.h"
 
 namespace longhand::service {
+
+struct AdapterSetup {
+  int64_t slot = 0;
+  std::filesystem::path directory;
+  std::string identity;  // a slot that has it keeps what it has
+
+  static AdapterSetup FromWire(const worker::v1::Adapter& wire) {
+    return {wire.slot(), wire.directory(), wire.identity()};
+  }
+};
 
 struct RankSetup {
   int64_t epoch = 0;
@@ -22,6 +33,7 @@ struct RankSetup {
       runner;  // without `model`, which is read from the directory when it is needed
   comm::CommunicatorConfig communicator;
   std::string rendezvous_address;
+  std::vector<AdapterSetup> adapters;
 
   // kInvalidArgument naming the field, what it is and what it may be.
   static Result<RankSetup> FromWire(const worker::v1::ConfigureRequest& request);

@@ -71,6 +71,17 @@ grpc::ServerWriteReactor<wire::ConfigureProgress>* WorkerService::Configure(
   return ConfigureCall::Start(*request, executor_);
 }
 
+grpc::ServerUnaryReactor* WorkerService::LoadAdapter(grpc::CallbackServerContext* context,
+                                                     const wire::LoadAdapterRequest* request,
+                                                     wire::LoadAdapterResponse*) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const Status queued =
+      executor_.LoadAdapter(request->epoch(), AdapterSetup::FromWire(request->adapter()),
+                            [reactor](const Status& status) { reactor->Finish(ToGrpc(status)); });
+  if (!queued.ok()) reactor->Finish(ToGrpc(queued));
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* WorkerService::PutImage(grpc::CallbackServerContext* context,
                                                   const wire::PutImageRequest* request,
                                                   wire::PutImageResponse*) {

@@ -27,6 +27,9 @@ class WorkerService final : public worker::v1::Worker::CallbackService {
                                     worker::v1::PrepareResponse* response) override;
   grpc::ServerWriteReactor<worker::v1::ConfigureProgress>* Configure(
       grpc::CallbackServerContext* context, const worker::v1::ConfigureRequest* request) override;
+  grpc::ServerUnaryReactor* LoadAdapter(grpc::CallbackServerContext* context,
+                                        const worker::v1::LoadAdapterRequest* request,
+                                        worker::v1::LoadAdapterResponse* response) override;
   grpc::ServerUnaryReactor* PutImage(grpc::CallbackServerContext* context,
                                      const worker::v1::PutImageRequest* request,
                                      worker::v1::PutImageResponse* response) override;

@@ -14,7 +14,7 @@ StepPlan FullPlan() {
   plan.swaps_out = {{3, 1}};
   plan.swaps_in = {{2, 4}, {0, 5}};
   plan.block_copies = {{9, 6}};
-  plan.images = {{image, 1, 4, 8, 512}};
+  plan.images = {{image, 1, 4, 8, 512, 3}};
   SequenceChunk chunk{.sequence_id = 5,
                       .token_ids = {kTokenOnDevice, 151655},
                       .positions = {0, 0, 0, 1, 2, 3},
@@ -37,7 +37,8 @@ StepPlan FullPlan() {
                                         .choice = 2,
                                         .num_logprobs = 0},
                          {3, 4},
-                         {5}});
+                         {5},
+                         /*adapter=*/2});
   plan.chunks = {chunk};
   return plan;
 }
@@ -79,6 +80,18 @@ TEST(StepPlanWire, APlanSurvivesTheWireFieldByField) {
   EXPECT_EQ(sampling.choice, 2u);
   EXPECT_EQ(sampling.num_logprobs, 0);
   EXPECT_EQ(chunk.start[0].output_token_ids, std::vector<int32_t>{5});
+  EXPECT_EQ(chunk.start[0].adapter, 2);
+  EXPECT_EQ(back->images[0].adapter, 3);
+}
+
+TEST(StepPlanWire, WhatNamesNoAdapterHasNone) {
+  worker::v1::ExecuteStepRequest wire;
+  wire.add_images()->set_image(std::string(32, 'x'));
+  wire.add_chunks()->mutable_start();
+  const Result<StepPlan> plan = FromWire(wire);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->images[0].adapter, -1);
+  EXPECT_EQ(plan->chunks[0].start[0].adapter, -1);
 }
 
 TEST(StepPlanWire, AShortContentHashIsRefusedWithItsLength) {

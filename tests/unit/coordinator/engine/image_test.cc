@@ -46,6 +46,38 @@ TEST(ImageTest, PrefillStopsBeforeAnImageUntilItsPixelsCame) {
   EXPECT_EQ(recording->answers[0], harness.Expected(request));
 }
 
+// What workers are told of a request's adapter; it is held until its last step has come back.
+TEST(ImageTest, PlansNameTheAdapterOfASequenceAndOfAPictureAsLongAsItIsHeld) {
+  EngineHarness harness(Config());
+  harness.FormGroup();
+  Request request = MakeRequest("a", 14, 2);
+  request.ignore_eos = true;
+  AddImage(request, 5, 6, 1);
+  request.images[0].adapter = 3;
+  request.adapter = std::make_shared<const Adapter>(Adapter{.name = "one", .slot = 3});
+  const std::weak_ptr<const Adapter> held = request.adapter;
+  harness.Submit(request);
+  request.adapter.reset();
+  bool has_image = false;
+  int num_starts = 0;
+  while (!harness.plans_.empty()) {
+    EXPECT_FALSE(held.expired());
+    for (const EncodeImageItem& item : harness.plans_.front().images) {
+      has_image = true;
+      EXPECT_EQ(item.adapter, 3);
+    }
+    for (const SequenceChunk& chunk : harness.plans_.front().chunks) {
+      if (chunk.start.empty()) continue;
+      ++num_starts;
+      EXPECT_EQ(chunk.start[0].adapter, 3);
+    }
+    harness.RunStep();
+  }
+  EXPECT_TRUE(has_image);
+  EXPECT_EQ(num_starts, 1);
+  EXPECT_TRUE(held.expired());
+}
+
 // 40 patches and 4 layers at 80 patch layers a step: two layers at a time, and the stream gets its
 // token in each step.
 TEST(ImageTest, ALongImageIsEncodedByLayerRangesWhileStreamsGoOn) {

@@ -179,6 +179,18 @@ TEST_F(PrefixTest, TenantsAndSaltsDoNotShare) {
   EXPECT_EQ(Run(other), whole);
 }
 
+TEST_F(PrefixTest, AdaptersDoNotShareWithEachOtherOrTheModel) {
+  const int64_t whole = Run(Prompt("a", 30));
+  Request other = Prompt("b", 30);
+  other.adapter = std::make_shared<const Adapter>(Adapter{.name = "one", .load_id = 1});
+  EXPECT_EQ(Run(other), whole);
+  Request second = Prompt("c", 30);
+  second.adapter = std::make_shared<const Adapter>(Adapter{.name = "one", .load_id = 2});
+  EXPECT_EQ(Run(second), whole);
+  other.request_id = "d";
+  EXPECT_EQ(Run(other), whole - 24);
+}
+
 TEST_F(PrefixTest, WithoutTheCacheEverythingIsComputed) {
   EngineConfig config = Config();
   config.enable_prefix_caching = false;

@@ -24,7 +24,8 @@ TEST(AnswerRequest, FieldsFindTheirPlaces) {
          "temperature":0.5,"top_p":1,"top_k":-1,"min_p":0.25,"seed":18446744073709551615,"n":2.0,
          "stop":["a","b"],"stop_token_ids":[3],"min_tokens":1,"presence_penalty":1,"frequency_penalty":-1,
          "repetition_penalty":1.5,"ignore_eos":true,"logprobs":true,"top_logprobs":4,"return_token_ids":true,
-         "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team","user":"u","unknown":[1])",
+         "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team","user":"u","unknown":[1],
+         "target_words":500,"repetition_guard":true)",
       &fault);
   ASSERT_FALSE(fault) << fault->status;
   EXPECT_TRUE(request.stream);
@@ -38,6 +39,8 @@ TEST(AnswerRequest, FieldsFindTheirPlaces) {
   EXPECT_THAT(sampling.stop(), ElementsAre("a", "b"));
   EXPECT_THAT(sampling.stop_token_ids(), ElementsAre(3));
   EXPECT_TRUE(sampling.ignore_eos());
+  EXPECT_TRUE(sampling.repetition_guard());
+  EXPECT_EQ(request.wire.length().target_words(), 500);
   EXPECT_EQ(request.wire.return_().logprobs(), 4);
   EXPECT_TRUE(request.wire.return_().token_ids());
   EXPECT_TRUE(request.wire.return_().prompt_token_ids());
@@ -55,6 +58,8 @@ TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
   ASSERT_FALSE(fault) << fault->status;
   EXPECT_FALSE(request.wire.sampling().has_temperature());
   EXPECT_FALSE(request.wire.sampling().has_seed());
+  EXPECT_FALSE(request.wire.sampling().has_repetition_guard());
+  EXPECT_FALSE(request.wire.has_length());
   EXPECT_FALSE(request.wire.return_().has_logprobs());
 }
 
@@ -84,8 +89,8 @@ TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
   EXPECT_EQ(fault->status, InvalidArgument("n is 17; it must be a whole number from 1 to 16"));
   Parse(R"("top_p":")" + std::string(500, 'x') + R"(")", &fault);
   EXPECT_LT(fault->status.message().size(), 150u);
-  Parse(R"("target_words":500)", &fault);
-  EXPECT_EQ(fault->status.code(), StatusCode::kUnimplemented);
+  Parse(R"("target_words":1000001)", &fault);
+  EXPECT_EQ(fault->param, "target_words");
   Parse(R"("max_tokens":5,"max_completion_tokens":6)", &fault);
   EXPECT_EQ(fault->param, "max_tokens");
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/cuda_ops.h"
+#include "tests/testing/tiny_adapter.h"
 #include "tests/testing/tiny_model.h"
 #include "tests/unit/worker/runner/runner_harness.h"
 #include "worker/comm/single_rank.h"
@@ -28,6 +29,7 @@ struct Case {
   DType kv_dtype = DType::kBf16;
   Quantization quantization = Quantization::kNone;
   kernels::EmulationOptions device = {};
+  int64_t max_loras = 0;
 };
 
 class MemoryPlanTest : public ::testing::TestWithParam<Case> {
@@ -52,7 +54,22 @@ class MemoryPlanTest : public ::testing::TestWithParam<Case> {
                .max_model_len = 512,
                .encoder_cache_tokens = 32,
                .image_bytes = 100'000,
-               .max_patches_per_image = 64};
+               .max_patches_per_image = 64,
+               .max_loras = GetParam().max_loras,
+               .max_lora_rank = 5};
+  }
+
+  // Gives sequence 1 and the image an adapter, where there is room for one.
+  void TakeAdapter(ModelRunner& runner, std::vector<StepPlan>* plans) const {
+    if (config_.max_loras == 0) return;
+    testing::WriteAdapter(directory_ / "adapter", config_.model, {.rank = 5});
+    ASSERT_EQ(runner.LoadAdapter(1, "adapter", directory_ / "adapter"), OkStatus());
+    for (StepPlan& plan : *plans) {
+      for (EncodeImageItem& image : plan.images) image.adapter = 1;
+      for (SequenceChunk& chunk : plan.chunks) {
+        if (chunk.sequence_id == 1 && !chunk.start.empty()) chunk.start[0].adapter = 1;
+      }
+    }
   }
 
   // Prefill, decode over several splits of keys, penalties, scores, and an image.
@@ -93,7 +110,8 @@ INSTANTIATE_TEST_SUITE_P(
              DType::kBf16,
              DType::kI8,
              Quantization::kFp8,
-             {.multiplies_fp8 = false}}),
+             {.multiplies_fp8 = false}},
+        Case{"Adapters", DType::kBf16, DType::kBf16, Quantization::kNone, {}, /*max_loras=*/3}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(MemoryPlanTest, TheTableHasEveryByteThatIsTaken) {
@@ -122,7 +140,9 @@ TEST_P(MemoryPlanTest, StepsTakeNothing) {
   const ContentHash image{7};
   ASSERT_EQ((*runner)->PutImage(image, 112, 84, std::vector<uint8_t>(112 * 84 * 3, 50)),
             OkStatus());
-  RunAlone(**runner, Plans(image));
+  std::vector<StepPlan> plans = Plans(image);
+  TakeAdapter(**runner, &plans);
+  RunAlone(**runner, plans);
   EXPECT_GT((*ops)->num_replays(), 0);
   EXPECT_EQ((*ops)->num_allocations(), at_start);
 }

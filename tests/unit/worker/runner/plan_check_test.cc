@@ -80,6 +80,8 @@ TEST_F(PlanCheck, WrongChunksAreRefusedAndChangeNothing) {
        "sequence 1: the sequence is unknown, and does not start"},
       {[&](StepPlan& p) { p.chunks.push_back(chunk(p)); }, "the plan has two chunks of it"},
       {[&](StepPlan& p) { chunk(p).start.resize(2); }, "start is given 2 times"},
+      {[&](StepPlan& p) { chunk(p).start = {{.adapter = 0}}; }, "its adapter is in slot 0 of 0"},
+      {[&](StepPlan& p) { chunk(p).start = {{.adapter = -2}}; }, "its adapter is in slot -2"},
       {[&](StepPlan& p) { chunk(p).token_ids.clear(); }, "the chunk has no tokens"},
       {[&](StepPlan& p) { chunk(p).positions.pop_back(); }, "1 tokens need 3"},
       {[&](StepPlan& p) { chunk(p).token_ids = {98}; }, "token_ids holds 98"},
@@ -203,6 +205,9 @@ TEST_F(PlanCheck, WrongImageItemsAreRefused) {
   }
   StepPlan plan = Next();
   plan.images = {Item(1, 0, 1)};
+  plan.images[0].adapter = 1;
+  EXPECT_THAT(runner_->Execute(plan).status.message(), HasSubstr("its adapter is in slot 1 of 0"));
+  plan.images[0].adapter = -1;
   plan.released_images = {Hash(1)};
   EXPECT_THAT(runner_->Execute(plan).status.message(), HasSubstr("released by the same plan"));
 }

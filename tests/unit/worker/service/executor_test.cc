@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -58,6 +60,37 @@ class ExecutorTest : public testing::Test {
   Executor zero_{OptionsWith(zero_log_)};
   Executor one_{OptionsWith(one_log_)};
 };
+
+// A worker alone: what it holds, and when it may be given more.
+TEST_F(ExecutorTest, AdaptersAreReadWithTheConfigurationAndBetweenSteps) {
+  const auto load = [&](int64_t epoch, int64_t slot) {
+    std::promise<Status> result;
+    const Status queued =
+        zero_.LoadAdapter(epoch, {.slot = slot, .directory = "/no/such", .identity = "x"},
+                          [&](const Status& status) { result.set_value(status); });
+    return queued.ok() ? result.get_future().get() : queued;
+  };
+  const auto configure = [&](int64_t epoch) {
+    RankSetup setup = SetupOf(epoch, 0, 1);
+    setup.communicator.transport = comm::Transport::kSingle;
+    setup.adapters = {{.slot = 2, .directory = "/no/such", .identity = "y"}};
+    std::promise<Status> result;
+    const Status accepted = zero_.Configure(
+        setup, {.on_progress = [](const SetupProgress&) {},
+                .on_done = [&](const Status& status) { result.set_value(status); }});
+    return accepted.ok() ? result.get_future().get() : accepted;
+  };
+  EXPECT_EQ(load(1, 0).code(), StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(configure(1).ok());
+  EXPECT_TRUE(load(1, 0).ok());
+  EXPECT_EQ(zero_log_.adapters, (std::vector<std::string>{"2 y", "0 x"}));
+  EXPECT_EQ(load(2, 0).code(), StatusCode::kFailedPrecondition);
+  // Files that went are no reason to give the group up for good.
+  zero_log_.next_adapter = NotFound("there is no adapter_config.json");
+  EXPECT_EQ(load(1, 0).code(), StatusCode::kNotFound);
+  EXPECT_EQ(configure(2).code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(zero_log_.loads, 1);
+}
 
 // Epochs come and go while two ranks are in collectives, and callers of older epochs know nothing
 // of it.

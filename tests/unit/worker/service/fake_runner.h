@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,6 +23,8 @@ struct RunnerLog {
   std::atomic<int> steps_begun{0};
   std::atomic<int64_t> pixel_bytes{0};
   Status next_load;  // set before the load: what it comes to
+  std::vector<std::string> adapters;  // slot and identity of each that was to be loaded
+  Status next_adapter;                // set before: what that comes to
 };
 
 class FakeRunner final : public runner::ModelRunner {
@@ -38,6 +41,12 @@ class FakeRunner final : public runner::ModelRunner {
     return OkStatus();
   }
 
+  Status LoadAdapter(int64_t slot,
+                     const std::string& identity,
+                     const std::filesystem::path&) override {
+    log_.adapters.push_back(std::to_string(slot) + " " + identity);
+    return log_.next_adapter;
+  }
   bool MayBegin(const StepPlan&) const override { return !result_.has_value(); }
   void Begin(const StepPlan& plan) override { result_ = Run(plan); }
   bool HasEnded() override { return true; }
@@ -88,6 +97,9 @@ class LateRunner final : public runner::ModelRunner {
       : communicator_(&communicator), log_(log) {}
 
   Status PutImage(const ContentHash&, int32_t, int32_t, std::span<const uint8_t>) override {
+    return OkStatus();
+  }
+  Status LoadAdapter(int64_t, const std::string&, const std::filesystem::path&) override {
     return OkStatus();
   }
   bool MayBegin(const StepPlan&) const override { return steps_.size() < 2; }

@@ -20,6 +20,11 @@ TEST(RankSetup, TakesEveryFieldToItsPlace) {
   request.set_transport(wire::TRANSPORT_GLOO);
   request.set_rendezvous_address("127.0.0.1:1");
   request.set_bind_address("[::1]");
+  request.set_max_loras(7);
+  request.set_max_lora_rank(8);
+  request.add_adapters()->set_slot(2);
+  request.mutable_adapters(0)->set_directory("/an/adapter");
+  request.mutable_adapters(0)->set_identity("x");
   const RankSetup setup = RankSetup::FromWire(request).value();
   EXPECT_EQ(setup.epoch, 9);
   EXPECT_EQ(setup.communicator.epoch, 9);
@@ -41,6 +46,12 @@ TEST(RankSetup, TakesEveryFieldToItsPlace) {
   EXPECT_EQ(setup.runner.encoder_cache_tokens, 4);
   EXPECT_EQ(setup.runner.image_bytes, 5);
   EXPECT_EQ(setup.runner.max_patches_per_image, 6);
+  EXPECT_EQ(setup.runner.max_loras, 7);
+  EXPECT_EQ(setup.runner.max_lora_rank, 8);
+  ASSERT_EQ(setup.adapters.size(), 1u);
+  EXPECT_EQ(setup.adapters[0].slot, 2);
+  EXPECT_EQ(setup.adapters[0].directory, "/an/adapter");
+  EXPECT_EQ(setup.adapters[0].identity, "x");
   EXPECT_TRUE(setup.runner.deterministic);
   request.set_may_vary(true);
   EXPECT_FALSE(RankSetup::FromWire(request)->runner.deterministic);
@@ -88,6 +99,8 @@ TEST(RankSetup, TheShardKeyTellsShardsApartAndNothingElse) {
   EXPECT_NE(key_with([](R& r) { r.set_quantization("fp8"); }), key);
   EXPECT_NE(key_with([](R& r) { r.set_num_blocks(9); }), key);
   EXPECT_NE(key_with([](R& r) { r.set_may_vary(true); }), key);
+  EXPECT_NE(key_with([](R& r) { r.set_max_loras(1); }), key);
+  EXPECT_EQ(key_with([](R& r) { r.add_adapters()->set_slot(1); }), key);
   directory.Write("model.safetensors", "other weights");
   EXPECT_NE(key_with([](R&) {}), key);
 }

@@ -1,4 +1,4 @@
-#include "worker/model/mapped_file.h"
+#include "common/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-namespace longhand::model {
+namespace longhand {
 
 Result<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -17,7 +17,7 @@ Result<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
     if (errno == ENOENT) return NotFound("there is no ", path.string());
     return InvalidArgument("cannot open ", path.string(), ": ", std::strerror(errno));
   }
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     close(fd);
     return InvalidArgument(path.string(), " is not a regular file");
@@ -57,4 +57,4 @@ void MappedFile::Release(size_t begin, size_t end) const {
   madvise(const_cast<char*>(data_) + first, last - first, MADV_DONTNEED);
 }
 
-}  // namespace longhand::model
+}  // namespace longhand

@@ -8,7 +8,7 @@
 
 #include "common/status.h"
 
-namespace longhand::model {
+namespace longhand {
 
 class MappedFile {
  public:
@@ -30,4 +30,4 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-}  // namespace longhand::model
+}  // namespace longhand

@@ -1,0 +1,122 @@
+// y[i] += scales[n] * B[n] * (A[n, p] * x[i]), for the rows that have an adapter n.
+//
+//   x         [T, in_features]                    f32 or bf16
+//   adapters  [T]                                 i32
+//   a         [adapters, parts, R, in_features]   f32 or bf16
+//   b         [adapters, R, columns]              as a
+//   ranks     [adapters, parts]                   i32
+//   scales    [adapters]                          f32
+//   mid       [T, parts * R]                      f32, between the two kernels
+//   y         [T, columns]                        as x, in and out; summed in f32
+//
+// A warp sums one element of mid, each lane one chain over groups of eight k, joined in one order;
+// a column's sum is one chain over the rank. So a row has the same bits in any company.
+//
+// Launch     mid: grid (T, parts * R / 8), a warp for each row of A; y: grid (T, columns / 256).
+//            Blocks of rows without an adapter end at once.
+// Alignment  rows of 16 bytes use wide loads; others go by elements, in the same order.
+// Cost       few rows: reads their adapters' matrices. Many: the same from L2, once a row.
+// Errors     kInternal when a launch fails; adapters and ranks are trusted.
+#include "kernels/cuda/device_ops.h"
+#include "kernels/cuda/element.h"
+
+namespace longhand::kernels::LONGHAND_DEVICE {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / kWarpSize;
+
+struct Shape {
+  int64_t in_features, columns;
+  int parts, rank;
+  int64_t part_ends[kMaxLoraParts];
+};
+
+template <typename X, typename W, bool kAligned>
+__global__ void __launch_bounds__(kThreads) MidKernel(const X* x,
+                                                      const int32_t* adapters,
+                                                      const W* a,
+                                                      const int32_t* ranks,
+                                                      Shape shape,
+                                                      float* mid) {
+  const int64_t token = blockIdx.x;
+  const int adapter = adapters[token];
+  if (adapter < 0) return;
+  const int row = blockIdx.y * kWarps + threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
+  const int part = row / shape.rank;
+  if (row % shape.rank >= ranks[adapter * shape.parts + part]) return;
+  const int64_t in_features = shape.in_features;
+  x += token * in_features;
+  a += (int64_t{adapter} * shape.parts * shape.rank + row) * in_features;
+  float sum = 0;
+  for (int64_t k = lane * kGroup; k < in_features; k += kWarpSize * kGroup) {
+    float xs[kGroup], as[kGroup];
+    LoadGroup<kAligned>(x + k, in_features - k, xs);
+    LoadGroup<kAligned>(a + k, in_features - k, as);
+    for (int i = 0; i < kGroup; ++i) sum = fmaf(xs[i], as[i], sum);
+  }
+  for (int step = kWarpSize / 2; step > 0; step /= 2) {
+    sum += __shfl_xor_sync(kAllLanes, sum, step);
+  }
+  if (lane == 0) mid[token * shape.parts * shape.rank + row] = sum;
+}
+
+template <typename X, typename W>
+__global__ void __launch_bounds__(kThreads) DeltaKernel(const float* mid,
+                                                        const int32_t* adapters,
+                                                        const W* b,
+                                                        const int32_t* ranks,
+                                                        const float* scales,
+                                                        Shape shape,
+                                                        X* y) {
+  const int64_t token = blockIdx.x;
+  const int adapter = adapters[token];
+  if (adapter < 0) return;
+  const int64_t column = int64_t{blockIdx.y} * kThreads + threadIdx.x;
+  if (column >= shape.columns) return;
+  int part = 0;
+  while (column >= shape.part_ends[part]) ++part;
+  const int rank = ranks[adapter * shape.parts + part];
+  if (rank == 0) return;
+  mid += (token * shape.parts + part) * shape.rank;
+  b += int64_t{adapter} * shape.rank * shape.columns + column;
+  float sum = 0;
+  for (int r = 0; r < rank; ++r) sum = fmaf(mid[r], ToFloat(b[r * shape.columns]), sum);
+  X& to = y[token * shape.columns + column];
+  to = FromFloat<X>(fmaf(scales[adapter], sum, ToFloat(to)));
+}
+
+}  // namespace
+
+Status Lora(Context& context, const LoraArgs& args) {
+  const int64_t num_tokens = args.x.dim(0);
+  if (num_tokens == 0 || args.y.dim(1) == 0) return OkStatus();
+  Shape shape{.in_features = args.x.dim(1),
+              .columns = args.y.dim(1),
+              .parts = static_cast<int>(args.a.dim(1)),
+              .rank = static_cast<int>(args.a.dim(2)),
+              .part_ends = {}};
+  for (int part = 0; part < kMaxLoraParts; ++part) shape.part_ends[part] = args.part_ends[part];
+  const bool aligned =
+      RowsAreAligned(args.x, shape.in_features) && RowsAreAligned(args.a, shape.in_features);
+  const auto rows = static_cast<unsigned>(num_tokens);
+  return WithDeviceType(args.x.dtype(), [&](auto x) {
+    return WithDeviceType(args.a.dtype(), [&](auto w) {
+      using X = decltype(x);
+      using W = decltype(w);
+      const dim3 mid_grid(rows, static_cast<unsigned>(shape.parts * shape.rank / kWarps));
+      LONGHAND_RETURN_IF_ERROR(Launch("Lora", context.stream, {mid_grid, kThreads},
+                                      aligned ? &MidKernel<X, W, true> : &MidKernel<X, W, false>,
+                                      Elements<X>(args.x), Elements<int32_t>(args.adapters),
+                                      Elements<W>(args.a), Elements<int32_t>(args.ranks), shape,
+                                      Elements<float>(args.mid)));
+      const dim3 grid(rows, static_cast<unsigned>(CeilDiv(shape.columns, kThreads)));
+      return Launch("Lora", context.stream, {grid, kThreads}, &DeltaKernel<X, W>,
+                    Elements<float>(args.mid), Elements<int32_t>(args.adapters),
+                    Elements<W>(args.b), Elements<int32_t>(args.ranks),
+                    Elements<float>(args.scales), shape, Elements<X>(args.y));
+    });
+  });
+}
+
+}  // namespace longhand::kernels::LONGHAND_DEVICE
