@@ -52,7 +52,9 @@ Status RequestIntake::Reserve(int64_t bytes) {
 
 Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     const v1::GenerateRequest& wire, const journal::v1::AnswerForm& form, const Call& call) {
-  return FollowOrBegin(wire, form, call, /*may_be_kept=*/!wire.request_id().empty(),
+  journal::v1::AnswerForm shown = form;
+  shown.set_model(wire.model());
+  return FollowOrBegin(wire, shown, call, /*may_be_kept=*/!wire.request_id().empty(),
                        [&](const auto& stream) { return PrepareAndSubmit(stream, wire, call); });
 }
 
@@ -64,7 +66,6 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     const Begin& begin) {
   EventStream::Identity identity{call.request_id, DigestOf(sent, form), form, call.owner};
   identity.form.set_created(std::time(nullptr));
-  identity.form.set_model(wire.model());
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
     if (const Status status = FillOrBegin(begun.stream, call, may_be_kept, begin); !status.ok()) {
@@ -111,7 +112,7 @@ Result<bool> RequestIntake::FillFromJournal(EventStream& stream) const {
 Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,
                                        const v1::GenerateRequest& wire,
                                        const Call& call) {
-  LONGHAND_ASSIGN_OR_RETURN(engine::Request request, parts_.preparer.Prepare(wire));
+  LONGHAND_ASSIGN_OR_RETURN(engine::Request request, parts_.preparer.Prepare(wire, call.adapter));
   request.request_id = call.request_id;
   request.call = call.number;
   if (!call.owner.empty()) request.tenant = call.owner;

@@ -44,6 +44,7 @@ class RequestIntake {
     std::string owner;  // the API key's name, the tenant; empty: the request's cache_salt says
     // Of a document, which makes the call; it has been taken, so that draining lets it end.
     bool is_part = false;
+    AdapterTable::Held adapter;  // of a part: what its document holds, loaded or not
   };
   // Begins what a new stream is for.
   using Begin = std::function<Status(const std::shared_ptr<EventStream>&)>;

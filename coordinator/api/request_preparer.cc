@@ -69,8 +69,11 @@ Status CheckCacheSalt(const std::string& salt) {
 
 }  // namespace
 
-Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire) const {
-  LONGHAND_ASSIGN_OR_RETURN(AdapterTable::Held adapter, FindModel(wire.model()));
+Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire,
+                                                 AdapterTable::Held adapter) const {
+  if (adapter == nullptr) {
+    LONGHAND_ASSIGN_OR_RETURN(adapter, FindModel(wire.model()));
+  }
   LONGHAND_ASSIGN_OR_RETURN(SamplingRequest sampling,
                             ParseSampling(wire.sampling(), wire.return_(), model_.generation,
                                           model_.vocab_size, limits_.draw_seed));

@@ -36,19 +36,21 @@ class RequestPreparer {
                   Limits limits)
       : model_(model), encoder_(encoder), images_(images), limits_(std::move(limits)) {}
 
-  // Everything but request_id and deadline. Errors name the field or the image's index.
-  Result<engine::Request> Prepare(const v1::GenerateRequest& wire) const;
+  // Everything but request_id and deadline. Errors name the field or the image's index. `adapter`:
+  // what the caller has found for the request's model; null: it is looked for.
+  Result<engine::Request> Prepare(const v1::GenerateRequest& wire,
+                                  AdapterTable::Held adapter = nullptr) const;
   // `sampling` with every default filled in and the seed drawn, but for max_tokens, which is of a
   // prompt. kInvalidArgument as Prepare.
   Result<v1::Sampling> ResolveSampling(const v1::Sampling& sampling) const;
   // kNotFound unless `name` is empty, the served model's or an adapter's.
   Status CheckModel(const std::string& name) const { return FindModel(name).status(); }
+  // The same; null for the model itself.
+  Result<AdapterTable::Held> FindModel(const std::string& name) const;
   const std::string& served_model_name() const { return limits_.served_model_name; }
   int64_t max_model_len() const { return limits_.max_model_len(); }
 
  private:
-  // Null for the model itself.
-  Result<AdapterTable::Held> FindModel(const std::string& name) const;
   Result<std::vector<input::PreparedImage>> PrepareImages(const v1::GenerateRequest& wire) const;
   Status SetPrompt(std::vector<int32_t> token_ids,
                    std::vector<input::PreparedImage> images,

@@ -8,6 +8,7 @@ namespace longhand::api {
 
 std::string DigestOf(const google::protobuf::Message& request, journal::v1::AnswerForm form) {
   form.clear_created();
+  form.clear_model();  // The request has it.
   std::string bytes;
   {
     google::protobuf::io::StringOutputStream stream(&bytes);

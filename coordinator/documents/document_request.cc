@@ -46,7 +46,7 @@ Result<v1::WriteDocumentRequest> ResolveDocument(const v1::WriteDocumentRequest&
   }
   v1::WriteDocumentRequest resolved = wire;
   resolved.set_request_id(request_id);
-  resolved.set_model(preparer.served_model_name());
+  if (wire.model().empty()) resolved.set_model(preparer.served_model_name());
   LONGHAND_ASSIGN_OR_RETURN(*resolved.mutable_sampling(),
                             preparer.ResolveSampling(wire.sampling()));
   if (!wire.sampling().has_repetition_guard())

@@ -14,8 +14,9 @@ using api::RequestIntake;
 constexpr int64_t kRetryAfterSeconds = 30;
 
 // Over gRPC and HTTP a document looks the same.
-journal::v1::AnswerForm Form() {
+journal::v1::AnswerForm FormOf(const v1::WriteDocumentRequest& wire) {
   journal::v1::AnswerForm form;
+  form.set_model(wire.model());
   form.set_kind(journal::v1::AnswerForm::KIND_DOCUMENT);
   return form;
 }
@@ -37,7 +38,8 @@ Documents::Documents(Parts parts)
 
 Result<std::shared_ptr<EventStream>> Documents::FollowOrBegin(const v1::WriteDocumentRequest& wire,
                                                               const RequestIntake::Call& call) {
-  return parts_.intake.FollowOrBegin(wire, Form(), call, /*may_be_kept=*/!wire.request_id().empty(),
+  return parts_.intake.FollowOrBegin(wire, FormOf(wire), call,
+                                     /*may_be_kept=*/!wire.request_id().empty(),
                                      [&](const auto& stream) {
                                        const Status status = Begin(stream, wire, call);
                                        if (!status.ok()) refused_.Increment();
@@ -50,6 +52,8 @@ Status Documents::Begin(const std::shared_ptr<EventStream>& stream,
                         const RequestIntake::Call& call) {
   LONGHAND_ASSIGN_OR_RETURN(v1::WriteDocumentRequest request,
                             ResolveDocument(wire, call.request_id, parts_.intake.preparer()));
+  LONGHAND_ASSIGN_OR_RETURN(api::AdapterTable::Held adapter,
+                            parts_.intake.preparer().FindModel(request.model()));
   std::string record;
   if (parts_.out.journal != nullptr) {
     journal::v1::RequestRecord kept;
@@ -58,11 +62,15 @@ Status Documents::Begin(const std::shared_ptr<EventStream>& stream,
     *kept.mutable_form() = stream->identity().form;
     kept.set_checkpoint_digest(parts_.checkpoint_digest);
     kept.set_owner(call.owner);
+    if (adapter != nullptr) {
+      kept.mutable_adapter()->set_directory(adapter->directory);
+      kept.mutable_adapter()->set_digest(adapter->digest);
+    }
     record = kept.SerializeAsString();
   }
   const auto num_bytes = static_cast<int64_t>(request.ByteSizeLong());
   const std::shared_ptr<DocumentWriter> writer =
-      MakeWriter(stream, std::move(request),
+      MakeWriter(stream, std::move(request), std::move(adapter),
                  api::RecordedStream(parts_.out, stream, std::move(record)), /*is_taken=*/false);
   LONGHAND_RETURN_IF_ERROR(Add(call.request_id, {writer, num_bytes}, /*is_bounded=*/true));
   writer->Begin();
@@ -78,9 +86,13 @@ void Documents::Restore(const std::shared_ptr<EventStream>& stream,
       stream->Look(num_events).event->finish_reason() != v1::FINISH_REASON_UNSPECIFIED)
     return out.End(OkStatus());
   if (const Status status = CheckPlan(record.document()); !status.ok()) return out.End(status);
+  Result<api::AdapterTable::Held> adapter =
+      parts_.intake.preparer().FindModel(record.document().model());
+  if (!adapter.ok()) return out.End(adapter.status());
   const auto num_bytes = static_cast<int64_t>(record.document().ByteSizeLong());
   const std::shared_ptr<DocumentWriter> writer =
-      MakeWriter(stream, record.document(), std::move(out), /*is_taken=*/true);
+      MakeWriter(stream, record.document(), std::move(adapter).value(), std::move(out),
+                 /*is_taken=*/true);
   const Status added =
       Add(stream->identity().request_id, {writer, num_bytes}, /*is_bounded=*/false);
   LONGHAND_CHECK(added.ok()) << added;
@@ -89,15 +101,19 @@ void Documents::Restore(const std::shared_ptr<EventStream>& stream,
 
 std::shared_ptr<DocumentWriter> Documents::MakeWriter(const std::shared_ptr<EventStream>& stream,
                                                       v1::WriteDocumentRequest request,
+                                                      api::AdapterTable::Held adapter,
                                                       api::RecordedStream out,
                                                       bool is_taken) {
   const bool ends_unread = request.on_disconnect() != v1::ON_DISCONNECT_CONTINUE;
   DocumentWriter::Parts parts{
       .begin_call =
-          [this](const v1::GenerateRequest& call, const std::string& owner) {
-            return parts_.intake.FollowOrBegin(
-                call, /*form=*/{},
-                {.request_id = call.request_id(), .owner = owner, .is_part = true});
+          [this, adapter = std::move(adapter)](const v1::GenerateRequest& call,
+                                               const std::string& owner) {
+            return parts_.intake.FollowOrBegin(call, /*form=*/{},
+                                               {.request_id = call.request_id(),
+                                                .owner = owner,
+                                                .is_part = true,
+                                                .adapter = adapter});
           },
       .cancel_call =
           [this](const std::string& request_id, const std::string& owner) {

@@ -57,6 +57,7 @@ class Documents final : public api::DocumentDesk {
                const api::RequestIntake::Call& call);
   std::shared_ptr<DocumentWriter> MakeWriter(const std::shared_ptr<api::EventStream>& stream,
                                              v1::WriteDocumentRequest request,
+                                             api::AdapterTable::Held adapter,
                                              api::RecordedStream out,
                                              bool is_taken);
   Status Add(const std::string& request_id, Running running, bool is_bounded);

@@ -181,6 +181,24 @@ TEST_F(Documents, GoOnAfterAWorkerWasKilled) {
   EXPECT_EQ(EventsOf(answer), EventsOf(undisturbed));
 }
 
+// Also by the next coordinator.
+TEST_F(Documents, AreWrittenByTheAdapterThatTheyName) {
+  LocalCluster cluster(TestCheckpointPath(),
+                       Flags({"--lora-modules", "text=" LONGHAND_TEST_DATA "/adapters/text"}));
+  v1::WriteDocumentRequest request = NoiseRequest("undisturbed", 400);
+  request.set_model("text");
+  const Answer undisturbed = Write(cluster, request);
+  ASSERT_TRUE(undisturbed.status.ok()) << undisturbed.status.error_message();
+  EXPECT_NE(Write(cluster, NoiseRequest("of-the-model-itself", 400)).text, undisturbed.text);
+  request.set_request_id("d");
+  Follower follower(cluster, request);
+  follower.WaitFor(300);
+  ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
+  ASSERT_LT(follower.Finish().events.size(), undisturbed.events.size());
+  cluster.GetStatus();  // It is back.
+  EXPECT_EQ(EventsOf(cluster.Attach("d", 1)), EventsOf(undisturbed));
+}
+
 TEST_F(Documents, CancelEndsThemAndTheCallThatRuns) {
   LocalCluster cluster(TestCheckpointPath(), Flags());
   Follower follower(cluster, NoiseRequest("d", 100000));
