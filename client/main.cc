@@ -5,12 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "client/agent_write/agentwrite_command.h"
 #include "client/agent_write/write_command.h"
 #include "client/attach/attach_command.h"
 #include "client/bench/bench_command.h"
 #include "client/chaos/chaos_command.h"
 #include "client/demo/demo_command.h"
 #include "client/doctor/doctor_command.h"
+#include "client/eval/eval_command.h"
+#include "client/export_training/export_command.h"
 #include "client/generate/generate_command.h"
 #include "client/pull/pull_command.h"
 #include "client/serve/serve_command.h"
@@ -56,6 +59,9 @@ constexpr Verb kVerbs[] = {
     {"write", "write a long text with a running server: plan, then sections", WriteCommand},
     {"status", "show what a running server says of itself", StatusCommand},
     {"bench", "measure a running server, ours or another", BenchCommand},
+    {"agentwrite", "plans and long texts for a file of instructions", AgentWriteCommand},
+    {"eval", "run LongWriter-V's benchmarks on a served model", EvalCommand},
+    {"export-training", "make data sets for LLaMA-Factory", ExportTrainingCommand},
     {"chaos", "kill a cluster's processes at random, and check that nothing is lost", ChaosCommand},
     {"tokenize", "turn lines of text into token ids", TokenizeCommand},
 };
@@ -63,7 +69,7 @@ constexpr Verb kVerbs[] = {
 void PrintHelp(std::FILE* out) {
   std::fprintf(out, "longhand %s: serves LongWriter-V\n\nUsage: longhand VERB [FLAGS]\n\n",
                kVersion);
-  for (const Verb& verb : kVerbs) std::fprintf(out, "  %-10s %s\n", verb.name, verb.help);
+  for (const Verb& verb : kVerbs) std::fprintf(out, "  %-15s %s\n", verb.name, verb.help);
   std::fprintf(out, "\n`longhand VERB --help` lists the flags of a verb.\n");
 }
 

@@ -81,8 +81,9 @@ Status CheckRevision(std::string_view revision) {
                          "' is not a revision; it must be a branch, a tag or a commit");
 }
 
-fs::path RepositoryFolder(const fs::path& cache, std::string_view id) {
-  std::string folder = "models--" + std::string(id);
+fs::path RepositoryFolder(const fs::path& cache, std::string_view id, RepositoryKind kind) {
+  std::string folder = kind == RepositoryKind::kModel ? "models--" : "datasets--";
+  folder += id;
   if (const size_t slash = folder.find('/'); slash != std::string::npos)
     folder.replace(slash, 1, "--");
   return cache / folder;
@@ -100,6 +101,20 @@ Result<fs::path> FindSnapshot(const fs::path& cache,
   const std::string flag = revision == "main" ? "" : " --revision " + revision;
   return NotFound(id, " at revision ", revision, " is not in ", cache.string(), "; `longhand pull ",
                   id, flag, "` gets it");
+}
+
+Result<fs::path> FindDataset(const fs::path& cache,
+                             const std::string& id,
+                             const std::string& revision) {
+  LONGHAND_RETURN_IF_ERROR(CheckRepositoryId(id));
+  LONGHAND_RETURN_IF_ERROR(CheckRevision(revision));
+  const fs::path repository = RepositoryFolder(cache, id, RepositoryKind::kDataset);
+  // The name is there once all files are.
+  const std::string commit = CommitOf(repository, revision);
+  const fs::path snapshot = repository / "snapshots" / commit;
+  std::error_code ignored;
+  if (commit != revision && fs::is_directory(snapshot, ignored)) return snapshot;
+  return NotFound("the data set ", id, " at revision ", revision, " is not in ", cache.string());
 }
 
 Result<LocatedModel> LocateModel(const std::string& model, const std::string& revision) {

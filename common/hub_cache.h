@@ -3,6 +3,8 @@
 //   CACHE/models--org--name/refs/main                  a commit
 //                          /blobs/DIGEST               SHA-256 of large files, git's SHA-1 of
 //                          others /snapshots/COMMIT/FILE  ->  ../../blobs/DIGEST
+//
+// and datasets--org--name alike.
 #pragma once
 
 #include <filesystem>
@@ -23,13 +25,22 @@ Status CheckRepositoryId(std::string_view id);
 // A branch, a tag or a commit: what may be a relative path. kInvalidArgument otherwise.
 Status CheckRevision(std::string_view revision);
 
-// The repository's folder of `cache`.
-std::filesystem::path RepositoryFolder(const std::filesystem::path& cache, std::string_view id);
+enum class RepositoryKind { kModel, kDataset };
 
-// The snapshot of `id` at a revision. kNotFound, saying how to get it, when it is not in `cache`.
+// The repository's folder of `cache`.
+std::filesystem::path RepositoryFolder(const std::filesystem::path& cache,
+                                       std::string_view id,
+                                       RepositoryKind kind = RepositoryKind::kModel);
+
+// The snapshot of the model `id` at a revision. kNotFound, saying how to get it, when it is not in
+// `cache`.
 Result<std::filesystem::path> FindSnapshot(const std::filesystem::path& cache,
                                            const std::string& id,
                                            const std::string& revision);
+// Of a data set, at a branch or tag whose snapshot is all there.
+Result<std::filesystem::path> FindDataset(const std::filesystem::path& cache,
+                                          const std::string& id,
+                                          const std::string& revision);
 
 struct LocatedModel {
   std::filesystem::path directory;

@@ -2,12 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace longhand {
 
-// Applied in this order: repetition, presence and frequency penalty, suppressed stop ids, temperature, min_p, top_k,
-// top_p. Temperature 0 is greedy: the largest logit after penalties, the lower id on a tie.
+// Applied in this order: repetition, presence and frequency penalty, suppressed tokens (SequenceChunk), temperature, min_p,
+// top_k, top_p. Temperature 0 is greedy: the largest logit after penalties, the lower id on a tie.
 struct SamplingParams {
   float temperature = 1.0f;         // >= 0
   float top_p = 1.0f;               // (0, 1]; 1 is off
@@ -19,8 +18,6 @@ struct SamplingParams {
   uint64_t seed = 0;                // drawn at admission when the request has none
   uint32_t choice = 0;              // which of `n` answers: part of the random key
   int32_t num_logprobs = -1;        // -1: none; 0: of the sampled token; k: of the k best as well (at most 20)
-  int64_t min_tokens = 0;           // stop_token_ids cannot be sampled before
-  std::vector<int32_t> stop_token_ids;  // end-of-sequence ids (unless ignored) and the request's own
 
   bool HasPenalties() const {
     return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f;

@@ -68,6 +68,8 @@ struct SequenceChunk {
   std::vector<SequenceStart> start;  // 0 or 1 elements
   bool sample = false;               // sample the token after the last one of the chunk
   int64_t output_position = 0;       // index of the sampled token in the answer: part of its random key
+  // Tokens that cannot be sampled this time: while the answer may not end, those that would end it.
+  std::vector<int32_t> suppressed_token_ids;
   // Empty, or [query_len]: the token whose log-probability is wanted after each token, -1 for none (prompt_logprobs).
   std::vector<int32_t> score_token_ids;
 };

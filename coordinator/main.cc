@@ -23,6 +23,7 @@
 #include "coordinator/api/stream_sink.h"
 #include "coordinator/api/stream_table.h"
 #include "coordinator/cluster/rendezvous_service.h"
+#include "coordinator/documents/documents.h"
 #include "coordinator/dry_run.h"
 #include "coordinator/health.h"
 #include "coordinator/http/gateway.h"
@@ -102,6 +103,8 @@ class Coordinator {
   void ShowAdapters();
   void LookAround();
   void GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer);
+  // `on_idle` comes when nothing runs any more.
+  void BeginDrain(std::function<void()> on_idle);
   void Drain();
 
   const ServeOptions options_;
@@ -167,6 +170,7 @@ class Coordinator {
   api::RequestRestorer restorer_{{.preparer = preparer_,
                                   .router = replicas_.router(),
                                   .streams = streams_,
+                                  .documents = documents_,
                                   .journal = journal_.get(),
                                   .adapters = adapters_,
                                   .checkpoint_digest = model_.digest,
@@ -183,12 +187,21 @@ class Coordinator {
        .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes,
        .metrics = metrics_,
        .on_refusal = [this](const auto& request) { LogRequest(log_, request); }}};
+  documents::Documents documents_{
+      {.intake = intake_,
+       .pool = pool_,
+       .out = {streams_, journal_.get()},
+       .checkpoint_digest = model_.digest,
+       .max_documents = options_.max_documents,
+       .max_bytes = kRequestsInPreparation * options_.max_request_bytes,
+       .clock = clock_,
+       .metrics = metrics_,
+       .on_end = [this](const auto& document) { LogDocument(log_, document); }}};
   api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
-  api::GenerationService generation_{intake_, pool_, keys_};
+  api::GenerationService generation_{intake_, documents_, pool_, keys_};
   api::ClusterService cluster_service_{
       {.get_status = [this](auto answer) { GetStatus(answer); },
-       .drain =
-           [this](std::function<void()> on_idle) { replicas_.router().Drain(std::move(on_idle)); },
+       .drain = [this](std::function<void()> on_idle) { BeginDrain(std::move(on_idle)); },
        .load_adapter = [this](const std::string& name,
                               const std::string& directory,
                               auto done) { LoadAdapter(name, directory, std::move(done)); },
@@ -200,6 +213,7 @@ class Coordinator {
   int64_t num_looks_ = 0;    // main thread
   http::Gateway gateway_{MakeGatewayConfig(options_),
                          {.intake = intake_,
+                          .documents = documents_,
                           .pool = pool_,
                           .adapters = adapters_,
                           .readiness = health_,
@@ -273,6 +287,7 @@ void Coordinator::GetStatus(const std::function<void(const v1::GetStatusResponse
     using std::chrono::duration_cast;
     v1::GetStatusResponse response = MakeStatusResponse(groups, health_.Check());
     response.set_model(options_.served_model_name);
+    response.set_draining(response.draining() || intake_.is_draining());
     response.set_max_loras(static_cast<int32_t>(options_.num_loras()));
     for (const api::AdapterTable::Held& adapter : adapters_.List()) {
       v1::AdapterStatus* status = response.add_adapters();
@@ -317,6 +332,7 @@ Status Coordinator::Run() {
   while (!WaitForSignal(kLookAroundEvery));
   if (!failed_) Drain();
   restorer_.Stop();
+  documents_.Stop();
   replicas_.Stop();
   restorer_.Acquit();
   if (journal_) journal_->Stop();  // What waits is written and seen first, unless the disk refuses.
@@ -334,15 +350,24 @@ void Coordinator::LookAround() {
   replicas_.TellNews();  // Health checks say so already.
   ShowAdapters();
   streams_.AbandonUnread(clock_.Now());
+  documents_.LookAround(clock_.Now());
+}
+
+// A document ends with its last call to the engine, which therefore takes calls until none is left.
+void Coordinator::BeginDrain(std::function<void()> on_idle) {
+  health_.BeginDrain();
+  intake_.BeginDrain();
+  documents_.WhenIdle([this, on_idle = std::move(on_idle)]() mutable {
+    replicas_.router().Drain(std::move(on_idle));
+  });
 }
 
 // What runs may finish, and what does not goes on with the next coordinator, if there is a journal;
 // a second signal ends the wait.
 void Coordinator::Drain() {
   spdlog::info("draining");
-  health_.BeginDrain();
   gateway_.Drain();
-  replicas_.router().Drain(RaiseSignal);
+  BeginDrain(RaiseSignal);
   const TimePoint deadline = clock_.Now() + std::chrono::seconds(options_.shutdown_timeout);
   do LookAround();
   while (!WaitForSignal(kLookAroundEvery) && clock_.Now() < deadline);

@@ -31,4 +31,11 @@ void LogRequest(const Log& log, const engine::RequestSummary& request) {
   log.Event("request ended", fields);
 }
 
+void LogDocument(const Log& log, const documents::DocumentSummary& document) {
+  log.Event("document ended", {{"request_id", document.request_id},
+                               {"status", std::string(StatusCodeName(document.status.code()))},
+                               {"sections", static_cast<int64_t>(document.num_sections)},
+                               {"words", document.num_words}});
+}
+
 }  // namespace longhand

@@ -9,7 +9,7 @@ import prose
 import world as world_lib
 from world import ZH
 
-_TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "client", "agent_write", "templates")
+_TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "common", "agent_write", "templates")
 SECTION_WORDS = 500
 
 DESCRIBE = {"en": ("Describe this picture.", "Describe the picture.", "What does the picture show?",

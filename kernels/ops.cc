@@ -371,9 +371,9 @@ Result<Ops::HistoryShape> Ops::CheckSampleRows(const std::vector<SampleRow>& row
   HistoryShape needed;
   for (const SampleRow& row : rows) {
     if (row.params == nullptr) return InvalidArgument("a row of rows has no params");
-    if (std::ssize(row.params->stop_token_ids) > kMaxStopIds) {
-      return InvalidArgument("a row of rows has ", row.params->stop_token_ids.size(),
-                             " stop_token_ids; at most ", kMaxStopIds, " are possible");
+    if (row.suppressed_ids != nullptr && std::ssize(*row.suppressed_ids) > kMaxSuppressedIds) {
+      return InvalidArgument("a row of rows has ", row.suppressed_ids->size(),
+                             " suppressed_ids; at most ", kMaxSuppressedIds, " are possible");
     }
     if (row.history_row < 0) {
       if (row.params->HasPenalties()) {

@@ -252,13 +252,13 @@ struct VisionAttentionArgs {
 struct SampleRow {
   const SamplingParams* params = nullptr;
   DrawKey key;
-  bool suppress_stop_ids = false;  // min_tokens not reached
+  const std::vector<int32_t>* suppressed_ids = nullptr;  // cannot be sampled; null: all can
   int32_t history_row = -1;  // -1: none, and no penalties. No two rows of a call have the same one
   int32_t prompt_len = 0, output_len = 0;
 };
 
 // Ids that a row may suppress at once.
-inline constexpr int64_t kMaxStopIds = 256;
+inline constexpr int64_t kMaxSuppressedIds = 256;
 
 // Samples a token for each row, in the order that SamplingParams states. The draw is exact: the largest of
 // logit / temperature + Gumbel(token), over the tokens that the filters keep, where Gumbel(token) = -log(-log(u)) of

@@ -61,8 +61,8 @@ void ApplyPenalties(const SampleRow& row,
     if (row.params->repetition_penalty != 1.0f) ApplyRepetitionPenalty(row, tokens, all);
     ApplyCountPenalties(row, tokens, all);
   }
-  if (!row.suppress_stop_ids) return;
-  for (int32_t id : row.params->stop_token_ids) {
+  if (row.suppressed_ids == nullptr) return;
+  for (int32_t id : *row.suppressed_ids) {
     if (float* logit = all.Find(id)) *logit = -std::numeric_limits<float>::infinity();
   }
 }

@@ -10,7 +10,7 @@
 namespace longhand::kernels {
 
 // Changes one row of logits, of ids [first_id, first_id + num_ids), as SamplingParams says:
-// penalties, then stop ids to -infinity if they are suppressed. Other token ids are skipped.
+// penalties, then suppressed ids to -infinity. Other token ids are skipped.
 void ApplyPenalties(const SampleRow& row,
                     const TensorView& history,
                     int64_t first_id,

@@ -23,8 +23,6 @@ void SetSampling(const SamplingParams& from, wire::SamplingParams* to) {
   to->set_seed(from.seed);
   to->set_choice(from.choice);
   to->set_num_logprobs(from.num_logprobs);
-  to->set_min_tokens(from.min_tokens);
-  to->mutable_stop_token_ids()->Add(from.stop_token_ids.begin(), from.stop_token_ids.end());
 }
 
 SamplingParams GetSampling(const wire::SamplingParams& from) {
@@ -37,9 +35,7 @@ SamplingParams GetSampling(const wire::SamplingParams& from) {
           .frequency_penalty = from.frequency_penalty(),
           .seed = from.seed(),
           .choice = from.choice(),
-          .num_logprobs = from.num_logprobs(),
-          .min_tokens = from.min_tokens(),
-          .stop_token_ids = ToVector<int32_t>(from.stop_token_ids())};
+          .num_logprobs = from.num_logprobs()};
 }
 
 void SetChunk(const SequenceChunk& from, wire::SequenceChunk* to) {
@@ -66,6 +62,8 @@ void SetChunk(const SequenceChunk& from, wire::SequenceChunk* to) {
   to->set_sample(from.sample);
   to->set_output_position(from.output_position);
   to->mutable_score_token_ids()->Add(from.score_token_ids.begin(), from.score_token_ids.end());
+  to->mutable_suppressed_token_ids()->Add(from.suppressed_token_ids.begin(),
+                                          from.suppressed_token_ids.end());
 }
 
 SequenceChunk GetChunk(const wire::SequenceChunk& from) {
@@ -77,6 +75,7 @@ SequenceChunk GetChunk(const wire::SequenceChunk& from) {
                    .new_block_ids = ToVector<int32_t>(from.new_block_ids()),
                    .sample = from.sample(),
                    .output_position = from.output_position(),
+                   .suppressed_token_ids = ToVector<int32_t>(from.suppressed_token_ids()),
                    .score_token_ids = ToVector<int32_t>(from.score_token_ids())};
   for (const wire::ImageSpan& span : from.image_spans()) {
     to.image_spans.push_back({span.offset(), span.num_tokens(), span.cache_row()});

@@ -1,7 +1,8 @@
-/* The C interface of the Rust library: Hugging Face tokenizers, chat templates (minijinja) and
- * safetensors headers.
+/* The C interface of the Rust library: Hugging Face tokenizers, chat templates (minijinja),
+ * safetensors headers and Parquet.
  *
- * Use it through the C++ classes beside it: tokenizer.h, chat_template.h, safetensors_header.h.
+ * Use it through the C++ classes beside it: tokenizer.h, chat_template.h, safetensors_header.h,
+ * parquet_reader.h.
  *
  * Results   Functions that can fail return 0 or a StatusCode of common/status.h, and then write one
  * sentence to
@@ -154,6 +155,29 @@ int longhand_shim_safetensors_new(longhand_shim_slice file,
 const longhand_shim_tensor* longhand_shim_safetensors_tensors(
     const longhand_shim_safetensors* header, size_t* num_tensors);
 void longhand_shim_safetensors_free(longhand_shim_safetensors* header);
+
+/* --- parquet
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+/* One thread at a time. */
+typedef struct longhand_shim_parquet longhand_shim_parquet;
+
+/* Borrowed from the reader until the next row. */
+typedef struct {
+  longhand_shim_slice json; /* an object, where bytes are {"blob": i}; empty after the last row */
+  const longhand_shim_slice* blobs;
+  size_t num_blobs;
+} longhand_shim_parquet_row;
+
+int longhand_shim_parquet_new(longhand_shim_slice path,
+                              longhand_shim_parquet** out,
+                              longhand_shim_bytes* error);
+int64_t longhand_shim_parquet_num_rows(const longhand_shim_parquet* reader); /* as the file says */
+int longhand_shim_parquet_next(longhand_shim_parquet* reader,
+                               longhand_shim_parquet_row* out,
+                               longhand_shim_bytes* error);
+void longhand_shim_parquet_free(longhand_shim_parquet* reader);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -17,6 +17,7 @@ WIRE = {"grpc", "protobuf"}
 # room -> (rooms or single headers it may include, outside libraries it may include)
 ROOMS = {
     "common": ([], set()),
+    "common/agent_write": (["common"], set()),
     "common/adapter": (CONFIG + ["shim"], {"boost"}),
     "common/config": (["common"], {"boost"}),
     "common/curl": (["common"], {"curl"}),
@@ -40,15 +41,18 @@ ROOMS = {
     "coordinator/cluster": (CONFIG + ["common/adapter", "common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
     "coordinator/api": (CONFIG + ["common/adapter", "common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),
+    "coordinator/documents": (["common", "common/agent_write", "common/text", "coordinator/api", "coordinator/journal", "proto"], WIRE),
     # The coordinator's own answer to whether it is ready, and nothing else of its cluster.
     "coordinator/http": (CONFIG + ["common/curl", "coordinator/api", "coordinator/input", "coordinator/engine", "coordinator/cluster/readiness.h",
                                    "proto", "shim"],
                          WIRE | {"absl", "boost", "curl"}),
+    # Rows of files; those of the hub are pulled.
+    "client/dataset": (["common", "common/digest", "client", "client/pull", "shim"], {"absl", "boost"}),
     # Needs a tokenizer and no cluster.
     "client/tokenize": (["common", "shim"], {"boost"}),
     # Speaks to the hub, and to no server of ours.
     "client/pull": (["common", "common/curl", "common/digest", "common/options"], {"boost", "cli11", "curl", "fmt"}),
-    "client": (CONFIG + ["common/curl", "common/logging", "common/options", "common/text", "proto", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
+    "client": (CONFIG + ["common/agent_write", "common/curl", "common/logging", "common/options", "common/text", "proto", "client/dataset", "client/pull", "client/tokenize"], WIRE | {"absl", "boost", "cli11", "curl", "fmt"}),
 }
 # These know every part: the programs' main files, benchmarks and tests.
 KNOW_ALL = ["worker", "coordinator", "bench", "tests"]

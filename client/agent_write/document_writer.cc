@@ -1,37 +1,11 @@
 #include "client/agent_write/document_writer.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "client/agent_write/prompts.h"
+#include "common/agent_write/prompts.h"
+#include "common/agent_write/trimmer.h"
 
 namespace longhand::client {
-namespace {
-
-constexpr std::string_view kSpace = " \t\r\n";
-
-// Passes on a text that comes in pieces, without white space at its ends: what may be the end is
-// kept until more follows.
-class Trimmer {
- public:
-  std::string Add(std::string_view piece) {
-    held_ += piece;
-    if (!started_) held_.erase(0, std::min(held_.find_first_not_of(kSpace), held_.size()));
-    const size_t end = held_.find_last_not_of(kSpace) + 1;  // npos + 1 is 0
-    started_ = started_ || end > 0;
-    std::string ready = held_.substr(0, end);
-    held_.erase(0, end);
-    return ready;
-  }
-
- private:
-  bool started_ = false;
-  std::string held_;
-};
-
-std::string Trimmed(std::string_view text) { return Trimmer().Add(text); }
-
-}  // namespace
 
 Result<Document> DocumentWriter::Write(const std::string& instruction) {
   document_ = {};

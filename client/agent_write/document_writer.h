@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "client/agent_write/document.h"
-#include "client/agent_write/outline.h"
+#include "common/agent_write/outline.h"
 #include "common/status.h"
 #include "common/text/word_counter.h"
 

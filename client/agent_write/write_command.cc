@@ -3,11 +3,16 @@
 #include <cstdio>
 #include <optional>
 
-#include "client/agent_write/generation_model.h"
+#include "client/agent_write/document_receiver.h"
 #include "client/agent_write/instruction.h"
 #include "client/agent_write/write_printer.h"
 #include "client/connection.h"
+#include "client/generate/cancel_on_signal.h"
+#include "client/generate/chat_file.h"
+#include "client/generate/resumable_stream.h"
+#include "client/generate/sampling_options.h"
 #include "common/options/command_line.h"
+#include "common/request_id.h"
 
 namespace longhand::client {
 namespace {
@@ -29,7 +34,7 @@ void AddWriteOptions(CLI::App& app, WriteOptions& o) {
                  "Picture that the prompt is about; may be given several times");
   app.add_option("--words", o.words,
                  "Writes a story of so many words, about the pictures if there are any; --prompt "
-                 "then says more about it")
+                 "then says more about it. The sections make up for each other's lengths")
       ->check(CLI::Range(1, 100000))
       ->take_last();
   AddSamplingOptions(app, o.sampling);
@@ -41,6 +46,19 @@ std::string Instruction(const WriteOptions& o) {
   if (!o.words) return o.prompt;
   const std::string story = StoryInstruction(*o.words, o.images.size(), Language::kEnglish);
   return o.prompt.empty() ? story : story + " " + o.prompt;
+}
+
+Result<v1::WriteDocumentRequest> MakeRequest(const WriteOptions& o, std::string instruction) {
+  v1::WriteDocumentRequest request;
+  request.set_request_id(DrawRequestId("cli"));
+  request.set_instruction(std::move(instruction));
+  for (const std::string& path : o.images) {
+    LONGHAND_ASSIGN_OR_RETURN(*request.add_images()->mutable_data(), ReadFile(path));
+  }
+  if (o.words) request.mutable_length()->set_target_words(*o.words);
+  SetSampling(o.sampling, request.mutable_sampling());
+  request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+  return request;
 }
 
 }  // namespace
@@ -61,19 +79,23 @@ int WriteCommand(const std::vector<std::string>& args) {
     std::fprintf(stderr, "longhand write: give --prompt, --words or both\n");
     return kExitUsage;
   }
-  Result<GenerationModel> model = GenerationModel::Create(Connect(options.endpoint), options.images,
-                                                          options.sampling, options.retry_for);
-  if (!model.ok()) {
-    std::fprintf(stderr, "longhand write: %s\n", model.status().message().c_str());
+  const Result<v1::WriteDocumentRequest> request = MakeRequest(options, instruction);
+  if (!request.ok()) {
+    std::fprintf(stderr, "longhand write: %s\n", request.status().message().c_str());
     return kExitFailed;
   }
+  BlockInterrupts();
+  const auto channel = Connect(options.endpoint);
+  const CancelOnSignal cancel_on_signal(channel, request->request_id());
+  ResumableStream stream = ResumableStream::WriteDocument(channel, *request, options.retry_for);
   const WordCounter counter;
   WritePrinter printer(!options.json, counter);
-  const Result<Document> document =
-      DocumentWriter(*model, counter, Draws(options.sampling), printer).Write(instruction);
+  DocumentReceiver receiver(printer);
+  for (v1::GenerateEvent event; stream.Read(&event);) receiver.Add(event);
   printer.OnEnd();
-  if (!document.ok()) return ReportFailure("write", options.endpoint, document.status());
-  if (options.json) std::printf("%s\n", ToJson(*document, instruction, options.images).c_str());
+  if (!stream.status().ok()) return ReportFailure("write", options.endpoint, stream.status());
+  if (options.json)
+    std::printf("%s\n", ToJson(receiver.document(), instruction, options.images).c_str());
   return kExitOk;
 }
 

@@ -22,11 +22,6 @@ WritePrinter::WritePrinter(bool shows_text, const WordCounter& counter)
   if (has_line_) fmt::print(stderr, "planning");
 }
 
-void WritePrinter::OnPlanAgain(const Status& why) {
-  ClearLine();
-  fmt::print(stderr, "longhand write: {}; asking once more\n", why.message());
-}
-
 void WritePrinter::OnOutline(const std::string& plan, const std::vector<OutlineSection>& outline) {
   ClearLine();
   if (has_person_) fmt::print(stderr, "{}\n\n", plan);

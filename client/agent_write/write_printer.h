@@ -19,7 +19,6 @@ class WritePrinter final : public WriteObserver {
  public:
   WritePrinter(bool shows_text, const WordCounter& counter);
 
-  void OnPlanAgain(const Status& why) override;
   void OnOutline(const std::string& plan, const std::vector<OutlineSection>& outline) override;
   void OnSectionStart(size_t section) override;
   void OnSectionPiece(std::string_view text, int64_t num_tokens) override;

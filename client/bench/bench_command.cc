@@ -74,24 +74,16 @@ void AddBenchOptions(CLI::App& app, BenchOptions& o) {
                "No progress; one JSON object at the end, with the names of vLLM's benchmark");
 }
 
-std::string ImageType(std::string_view bytes) {
-  if (bytes.substr(0, 4) == "\x89PNG") return "image/png";
-  if (bytes.substr(0, 4) == "RIFF") return "image/webp";
-  if (bytes.substr(0, 3) == "GIF") return "image/gif";
-  return "image/jpeg";
-}
-
-Result<std::vector<BenchImage>> ReadImages(const std::vector<std::string>& paths) {
-  std::vector<BenchImage> images;
+Result<std::vector<Picture>> ReadImages(const std::vector<std::string>& paths) {
+  std::vector<Picture> images;
   for (const std::string& path : paths) {
     LONGHAND_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
-    std::string type = ImageType(bytes);
-    images.push_back({std::move(bytes), std::move(type)});
+    images.push_back(PictureOf(std::move(bytes)));
   }
   return images;
 }
 
-Result<BenchLoad> MakeLoad(const BenchOptions& o, const std::vector<BenchImage>& images) {
+Result<BenchLoad> MakeLoad(const BenchOptions& o, const std::vector<Picture>& images) {
   BenchLoad load;
   if (o.prompts_file.empty()) {
     load.prompts = RandomPrompts(o.num_prompts, o.prompt_words, o.request.seed);
@@ -163,7 +155,7 @@ int BenchServe(const std::vector<std::string>& args) {
   AddEndpointOption(app, options.endpoint);
   app.get_option("--endpoint")->description("Without --base-url: host:port of the server's gRPC");
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
-  const Result<std::vector<BenchImage>> images = ReadImages(options.images);
+  const Result<std::vector<Picture>> images = ReadImages(options.images);
   if (!images.ok()) return Fail(images.status());
   const Result<BenchLoad> load = MakeLoad(options, *images);
   if (!load.ok()) return Fail(load.status());

@@ -11,18 +11,15 @@
 #include <vector>
 
 #include "client/connection.h"
+#include "client/openai/openai_http.h"
+#include "client/picture.h"
 #include "common/status.h"
 
 namespace longhand::client {
 
-struct BenchImage {
-  std::string bytes;  // of the file
-  std::string type;   // "image/png"
-};
-
 struct BenchRequest {
   std::string prompt;
-  const std::vector<BenchImage>* images = nullptr;
+  const std::vector<Picture>* images = nullptr;
   int64_t max_tokens = 0;
   std::optional<double> temperature;  // unset: the server's
   bool ignore_eos = false;
@@ -44,18 +41,8 @@ class BenchTarget {
   virtual Result<BenchUsage> Ask(const BenchRequest& request, const OnPiece& on_piece) = 0;
 };
 
-struct OpenAiAddress {
-  std::string base_url;  // http(s)://host:port, with or without /v1
-  std::string model;
-  std::string api_key;              // empty: none
-  std::string ca_file;              // PEM; empty: the system's
-  std::chrono::seconds timeout{0};  // of one request
-};
-
 // POST /v1/chat/completions, streamed.
 std::unique_ptr<BenchTarget> MakeOpenAiTarget(OpenAiAddress address);
-// The first model of GET /v1/models.
-Result<std::string> FirstModel(const OpenAiAddress& address);
 
 // longhand.v1.Generation/Generate.
 std::unique_ptr<BenchTarget> MakeGrpcTarget(const Endpoint& endpoint, std::chrono::seconds timeout);

@@ -11,7 +11,7 @@ v1::GenerateRequest WireRequest(const BenchRequest& request) {
   wire.set_request_id(DrawRequestId("bench"));
   v1::ChatMessage* message = wire.mutable_messages()->add_messages();
   message->set_role("user");
-  for (const BenchImage& image : *request.images) {
+  for (const Picture& image : *request.images) {
     message->add_content()->mutable_image();
     wire.add_images()->set_data(image.bytes);
   }

@@ -29,6 +29,11 @@ json::object ToJsonObject(const Choice& choice) {
                    {"token_ids", ToJsonArray(choice.token_ids)},
                    {"finish_reason", choice.finish_reason},
                    {"finish_detail", choice.finish_detail}};
+  if (choice.length) {
+    out["length"] = {{"target_words", choice.length->target_words()},
+                     {"words", choice.length->words()},
+                     {"score", choice.length->score()}};
+  }
   if (!choice.logprobs.empty()) out["logprobs"] = ToJsonArray(choice.logprobs);
   return out;
 }
@@ -49,6 +54,7 @@ void Answer::Add(const v1::GenerateEvent& event) {
   if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) {
     choice.finish_reason = event.finish_reason() == v1::FINISH_REASON_STOP ? "stop" : "length";
     choice.finish_detail = event.finish_detail();
+    if (event.has_length()) choice.length = event.length();
   }
   if (event.has_usage()) usage = event.usage();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct Choice {
   std::vector<v1::Logprob> logprobs;
   std::string finish_reason;  // stop, length
   std::string finish_detail;
+  std::optional<v1::LengthReport> length;  // of an answer with a target of words
 };
 
 struct Answer {

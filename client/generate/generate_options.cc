@@ -11,6 +11,7 @@ void SetExtraSampling(const GenerateOptions& o, v1::Sampling* sampling) {
   for (const int32_t id : o.stop_token_ids) sampling->add_stop_token_ids(id);
   if (o.min_tokens) sampling->set_min_tokens(*o.min_tokens);
   sampling->set_ignore_eos(o.ignore_eos);
+  if (o.repetition_guard == "on") sampling->set_repetition_guard(true);
   if (o.n) sampling->set_n(*o.n);
 }
 
@@ -28,6 +29,17 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   app.add_option("--text", o.raw_text, "Raw prompt, without the chat template");
   AddSamplingOptions(app, o.sampling);
   app.add_option("--min-tokens", o.min_tokens, "Shortest answer")->take_last();
+  app.add_option("--target-words", o.target_words,
+                 "Words that the answer is held to, as LongWriter-V's benchmarks count them; ask "
+                 "for them in the prompt as well")
+      ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}))
+      ->take_last();
+  app.add_option("--repetition-guard", o.repetition_guard,
+                 "Whether an answer that goes round in a circle is led out of it, and ended where "
+                 "that is in vain")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str()
+      ->take_last();
   app.add_option("--stop", o.stop, "Text that ends the answer; may be given several times");
   app.add_option("--stop-token-id", o.stop_token_ids,
                  "Token that ends the answer; may be given several times");
@@ -83,6 +95,7 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   request.set_cache_salt(options.cache_salt);
   SetSampling(options.sampling, request.mutable_sampling());
   SetExtraSampling(options, request.mutable_sampling());
+  if (options.target_words) request.mutable_length()->set_target_words(*options.target_words);
   v1::Return* wanted = request.mutable_return_();
   wanted->set_token_ids(true);
   wanted->set_prompt_token_ids(options.json);

@@ -28,6 +28,8 @@ struct GenerateOptions {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
+  std::optional<int64_t> target_words;
+  std::string repetition_guard = "off";
   int32_t priority = 0;
   std::string cache_salt;
   std::string request_id;  // empty: drawn

@@ -37,27 +37,43 @@ Status Reach(grpc::Channel& channel, std::chrono::seconds patience) {
 ResumableStream ResumableStream::Generate(std::shared_ptr<grpc::Channel> channel,
                                           v1::GenerateRequest request,
                                           std::chrono::seconds retry_for) {
-  ResumableStream stream(std::move(channel), std::move(request), /*next_seq=*/1, retry_for);
-  stream.may_generate_ = true;
-  return stream;
+  const std::string id = request.request_id();
+  return ResumableStream(
+      std::move(channel), id,
+      [request = std::move(request)](v1::Generation::Stub& stub, grpc::ClientContext* context) {
+        return stub.Generate(context, request);
+      },
+      /*next_seq=*/1, retry_for);
+}
+
+ResumableStream ResumableStream::WriteDocument(std::shared_ptr<grpc::Channel> channel,
+                                               v1::WriteDocumentRequest request,
+                                               std::chrono::seconds retry_for) {
+  const std::string id = request.request_id();
+  return ResumableStream(
+      std::move(channel), id,
+      [request = std::move(request)](v1::Generation::Stub& stub, grpc::ClientContext* context) {
+        return stub.WriteDocument(context, request);
+      },
+      /*next_seq=*/1, retry_for);
 }
 
 ResumableStream ResumableStream::Attach(std::shared_ptr<grpc::Channel> channel,
                                         const std::string& request_id,
                                         int64_t from,
                                         std::chrono::seconds retry_for) {
-  v1::GenerateRequest request;
-  request.set_request_id(request_id);
-  return ResumableStream(std::move(channel), std::move(request), from, retry_for);
+  return ResumableStream(std::move(channel), request_id, /*begin=*/nullptr, from, retry_for);
 }
 
 ResumableStream::ResumableStream(std::shared_ptr<grpc::Channel> channel,
-                                 v1::GenerateRequest request,
+                                 std::string request_id,
+                                 Begin begin,
                                  int64_t next_seq,
                                  std::chrono::seconds retry_for)
     : channel_(std::move(channel)),
       stub_(v1::Generation::NewStub(channel_)),
-      request_(std::move(request)),
+      request_id_(std::move(request_id)),
+      begin_(std::move(begin)),
       next_seq_(next_seq),
       retry_for_(retry_for) {}
 
@@ -74,7 +90,7 @@ bool ResumableStream::Read(v1::GenerateEvent* event) {
     Open();
   }
   next_seq_ = event->seq() + 1;
-  may_generate_ = false;
+  begin_ = nullptr;
   pause_ = milliseconds(0);
   return true;
 }
@@ -83,12 +99,12 @@ void ResumableStream::Open() {
   reader_.reset();
   context_ = std::make_unique<grpc::ClientContext>();
   opened_at_ = Clock::now();
-  if (may_generate_) {
-    reader_ = stub_->Generate(context_.get(), request_);
+  if (begin_) {
+    reader_ = begin_(*stub_, context_.get());
     return;
   }
   v1::AttachRequest attach;
-  attach.set_request_id(request_.request_id());
+  attach.set_request_id(request_id_);
   attach.set_from(next_seq_);
   reader_ = stub_->Attach(context_.get(), attach);
 }

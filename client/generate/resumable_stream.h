@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,6 +23,10 @@ class ResumableStream {
   static ResumableStream Generate(std::shared_ptr<grpc::Channel> channel,
                                   v1::GenerateRequest request,
                                   std::chrono::seconds retry_for);
+  // The same for a document.
+  static ResumableStream WriteDocument(std::shared_ptr<grpc::Channel> channel,
+                                       v1::WriteDocumentRequest request,
+                                       std::chrono::seconds retry_for);
   // One that the server has, from event `from` on.
   static ResumableStream Attach(std::shared_ptr<grpc::Channel> channel,
                                 const std::string& request_id,
@@ -38,9 +43,13 @@ class ResumableStream {
 
  private:
   using Clock = std::chrono::steady_clock;
+  using Reader = grpc::ClientReader<v1::GenerateEvent>;
+  using Begin = std::function<std::unique_ptr<Reader>(v1::Generation::Stub&, grpc::ClientContext*)>;
 
+  // `begin` may be empty: the server has the request.
   ResumableStream(std::shared_ptr<grpc::Channel> channel,
-                  v1::GenerateRequest request,
+                  std::string request_id,
+                  Begin begin,
                   int64_t next_seq,
                   std::chrono::seconds retry_for);
   void Open();
@@ -49,8 +58,8 @@ class ResumableStream {
 
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> stub_;
-  v1::GenerateRequest request_;  // of Attach: its id alone
-  bool may_generate_ = false;    // no event has come: the request may be unknown
+  std::string request_id_;
+  Begin begin_;  // empty once an event has come: before, the request may be unknown
   bool expects_server_ = false;
   const std::atomic<bool>* gives_up_ = nullptr;
   int64_t next_seq_ = 1;
@@ -60,7 +69,7 @@ class ResumableStream {
   Clock::time_point trouble_at_;  // while pause_ is not 0: since when
 
   std::unique_ptr<grpc::ClientContext> context_;  // outlives the reader
-  std::unique_ptr<grpc::ClientReader<v1::GenerateEvent>> reader_;
+  std::unique_ptr<Reader> reader_;
   Status status_;
 };
 

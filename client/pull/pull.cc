@@ -68,7 +68,10 @@ Status Link(const fs::path& snapshot, const RepositoryFile& file) {
   const fs::path temporary = Temporary(snapshot / file.name);
   std::error_code error;
   fs::remove(temporary, error);
-  fs::create_symlink(fs::path("../../blobs") / file.digest, temporary, error);
+  fs::create_directories(temporary.parent_path(), error);
+  fs::path blobs = "../../blobs";
+  if (fs::path(file.name).has_parent_path()) blobs = ".." / blobs;
+  fs::create_symlink(blobs / file.digest, temporary, error);
   if (error) return Internal("cannot link ", temporary.string(), ": ", error.message());
   return Rename(temporary, snapshot / file.name);
 }
@@ -95,8 +98,13 @@ Status CheckDisk(const fs::path& blobs, const std::vector<RepositoryFile>& files
                            " more than the download. HF_HOME names another place");
 }
 
+// Of its pages and files below the endpoint.
+std::string Prefix(const PullOptions& options) {
+  return options.kind == RepositoryKind::kDataset ? "datasets/" : "";
+}
+
 Status Explain(const Status& status, const PullOptions& options, const HubAccess& access) {
-  const std::string page = access.endpoint + "/" + options.id;
+  const std::string page = access.endpoint + "/" + Prefix(options) + options.id;
   switch (status.code()) {
     case StatusCode::kUnauthenticated:
       return Status(status.code(),
@@ -117,7 +125,9 @@ Result<Repository> AskHub(const PullOptions& options,
                           HubHttp& http,
                           const std::atomic<bool>& stop,
                           PullProgress& progress) {
-  const std::string path = "/api/models/" + HubHttp::Escape(options.id, true) + "/revision/" +
+  const bool is_dataset = options.kind == RepositoryKind::kDataset;
+  const std::string path = (is_dataset ? "/api/datasets/" : "/api/models/") +
+                           HubHttp::Escape(options.id, true) + "/revision/" +
                            HubHttp::Escape(options.revision, false) + "?blobs=true";
   std::chrono::milliseconds pause(500);
   for (int i = 1;; ++i, pause *= 2) {
@@ -127,7 +137,7 @@ Result<Repository> AskHub(const PullOptions& options,
       return answer.size() <= kMaxAnswerBytes ? OkStatus()
                                               : Internal("the hub's answer has no end");
     });
-    if (status.ok()) return ParseRepository(options.id, answer);
+    if (status.ok()) return ParseRepository(options.id, answer, options.kind);
     const bool may_pass = status.code() == StatusCode::kUnavailable ||
                           status.code() == StatusCode::kResourceExhausted;
     const auto wait = std::max<std::chrono::milliseconds>(
@@ -188,8 +198,9 @@ class Downloads {
       progress_.present_bytes += file.size;
       progress_.Say(file.name + ": here already, " + size);
     } else {
-      const std::string path = "/" + HubHttp::Escape(options_.id, true) + "/resolve/" +
-                               repository_.commit + "/" + HubHttp::Escape(file.name, false);
+      const std::string path = "/" + Prefix(options_) + HubHttp::Escape(options_.id, true) +
+                               "/resolve/" + repository_.commit + "/" +
+                               HubHttp::Escape(file.name, true);
       BlobDownload download(file, path, folders_.blobs(), http, progress_, stop_);
       LONGHAND_RETURN_IF_ERROR(download.Run());
       progress_.Say(file.name + ": downloaded, " + size);
@@ -211,17 +222,17 @@ class Downloads {
 
 }  // namespace
 
-Result<PulledModel> Pull(const PullOptions& options,
-                         const HubAccess& access,
-                         PullProgress& progress) {
+Result<PulledRepository> Pull(const PullOptions& options,
+                              const HubAccess& access,
+                              PullProgress& progress) {
   LONGHAND_RETURN_IF_ERROR(CheckRepositoryId(options.id));
   LONGHAND_RETURN_IF_ERROR(CheckRevision(options.revision));
   const std::atomic<bool> stop{false};
   HubHttp http(access, stop);
   Result<Repository> repository = AskHub(options, http, stop, progress);
   if (!repository.ok()) return Explain(repository.status(), options, access);
-  const Folders folders{RepositoryFolder(options.cache, options.id),
-                        RepositoryFolder(options.cache / ".locks", options.id)};
+  const Folders folders{RepositoryFolder(options.cache, options.id, options.kind),
+                        RepositoryFolder(options.cache / ".locks", options.id, options.kind)};
   LONGHAND_RETURN_IF_ERROR(MakeFolders(folders, repository->commit));
   LONGHAND_RETURN_IF_ERROR(CheckDisk(folders.blobs(), repository->files));
   progress.total_bytes = repository->TotalBytes();
@@ -232,7 +243,7 @@ Result<PulledModel> Pull(const PullOptions& options,
     LONGHAND_RETURN_IF_ERROR(
         WriteRef(folders.repository / "refs", options.revision, repository->commit));
   std::filesystem::path snapshot = folders.snapshot(repository->commit);
-  return PulledModel{std::move(*repository), std::move(snapshot)};
+  return PulledRepository{std::move(*repository), std::move(snapshot)};
 }
 
 }  // namespace longhand::client

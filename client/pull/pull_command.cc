@@ -22,7 +22,9 @@ int Fail(const Status& status) {
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
 }
 
-void PrintJson(const PullOptions& options, const PulledModel& model, const PullProgress& progress) {
+void PrintJson(const PullOptions& options,
+               const PulledRepository& model,
+               const PullProgress& progress) {
   boost::json::array files;
   for (const RepositoryFile& file : model.repository.files)
     files.push_back({{"name", file.name}, {"size", file.size}, {"digest", file.digest}});
@@ -46,11 +48,14 @@ int PullCommand(const std::vector<std::string>& args) {
       "there is kept, "
       "what was begun goes on.\nHF_ENDPOINT names a mirror, HF_TOKEN (or `hf auth login`) opens "
       "gated models. "
+      "With --dataset: a data set's Parquet files, which `eval` and `export-training` read.\n"
       "Prints the snapshot's directory.",
       "longhand pull"};
   PullOptions options;
   bool json = false;
+  bool is_dataset = false;
   app.add_option("ID", options.id, "Repository of the hub: org/name")->required();
+  app.add_flag("--dataset", is_dataset, "ID is a data set")->configurable(false);
   app.add_option("--revision", options.revision, "Branch, tag or commit")
       ->capture_default_str()
       ->configurable(false)
@@ -63,6 +68,7 @@ int PullCommand(const std::vector<std::string>& args) {
   app.add_flag("--json", json, "No progress; one JSON object at the end")->configurable(false);
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   options.cache = HubCache();
+  if (is_dataset) options.kind = RepositoryKind::kDataset;
   const Result<HubAccess> access = HubAccess::FromEnvironment();
   if (!access.ok()) return Fail(access.status());
 
@@ -71,7 +77,7 @@ int PullCommand(const std::vector<std::string>& args) {
   auto pulled = std::async(std::launch::async, [&] { return Pull(options, *access, progress); });
   while (pulled.wait_for(kRedrawEvery) != std::future_status::ready) printer.Update();
   printer.Close();
-  const Result<PulledModel> model = pulled.get();
+  const Result<PulledRepository> model = pulled.get();
   if (!model.ok()) return Fail(model.status());
   if (json) {
     PrintJson(options, *model, progress);

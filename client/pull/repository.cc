@@ -48,16 +48,22 @@ int64_t Repository::TotalBytes() const {
   return bytes;
 }
 
-bool IsNeeded(std::string_view name) {
+bool IsNeeded(std::string_view name, RepositoryKind kind) {
+  constexpr std::string_view kData = "data/";
+  const bool is_dataset = kind == RepositoryKind::kDataset;
+  if (is_dataset && name.substr(0, kData.size()) == kData) name.remove_prefix(kData.size());
   // Folders hold other forms of the model, or the training's state.
   const bool is_plain = !name.empty() && name.front() != '.' && name.size() <= 255 &&
                         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+  if (is_dataset) return is_plain && EndsWith(name, ".parquet");
   return is_plain &&
          (EndsWith(name, ".safetensors") || EndsWith(name, ".json") || EndsWith(name, ".jinja") ||
           name == "tokenizer.model" || name == "merges.txt" || name == "vocab.txt");
 }
 
-Result<Repository> ParseRepository(const std::string& id, std::string_view text) {
+Result<Repository> ParseRepository(const std::string& id,
+                                   std::string_view text,
+                                   RepositoryKind kind) {
   json::error_code error;
   const json::value value = json::parse(text, error);
   const json::object* answer = error ? nullptr : value.if_object();
@@ -74,12 +80,15 @@ Result<Repository> ParseRepository(const std::string& id, std::string_view text)
     if (!entry.is_object()) continue;
     const std::string name = StringOf(entry.get_object(), "rfilename");
     has_pickles |= EndsWith(name, ".bin") || EndsWith(name, ".pt") || EndsWith(name, ".pth");
-    if (!IsNeeded(name)) continue;
+    if (!IsNeeded(name, kind)) continue;
     has_weights |= EndsWith(name, ".safetensors");
     LONGHAND_ASSIGN_OR_RETURN(RepositoryFile file, ParseFile(name, entry.get_object()));
     repository.files.push_back(std::move(file));
   }
-  if (!has_weights) {
+  if (kind == RepositoryKind::kDataset) {
+    if (repository.files.empty())
+      return FailedPrecondition(id, " has no *.parquet, in its root or in data/");
+  } else if (!has_weights) {
     return FailedPrecondition(id, " has no weights as safetensors",
                               has_pickles ? ", only as pickles, which are never loaded" : "",
                               "; a checkpoint needs *.safetensors");

@@ -1,4 +1,5 @@
-// Repository: what the hub says of a model at a revision, as far as a server needs it.
+// Repository: what the hub says of a model at a revision, as far as a server needs it; or of a data
+// set.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +8,13 @@
 #include <vector>
 
 #include "client/pull/digest.h"
+#include "common/hub_cache.h"
 #include "common/status.h"
 
 namespace longhand::client {
 
 struct RepositoryFile {
-  std::string name;    // in the repository's root
+  std::string name;    // from the repository's root
   int64_t size = 0;    // bytes
   std::string digest;  // hex; names the blob in the cache
   DigestKind digest_kind = DigestKind::kGitSha1;
@@ -27,10 +29,15 @@ struct Repository {
 
 // Weights as safetensors, JSON, tokenizer files and chat templates, in the repository's root.
 // Pickles run code when they are loaded, and are never among them.
-bool IsNeeded(std::string_view name);
+//
+// Of a data set: Parquet, in the root or in data/.
+bool IsNeeded(std::string_view name, RepositoryKind kind = RepositoryKind::kModel);
 
-// From the answer to GET /api/models/ID/revision/REVISION?blobs=true. kFailedPrecondition when
-// there are no safetensors in it; kInternal when it is not such an answer.
-Result<Repository> ParseRepository(const std::string& id, std::string_view json);
+// From the answer to GET /api/models/ID/revision/REVISION?blobs=true, or /api/datasets/... .
+// kFailedPrecondition when there are no safetensors in it, or no Parquet; kInternal when it is not
+// such an answer.
+Result<Repository> ParseRepository(const std::string& id,
+                                   std::string_view json,
+                                   RepositoryKind kind = RepositoryKind::kModel);
 
 }  // namespace longhand::client

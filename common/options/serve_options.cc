@@ -86,6 +86,9 @@ void AddQueueOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--max-waiting-requests-per-tenant", o.max_waiting_requests_per_tenant,
          "Of these, requests of one tenant; 0 sets no bound of its own")
       ->check(CLI::Range(0, 1 << 20));
+  Scalar(app, "--max-documents", o.max_documents,
+         "Documents (WriteDocument) that may be written at once")
+      ->check(CLI::Range(1, 1 << 16));
   Scalar(app, "--max-queue-time", o.max_queue_time,
          "Seconds that a request may queue before it is refused; 0: as long as it takes")
       ->check(CLI::Range(int64_t{0}, int64_t{7} * 24 * 3600));

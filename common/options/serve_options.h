@@ -35,6 +35,7 @@ struct ServeOptions {
   int64_t max_num_prefill_tokens = 512;  // of these, while streams decode
   int64_t max_waiting_requests = 1024;
   int64_t max_waiting_requests_per_tenant = 0;  // 0: as many as of all
+  int64_t max_documents = 64;                   // written at once
   int64_t max_queue_time = 0;                   // seconds; 0: as long as it takes
   std::vector<std::string> tenant_weights;      // NAME=N
   int pipeline_depth = 1;

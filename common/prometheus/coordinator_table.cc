@@ -133,24 +133,20 @@ Table TokensAndWords() {
       {"longhand_words_target",
        kHistogram,
        "words",
-       "Words that an answer was asked to have. Empty until requests can ask.",
+       "Words that an answer was asked to have, when it came to its end.",
        {},
        buckets::Tokens()},
       {"longhand_length_score",
        kHistogram,
        "points",
-       "Length score of an answer with a word target, 0 to 100. Empty until requests can ask for "
-       "words.",
+       "Length score (LongWriter-V's S_l) of an answer with a word target, 0 to 100.",
        {},
        {10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 99, 100}},
-      {"longhand_section_progress", kGauge, "ratio",
-       "Share of the planned words of running documents that is written, 0 to 1. Empty until "
-       "documents are planned here."},
       {"longhand_repetition_events_total",
        kCounter,
        "events",
-       "Repetition that the guard met. Empty until there is a guard.",
-       {{"action", {}, "what the guard can do; a handful"}}},
+       "Loops that the repetition guard led an answer out of, and answers that it ended.",
+       {{"action", {"redirected", "ended"}}}},
   };
 }
 
@@ -294,6 +290,20 @@ Table Journal() {
   };
 }
 
+Table Documents() {
+  return {
+      {"longhand_documents_running", kGauge, "documents", "Documents that are being written."},
+      {"longhand_documents_total",
+       kCounter,
+       "documents",
+       "Documents that came to their end, or were refused.",
+       {{"outcome", {"written", "cancelled", "failed", "refused"}}}},
+      {"longhand_section_progress", kGauge, "ratio",
+       "Share of the planned words of running documents that is written, 0 to 1; 0 while none has "
+       "a plan."},
+  };
+}
+
 Table Edges() {
   return {
       {"longhand_http_requests_total",
@@ -315,7 +325,7 @@ std::span<const MetricSpec> CoordinatorMetricTable() {
       for (MetricSpec& spec : part) spec.is_of_group = true;
       std::move(part.begin(), part.end(), std::back_inserter(all));
     }
-    for (Table part : {Reliability(), Journal(), Edges()})
+    for (Table part : {Documents(), Reliability(), Journal(), Edges()})
       std::move(part.begin(), part.end(), std::back_inserter(all));
     return all;
   }();

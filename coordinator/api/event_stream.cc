@@ -47,6 +47,11 @@ void EventStream::SetAbandon(std::function<void()> abandon) {
   abandon_ = std::move(abandon);
 }
 
+void EventStream::SetCancel(std::function<void()> cancel) {
+  std::lock_guard lock(mutex_);
+  cancel_ = std::move(cancel);
+}
+
 void EventStream::ExpectReader(TimePoint due) {
   std::lock_guard lock(mutex_);
   reader_due_ = due;
@@ -94,6 +99,17 @@ void EventStream::Leave(const Reader& reader) {
     if (readers_.empty() && !end_) abandon = abandon_;
   }
   if (abandon) abandon();
+}
+
+bool EventStream::Cancel() {
+  std::function<void()> cancel;
+  {
+    std::lock_guard lock(mutex_);
+    cancel = cancel_;
+  }
+  if (!cancel) return false;
+  cancel();
+  return true;
 }
 
 }  // namespace longhand::api

@@ -2,7 +2,7 @@
 //
 // One producer publishes (the engine, or the journal once an event is on disk); any number of
 // readers look, each at its own place. Events never change and live as long as the stream: at most
-// n * max_tokens + 1 of them.
+// n * max_tokens + 1 of them, of a document as many for each section and four more.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +48,8 @@ class EventStream {
   void End(const Status& status);         // the first word counts
   // What to do when the last reader has left before the end; nothing: the request goes on.
   void SetAbandon(std::function<void()> abandon);
+  // How the request is ended on demand, where that is not the engine's business.
+  void SetCancel(std::function<void()> cancel);
   // Abandons the stream if by `due` nobody has ever joined: its readers may have been lost with an
   // earlier coordinator.
   void ExpectReader(TimePoint due);
@@ -64,6 +66,8 @@ class EventStream {
   // The stream holds the reader until it leaves.
   void Join(std::shared_ptr<Reader> reader);
   void Leave(const Reader& reader);
+  // False when the engine must be asked.
+  bool Cancel();
 
  private:
   void WakeReaders();
@@ -75,6 +79,7 @@ class EventStream {
   std::optional<Status> end_;
   std::vector<std::shared_ptr<Reader>> readers_;
   std::function<void()> abandon_;
+  std::function<void()> cancel_;
   TimePoint reader_due_ = TimePoint::max();
 };
 

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "common/length_score.h"
+
 namespace longhand::api {
 namespace {
 
@@ -14,6 +16,12 @@ void SetUsage(const engine::Usage& from, v1::Usage* to) {
   to->set_completion_tokens(from.completion_tokens);
   to->set_total_tokens(from.prompt_tokens + from.completion_tokens);
   to->set_cached_tokens(from.cached_tokens);
+}
+
+void SetLength(const engine::LengthReport& from, v1::LengthReport* to) {
+  to->set_target_words(from.target_words);
+  to->set_words(from.words);
+  to->set_score(LengthScore(from.words, from.target_words));
 }
 
 void SetLogprob(const SampledToken& from, v1::Logprob* to) {
@@ -37,6 +45,7 @@ v1::GenerateEvent ToWire(const engine::TokenEvent& event, const EventContext& co
   for (const SampledToken& token : event.logprobs) SetLogprob(token, wire.add_logprobs());
   if (event.finish_reason) wire.set_finish_reason(ToWire(*event.finish_reason));
   wire.set_finish_detail(event.finish_detail);
+  if (event.length) SetLength(*event.length, wire.mutable_length());
   if (event.usage) SetUsage(*event.usage, wire.mutable_usage());
   for (const TokenLogprob& token : event.prompt_logprobs) {
     v1::Logprob* out = wire.add_prompt_logprobs();

@@ -20,31 +20,49 @@ void FollowFrom(StreamCall& call, Result<std::shared_ptr<EventStream>> stream, i
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  const std::shared_ptr<StreamCall> call = StreamCall::Create(*context);
-  Result<std::string> caller = NameOfCaller(keys_, *context);
+  return Follow(*context, *request, "gen", [this, request](const RequestIntake::Call& call) {
+    return intake_.FollowOrBegin(*request, {}, call);
+  });
+}
+
+grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::WriteDocument(
+    grpc::CallbackServerContext* context, const v1::WriteDocumentRequest* request) {
+  return Follow(*context, *request, "doc", [this, request](const RequestIntake::Call& call) {
+    return documents_.FollowOrBegin(*request, call);
+  });
+}
+
+template <typename Request>
+grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Follow(
+    grpc::CallbackServerContext& context,
+    const Request& request,
+    const char* prefix,
+    std::function<Result<Stream>(const RequestIntake::Call&)> begin) {
+  const std::shared_ptr<StreamCall> call = StreamCall::Create(context);
+  Result<std::string> caller = NameOfCaller(keys_, context);
   if (!caller.ok()) {
     call->Refuse(caller.status());
     return call->reactor();
   }
   Result<RequestIntake::Call> identity =
-      intake_.NewCall(request->request_id(), "gen", SteadyDeadline(context->raw_deadline()));
+      intake_.NewCall(request.request_id(), prefix, SteadyDeadline(context.raw_deadline()));
   if (!identity.ok()) {
     call->Refuse(identity.status());
     return call->reactor();
   }
   identity->owner = std::move(caller).value();
-  const auto bytes = static_cast<int64_t>(request->ByteSizeLong());
+  const auto bytes = static_cast<int64_t>(request.ByteSizeLong());
   if (const Status status = intake_.Reserve(bytes); !status.ok()) {
     call->Refuse(status);
     return call->reactor();
   }
   // The wire request lives until the call is over, which it cannot be before it was answered.
-  const Status queued =
-      pool_.Submit([this, call, request, identity = std::move(identity).value(), bytes] {
+  const Status queued = pool_.Submit(
+      [this, call, begin = std::move(begin), identity = std::move(identity).value(), bytes] {
         if (call->gone()) {
           call->Refuse(Cancelled("the client went away"));
         } else {
-          FollowFrom(*call, intake_.FollowOrBegin(*request, {}, identity), /*from=*/1);
+          FollowFrom(*call, begin(identity), /*from=*/1);
         }
         intake_.Release(bytes);
       });

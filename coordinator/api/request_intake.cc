@@ -22,6 +22,11 @@ bool IsIdCharacter(char c) {
          c == '-';
 }
 
+// The document's own record has them.
+void LeaveOutPictures(v1::GenerateRequest* request) {
+  for (v1::Image& image : *request->mutable_images()) image.clear_data();
+}
+
 }  // namespace
 
 Result<RequestIntake::Call> RequestIntake::NewCall(const std::string& asked,
@@ -47,28 +52,38 @@ Status RequestIntake::Reserve(int64_t bytes) {
 
 Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     const v1::GenerateRequest& wire, const journal::v1::AnswerForm& form, const Call& call) {
-  EventStream::Identity identity{call.request_id, DigestOf(wire, form), form, call.owner};
+  return FollowOrBegin(wire, form, call, /*may_be_kept=*/!wire.request_id().empty(),
+                       [&](const auto& stream) { return PrepareAndSubmit(stream, wire, call); });
+}
+
+Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
+    const google::protobuf::Message& sent,
+    const journal::v1::AnswerForm& form,
+    const Call& call,
+    bool may_be_kept,
+    const Begin& begin) {
+  EventStream::Identity identity{call.request_id, DigestOf(sent, form), form, call.owner};
   identity.form.set_created(std::time(nullptr));
   identity.form.set_model(wire.model());
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
-    if (const Status status = Begin(begun.stream, wire, call); !status.ok()) {
+    if (const Status status = FillOrBegin(begun.stream, call, may_be_kept, begin); !status.ok()) {
       if (parts_.on_refusal) {
         parts_.on_refusal(engine::SummariseRefused({.request_id = call.request_id}, status));
       }
       parts_.streams.Remove(*begun.stream);
       begun.stream->End(status);
     }
-  } else {
+  } else if (!call.is_part) {
     clients_returned_.Increment();
   }
   return std::move(begun.stream);
 }
 
-Status RequestIntake::Begin(const std::shared_ptr<EventStream>& stream,
-                            const v1::GenerateRequest& wire,
-                            const Call& call) {
-  const bool may_be_kept = !wire.request_id().empty();
+Status RequestIntake::FillOrBegin(const std::shared_ptr<EventStream>& stream,
+                                  const Call& call,
+                                  bool may_be_kept,
+                                  const Begin& begin) {
   if (may_be_kept) {
     LONGHAND_ASSIGN_OR_RETURN(const bool is_kept, FillFromJournal(*stream));
     if (is_kept) {
@@ -76,7 +91,9 @@ Status RequestIntake::Begin(const std::shared_ptr<EventStream>& stream,
       return OkStatus();
     }
   }
-  return PrepareAndSubmit(stream, wire, call);
+  if (is_draining_ && !call.is_part)
+    return Unavailable("the coordinator is draining: it takes no new requests");
+  return begin(stream);
 }
 
 Result<bool> RequestIntake::FillFromJournal(EventStream& stream) const {
@@ -116,6 +133,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
       resolved.mutable_adapter()->set_directory(request.adapter->directory);
       resolved.mutable_adapter()->set_digest(request.adapter->digest);
     }
+    if (call.is_part) LeaveOutPictures(resolved.mutable_request());
     resolved.set_sent_digest(stream->identity().sent_digest);
     *resolved.mutable_form() = stream->identity().form;
     resolved.set_checkpoint_digest(parts_.checkpoint_digest);
@@ -156,8 +174,12 @@ Result<std::shared_ptr<EventStream>> RequestIntake::Find(const std::string& requ
 Status RequestIntake::Cancel(const std::string& request_id,
                              const std::string& owner,
                              std::function<void(const Status&)> done) {
-  if (parts_.streams.Find(request_id, owner) == nullptr)
-    return NotFound("no request '", request_id, "' is running");
+  const std::shared_ptr<EventStream> stream = parts_.streams.Find(request_id, owner);
+  if (stream == nullptr) return NotFound("no request '", request_id, "' is running");
+  if (stream->Cancel()) {
+    done(OkStatus());
+    return OkStatus();
+  }
   return parts_.router.Cancel(request_id, std::move(done));
 }
 

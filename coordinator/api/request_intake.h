@@ -42,7 +42,11 @@ class RequestIntake {
     int64_t number = 0;      // which is this call's alone
     TimePoint deadline = TimePoint::max();
     std::string owner;  // the API key's name, the tenant; empty: the request's cache_salt says
+    // Of a document, which makes the call; it has been taken, so that draining lets it end.
+    bool is_part = false;
   };
+  // Begins what a new stream is for.
+  using Begin = std::function<Status(const std::shared_ptr<EventStream>&)>;
 
   explicit RequestIntake(Parts parts)
       : parts_(std::move(parts)),
@@ -63,6 +67,17 @@ class RequestIntake {
   Result<std::shared_ptr<EventStream>> FollowOrBegin(const v1::GenerateRequest& wire,
                                                      const journal::v1::AnswerForm& form,
                                                      const Call& call);
+  // The same for what is begun in another way. `sent` is the request as its client sent it,
+  // `may_be_kept` whether the client named it.
+  Result<std::shared_ptr<EventStream>> FollowOrBegin(const google::protobuf::Message& sent,
+                                                     const journal::v1::AnswerForm& form,
+                                                     const Call& call,
+                                                     bool may_be_kept,
+                                                     const Begin& begin);
+
+  // From now on nothing new is begun for clients: kUnavailable.
+  void BeginDrain() { is_draining_ = true; }
+  bool is_draining() const { return is_draining_; }
 
   // A client comes back to its stream: null when no such request of the owner's runs.
   std::shared_ptr<EventStream> FindRunning(const std::string& request_id,
@@ -85,9 +100,10 @@ class RequestIntake {
   const shim::Tokenizer& tokenizer() const { return parts_.tokenizer; }
 
  private:
-  Status Begin(const std::shared_ptr<EventStream>& stream,
-               const v1::GenerateRequest& wire,
-               const Call& call);
+  Status FillOrBegin(const std::shared_ptr<EventStream>& stream,
+                     const Call& call,
+                     bool may_be_kept,
+                     const Begin& begin);
   Status PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,
                           const v1::GenerateRequest& wire,
                           const Call& call);
@@ -98,6 +114,7 @@ class RequestIntake {
   Counter& clients_returned_;
   std::atomic<int64_t> bytes_in_preparation_ = 0;
   std::atomic<int64_t> num_calls_ = 0;
+  std::atomic<bool> is_draining_ = false;
 };
 
 // `from` as a place in the stream: 0 is 1. kInvalidArgument beyond the event that comes next.

@@ -7,14 +7,13 @@
 #include <utility>
 
 #include "common/digest/digest.h"
+#include "coordinator/api/answer_room.h"
+#include "coordinator/api/request_record.h"
 #include "coordinator/input/placeholders.h"
 #include "coordinator/input/positions.h"
 
 namespace longhand::api {
 namespace {
-
-// Of an answer when the request does not say.
-constexpr int64_t kDefaultMaxTokens = 8192;
 
 Result<input::PromptInput> ReadPrompt(const v1::GenerateRequest& wire) {
   switch (wire.input_case()) {
@@ -86,7 +85,8 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   engine::Request request;
   LONGHAND_RETURN_IF_ERROR(SetPrompt(std::move(token_ids), std::move(images), &request));
   if (adapter != nullptr) SetAdapter(std::move(adapter), &request);
-  LONGHAND_RETURN_IF_ERROR(SetSampling(std::move(sampling), &request));
+  LONGHAND_RETURN_IF_ERROR(SetLength(wire, sampling, &request));
+  SetSampling(std::move(sampling), &request);
   request.prompt_logprobs = wire.return_().prompt_logprobs();
   if (wire.priority() < engine::kMinPriority || wire.priority() > engine::kMaxPriority) {
     return InvalidArgument("priority is ", wire.priority(), "; it must be from ",
@@ -101,6 +101,15 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   LONGHAND_RETURN_IF_ERROR(CheckCacheSalt(wire.cache_salt()));
   request.tenant = wire.cache_salt();
   return request;
+}
+
+Result<v1::Sampling> RequestPreparer::ResolveSampling(const v1::Sampling& sampling) const {
+  LONGHAND_ASSIGN_OR_RETURN(
+      const SamplingRequest parsed,
+      ParseSampling(sampling, {}, model_.generation, model_.vocab_size, limits_.draw_seed));
+  v1::Sampling resolved = sampling;
+  api::SetSampling(parsed.params, &resolved);
+  return resolved;
 }
 
 Result<AdapterTable::Held> RequestPreparer::FindModel(const std::string& name) const {
@@ -157,30 +166,33 @@ Status RequestPreparer::SetPrompt(std::vector<int32_t> token_ids,
   return OkStatus();
 }
 
-Status RequestPreparer::SetSampling(SamplingRequest sampling, engine::Request* request) const {
-  const int64_t max_model_len = limits_.max_model_len();
-  const int64_t prompt = request->num_prompt_tokens();
-  if (prompt >= max_model_len) {
-    return InvalidArgument("the prompt has ", prompt, " tokens; the context of ", max_model_len,
-                           " leaves no room for an answer");
-  }
-  request->max_tokens =
-      sampling.max_tokens.value_or(std::min(kDefaultMaxTokens, max_model_len - prompt));
-  if (request->max_tokens > max_model_len - prompt) {  // max_tokens may be any number yet.
-    return InvalidArgument("the prompt has ", prompt, " tokens and max_tokens is ",
-                           request->max_tokens, "; together they must fit the context of ",
-                           max_model_len);
-  }
-  if (sampling.params.min_tokens > request->max_tokens) {
-    return InvalidArgument("min_tokens is ", sampling.params.min_tokens,
+Status RequestPreparer::SetLength(const v1::GenerateRequest& wire,
+                                  const SamplingRequest& sampling,
+                                  engine::Request* request) const {
+  LONGHAND_ASSIGN_OR_RETURN(
+      request->max_tokens,
+      MaxTokensFor({.num_prompt_tokens = request->num_prompt_tokens(),
+                    .max_model_len = limits_.max_model_len(),
+                    .max_tokens = sampling.max_tokens,
+                    .target_words = wire.length().target_words(),
+                    .is_chinese = wire.length().target_words() > 0 && AsksInChinese(wire)}));
+  if (sampling.min_tokens > request->max_tokens) {
+    return InvalidArgument("min_tokens is ", sampling.min_tokens,
                            "; it must be at most max_tokens, which is ", request->max_tokens,
                            " when the request does not say");
   }
+  request->min_tokens = sampling.min_tokens;
+  request->target_words = wire.length().target_words();
+  return OkStatus();
+}
+
+void RequestPreparer::SetSampling(SamplingRequest sampling, engine::Request* request) {
   request->sampling = std::move(sampling.params);
+  request->stop_token_ids = std::move(sampling.stop_token_ids);
   request->ignore_eos = sampling.ignore_eos;
   request->num_choices = sampling.num_choices;
   request->stop_strings = std::move(sampling.stop_strings);
-  return OkStatus();
+  request->repetition_guard = sampling.repetition_guard;
 }
 
 }  // namespace longhand::api

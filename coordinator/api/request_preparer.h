@@ -38,6 +38,9 @@ class RequestPreparer {
 
   // Everything but request_id and deadline. Errors name the field or the image's index.
   Result<engine::Request> Prepare(const v1::GenerateRequest& wire) const;
+  // `sampling` with every default filled in and the seed drawn, but for max_tokens, which is of a
+  // prompt. kInvalidArgument as Prepare.
+  Result<v1::Sampling> ResolveSampling(const v1::Sampling& sampling) const;
   // kNotFound unless `name` is empty, the served model's or an adapter's.
   Status CheckModel(const std::string& name) const { return FindModel(name).status(); }
   const std::string& served_model_name() const { return limits_.served_model_name; }
@@ -50,7 +53,10 @@ class RequestPreparer {
   Status SetPrompt(std::vector<int32_t> token_ids,
                    std::vector<input::PreparedImage> images,
                    engine::Request* request) const;
-  Status SetSampling(SamplingRequest sampling, engine::Request* request) const;
+  Status SetLength(const v1::GenerateRequest& wire,
+                   const SamplingRequest& sampling,
+                   engine::Request* request) const;
+  static void SetSampling(SamplingRequest sampling, engine::Request* request);
 
   const ModelConfig& model_;
   const input::PromptEncoder& encoder_;

@@ -6,7 +6,7 @@
 
 namespace longhand::api {
 
-std::string DigestOf(const v1::GenerateRequest& request, journal::v1::AnswerForm form) {
+std::string DigestOf(const google::protobuf::Message& request, journal::v1::AnswerForm form) {
   form.clear_created();
   std::string bytes;
   {
@@ -28,20 +28,22 @@ v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
   v1::GenerateRequest resolved = wire;
   resolved.set_model(model);
   resolved.set_request_id(prepared.request_id);
-  v1::Sampling& sampling = *resolved.mutable_sampling();
-  const SamplingParams& params = prepared.sampling;
-  sampling.set_temperature(params.temperature);
-  sampling.set_top_p(params.top_p);
-  sampling.set_top_k(params.top_k);
-  sampling.set_min_p(params.min_p);
-  sampling.set_seed(params.seed);
-  sampling.set_repetition_penalty(params.repetition_penalty);
-  sampling.set_presence_penalty(params.presence_penalty);
-  sampling.set_frequency_penalty(params.frequency_penalty);
-  sampling.set_min_tokens(params.min_tokens);
-  sampling.set_max_tokens(prepared.max_tokens);
-  sampling.set_n(prepared.num_choices);
+  SetSampling(prepared.sampling, resolved.mutable_sampling());
+  resolved.mutable_sampling()->set_min_tokens(prepared.min_tokens);
+  resolved.mutable_sampling()->set_max_tokens(prepared.max_tokens);
+  resolved.mutable_sampling()->set_n(prepared.num_choices);
   return resolved;
+}
+
+void SetSampling(const SamplingParams& params, v1::Sampling* sampling) {
+  sampling->set_temperature(params.temperature);
+  sampling->set_top_p(params.top_p);
+  sampling->set_top_k(params.top_k);
+  sampling->set_min_p(params.min_p);
+  sampling->set_seed(params.seed);
+  sampling->set_repetition_penalty(params.repetition_penalty);
+  sampling->set_presence_penalty(params.presence_penalty);
+  sampling->set_frequency_penalty(params.frequency_penalty);
 }
 
 }  // namespace longhand::api

@@ -1,8 +1,11 @@
 // RequestRecord: a request with nothing left open, as the journal keeps it.
 #pragma once
 
+#include <google/protobuf/message.h>
+
 #include <string>
 
+#include "common/sampling_params.h"
 #include "common/status.h"
 #include "coordinator/engine/request.h"
 #include "longhand/journal/v1/record.pb.h"
@@ -12,12 +15,14 @@ namespace longhand::api {
 
 // SHA-256: equal for equal requests of clients that see the answer in the same form, whenever they
 // came.
-std::string DigestOf(const v1::GenerateRequest& request, journal::v1::AnswerForm form);
+std::string DigestOf(const google::protobuf::Message& request, journal::v1::AnswerForm form);
 
 // `wire` with what `prepared` made of its open fields. Preparing it again gives the same request,
 // whatever the checkpoint's defaults are by then; another model refuses it.
 v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
                             const engine::Request& prepared,
                             const std::string& model);
+// Writes every field that has a default.
+void SetSampling(const SamplingParams& params, v1::Sampling* sampling);
 
 }  // namespace longhand::api

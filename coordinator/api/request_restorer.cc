@@ -2,9 +2,11 @@
 
 #include <chrono>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "coordinator/api/event_wire.h"
+#include "coordinator/api/part_id.h"
 #include "coordinator/api/stream_sink.h"
 
 namespace longhand::api {
@@ -15,6 +17,10 @@ constexpr Duration kReaderPatience = std::chrono::seconds(60);
 // Attempts without an event: the first with company, the second alone.
 constexpr int32_t kMaxAttempts = 2;
 constexpr std::chrono::milliseconds kLookEvery(5);
+
+const std::string& ModelOf(const journal::v1::RequestRecord& record) {
+  return record.has_document() ? record.document().model() : record.request().model();
+}
 
 }  // namespace
 
@@ -38,20 +44,46 @@ void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& un
     LONGHAND_CHECK(begun.ok() && begun->is_new) << stored.request_id << " is stored twice";
     request.stream = begun->stream;
     request.stored.Fill(request.stream.get());
-    if (request.stored.record.request().on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
-      request.stream->SetAbandon([&router = parts_.router, id = stored.request_id] {
-        (void)router.CancelCall(id, /*call=*/0);
-      });
+    if (request.stored.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
+      if (!request.stored.is_document()) {
+        request.stream->SetAbandon([&router = parts_.router, id = stored.request_id] {
+          (void)router.CancelCall(id, /*call=*/0);
+        });
+      }
       request.stream->ExpectReader(parts_.clock.Now() + kReaderPatience);
     }
     requests_.push_back(std::move(request));
+  }
+  JoinDocuments();
+}
+
+void RequestRestorer::JoinDocuments() {
+  std::unordered_map<std::string, const v1::WriteDocumentRequest*> documents;
+  for (const Unfinished& request : requests_) {
+    if (request.stored.is_document())
+      documents[request.stream->identity().request_id] = &request.stored.record.document();
+  }
+  for (Unfinished& request : requests_) {
+    const std::string document = DocumentOf(request.stream->identity().request_id);
+    if (document.empty() || !request.damage.ok()) continue;
+    const auto found = documents.find(document);
+    if (found == documents.end()) {
+      request.damage = Cancelled("the document '", document, "' is over");
+    } else {
+      *request.stored.record.mutable_request()->mutable_images() = found->second->images();
+    }
   }
 }
 
 void RequestRestorer::Restore() {
   std::vector<Unfinished*> trusted, suspects;
-  for (Unfinished& request : requests_)
-    (request.attempts == 0 ? trusted : suspects).push_back(&request);
+  for (Unfinished& request : requests_) {
+    if (request.stored.is_document()) {
+      RestoreOrEnd(request);
+    } else {
+      (request.attempts == 0 ? trusted : suspects).push_back(&request);
+    }
+  }
   NoteAttempts(trusted);
   for (Unfinished* request : trusted) RestoreOrEnd(*request);
   for (Unfinished* request : suspects) {
@@ -107,21 +139,20 @@ void RequestRestorer::Acquit() {
 
 Status RequestRestorer::Restore(const Unfinished& request) {
   LONGHAND_RETURN_IF_ERROR(request.damage);
-  const v1::GenerateRequest& wire = request.stored.record.request();
-  if (request.stored.record.has_adapter()) {
-    const journal::v1::Adapter& adapter = request.stored.record.adapter();
-    LONGHAND_RETURN_IF_ERROR(
-        parts_.adapters.Restore(wire.model(), adapter.directory(), adapter.digest()));
+  const journal::v1::RequestRecord& record = request.stored.record;
+  if (record.has_adapter()) {
+    LONGHAND_RETURN_IF_ERROR(parts_.adapters.Restore(ModelOf(record), record.adapter().directory(),
+                                                     record.adapter().digest()));
   }
-  LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(wire.model()));
-  const std::string& digest = request.stored.record.checkpoint_digest();
-  if (!digest.empty() && digest != parts_.checkpoint_digest) {
-    return FailedPrecondition("the request was begun by another checkpoint that was served as '",
-                              wire.model(), "'; it cannot go on with this one");
+  LONGHAND_RETURN_IF_ERROR(CheckCheckpoint(record));
+  if (request.stored.is_document()) {
+    parts_.documents.Restore(request.stream, record);
+    return OkStatus();
   }
+  const v1::GenerateRequest& wire = record.request();
   LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared, parts_.preparer.Prepare(wire));
   prepared.request_id = wire.request_id();
-  if (const std::string& owner = request.stored.record.owner(); !owner.empty())
+  if (const std::string& owner = record.owner(); !owner.empty())
     prepared.tenant = owner;
   LONGHAND_ASSIGN_OR_RETURN(engine::Delivered delivered,
                             DeliveredOf(request.stored.events, prepared.num_choices));
@@ -129,15 +160,24 @@ Status RequestRestorer::Restore(const Unfinished& request) {
   return parts_.router.Restore(std::move(prepared), std::move(delivered), std::move(sink));
 }
 
+Status RequestRestorer::CheckCheckpoint(const journal::v1::RequestRecord& record) const {
+  const std::string& model = ModelOf(record);
+  LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(model));
+  const std::string& digest = record.checkpoint_digest();
+  if (digest.empty() || digest == parts_.checkpoint_digest) return OkStatus();
+  return FailedPrecondition("the request was begun by another checkpoint that was served as '",
+                            model, "'; it cannot go on with this one");
+}
+
 std::unique_ptr<engine::TokenSink> RequestRestorer::MakeSink(
     const Unfinished& request, std::vector<int32_t> prompt_token_ids) const {
   const v1::GenerateRequest& wire = request.stored.record.request();
-  return std::make_unique<StreamSink>(StreamSink::Parts{parts_.streams, parts_.journal},
-                                      request.stream,
-                                      EventContext{.request_id = wire.request_id(),
-                                                   .wanted = wire.return_(),
-                                                   .prompt_token_ids = std::move(prompt_token_ids)},
-                                      /*record=*/"");
+  return std::make_unique<StreamSink>(
+      StreamSink::Parts{parts_.streams, parts_.journal}, request.stream,
+      EventContext{.request_id = request.stream->identity().request_id,
+                   .wanted = wire.return_(),
+                   .prompt_token_ids = std::move(prompt_token_ids)},
+      /*record=*/"");
 }
 
 }  // namespace longhand::api

@@ -2,7 +2,8 @@
 //
 // Those that were tried before and got not one event further may be what ended the coordinator:
 // they are tried one at a time, each noted in the journal before it begins, until it gets its next
-// event. One that was tried alone and in vain is given up.
+// event. One that was tried alone and in vain is given up. Documents compute nothing themselves and
+// are under no suspicion: their calls to the model are requests of their own.
 #pragma once
 
 #include <atomic>
@@ -12,6 +13,7 @@
 
 #include "common/clock.h"
 #include "coordinator/api/adapter_table.h"
+#include "coordinator/api/document_desk.h"
 #include "coordinator/api/request_preparer.h"
 #include "coordinator/api/stored_stream.h"
 #include "coordinator/api/stream_table.h"
@@ -26,6 +28,7 @@ class RequestRestorer {
     const RequestPreparer& preparer;
     engine::Router& router;
     StreamTable& streams;
+    DocumentDesk& documents;
     journal::Journal* journal = nullptr;
     AdapterTable& adapters;
     std::string checkpoint_digest;  // what is loaded here; another one's requests cannot go on
@@ -58,6 +61,10 @@ class RequestRestorer {
   void RestoreOrEnd(Unfinished& request);
   void WaitForProgress(const EventStream& stream) const;
   Status Restore(const Unfinished& request);
+  // A document's calls have its pictures; one whose document is over is not needed any more.
+  void JoinDocuments();
+  // Whether what is loaded here is what began it.
+  Status CheckCheckpoint(const journal::v1::RequestRecord& record) const;
   std::unique_ptr<engine::TokenSink> MakeSink(const Unfinished& request,
                                               std::vector<int32_t> prompt_token_ids) const;
 

@@ -95,7 +95,6 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
                                                            : defaults.repetition_penalty;
   p.presence_penalty = sampling.presence_penalty();
   p.frequency_penalty = sampling.frequency_penalty();
-  p.min_tokens = sampling.min_tokens();
   p.num_logprobs = wanted.has_logprobs() ? wanted.logprobs() : -1;
   LONGHAND_RETURN_IF_ERROR(CheckFilters(p));
   LONGHAND_RETURN_IF_ERROR(CheckStops(sampling, vocab_size));
@@ -105,11 +104,13 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
                            kMaxLogprobs);
   }
   p.seed = sampling.has_seed() ? sampling.seed() : draw_seed();
-  p.stop_token_ids.assign(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());
+  out.stop_token_ids.assign(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());
   out.stop_strings.assign(sampling.stop().begin(), sampling.stop().end());
   if (sampling.has_max_tokens()) out.max_tokens = sampling.max_tokens();
+  out.min_tokens = sampling.min_tokens();
   if (sampling.has_n()) out.num_choices = sampling.n();
   out.ignore_eos = sampling.ignore_eos();
+  out.repetition_guard = sampling.repetition_guard();
   return out;
 }
 

@@ -15,11 +15,14 @@
 namespace longhand::api {
 
 struct SamplingRequest {
-  SamplingParams params;  // stop_token_ids: the request's own
+  SamplingParams params;
   std::vector<std::string> stop_strings;
+  std::vector<int32_t> stop_token_ids;
   std::optional<int64_t> max_tokens;
+  int64_t min_tokens = 0;
   uint32_t num_choices = 1;
   bool ignore_eos = false;
+  bool repetition_guard = false;
 };
 
 // kInvalidArgument naming the first field out of range, what it was and what is allowed. An unset

@@ -20,8 +20,13 @@ struct StoredStream {
   // kDataLoss when a payload is not what it should be.
   static Result<StoredStream> Parse(const journal::StoredRequest& stored);
 
+  bool is_document() const { return record.has_document(); }
   EventStream::Identity identity() const {
-    return {record.request().request_id(), record.sent_digest(), record.form(), record.owner()};
+    return {is_document() ? record.document().request_id() : record.request().request_id(),
+            record.sent_digest(), record.form(), record.owner()};
+  }
+  v1::OnDisconnect on_disconnect() const {
+    return is_document() ? record.document().on_disconnect() : record.request().on_disconnect();
   }
   // Publishes to a new stream what its client may see, and the end if there is one.
   void Fill(EventStream* stream) const;

@@ -21,7 +21,10 @@ Answer::Answer(const Request& request,
                uint32_t choice,
                const EngineConfig& config,
                std::unique_ptr<TextState> text)
-    : request_(request), config_(config), choice_(choice), text_(std::move(text)) {}
+    : request_(request), config_(config), choice_(choice), text_(std::move(text)) {
+  if (request.repetition_guard) guard_.emplace();
+  rules_ = {RulesFor(0), RulesFor(1)};
+}
 
 TokenEvent Answer::Append(SampledToken token) {
   ++num_tokens_;
@@ -32,18 +35,40 @@ TokenEvent Answer::Append(SampledToken token) {
     event.text = text_->Finish();
     Finish(FinishReason::kStop, IsEndOfSequence(token.token_id) ? "eos" : "stop_token", &event);
   } else {
-    TextState::Delta delta = text_->Append(token.token_id);
-    event.text = std::move(delta.text);
-    if (delta.stop_string.has_value()) {
-      Finish(FinishReason::kStop, "stop_string", &event);
-    } else if (num_tokens_ == request_.max_tokens) {
-      event.text += text_->Finish();
-      const bool is_full = request_.num_prompt_tokens() + num_tokens_ == config_.max_model_len;
-      Finish(FinishReason::kLength, is_full ? "context_full" : "max_tokens", &event);
-    }
+    TakeToken(token.token_id, &event);
   }
+  if (event.finish_reason && request_.target_words > 0)
+    event.length = LengthReport{request_.target_words, num_words()};
   if (request_.sampling.num_logprobs >= 0) event.logprobs.push_back(std::move(token));
   return event;
+}
+
+void Answer::TakeToken(int32_t token_id, TokenEvent* event) {
+  TextState::Delta delta = text_->Append(token_id);
+  event->text = std::move(delta.text);
+  if (guard_.has_value()) guard_->Append(token_id);
+  rules_ = {std::move(rules_[1]), RulesFor(num_tokens_ + 1)};
+  if (delta.target_reached) return Finish(FinishReason::kStop, "target_reached", event);
+  if (delta.stop_string.has_value()) return Finish(FinishReason::kStop, "stop_string", event);
+  const bool is_longest = num_tokens_ == request_.max_tokens;
+  const bool is_stuck = guard_.has_value() && guard_->is_stuck();
+  if (!is_longest && !is_stuck) return;
+  event->text += text_->Finish();
+  const bool is_full = request_.num_prompt_tokens() + num_tokens_ == config_.max_model_len;
+  Finish(FinishReason::kLength,
+         !is_longest ? "repetition"
+         : is_full   ? "context_full"
+                     : "max_tokens",
+         event);
+}
+
+// From all tokens so far.
+TokenRules Answer::RulesFor(int64_t position) const {
+  TokenRules rules{.may_end = position >= request_.min_tokens && !text_->is_short()};
+  if (!guard_.has_value()) return rules;
+  if (const std::optional<int32_t> token_id = guard_->Continuation())
+    rules.banned_ids.push_back(*token_id);
+  return rules;
 }
 
 bool Answer::IsEndOfSequence(int32_t token_id) const {
@@ -51,17 +76,16 @@ bool Answer::IsEndOfSequence(int32_t token_id) const {
 }
 
 bool Answer::IsStopToken(int32_t token_id) const {
-  return Contains(request_.sampling.stop_token_ids, token_id);
+  return Contains(request_.stop_token_ids, token_id);
 }
 
-SamplingParams SamplingOf(const Request& request, uint32_t choice, const EngineConfig& config) {
-  SamplingParams sampling = request.sampling;
-  sampling.choice = choice;
-  if (request.ignore_eos) return sampling;
+std::vector<int32_t> StopTokensOf(const Request& request, const EngineConfig& config) {
+  std::vector<int32_t> token_ids = request.stop_token_ids;
+  if (request.ignore_eos) return token_ids;
   for (const int32_t token_id : config.eos_token_ids) {
-    if (!Contains(sampling.stop_token_ids, token_id)) sampling.stop_token_ids.push_back(token_id);
+    if (!Contains(token_ids, token_id)) token_ids.push_back(token_id);
   }
-  return sampling;
+  return token_ids;
 }
 
 }  // namespace longhand::engine

@@ -4,14 +4,15 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <optional>
 #include <vector>
 
-#include "common/sampling_params.h"
 #include "common/step_plan.h"
 #include "coordinator/engine/config.h"
+#include "coordinator/engine/repetition_guard.h"
 #include "coordinator/engine/request.h"
 #include "coordinator/engine/text_state.h"
+#include "coordinator/engine/token_rules.h"
 #include "coordinator/engine/token_sink.h"
 
 namespace longhand::engine {
@@ -26,25 +27,32 @@ class Answer {
 
   // The event of the next token; its finish_reason is set when the answer ends with it, and no
   // token may follow. A stop token is part of token_ids but not of the text; a stop string is cut
-  // from the text.
+  // from the text, and so is what follows the words that were asked for.
   TokenEvent Append(SampledToken token);
+  // For the tokens to come.
+  const ComingRules& rules() const { return rules_; }
 
   int64_t num_tokens() const { return num_tokens_; }
   int64_t num_words() const { return text_->num_words(); }
+  // That the guard met.
+  int64_t num_loops() const { return guard_.has_value() ? guard_->num_loops() : 0; }
 
  private:
   bool IsEndOfSequence(int32_t token_id) const;
   bool IsStopToken(int32_t token_id) const;
+  void TakeToken(int32_t token_id, TokenEvent* event);
+  TokenRules RulesFor(int64_t position) const;
 
   const Request& request_;
   const EngineConfig& config_;
   const uint32_t choice_;
   std::unique_ptr<TextState> text_;
+  std::optional<RepetitionGuard> guard_;
   int64_t num_tokens_ = 0;
+  ComingRules rules_;
 };
 
-// The sampling parameters that the workers get: the request's, with its choice and the
-// end-of-sequence ids.
-SamplingParams SamplingOf(const Request& request, uint32_t choice, const EngineConfig& config);
+// The tokens that end an answer: the request's, and the end-of-sequence ids unless it ignores them.
+std::vector<int32_t> StopTokensOf(const Request& request, const EngineConfig& config);
 
 }  // namespace longhand::engine

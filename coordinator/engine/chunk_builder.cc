@@ -70,6 +70,17 @@ void AddStart(const Sequence& sequence, SequenceChunk* chunk) {
   start.output_token_ids = sequence.output_token_ids;
 }
 
+void AddSuppressed(const Sequence& sequence, SequenceChunk* chunk) {
+  const int64_t ahead = chunk->output_position - std::ssize(sequence.output_token_ids);
+  LONGHAND_CHECK(ahead == 0 || ahead == 1) << ahead << " tokens ahead of what is known";
+  const TokenRules& rules = sequence.rules[static_cast<size_t>(ahead)];
+  chunk->suppressed_token_ids = rules.banned_ids;
+  if (rules.may_end) return;
+  chunk->suppressed_token_ids.insert(chunk->suppressed_token_ids.end(),
+                                     sequence.stop_token_ids.begin(),
+                                     sequence.stop_token_ids.end());
+}
+
 }  // namespace
 
 SequenceChunk BuildChunk(
@@ -89,7 +100,10 @@ SequenceChunk BuildChunk(
   chunk.sample = end == sequence.num_tokens();
   chunk.output_position = sequence.num_planned_samples;
   sequence.num_planned_tokens = end;
-  if (chunk.sample) ++sequence.num_planned_samples;
+  if (chunk.sample) {
+    AddSuppressed(sequence, &chunk);
+    ++sequence.num_planned_samples;
+  }
   sequence.last_step = step;
   return chunk;
 }

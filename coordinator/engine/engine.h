@@ -193,6 +193,7 @@ class Engine final : public GroupListener {
   void AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result);
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
   void CountWords(Choice& choice);
+  void CountLoops(Choice& choice);
   void Conclude(RequestSummary summary);
   void EndFailover();
   void Emit(ActiveRequest& active, TokenEvent event);

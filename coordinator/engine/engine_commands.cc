@@ -134,7 +134,8 @@ ActiveRequest& Engine::Open(std::shared_ptr<const Request> request,
   active->num_open_choices = active->request->num_choices;
   for (uint32_t i = 0; i < active->request->num_choices; ++i) {
     active->choices.emplace_back(
-        Answer(*active->request, i, config_, text_.Create(active->request->stop_strings)));
+        Answer(*active->request, i, config_,
+               text_.Create(active->request->stop_strings, active->request->target_words)));
   }
   return requests_.Add(std::move(active));
 }
@@ -165,6 +166,7 @@ void Engine::Handle(RestoreCommand& command) {
       break;
     }
     choice.num_words_counted = choice.answer.num_words();
+    choice.num_loops_counted = choice.answer.num_loops();
     if (active.began_earlier && !choice.is_over) {
       choice.num_lost_tokens = active.request->num_prompt_tokens() +
                                static_cast<int64_t>(choice.output_token_ids.size());
@@ -227,7 +229,10 @@ std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, Choice& ch
   sequence->request = active.request;
   sequence->owner = &active;
   const auto choice_idx = static_cast<uint32_t>(&choice - active.choices.data());
-  sequence->sampling = SamplingOf(*active.request, choice_idx, config_);
+  sequence->sampling = active.request->sampling;
+  sequence->sampling.choice = choice_idx;
+  sequence->stop_token_ids = StopTokensOf(*active.request, config_);
+  sequence->rules = choice.answer.rules();
   sequence->queued_at = active.submitted_at;
   sequence->expected_tokens = lengths_.Expect(*active.request);
   sequence->standing = choice.standing;

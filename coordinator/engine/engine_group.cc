@@ -112,16 +112,19 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   metrics_.generation_tokens.Increment();
 
   TokenEvent event = choice.answer.Append(std::move(token));
+  choice.sequence->rules = choice.answer.rules();
+  CountLoops(choice);
   if (!event.finish_reason.has_value()) {
     if (choice.answer.num_tokens() % kCountWordsEvery == 0) CountWords(choice);
     return Emit(active, std::move(event));
   }
   CountWords(choice);
-  metrics_.words_actual.Observe(static_cast<double>(choice.answer.num_words()));
+  metrics_.ObserveLength(choice.answer.num_words(), active.request->target_words);
+  if (event.finish_detail == "repetition") metrics_.repetitions_ended.Increment();
   metrics_.CountFinish(*event.finish_reason);
   choice.finish_reason = *event.finish_reason;
   choice.finish_detail = event.finish_detail;
-  lengths_.Observe(choice.answer.num_tokens());
+  lengths_.Observe(choice.answer.num_tokens(), choice.answer.num_words());
   scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
   choice.is_over = true;
   const bool is_last = --active.num_open_choices == 0;
@@ -140,6 +143,13 @@ void Engine::CountWords(Choice& choice) {
   if (num_words <= choice.num_words_counted) return;
   metrics_.words.Increment(static_cast<double>(num_words - choice.num_words_counted));
   choice.num_words_counted = num_words;
+}
+
+void Engine::CountLoops(Choice& choice) {
+  const int64_t num_new = choice.answer.num_loops() - choice.num_loops_counted;
+  if (num_new == 0) return;
+  metrics_.repetitions_redirected.Increment(static_cast<double>(num_new));
+  choice.num_loops_counted += num_new;
 }
 
 void Engine::Emit(ActiveRequest& active, TokenEvent event) {

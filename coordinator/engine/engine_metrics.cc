@@ -1,5 +1,7 @@
 #include "coordinator/engine/engine_metrics.h"
 
+#include "common/length_score.h"
+
 namespace longhand::engine {
 namespace {
 
@@ -69,6 +71,12 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
       inter_token_latency_seconds(metrics.GetHistogram("longhand_inter_token_latency_seconds")),
       failover_seconds(metrics.GetHistogram("longhand_failover_seconds")),
       words_actual(metrics.GetHistogram("longhand_words_actual")),
+      words_target(metrics.GetHistogram("longhand_words_target")),
+      length_score(metrics.GetHistogram("longhand_length_score")),
+      repetitions_redirected(
+          metrics.GetCounter("longhand_repetition_events_total", {{"action", "redirected"}})),
+      repetitions_ended(
+          metrics.GetCounter("longhand_repetition_events_total", {{"action", "ended"}})),
       request_max_tokens(metrics.GetHistogram("longhand_request_max_tokens")),
       request_choices(metrics.GetHistogram("longhand_request_choices")),
       request_prompt_tokens(metrics.GetHistogram("longhand_request_prompt_tokens")),
@@ -96,6 +104,13 @@ void EngineMetrics::CountError(const Status& status) {
     default:
       return ended_refused.Increment();
   }
+}
+
+void EngineMetrics::ObserveLength(int64_t words, int64_t target_words) {
+  words_actual.Observe(static_cast<double>(words));
+  if (target_words == 0) return;
+  words_target.Observe(static_cast<double>(target_words));
+  length_score.Observe(LengthScore(words, target_words));
 }
 
 void EngineMetrics::ObserveRequest(const Request& request) {

@@ -18,6 +18,8 @@ struct EngineMetrics {
   void ObserveRequest(const Request& request);
   void ObserveEnd(const RequestSummary& summary);
   void CountFinish(FinishReason reason);
+  // Of an answer that came to its end; `target_words` 0: without a target.
+  void ObserveLength(int64_t words, int64_t target_words);
   // A request that ended early, or was refused.
   void CountError(const Status& status);
   void SetGauges(const EngineStats& stats);
@@ -65,6 +67,10 @@ struct EngineMetrics {
   Histogram& inter_token_latency_seconds;
   Histogram& failover_seconds;
   Histogram& words_actual;
+  Histogram& words_target;
+  Histogram& length_score;
+  Counter& repetitions_redirected;
+  Counter& repetitions_ended;
   Histogram& request_max_tokens;
   Histogram& request_choices;
   Histogram& request_prompt_tokens;

@@ -43,9 +43,13 @@ Status CheckRequest(const Request& request) {
     return InvalidArgument("max_tokens is ", request.max_tokens, "; it must be at least 1");
   }
   if (request.num_choices < 1) return InvalidArgument("n is 0; it must be at least 1");
-  if (request.sampling.min_tokens < 0 || request.sampling.min_tokens > request.max_tokens) {
-    return InvalidArgument("min_tokens is ", request.sampling.min_tokens,
+  if (request.min_tokens < 0 || request.min_tokens > request.max_tokens) {
+    return InvalidArgument("min_tokens is ", request.min_tokens,
                            "; it must be from 0 to max_tokens, which is ", request.max_tokens);
+  }
+  if (request.target_words < 0 || request.target_words > kMaxTargetWords) {
+    return InvalidArgument("target_words is ", request.target_words, "; it must be from 1 to ",
+                           kMaxTargetWords, ", or 0 for none");
   }
   if (request.priority < kMinPriority || request.priority > kMaxPriority) {
     return InvalidArgument("priority is ", request.priority, "; it must be from ", kMinPriority,

@@ -17,6 +17,7 @@ namespace longhand::engine {
 
 inline constexpr int32_t kMinPriority = -100;
 inline constexpr int32_t kMaxPriority = 100;
+inline constexpr int64_t kMaxTargetWords = 1'000'000;
 
 struct ImageInput {
   ContentHash hash{};
@@ -25,8 +26,8 @@ struct ImageInput {
   int32_t num_patches = 0;  // what encoding it costs
   int32_t height = 0;       // pixels
   int32_t width = 0;
-  // Slot of the adapter that it is encoded with, which the hash tells apart; -1: none.
-  int32_t adapter = -1;
+  int32_t adapter =
+      -1;  // slot of the adapter that it is encoded with, which the hash tells apart; -1: none
   // [height, width, 3] RGB. Shared because the executor may still send it when the request is over.
   std::shared_ptr<const std::vector<uint8_t>> pixels;
 };
@@ -37,12 +38,14 @@ struct Request {
   std::vector<int32_t> token_ids;  // the prompt
   std::vector<int32_t> positions;  // [prompt, 3]: time, height, width (M-RoPE)
   int32_t rope_delta = 0;  // token i after the prompt has position i + rope_delta, three times
-  std::vector<ImageInput> images;  // by offset
-  // stop_token_ids: the request's own; the engine adds the end-of-sequence ids. choice: set by the
-  // engine.
-  SamplingParams sampling;
+  std::vector<ImageInput> images;       // by offset
+  SamplingParams sampling;              // choice: set by the engine
+  std::vector<int32_t> stop_token_ids;  // the request's own
   bool ignore_eos = false;
   int64_t max_tokens = 0;    // of each answer; at least 1
+  int64_t min_tokens = 0;    // before, no stop token and no end-of-sequence id can be sampled
+  int64_t target_words = 0;  // of each answer; 0: none
+  bool repetition_guard = false;
   uint32_t num_choices = 1;  // answers to the prompt
   std::shared_ptr<const Adapter> adapter;  // held as long as the request; null: the model itself
   std::vector<std::string> stop_strings;

@@ -23,8 +23,7 @@ struct RequestSummary {
   bool is_resumed = false;  // lived through the loss of a worker group or a coordinator
   std::string
       finish;  // stop or length (if of any choice); else the code's name: cancelled, unavailable
-  std::string finish_detail;  // eos, stop_token, stop_string, max_tokens, context_full; empty when
-                              // it ended early
+  std::string finish_detail;  // as TokenEvent has it; empty when it ended early
   Duration duration{};
   std::optional<Duration> queue_time;  // when it was admitted
   // When there was a token, and all are this coordinator's.

@@ -27,6 +27,7 @@ struct Choice {
   Sequence* sequence = nullptr;  // the scheduler's; null once the answer is over or the group lost
   bool is_over = false;
   int64_t num_words_counted = 0;  // by the metrics
+  int64_t num_loops_counted = 0;  // the same
   // Of the last event, once it is over.
   FinishReason finish_reason = FinishReason::kStop;
   std::string finish_detail;

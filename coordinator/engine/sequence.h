@@ -10,6 +10,7 @@
 #include "common/sampling_params.h"
 #include "coordinator/engine/encoder_cache.h"
 #include "coordinator/engine/request.h"
+#include "coordinator/engine/token_rules.h"
 
 namespace longhand::engine {
 
@@ -46,7 +47,8 @@ struct Sequence {
   std::shared_ptr<const Request> request;
   ActiveRequest* owner =
       nullptr;              // the engine's, which looks at it only while the phase is not kFinished
-  SamplingParams sampling;  // the request's, with end-of-sequence ids and choice
+  SamplingParams sampling;  // the request's, with its choice
+  std::vector<int32_t> stop_token_ids;  // the request's, with the end-of-sequence ids
   TimePoint queued_at{};
   int64_t expected_tokens = 0;  // of the answer; at most max_tokens
   Standing standing;
@@ -55,6 +57,7 @@ struct Sequence {
   // A group was lost while it ran this request, and no token came since: runs beside no other such.
   bool on_probation = false;
   std::vector<int32_t> output_token_ids;  // those that came back; the engine appends
+  ComingRules rules;                      // of the tokens after them; the engine's too
   int64_t num_planned_tokens = 0;   // of prompt and answer: in KV when the steps in flight have run
   int64_t num_computed_tokens = 0;  // in KV now
   int64_t num_planned_samples = 0;  // of the answer

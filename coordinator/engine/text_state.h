@@ -17,6 +17,7 @@ class TextState {
   struct Delta {
     std::string text;  // whole UTF-8 characters that no stop string can take back
     std::optional<std::string> stop_string;  // set when one has matched: the answer ends before it
+    bool target_reached = false;  // the words that were asked for: the answer ends with `text`
   };
   virtual ~TextState() = default;
   virtual Delta Append(int32_t token_id) = 0;
@@ -24,13 +25,17 @@ class TextState {
   virtual std::string Finish() = 0;
   // Of the text so far, as LongWriter-V's benchmarks count them.
   virtual int64_t num_words() const = 0;
+  // Whether these are too few for an answer with its target to end of itself.
+  virtual bool is_short() const = 0;
 };
 
 // Thread-safe.
 class TextStateFactory {
  public:
   virtual ~TextStateFactory() = default;
-  virtual std::unique_ptr<TextState> Create(const std::vector<std::string>& stop_strings) const = 0;
+  // `target_words`: of the answer; 0: none.
+  virtual std::unique_ptr<TextState> Create(const std::vector<std::string>& stop_strings,
+                                            int64_t target_words) const = 0;
 };
 
 }  // namespace longhand::engine

@@ -20,6 +20,11 @@ struct Usage {
   int64_t cached_tokens = 0;      // of the prompt, that the prefix cache had
 };
 
+struct LengthReport {
+  int64_t target_words = 0;
+  int64_t words = 0;  // that were written
+};
+
 struct TokenEvent {
   int64_t seq = 0;      // 1 for the request's first event, then one more each
   uint32_t choice = 0;  // which of `n` answers
@@ -30,7 +35,10 @@ struct TokenEvent {
   std::vector<SampledToken> logprobs;  // one for each of token_ids, when asked
   // In the last event of a choice.
   std::optional<FinishReason> finish_reason;
-  std::string finish_detail;  // eos, stop_token, stop_string, max_tokens, context_full
+  // eos, stop_token, stop_string, target_reached, max_tokens, context_full, repetition
+  std::string finish_detail;
+  // In the last event of a choice with a target.
+  std::optional<LengthReport> length;
   // In the last event of the request.
   std::optional<Usage> usage;
   // When asked, in one event before the first token: of the 2nd, 3rd, ... prompt token.

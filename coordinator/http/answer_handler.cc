@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "coordinator/http/document_json.h"
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/event_writer.h"
 #include "coordinator/http/pool_job.h"
@@ -92,6 +93,17 @@ Response EventStreamHead() {
           .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
 }
 
+const char* IdPrefix(journal::v1::AnswerForm::Kind kind) {
+  switch (kind) {
+    case journal::v1::AnswerForm::KIND_TEXT_COMPLETION:
+      return "cmpl";
+    case journal::v1::AnswerForm::KIND_DOCUMENT:
+      return "doc";
+    default:
+      return "chatcmpl";
+  }
+}
+
 AnswerHead HeadOf(const EventStream& stream, const std::string& model) {
   const journal::v1::AnswerForm& form = stream.identity().form;
   return {stream.identity().request_id, form.model().empty() ? model : form.model(), form};
@@ -105,6 +117,10 @@ boost::asio::awaitable<void> AnswerHandler::Chat(Exchange& exchange) {
 
 boost::asio::awaitable<void> AnswerHandler::Complete(Exchange& exchange) {
   return Answer(exchange, ParseCompletionRequest);
+}
+
+boost::asio::awaitable<void> AnswerHandler::Document(Exchange& exchange) {
+  return Answer(exchange, ParseDocumentRequest);
 }
 
 boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse parse) {
@@ -122,14 +138,14 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   }
   if (const Status status = co_await FetchImages(exchange, &request); !status.ok())
     co_return co_await exchange.Reply(ErrorResponse(status, "messages"));
-  const char* prefix =
-      request.form.kind() == journal::v1::AnswerForm::KIND_TEXT_COMPLETION ? "cmpl" : "chatcmpl";
-  Result<api::RequestIntake::Call> call =
-      parts_.intake.NewCall(request.wire.request_id(), prefix, TimePoint::max());
+  Result<api::RequestIntake::Call> call = parts_.intake.NewCall(
+      request.wire.request_id(), IdPrefix(request.form.kind()), TimePoint::max());
   if (!call.ok()) co_return co_await exchange.Reply(ErrorResponse(call.status()));
   call->owner = NameCaller(parts_.keys, exchange.request()).value();  // checked with the head
   if (exchange.gone()) co_return;
   Result<Stream> stream = co_await OnPool<Stream>(exchange, parts_.pool, [&] {
+    if (request.form.kind() == journal::v1::AnswerForm::KIND_DOCUMENT)
+      return parts_.documents.FollowOrBegin(TakeDocument(request), *call);
     return parts_.intake.FollowOrBegin(request.wire, request.form, *call);
   });
   if (!stream.ok()) co_return co_await exchange.Reply(ErrorResponse(stream.status()));
@@ -196,7 +212,9 @@ boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange, Stream
   const AnswerHead head = HeadOf(*stream, parts_.intake.preparer().served_model_name());
   Result<std::string> body =
       co_await OnPool<std::string>(exchange, parts_.pool, [&]() -> Result<std::string> {
-        return json::serialize(WholeAnswerJson(head, parts_.intake.tokenizer(), events));
+        return json::serialize(head.is_document()
+                                   ? WholeDocumentJson(head, events)
+                                   : WholeAnswerJson(head, parts_.intake.tokenizer(), events));
       });
   if (!body.ok()) co_return co_await exchange.Reply(ErrorResponse(body.status()));
   Response response{.body = std::move(body).value()};

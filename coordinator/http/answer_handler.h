@@ -7,6 +7,7 @@
 #include <string>
 
 #include "coordinator/api/api_keys.h"
+#include "coordinator/api/document_desk.h"
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_intake.h"
 #include "coordinator/http/answer_request.h"
@@ -25,6 +26,7 @@ class AnswerHandler {
  public:
   struct Parts {
     api::RequestIntake& intake;
+    api::DocumentDesk& documents;
     api::InputPool& pool;
     const api::ApiKeys& keys;
     api::InputPool* fetch_pool = nullptr;  // none: pictures elsewhere are not fetched
@@ -35,6 +37,7 @@ class AnswerHandler {
 
   boost::asio::awaitable<void> Chat(Exchange& exchange);
   boost::asio::awaitable<void> Complete(Exchange& exchange);
+  boost::asio::awaitable<void> Document(Exchange& exchange);
   // GET /v1/streams/ID?from=N.
   boost::asio::awaitable<void> Attach(Exchange& exchange, std::string request_id);
 

@@ -34,7 +34,7 @@ struct ChoiceParts {
   bool has_logprobs = false;
   int64_t num_characters = 0;
   json::value finish_reason;
-  std::string finish_detail;
+  json::object longhand;
 };
 
 void AddEvent(const AnswerHead& head,
@@ -55,7 +55,7 @@ void AddEvent(const AnswerHead& head,
     for (const int32_t id : event.token_ids()) choice->token_ids.push_back(id);
   if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) {
     choice->finish_reason = FinishReasonJson(event);
-    choice->finish_detail = event.finish_detail();
+    choice->longhand = EndJson(event);
   }
 }
 
@@ -73,7 +73,7 @@ json::object ChoiceJson(const AnswerHead& head, uint32_t index, ChoiceParts choi
   out["logprobs"] = std::move(logprobs);
   out["finish_reason"] = std::move(choice.finish_reason);
   if (!choice.token_ids.empty()) out["token_ids"] = std::move(choice.token_ids);
-  out["longhand"] = {{"finish_detail", choice.finish_detail}};
+  out["longhand"] = std::move(choice.longhand);
   return out;
 }
 
@@ -137,6 +137,17 @@ json::object TextLogprobs::ToJson() && {
           {"text_offset", std::move(text_offsets_)}};
 }
 
+json::object EndJson(const v1::GenerateEvent& event) {
+  json::object out = {{"finish_detail", event.finish_detail()}};
+  if (event.has_length()) {
+    const v1::LengthReport& length = event.length();
+    out["length"] = {{"target_words", length.target_words()},
+                     {"words", length.words()},
+                     {"score", length.score()}};
+  }
+  return out;
+}
+
 int64_t CountCharacters(std::string_view utf8) {
   return std::count_if(utf8.begin(), utf8.end(),
                        [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
@@ -152,7 +163,7 @@ json::object WholeAnswerJson(const AnswerHead& head,
                       {"object", head.is_chat() ? "chat.completion" : "text_completion"},
                       {"created", head.form.created()},
                       {"model", head.model}};
-  if (!parts.empty()) out["longhand"] = {{"finish_detail", parts.begin()->second.finish_detail}};
+  if (!parts.empty()) out["longhand"] = parts.begin()->second.longhand;
   json::array choices;
   for (auto& [index, choice] : parts) choices.push_back(ChoiceJson(head, index, std::move(choice)));
   if (!events.empty() && ShowsPromptTokenIds(head, *events.front())) {

@@ -19,6 +19,7 @@ struct AnswerHead {
   journal::v1::AnswerForm form;
 
   bool is_chat() const { return form.kind() != journal::v1::AnswerForm::KIND_TEXT_COMPLETION; }
+  bool is_document() const { return form.kind() == journal::v1::AnswerForm::KIND_DOCUMENT; }
 };
 
 // Whether its client is to see them.
@@ -44,6 +45,9 @@ class TextLogprobs {
   boost::json::array top_logprobs_;
   boost::json::array text_offsets_;
 };
+
+// What a choice's last event says beyond OpenAI's fields.
+boost::json::object EndJson(const v1::GenerateEvent& event);
 
 int64_t CountCharacters(std::string_view utf8);
 

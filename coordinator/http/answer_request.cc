@@ -32,6 +32,32 @@ void ParsePrompt(RequestFields& fields, AnswerRequest* out) {
   }
 }
 
+// What a document takes as a chat completion does not.
+void RefuseOfAnswers(RequestFields& fields) {
+  fields.Int("n", 1, 1);
+  fields.Refuse("best_of", "a document is one");
+  for (const char* name : {"stop", "stop_token_ids"})
+    fields.Refuse(name, "a document ends with its last section");
+  fields.Int("min_tokens", 0, 0);
+  fields.Refuse("ignore_eos", "a document ends with its last section");
+  for (const char* name : {"logprobs", "top_logprobs", "return_token_ids", "prompt_token_ids"})
+    fields.Refuse(name, "a document is text");
+  fields.Refuse("stream_options", "the last event of a document has the usage");
+  fields.Refuse("chat_template_kwargs", "a document's prompts are not the client's");
+}
+
+// Text and pictures of the one message.
+void TakeInstruction(RequestFields& fields, AnswerRequest* out) {
+  const v1::ChatMessages messages = std::move(*out->wire.mutable_messages());
+  out->wire.clear_input();
+  if (messages.messages_size() != 1 || messages.messages(0).role() != "user") {
+    return fields.Fail("messages", InvalidArgument("messages has ", messages.messages_size(),
+                                                   " messages; a document takes one of a user"));
+  }
+  for (const v1::ContentPart& part : messages.messages(0).content())
+    out->document.mutable_instruction()->append(part.text());
+}
+
 }  // namespace
 
 void ParseTemplateArguments(RequestFields& fields, AnswerRequest* out) {
@@ -80,6 +106,44 @@ std::optional<Fault> ParseCompletionRequest(const json::object& body, AnswerRequ
     fields.Fail("best_of", "it must be the same as n: no answer is thrown away");
   ParsePrompt(fields, out);
   return fields.fault();
+}
+
+std::optional<Fault> ParseDocumentRequest(const json::object& body, AnswerRequest* out) {
+  RequestFields fields(body);
+  out->form.set_kind(journal::v1::AnswerForm::KIND_DOCUMENT);
+  RefuseOfAnswers(fields);
+  ParseCommonFields(fields, out);
+  if (auto plan = fields.String("plan")) out->document.set_plan(std::move(*plan));
+  const json::value* messages = fields.Find("messages");
+  if (auto instruction = fields.String("instruction")) {
+    if (messages != nullptr) fields.Fail("messages", "instruction is given already");
+    out->document.set_instruction(std::move(*instruction));
+  } else if (messages == nullptr) {
+    fields.Fail("instruction", "it must say what to write");
+  } else if (const Status status = ParseMessages(*messages, out); !status.ok()) {
+    fields.Fail("messages", status);
+  } else {
+    TakeInstruction(fields, out);
+  }
+  if (const json::value* images = fields.Find("images")) {
+    if (const Status status = ParseImages(*images, out); !status.ok())
+      fields.Fail("images", status);
+  }
+  return fields.fault();
+}
+
+v1::WriteDocumentRequest TakeDocument(AnswerRequest& request) {
+  v1::WriteDocumentRequest document = std::move(request.document);
+  v1::GenerateRequest& wire = request.wire;
+  document.set_request_id(wire.request_id());
+  document.set_model(wire.model());
+  document.mutable_images()->Swap(wire.mutable_images());
+  if (wire.has_length()) *document.mutable_length() = wire.length();
+  *document.mutable_sampling() = wire.sampling();
+  document.set_on_disconnect(wire.on_disconnect());
+  document.set_priority(wire.priority());
+  document.set_cache_salt(wire.cache_salt());
+  return document;
 }
 
 }  // namespace longhand::http

@@ -1,4 +1,5 @@
-// The JSON of /v1/chat/completions and /v1/completions becomes a request as gRPC has it.
+// The JSON of /v1/chat/completions, /v1/completions and /v1/documents becomes a request as gRPC has
+// it.
 #pragma once
 
 #include <boost/json.hpp>
@@ -14,18 +15,25 @@ namespace longhand::http {
 
 struct AnswerRequest {
   v1::GenerateRequest wire;
+  // Of a document: its instruction and plan; all the rest is in `wire`.
+  v1::WriteDocumentRequest document;
   journal::v1::AnswerForm form;
   bool stream = false;
   // Pictures that are elsewhere: the index of the one in `wire` that is to be filled, and its URL.
   std::vector<std::pair<int, std::string>> image_urls;
 };
 
-// Both: a fault names the parameter, what was seen and what is allowed. Numbers that the request
+// All: a fault names the parameter, what was seen and what is allowed. Numbers that the request
 // preparer checks are left to it.
 std::optional<Fault> ParseChatRequest(const boost::json::object& body, AnswerRequest* out);
 std::optional<Fault> ParseCompletionRequest(const boost::json::object& body, AnswerRequest* out);
 
-// What both have: model, sampling, what is returned, and Longhand's own.
+std::optional<Fault> ParseDocumentRequest(const boost::json::object& body, AnswerRequest* out);
+
+// The document's whole request, out of the two.
+v1::WriteDocumentRequest TakeDocument(AnswerRequest& request);
+
+// What all have: model, sampling, what is returned, and Longhand's own.
 void ParseCommonFields(RequestFields& fields, AnswerRequest* out);
 
 // Of "chat_template_kwargs": Qwen2.5-VL's template knows one.
@@ -33,5 +41,7 @@ void ParseTemplateArguments(RequestFields& fields, AnswerRequest* out);
 
 // Of "messages": text and pictures.
 Status ParseMessages(const boost::json::value& messages, AnswerRequest* out);
+// Of "images": a list of URLs.
+Status ParseImages(const boost::json::value& images, AnswerRequest* out);
 
 }  // namespace longhand::http

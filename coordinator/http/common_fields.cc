@@ -1,6 +1,7 @@
 // Sampling and the extensions, as both kinds of completion have them.
 #include <limits>
 
+#include "coordinator/engine/request.h"
 #include "coordinator/http/answer_request.h"
 
 namespace longhand::http {
@@ -92,13 +93,10 @@ void ParseOwnFields(RequestFields& fields, AnswerRequest* out) {
   out->wire.mutable_return_()->set_token_ids(fields.Bool("return_token_ids", false));
   out->wire.mutable_return_()->set_prompt_token_ids(
       fields.Bool("prompt_token_ids", out->wire.return_().token_ids()));
-  if (fields.Has("target_words")) {
-    fields.Fail("target_words",
-                Unimplemented("target_words is not there yet: ask for a length in the prompt"));
-  }
-  if (fields.Bool("repetition_guard", false)) {
-    fields.Fail("repetition_guard",
-                Unimplemented("repetition_guard is not there yet; repetition_penalty is"));
+  if (const auto words = fields.Int("target_words", 1, engine::kMaxTargetWords))
+    out->wire.mutable_length()->set_target_words(*words);
+  if (fields.Has("repetition_guard")) {
+    out->wire.mutable_sampling()->set_repetition_guard(fields.Bool("repetition_guard", false));
   }
 }
 

@@ -11,7 +11,7 @@ namespace {
 namespace json = boost::json;
 
 // The fields that errors of the request preparer begin with.
-constexpr std::array<std::string_view, 18> kParameters = {"temperature",
+constexpr std::array<std::string_view, 21> kParameters = {"temperature",
                                                           "top_p",
                                                           "top_k",
                                                           "min_p",
@@ -28,7 +28,10 @@ constexpr std::array<std::string_view, 18> kParameters = {"temperature",
                                                           "request_id",
                                                           "from",
                                                           "priority",
-                                                          "cache_salt"};
+                                                          "cache_salt",
+                                                          "instruction",
+                                                          "plan",
+                                                          "target_words"};
 
 bool IsAboutTheContext(const std::string& message) {
   return message.rfind("the prompt has ", 0) == 0 && message.find(" tokens") != std::string::npos;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "coordinator/http/document_json.h"
 #include "coordinator/http/error_response.h"
 
 namespace longhand::http {
@@ -17,11 +18,12 @@ void AppendEvent(int64_t id, std::string_view data, std::string* out) {
 
 EventWriter::EventWriter(AnswerHead head, const shim::Tokenizer& tokenizer)
     : head_(std::move(head)), tokenizer_(tokenizer) {
-  prefix_ = json::serialize(
-      json::object{{"id", head_.request_id},
-                   {"object", head_.is_chat() ? "chat.completion.chunk" : "text_completion"},
-                   {"created", head_.form.created()},
-                   {"model", head_.model}});
+  prefix_ = json::serialize(json::object{{"id", head_.request_id},
+                                         {"object", head_.is_document() ? "document.chunk"
+                                                    : head_.is_chat()   ? "chat.completion.chunk"
+                                                                        : "text_completion"},
+                                         {"created", head_.form.created()},
+                                         {"model", head_.model}});
   prefix_.back() = ',';  // instead of the brace
 }
 
@@ -41,6 +43,10 @@ void EventWriter::Skip(const v1::GenerateEvent& event) {
 }
 
 void EventWriter::Append(const v1::GenerateEvent& event, std::string* out) {
+  if (head_.is_document()) {
+    const std::string step = json::serialize(DocumentStepJson(event));
+    return AppendEvent(event.seq(), prefix_ + step.substr(1), out);
+  }
   Choice& choice = ChoiceOf(event);
   const v1::Usage* usage = head_.form.continuous_usage() ? &usage_ : nullptr;
   AppendEvent(event.seq(), ChunkJson({ChoiceJson(event, choice)}, &event, usage), out);
@@ -76,7 +82,7 @@ json::object EventWriter::ChoiceJson(const v1::GenerateEvent& event, Choice& cho
   out["logprobs"] = std::move(logprobs);
   out["finish_reason"] = FinishReasonJson(event);
   if (ShowsTokenIds(head_, event)) out["token_ids"] = TokenIdsJson(event.token_ids());
-  if (!event.finish_detail().empty()) out["longhand"] = {{"finish_detail", event.finish_detail()}};
+  if (!event.finish_detail().empty()) out["longhand"] = EndJson(event);
   return out;
 }
 

@@ -1,4 +1,5 @@
-// EventWriter: a stream's events as server-sent events, with OpenAI's chunks in them.
+// EventWriter: a stream's events as server-sent events, with OpenAI's chunks in them, or with the
+// steps of a document.
 //
 // Each has an id. Events of the answer have their own number, 1 to N; what follows them (usage, an
 // error, [DONE]) counts on from N + 1. So a client that comes back with the last id it saw gets the

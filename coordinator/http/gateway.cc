@@ -55,6 +55,7 @@ Gateway::Gateway(GatewayConfig config, const Parts& parts)
                       ? std::make_unique<api::InputPool>(kFetchThreads, kMaxWaitingFetches)
                       : nullptr),
       answers_({.intake = parts.intake,
+                .documents = parts.documents,
                 .pool = parts.pool,
                 .keys = parts.keys,
                 .fetch_pool = fetch_pool_.get(),
@@ -146,6 +147,8 @@ boost::asio::awaitable<void> Gateway::Dispatch(Exchange& exchange, const RouteMa
       return answers_.Chat(exchange);
     case RouteId::kCompletion:
       return answers_.Complete(exchange);
+    case RouteId::kDocument:
+      return answers_.Document(exchange);
     case RouteId::kStream:
       return answers_.Attach(exchange, match.parameter);
     case RouteId::kTokenize:

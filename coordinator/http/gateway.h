@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "coordinator/api/adapter_table.h"
 #include "coordinator/api/api_keys.h"
+#include "coordinator/api/document_desk.h"
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_intake.h"
 #include "coordinator/cluster/readiness.h"
@@ -38,6 +39,7 @@ class Gateway {
  public:
   struct Parts {
     api::RequestIntake& intake;
+    api::DocumentDesk& documents;
     api::InputPool& pool;
     const api::AdapterTable& adapters;
     const cluster::ReadinessSource& readiness;

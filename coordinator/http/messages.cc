@@ -87,6 +87,19 @@ Status AddMessage(const json::value& value, AnswerRequest* out) {
 
 }  // namespace
 
+Status ParseImages(const json::value& images, AnswerRequest* out) {
+  if (!images.is_array())
+    return InvalidArgument("images is ", Shown(images), "; it must be a list of URLs");
+  for (const json::value& image : images.get_array()) {
+    const json::string* url = UrlOf(&image);
+    if (url == nullptr)
+      return InvalidArgument("images holds ", Shown(image),
+                             "; each must be a URL, or an object with a url");
+    LONGHAND_RETURN_IF_ERROR(AddImage(View(*url), out));
+  }
+  return OkStatus();
+}
+
 Status ParseMessages(const json::value& messages, AnswerRequest* out) {
   if (!messages.is_array())
     return InvalidArgument("messages is ", Shown(messages), "; it must be a list");

@@ -15,6 +15,7 @@ constexpr Route kRoutes[] = {
     {RouteId::kModel, "GET", "/v1/models/{model}", false},
     {RouteId::kChat, "POST", "/v1/chat/completions", false},
     {RouteId::kCompletion, "POST", "/v1/completions", false},
+    {RouteId::kDocument, "POST", "/v1/documents", false},
     {RouteId::kStream, "GET", "/v1/streams/{id}", false},
     {RouteId::kTokenize, "POST", "/tokenize", false},
     {RouteId::kDetokenize, "POST", "/detokenize", false},

@@ -20,6 +20,7 @@ enum class RouteId {
   kModel,
   kChat,
   kCompletion,
+  kDocument,
   kStream,
   kTokenize,
   kDetokenize,

@@ -85,6 +85,7 @@ class DecodeList {
       const int before = __shfl_up_sync(kAllLanes, end, step);
       if (lane >= step) end += before;
     }
+    __syncwarp();  // all have read the end of the list before
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       mine[i].end += end - count;

@@ -170,7 +170,7 @@ class StagedRows {
     return static_cast<int32_t>(num_rows * sizeof(RowParams) / sizeof(int32_t));
   }
   static size_t NumIds(const SampleRow& row) {
-    return row.suppress_stop_ids ? row.params->stop_token_ids.size() : 0;
+    return row.suppressed_ids != nullptr ? row.suppressed_ids->size() : 0;
   }
 
   void Add(const SampleRow& row, int64_t vocab_size) {
@@ -195,9 +195,10 @@ class StagedRows {
     out.counted = !params.HasPenalties()              ? out.history_len
                   : params.repetition_penalty != 1.0f ? 0
                                                       : out.prompt_end;
-    out.stop_begin = next_id_;
-    out.stop_end = row.suppress_stop_ids ? Append(params.stop_token_ids) : next_id_;
-    const bool is_edited = out.counted < out.history_len || out.stop_begin < out.stop_end;
+    out.suppressed_begin = next_id_;
+    out.suppressed_end = row.suppressed_ids != nullptr ? Append(*row.suppressed_ids) : next_id_;
+    const bool is_edited =
+        out.counted < out.history_len || out.suppressed_begin < out.suppressed_end;
     out.edited = is_edited ? num_edited_++ : -1;
     params_[num_rows_++] = out;
   }
@@ -221,7 +222,7 @@ class StagedRows {
 
 int64_t SampleRowsBytes(const StepSizes& sizes) {
   return sizes.max_num_seqs *
-         static_cast<int64_t>(sizeof(RowParams) + sizeof(int32_t) * kMaxStopIds);
+         static_cast<int64_t>(sizeof(RowParams) + sizeof(int32_t) * kMaxSuppressedIds);
 }
 
 int64_t SampleStatesBytes(int64_t num_rows) {

@@ -28,8 +28,9 @@ struct RowParams {
   // Tokens of it that penalties count: prompt [counted, prompt_end), output [prompt_end,
   // history_len). The token that is drawn comes behind them.
   int32_t counted, prompt_end, history_len;
-  int32_t stop_begin, stop_end;  // suppressed ids, counted from the first row's parameters
-  int32_t edited;                // number of the row among the edited ones; -1: it is not
+  int32_t suppressed_begin,
+      suppressed_end;  // suppressed ids, counted from the first row's parameters
+  int32_t edited;      // number of the row among the edited ones; -1: it is not
 
   __device__ bool Draws(float largest) const { return temperature > 0 && isfinite(largest); }
   __device__ bool Filters() const { return top_k > 0 || top_p < 1; }

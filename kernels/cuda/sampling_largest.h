@@ -31,7 +31,7 @@ __device__ void CountIds(
       atomicAdd(&counts[at], 1u);
     }
   }
-  for (int i = params.stop_begin + thread; i < params.stop_end; i += num_threads) {
+  for (int i = params.suppressed_begin + thread; i < params.suppressed_end; i += num_threads) {
     const int64_t at = problem.ids[i] - first;
     if (at >= 0 && at < num) atomicOr(&counts[at], kSuppressed);
   }

@@ -88,7 +88,9 @@ __device__ __forceinline__ unsigned Arrive(unsigned* arrived,
     is_last = atomicAdd(arrived + tile, 1u) == static_cast<unsigned>(num_parts) - 1;
     if (is_last) arrived[tile] = 0;
   }
+  // What one lane's fence lets it see the others see behind this: a vote orders no memory.
   __threadfence();
+  __syncwarp();
   return __ballot_sync(kAllLanes, is_last);
 }
 

@@ -92,7 +92,9 @@ __device__ __forceinline__ void MultiplyShared([[maybe_unused]] float (&d)[kTile
 }
 
 // The same with each warp's 16 rows of `a` in its registers, as MmaBf16 takes them: they stay as
-// they are until the product was waited for. kF16: of f16, not bf16.
+// they are until the product was waited for. What `a` is made of is loaded behind the wait for the
+// product that had these registers: the compiler drops a copy, and loads into them at once.
+// kF16: of f16, not bf16.
 template <bool kF16, int kTiles>
 __device__ __forceinline__ void MultiplyRegisters([[maybe_unused]] float (&d)[kTiles][4],
                                                   [[maybe_unused]] const uint32_t (&a)[4],

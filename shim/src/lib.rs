@@ -1,5 +1,5 @@
 //! What exists in Rust only, behind one C header (`longhand_shim.h`): Hugging Face `tokenizers`,
-//! `minijinja` for chat templates, and `safetensors` header validation.
+//! `minijinja` for chat templates, `safetensors` header validation, and `parquet`.
 //!
 //! Modules without `_ffi` know nothing of C. No exported function lets a panic out: see `ffi::guard`.
 
@@ -8,6 +8,10 @@ mod chat_template_ffi;
 mod error;
 mod ffi;
 mod marked_text;
+mod parquet_ffi;
+mod parquet_footer;
+mod parquet_pages;
+mod parquet_rows;
 mod safetensors_ffi;
 mod safetensors_header;
 mod token_table;

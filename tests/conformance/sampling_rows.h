@@ -31,13 +31,12 @@ class SamplingRows {
       : params_(params),
         // Some of a small vocabulary, and an id that it does not have.
         history_(MakeHistory(num_rows, {0, 3, 3, 11, vocab_size}, {3, 5, 5, 5, 20})) {
-    params_.stop_token_ids = {1, 7};
     for (int64_t i = 0; i < num_rows; ++i) {
       kernels::SampleRow row;
       row.params = &params_;
       row.key = {.seed = 12345, .choice = 2, .attempt = 1, .position = static_cast<uint32_t>(i)};
       // One token alone must stay.
-      row.suppress_stop_ids = vocab_size > 8;
+      if (vocab_size > 8) row.suppressed_ids = &suppressed_ids_;
       row.history_row = static_cast<int32_t>(num_rows - 1 - i);
       row.prompt_len = 5;
       row.output_len = 5;
@@ -52,6 +51,7 @@ class SamplingRows {
 
  private:
   SamplingParams params_;
+  const std::vector<int32_t> suppressed_ids_ = {1, 7};
   HostTensor history_;
   std::vector<kernels::SampleRow> rows_;
 };

@@ -40,7 +40,7 @@ class MixedRows {
       kernels::SampleRow row;
       row.params = &params_[i];
       row.key = {.seed = 99, .choice = 1, .position = static_cast<uint32_t>(i)};
-      row.suppress_stop_ids = i % 3 == 1;
+      if (i % 3 == 1) row.suppressed_ids = &suppressed_ids_;
       row.history_row = static_cast<int32_t>(i);
       row.prompt_len = 5;
       row.output_len = 4;
@@ -61,11 +61,11 @@ class MixedRows {
   void Add(Change change) {
     SamplingParams params;
     change(params);
-    params.stop_token_ids = {1, static_cast<int32_t>(vocab_size_ - 1)};
     params_.push_back(params);
   }
 
   const int64_t vocab_size_;
+  const std::vector<int32_t> suppressed_ids_{1, static_cast<int32_t>(vocab_size_ - 1)};
   std::vector<SamplingParams> params_;
   std::vector<kernels::SampleRow> rows_;
 };

@@ -12,6 +12,8 @@ import unittest
 
 from http_cluster import BINARIES, PATIENCE_S, Cluster, greedy, picture_url, request
 
+PLAN = "Section 1 - Main Point: the mill - Word Count: 200\nSection 2 - Main Point: the town - Word Count: 300"
+
 
 class Gateway(unittest.TestCase):
     @classmethod
@@ -169,6 +171,50 @@ class Gateway(unittest.TestCase):
             again = self.ask("POST", "/v1/completions", {**fields, "prompt": prompt}).json()
             self.assertEqual(again["choices"][0]["text"], choice["text"])
 
+    def test_documents(self):
+        fields = {"instruction": "Write.", "plan": PLAN, "temperature": 1, "seed": 3, "max_tokens": 20}
+        answer = self.ask("POST", "/v1/documents", {**fields, "request_id": "whole"})
+        self.assertEqual(answer.status, 200, answer.body)
+        whole = answer.json()
+        self.assertEqual((whole["id"], whole["object"], whole["model"], whole["plan"]), ("whole", "document", "nano/v1", PLAN))
+        self.assertEqual([section["step"] for section in whole["sections"]], PLAN.split("\n"))
+        self.assertEqual([section["target_words"] for section in whole["sections"]], [200, 300])
+        self.assertEqual("\n\n".join(section["text"] for section in whole["sections"]), whole["text"])
+        self.assertEqual(sum(section["words"] for section in whole["sections"]), whole["words"])
+        self.assertEqual((whole["finish_reason"], whole["longhand"]), ("stop", {"finish_detail": "document_written"}))
+        self.assertEqual(whole["usage"]["completion_tokens"], 40)
+
+        events = self.ask("POST", "/v1/documents", {**fields, "stream": True, "request_id": "stream"}).events()
+        self.assertEqual([event.id for event in events], list(range(1, len(events) + 1)))
+        self.assertEqual(events[-1].data, "[DONE]")
+        steps = [event.json() for event in events[:-1]]
+        for step in steps:
+            self.assertEqual((step["id"], step["object"], step["model"]), ("stream", "document.chunk", "nano/v1"))
+        self.assertEqual(steps[0]["plan"]["text"], PLAN)
+        self.assertEqual([step["section_begin"]["section"] for step in steps if "section_begin" in step], [1, 2])
+        self.assertEqual([step["section_end"]["words"] for step in steps if "section_end" in step],
+                         [section["words"] for section in whole["sections"]])
+        self.assertEqual("".join(step.get("text", "") for step in steps), whole["text"])
+        self.assertEqual((steps[-1]["finish_reason"], steps[-1]["usage"]["completion_tokens"]), ("stop", 40))
+        middle = len(events) // 2
+        rest = self.ask("GET", f"/v1/streams/stream?from={middle + 1}").events()
+        self.assertEqual([event.block for event in rest], [event.block for event in events[middle:]])
+        again = self.ask("POST", "/v1/documents", {**fields, "request_id": "whole"})
+        self.assertEqual(again.body, answer.body)
+
+    def test_what_is_no_document_is_refused(self):
+        def refused(param, message="", **fields):
+            self.refused(400, param, message, path="/v1/documents", **{"instruction": "Write.", "plan": PLAN, **fields})
+        refused("plan", "no line begins with 'Section 1 -'", plan="Once upon a time")
+        refused("instruction", "it must say what to write", instruction=None)
+        refused("instruction", "instruction is empty", instruction=" ")
+        refused("messages", "instruction is given already", messages=[{"role": "user", "content": "Write."}])
+        refused("n", n=2)
+        refused("stop", stop="END")
+        refused("temperature", temperature=-1)
+        refused("messages", images=["data:image/png;base64,YQ=="])
+        self.refused(404, "model", path="/v1/documents", instruction="Write.", model="another")
+
     def test_stop_seed_and_sampling(self):
         text = self.chat("Hello", 30).json()["choices"][0]["message"]["content"]
         stop = text[len(text) // 2:][:3]
@@ -210,7 +256,7 @@ class Gateway(unittest.TestCase):
                              ("frequency_penalty", -3), ("repetition_penalty", 0), ("stop", 5), ("stop", [""]),
                              ("stop", ["a"] * 17), ("stop_token_ids", ["a"]), ("stop_token_ids", [1 << 30]),
                              ("top_logprobs", 21), ("top_logprobs", 2), ("stream", "yes"), ("stream_options", {"include_usage": True}),
-                             ("request_id", "no spaces"), ("on_disconnect", "explode"), ("max_tokens", 1 << 40),
+                             ("request_id", "no spaces"), ("target_words", 0), ("target_words", 1_000_001), ("repetition_guard", "on"), ("on_disconnect", "explode"), ("max_tokens", 1 << 40),
                              ("tools", [{"type": "function"}]), ("functions", [{}]), ("audio", {"voice": "alloy"}),
                              ("response_format", {"type": "json_object"}), ("modalities", ["audio"]), ("logit_bias", {"1": 2}),
                              ("chat_template", "{{ x }}"), ("guided_json", {"type": "object"})]:
@@ -218,8 +264,6 @@ class Gateway(unittest.TestCase):
                 continue
             with self.subTest(param=param, value=value):
                 self.refused(400, param, messages=user, **{param: value})
-        for param, value in [("target_words", 100), ("repetition_guard", True)]:
-            self.assertEqual(self.refused(501, param, messages=user, **{param: value})["code"], "unsupported_parameter")
         for value in (None, [], "Hi", [{}], [{"role": "robot", "content": "Hi"}], [{"role": "user"}],
                       [{"role": "user", "content": [{"type": "input_audio"}]}], [{"role": "user", "content": [{"type": "text"}]}],
                       [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}]}],

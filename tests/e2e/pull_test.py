@@ -101,6 +101,29 @@ class Pull(PullTestCase):
         self.assertEqual((result["path"], result["downloaded_bytes"]), (snapshot, 0))
         self.assertEqual({file["name"] for file in result["files"]}, NEEDED)
 
+    def test_a_data_sets_parquet_files_are_laid_out_alike_and_eval_finds_them(self):
+        name = "data/train-00000-of-00001.parquet"
+        with open(os.path.join(ROOT, "tests", "data", "benchmarks", "ruler.parquet"), "rb") as file:
+            content = {name: file.read(), "README.md": b"# Data", "other/x.parquet": b"no", "config.json": b"{}"}
+        hub = StandInHub("an-org/Data", content, {name}, kind="datasets")
+        self.addCleanup(hub.close)
+        environment = self.environment(HF_ENDPOINT=hub.hub.url)
+        def run(*args):
+            return subprocess.run([LONGHAND, *args], env=environment, capture_output=True, text=True, timeout=PATIENCE_S,
+                                  check=False, cwd=self.home)
+        done = run("pull", "--dataset", "an-org/Data")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        snapshot = os.path.join(self.home, "hub", "datasets--an-org--Data", "snapshots", hub.commit)
+        self.assertEqual((done.stdout.strip(), os.listdir(snapshot)), (snapshot, ["data"]))
+        self.assertEqual(os.readlink(os.path.join(snapshot, name)), "../../../blobs/" + hub.digest(name))
+        num_requests = len(hub.hub.requests)
+        # Nobody is there to write; the data set is taken from the cache.
+        done = run("eval", "longwrite-v-ruler", "--data", "an-org/Data", "--base-url", "http://127.0.0.1:1", "--model", "m", "--json",
+                   "--tries", "1")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["failed"], len(hub.hub.requests)), (1, 4, num_requests))
+        missing = run("pull", "--dataset", "an-org/Other")
+        self.assertIn("/datasets/an-org/Other", missing.stderr)
+
     def test_the_token_goes_to_the_hub_alone_and_into_no_output(self):
         out, err = self.pulled(HF_TOKEN=TOKEN)
         self.assertTrue(self.hub.store.requests)

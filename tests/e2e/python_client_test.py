@@ -129,6 +129,15 @@ class Served(unittest.TestCase):
         self.assertEqual(stirred.text, calm.text)
         self.assertEqual(stirred.usage.completion_tokens, 600)
 
+    def test_a_document_survives_the_coordinator(self):
+        def write():
+            return self.client.write_document("Write.", plan="Section 1 - Noise - Word Count: 5\nSection 2 - Noise - Word Count: 5",
+                                              temperature=1, seed=5, max_tokens=300)
+        calm = write().read()
+        stirred = self.kill_at(write(), 20, 400)
+        self.assertEqual(stirred.text, calm.text)
+        self.assertEqual(stirred.finish_details, {0: "document_written"})
+
     def test_a_stream_survives_its_reader(self):
         calm = self.client.generate("Again.", max_tokens=200, **LONG).read()
         stream = self.client.generate("Again.", max_tokens=200, keep_running=True, **LONG)

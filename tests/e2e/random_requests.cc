@@ -33,6 +33,7 @@ class Maker {
     }
     SetInput(num_pictures, &request);
     SetSampling(request.mutable_sampling());
+    if (Chance(0.25)) request.mutable_length()->set_target_words(Between(1, 30));
     v1::Return* wanted = request.mutable_return_();
     wanted->set_token_ids(true);
     wanted->set_prompt_token_ids(Chance(0.2));
@@ -93,6 +94,7 @@ class Maker {
     if (Chance(0.3)) sampling->set_frequency_penalty(Real(-1, 1));
     if (Chance(0.3)) sampling->set_min_tokens(Between(0, max_tokens));
     sampling->set_ignore_eos(Chance(0.5));
+    if (Chance(0.3)) sampling->set_repetition_guard(true);
     if (Chance(0.2)) sampling->set_n(Between(2, 3));
     for (int n = Chance(0.4) ? Between(1, 3) : 0; n > 0; --n)
       sampling->add_stop(std::string(1, static_cast<char>('a' + Between(0, 25))) +
@@ -127,6 +129,7 @@ std::string Contents(const Answer& answer) {
     if (event.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) continue;
     choice.set_finish_reason(event.finish_reason());
     choice.set_finish_detail(event.finish_detail());
+    if (event.has_length()) *choice.mutable_length() = event.length();
   }
   std::string contents = whole.ShortDebugString();
   for (const auto& [number, choice] : choices)

@@ -44,10 +44,11 @@ class Host:
 
 
 class StandInHub:
-    """One model. `faults` is a list of functions, each used for one request to a file, in turn; it is given the handler and
+    """One model, or with `kind` "datasets" one data set. `faults` is a list of functions, each used for one request to a file, in turn; it is given the handler and
     the content, and says whether it has answered. `refusal` is (status, headers), the answer to everything."""
 
-    def __init__(self, model, files, large, commit="c0ffee" + "0" * 34, branch="main"):
+    def __init__(self, model, files, large, commit="c0ffee" + "0" * 34, branch="main", kind="models"):
+        self.kind = kind
         self.model, self.files, self.commit, self.branch = model, files, commit, branch
         self.large = set(large)
         self.refusal = None
@@ -83,13 +84,14 @@ class StandInHub:
         path = urllib.parse.unquote(urllib.parse.urlsplit(handler.path).path)
         if self.refusal:
             return send(handler, self.refusal[0], b"", self.refusal[1])
-        if path == f"/api/models/{self.model}/revision/{self.branch}" or path == f"/api/models/{self.model}/revision/{self.commit}":
+        if path == f"/api/{self.kind}/{self.model}/revision/{self.branch}" or path == f"/api/{self.kind}/{self.model}/revision/{self.commit}":
             if self.listing_refusals:
                 return send(handler, *self.listing_refusals.pop(0))
             return send(handler, 200, json.dumps(self._listing()).encode(), {"Content-Type": "application/json"})
-        if path == f"/api/models/{self.model}/tree/{self.commit}":
+        if path == f"/api/{self.kind}/{self.model}/tree/{self.commit}":
             return send(handler, 200, json.dumps(self._tree()).encode(), {"Content-Type": "application/json"})
-        match = re.fullmatch(rf"/{self.model}/resolve/([^/]+)/(.+)", path)
+        prefix = "" if self.kind == "models" else "/" + self.kind
+        match = re.fullmatch(rf"{prefix}/{self.model}/resolve/([^/]+)/(.+)", path)
         name = match and match[2]
         if not match or match[1] not in (self.commit, self.branch) or name not in self.files:
             return send(handler, 404, b"", {"X-Error-Code": "EntryNotFound" if match else "RepoNotFound"})

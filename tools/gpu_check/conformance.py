@@ -15,6 +15,8 @@ PART_S = {"cuda": 440, "emulated": 3600}
 OPERATION_TIMEOUT_S = {"cuda": 90, "emulated": 1200}
 SANITIZER_TIMEOUT_S = 150
 SANITIZER_CASES = 10  # of an operation; memcheck takes all of them where time allows
+# Of these it takes more for every kind of product to be among them.
+MORE_SANITIZER_CASES = {"Linear": 80}
 
 
 def operations(bundle):
@@ -117,7 +119,7 @@ def sanitize(report, bundle, backend, seconds):
     names = operations(bundle)
     deadline = time.monotonic() + seconds
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        results = [pool.submit(sanitize_operation, bundle, backend, program, tool, op, SANITIZER_CASES, deadline)
+        results = [pool.submit(sanitize_operation, bundle, backend, program, tool, op, MORE_SANITIZER_CASES.get(op, SANITIZER_CASES), deadline)
                    for tool in ("memcheck", "racecheck") for op in names]
         for result in results:
             record = result.result()

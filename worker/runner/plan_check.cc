@@ -85,18 +85,12 @@ Status CheckStart(const SequenceStart& start, const PlanContext& context) {
     return InvalidArgument("num_logprobs is ", start.sampling.num_logprobs,
                            "; it must be from -1 to ", kMaxLogprobs);
   }
-  if (std::ssize(start.sampling.stop_token_ids) > kernels::kMaxStopIds) {
-    return InvalidArgument("stop_token_ids has ", start.sampling.stop_token_ids.size(),
-                           " ids; at most ", kernels::kMaxStopIds, " are allowed");
-  }
   const int64_t num_tokens =
       std::ssize(start.prompt_token_ids) + std::ssize(start.output_token_ids);
   if (num_tokens > limits.max_model_len) {
     return InvalidArgument("prompt_token_ids and output_token_ids have ", num_tokens,
                            " tokens; at most ", limits.max_model_len, " are allowed");
   }
-  LONGHAND_RETURN_IF_ERROR(
-      CheckIds("stop_token_ids", start.sampling.stop_token_ids, 0, limits.vocab_size));
   LONGHAND_RETURN_IF_ERROR(
       CheckIds("prompt_token_ids", start.prompt_token_ids, 0, limits.vocab_size));
   return CheckIds("output_token_ids", start.output_token_ids, 0, limits.vocab_size);
@@ -114,6 +108,12 @@ Status CheckTokens(const SequenceChunk& chunk, bool has_last_token, const PlanLi
   if (!has_last_token && Contains(chunk.token_ids, kTokenOnDevice)) {
     return FailedPrecondition("token_ids names the token of an earlier step; none was sampled");
   }
+  if (std::ssize(chunk.suppressed_token_ids) > kernels::kMaxSuppressedIds) {
+    return InvalidArgument("suppressed_token_ids has ", chunk.suppressed_token_ids.size(),
+                           " ids; at most ", kernels::kMaxSuppressedIds, " are allowed");
+  }
+  LONGHAND_RETURN_IF_ERROR(
+      CheckIds("suppressed_token_ids", chunk.suppressed_token_ids, 0, limits.vocab_size));
   if (!chunk.score_token_ids.empty()) {
     if (chunk.score_token_ids.size() != chunk.token_ids.size()) {
       return InvalidArgument("score_token_ids has ", chunk.score_token_ids.size(),

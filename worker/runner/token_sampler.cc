@@ -153,7 +153,7 @@ void TokenSampler::CollectRows(const std::vector<SampleRequest>& requests) {
                                  .key = {.seed = params.seed,
                                          .choice = params.choice,
                                          .position = static_cast<uint32_t>(position)},
-                                 .suppress_stop_ids = position < params.min_tokens,
+                                 .suppressed_ids = &request.chunk->suppressed_token_ids,
                                  .history_row = request.state->history_row,
                                  .prompt_len = request.state->prompt_len,
                                  .output_len = static_cast<int32_t>(position)};

@@ -24,6 +24,7 @@ StepPlan FullPlan() {
                       .image_spans = {{1, 1, 512}},
                       .sample = true,
                       .output_position = 17,
+                      .suppressed_token_ids = {1, 2},
                       .score_token_ids = {-1, 4}};
   chunk.start.push_back({SamplingParams{.temperature = 0.6f,
                                         .top_p = 0.95f,
@@ -34,9 +35,7 @@ StepPlan FullPlan() {
                                         .frequency_penalty = 2,
                                         .seed = 0xfedcba9876543210u,
                                         .choice = 2,
-                                        .num_logprobs = 0,
-                                        .min_tokens = 8,
-                                        .stop_token_ids = {1, 2}},
+                                        .num_logprobs = 0},
                          {3, 4},
                          {5},
                          /*adapter=*/2});
@@ -68,6 +67,7 @@ TEST(StepPlanWire, APlanSurvivesTheWireFieldByField) {
   EXPECT_EQ(chunk.new_block_ids, plan.chunks[0].new_block_ids);
   EXPECT_EQ(chunk.image_spans[0].cache_row, 512);
   EXPECT_EQ(chunk.score_token_ids, plan.chunks[0].score_token_ids);
+  EXPECT_EQ(chunk.suppressed_token_ids, plan.chunks[0].suppressed_token_ids);
   ASSERT_EQ(chunk.start.size(), 1u);
   const SamplingParams& sampling = chunk.start[0].sampling;
   EXPECT_EQ(sampling.temperature, 0.6f);
@@ -79,8 +79,6 @@ TEST(StepPlanWire, APlanSurvivesTheWireFieldByField) {
   EXPECT_EQ(sampling.seed, 0xfedcba9876543210u);
   EXPECT_EQ(sampling.choice, 2u);
   EXPECT_EQ(sampling.num_logprobs, 0);
-  EXPECT_EQ(sampling.min_tokens, 8);
-  EXPECT_EQ(sampling.stop_token_ids, (std::vector<int32_t>{1, 2}));
   EXPECT_EQ(chunk.start[0].output_token_ids, std::vector<int32_t>{5});
   EXPECT_EQ(chunk.start[0].adapter, 2);
   EXPECT_EQ(back->images[0].adapter, 3);

@@ -7,7 +7,7 @@ import grpc
 from longhand import channel as channels
 from longhand.answer import Answer
 from longhand.errors import Error, unreachable
-from longhand.requests import attach_request, generate_request
+from longhand.requests import attach_request, document_request, generate_request
 from longhand.resumption import Resumption
 from longhand.v1 import cluster_pb2, cluster_pb2_grpc, generation_pb2, generation_pb2_grpc
 
@@ -36,6 +36,9 @@ class AsyncClient:
 
     def generate(self, prompt: str | None = None, **fields) -> "AsyncStream":
         return self._stream(generate_request(prompt, **fields))
+
+    def write_document(self, instruction: str, **fields) -> "AsyncStream":
+        return self._stream(document_request(instruction, **fields))
 
     def attach(self, request_id: str, from_seq: int = 1) -> "AsyncStream":
         return self._stream(attach_request(request_id, from_seq))
@@ -66,7 +69,8 @@ class AsyncClient:
 
     async def _open(self, request):
         await self._reach()
-        call = self._generation.Attach if isinstance(request, generation_pb2.AttachRequest) else self._generation.Generate
+        call = {generation_pb2.AttachRequest: self._generation.Attach, generation_pb2.GenerateRequest: self._generation.Generate,
+                generation_pb2.WriteDocumentRequest: self._generation.WriteDocument}[type(request)]
         return call(request, metadata=self._metadata)
 
     async def _reach(self) -> None:

@@ -8,7 +8,7 @@ import grpc
 from longhand import channel as channels
 from longhand.answer import Answer
 from longhand.errors import Error, unreachable
-from longhand.requests import attach_request, generate_request
+from longhand.requests import attach_request, document_request, generate_request
 from longhand.resumption import Resumption
 from longhand.v1 import cluster_pb2, cluster_pb2_grpc, generation_pb2, generation_pb2_grpc
 
@@ -40,6 +40,10 @@ class Client:
         """Fields: those of longhand.requests.generate_request."""
         return self._stream(generate_request(prompt, **fields))
 
+    def write_document(self, instruction: str, **fields) -> "Stream":
+        """A long text, section by section. Fields: those of longhand.requests.document_request."""
+        return self._stream(document_request(instruction, **fields))
+
     def attach(self, request_id: str, from_seq: int = 1) -> "Stream":
         """The events of a request that the server has, from number `from_seq` on."""
         return self._stream(attach_request(request_id, from_seq))
@@ -70,7 +74,8 @@ class Client:
         return Stream(self, Resumption(request, self.retry_for_s))
 
     def _open(self, request):
-        call = self._generation.Attach if isinstance(request, generation_pb2.AttachRequest) else self._generation.Generate
+        call = {generation_pb2.AttachRequest: self._generation.Attach, generation_pb2.GenerateRequest: self._generation.Generate,
+                generation_pb2.WriteDocumentRequest: self._generation.WriteDocument}[type(request)]
         return call(request, metadata=self._metadata)
 
     def _reach(self) -> None:

@@ -1,4 +1,4 @@
-"""GenerateRequest from what a caller has at hand."""
+"""Requests from what a caller has at hand."""
 import os
 import pathlib
 import uuid
@@ -23,23 +23,23 @@ def generate_request(
     keep_running: bool = False,
     priority: int = 0,
     cache_salt: str = "",
+    target_words: int = 0,
     returns: Mapping | None = None,
     **sampling,
 ) -> pb.GenerateRequest:
     """One of `prompt` (a user's message, before it the images), `messages` (dicts of `role` and `content`; content is text,
     or a list of texts and pictures), `text` (raw, with `images`) and `token_ids`. `keep_running`: the request goes on when
-    nobody reads it. `returns`: fields of Return, such as {"token_ids": True}. The rest are fields of Sampling."""
+    nobody reads it. `target_words`: that each answer is held to; 0: none. `returns`: fields of Return, such as {"token_ids": True}. The rest are fields of Sampling."""
     given = [name for name, value in
              (("prompt", prompt), ("messages", messages), ("text", text), ("token_ids", token_ids)) if value is not None]
     if len(given) != 1:
         raise TypeError(f"one of prompt, messages, text, token_ids is needed, not {', '.join(given) or 'none'}")
-    unknown = sorted(set(sampling) - SAMPLING)
-    if unknown:
-        raise TypeError(f"unknown: {', '.join(unknown)}; fields of Sampling are {', '.join(sorted(SAMPLING))}")
-
+    _check_sampling(sampling)
     request = pb.GenerateRequest(request_id=request_id or f"py-{uuid.uuid4().hex}", model=model, priority=priority,
                                  cache_salt=cache_salt, sampling=pb.Sampling(**sampling),
                                  **{"return": pb.Return(**(returns or {}))})
+    if target_words:
+        request.length.target_words = target_words
     if keep_running:
         request.on_disconnect = pb.ON_DISCONNECT_CONTINUE
     if prompt is not None:
@@ -57,8 +57,40 @@ def generate_request(
     return request
 
 
+def document_request(
+    instruction: str,
+    *,
+    images: Iterable[Picture] = (),
+    target_words: int = 0,
+    plan: str = "",
+    request_id: str = "",
+    model: str = "",
+    keep_running: bool = False,
+    priority: int = 0,
+    cache_salt: str = "",
+    **sampling,
+) -> pb.WriteDocumentRequest:
+    """`target_words`: of the whole document; 0 is no target. `plan`: the outline to write to; empty, the model makes one. The rest
+    as generate_request's."""
+    _check_sampling(sampling)
+    request = pb.WriteDocumentRequest(request_id=request_id or f"py-{uuid.uuid4().hex}", model=model, instruction=instruction,
+                                      images=[pb.Image(data=_data(image)) for image in images], sampling=pb.Sampling(**sampling),
+                                      priority=priority, cache_salt=cache_salt, plan=plan)
+    if target_words:
+        request.length.target_words = target_words
+    if keep_running:
+        request.on_disconnect = pb.ON_DISCONNECT_CONTINUE
+    return request
+
+
 def attach_request(request_id: str, from_seq: int) -> pb.AttachRequest:
     return pb.AttachRequest(request_id=request_id, **{"from": from_seq})  # `from` is a word of Python's
+
+
+def _check_sampling(sampling: Mapping) -> None:
+    unknown = sorted(set(sampling) - SAMPLING)
+    if unknown:
+        raise TypeError(f"unknown: {', '.join(unknown)}; fields of Sampling are {', '.join(sorted(SAMPLING))}")
 
 
 def _add_message(request: pb.GenerateRequest, role: str, content: Part | Iterable[Part]) -> None:

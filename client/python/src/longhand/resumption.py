@@ -14,27 +14,27 @@ LASTING_S = 5.0  # a call that lived so long was a stream, if a silent one
 
 
 class Resumption:
-    """One request's way through its calls. Until an event has come, Generate is repeated (its request_id makes that the same
+    """One request's way through its calls. Until an event has come, Generate (or WriteDocument) is repeated (its request_id makes that the same
     request); then Attach asks for the events that follow."""
 
-    def __init__(self, request: pb.GenerateRequest | pb.AttachRequest, retry_for_s: float,
+    def __init__(self, request: pb.GenerateRequest | pb.WriteDocumentRequest | pb.AttachRequest, retry_for_s: float,
                  clock: Callable[[], float] = time.monotonic):
         self.request_id = request.request_id
-        self._generate = request if isinstance(request, pb.GenerateRequest) else None
-        self._next_seq = 1 if self._generate else max(1, getattr(request, "from"))
+        self._begin = None if isinstance(request, pb.AttachRequest) else request
+        self._next_seq = 1 if self._begin else max(1, getattr(request, "from"))
         self._retry_for_s = retry_for_s
         self._clock = clock
         self._pause_s = 0.0
         self._trouble_at = self._opened_at = clock()
 
-    def open(self) -> pb.GenerateRequest | pb.AttachRequest:
+    def open(self) -> pb.GenerateRequest | pb.WriteDocumentRequest | pb.AttachRequest:
         """What to send now."""
         self._opened_at = self._clock()
-        return self._generate or attach_request(self.request_id, self._next_seq)
+        return self._begin or attach_request(self.request_id, self._next_seq)
 
     def saw(self, event: pb.GenerateEvent) -> None:
         self._next_seq = event.seq + 1
-        self._generate = None
+        self._begin = None
         self._pause_s = 0.0
 
     def pause_after(self, error: Error) -> float:

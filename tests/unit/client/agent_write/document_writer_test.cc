@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "client/agent_write/prompts.h"
+#include "common/agent_write/prompts.h"
 
 namespace longhand::client {
 namespace {

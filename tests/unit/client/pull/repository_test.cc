@@ -30,6 +30,17 @@ TEST(Repository, AServerNeedsNoPicklesNoFoldersAndNoProse) {
     EXPECT_FALSE(IsNeeded(name)) << name;
 }
 
+TEST(Repository, OfADataSetParquetIsTakenFromTheRootAndFromData) {
+  for (const char* name : {"a.parquet", "data/train-00000-of-00001.parquet"})
+    EXPECT_TRUE(IsNeeded(name, RepositoryKind::kDataset)) << name;
+  for (const char* name : {"data/", "data/a/b.parquet", "data/../a.parquet", "x/a.parquet",
+                           "data/.a.parquet", "config.json", "data/data.csv"})
+    EXPECT_FALSE(IsNeeded(name, RepositoryKind::kDataset)) << name;
+  EXPECT_THAT(
+      ParseRepository("o/d", Listing(Large("a.csv")), RepositoryKind::kDataset).status().message(),
+      HasSubstr("no *.parquet"));
+}
+
 TEST(Repository, LargeFilesComeFirstAndAreNamedBySha256) {
   const Result<Repository> repository =
       ParseRepository("o/m", Listing(R"({"rfilename":"config.json","size":2,"blobId":")" + kSha1 +

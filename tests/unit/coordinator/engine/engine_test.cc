@@ -43,7 +43,7 @@ TEST_P(EngineTest, EachWayToEndHasItsDetail) {
   Request plain = MakeRequest("a", 5, 60);
   Request with_stop_id = plain;
   with_stop_id.ignore_eos = true;
-  with_stop_id.sampling.stop_token_ids = {kFakeEos, 9};
+  with_stop_id.stop_token_ids = {kFakeEos, 9};
   Request with_stop_string = plain;
   with_stop_string.ignore_eos = true;
   with_stop_string.stop_strings = {"hi", "b"};
@@ -85,10 +85,10 @@ TEST_P(EngineTest, AnIgnoredEndOfSequenceIsATokenLikeAnyOther) {
   EXPECT_TRUE(has_eos(ids));
 }
 
-TEST_P(EngineTest, MinTokensReachesTheSamplers) {
+TEST_P(EngineTest, MinTokensHoldsBackTheEnd) {
   harness_.FormGroup();
   Request request = RequestEndingWith(harness_, MakeRequest("a", 5, 60), "eos", 1);
-  request.sampling.min_tokens = 40;
+  request.min_tokens = 40;
   const auto recording = harness_.Submit(request);
   harness_.RunToEnd();
   EXPECT_GE(recording->answers[0].token_ids.size(), 40u);

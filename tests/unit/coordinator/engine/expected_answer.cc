@@ -40,19 +40,30 @@ AnswerText ExpectedAnswer(const Request& request, uint32_t choice, const EngineC
   sampling.choice = choice;
   const std::vector<int32_t> eos =
       request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
-  sampling.stop_token_ids.insert(sampling.stop_token_ids.end(), eos.begin(), eos.end());
-  FakeText text(request.stop_strings);
+  std::vector<int32_t> stops = request.stop_token_ids;
+  stops.insert(stops.end(), eos.begin(), eos.end());
+  FakeText text(request.stop_strings, request.target_words);
+  std::vector<bool> was_short = {text.is_short()};  // after so many tokens
   while (true) {
-    const int32_t token_id =
-        SampleToken(context, sampling, static_cast<int64_t>(answer.token_ids.size())).token_id;
+    const auto num_before = static_cast<int64_t>(answer.token_ids.size());
+    // The latest token is never looked at.
+    const bool is_short = was_short[static_cast<size_t>(std::max<int64_t>(num_before - 1, 0))];
+    const bool may_end = num_before >= request.min_tokens && !is_short;
+    const std::vector<int32_t> suppressed = may_end ? std::vector<int32_t>() : stops;
+    const int32_t token_id = SampleToken(context, sampling, num_before, suppressed).token_id;
     answer.token_ids.push_back(token_id);
-    if (Contains(sampling.stop_token_ids, token_id)) {
+    if (Contains(stops, token_id)) {
       answer.text += text.Finish();
       answer.finish_detail = Contains(eos, token_id) ? "eos" : "stop_token";
       return answer;
     }
     const TextState::Delta delta = text.Append(token_id);
     answer.text += delta.text;
+    was_short.push_back(text.is_short());
+    if (delta.target_reached) {
+      answer.finish_detail = "target_reached";
+      return answer;
+    }
     const auto num_output = static_cast<int64_t>(answer.token_ids.size());
     if (delta.stop_string.has_value()) {
       answer.finish_detail = "stop_string";

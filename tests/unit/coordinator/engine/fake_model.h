@@ -42,18 +42,15 @@ inline uint64_t ImageEmbedding(const ContentHash& image, int64_t row) {
 // The next token, given the hash of all slots before it.
 inline SampledToken SampleToken(uint64_t context,
                                 const SamplingParams& sampling,
-                                int64_t output_position) {
+                                int64_t output_position,
+                                const std::vector<int32_t>& suppressed) {
   uint64_t hash = Mix(Mix(Mix(context, sampling.seed), sampling.choice),
                       static_cast<uint64_t>(output_position));
-  const auto is_stop = [&](int32_t token_id) {
-    return std::find(sampling.stop_token_ids.begin(), sampling.stop_token_ids.end(), token_id) !=
-           sampling.stop_token_ids.end();
-  };
   SampledToken token;
   do {
     hash = Mix(hash, 0xC3);
     token.token_id = static_cast<int32_t>((hash >> 20) % kFakeVocabSize);
-  } while (output_position < sampling.min_tokens && is_stop(token.token_id));
+  } while (std::ranges::find(suppressed, token.token_id) != suppressed.end());
   token.logprob = -static_cast<float>(hash >> 40);
   return token;
 }

@@ -15,8 +15,8 @@ namespace longhand::engine {
 
 class FakeText final : public TextState {
  public:
-  explicit FakeText(std::vector<std::string> stop_strings)
-      : stop_strings_(std::move(stop_strings)) {}
+  FakeText(std::vector<std::string> stop_strings, int64_t target_words)
+      : stop_strings_(std::move(stop_strings)), target_words_(target_words) {}
 
   Delta Append(int32_t token_id) override {
     half_ = token_id % 7 == 6;
@@ -24,7 +24,7 @@ class FakeText final : public TextState {
     held_ += static_cast<char>('a' + token_id % 26);
     for (const std::string& stop : stop_strings_) {
       if (const size_t at = held_.find(stop); at != std::string::npos)
-        return {held_.substr(0, at), stop};
+        return {.text = held_.substr(0, at), .stop_string = stop};
     }
     size_t num_held = 0;  // what may still become a stop string
     for (const std::string& stop : stop_strings_) {
@@ -33,9 +33,10 @@ class FakeText final : public TextState {
       }
     }
     const size_t num_out = held_.size() - num_held;
-    Delta delta{held_.substr(0, num_out), std::nullopt};
+    Delta delta{.text = held_.substr(0, num_out)};
     held_.erase(0, num_out);
     num_words_ += static_cast<int64_t>(num_out);
+    delta.target_reached = target_words_ > 0 && num_words_ >= target_words_;
     return delta;
   }
 
@@ -43,9 +44,11 @@ class FakeText final : public TextState {
 
   // A word a letter, as far as it is out.
   int64_t num_words() const override { return num_words_; }
+  bool is_short() const override { return num_words_ < target_words_ / 2; }
 
  private:
   const std::vector<std::string> stop_strings_;
+  const int64_t target_words_;
   int64_t num_words_ = 0;
   std::string held_;
   bool half_ = false;
@@ -53,8 +56,9 @@ class FakeText final : public TextState {
 
 class FakeTextFactory final : public TextStateFactory {
  public:
-  std::unique_ptr<TextState> Create(const std::vector<std::string>& stop_strings) const override {
-    return std::make_unique<FakeText>(stop_strings);
+  std::unique_ptr<TextState> Create(const std::vector<std::string>& stop_strings,
+                                    int64_t target_words) const override {
+    return std::make_unique<FakeText>(stop_strings, target_words);
   }
 };
 

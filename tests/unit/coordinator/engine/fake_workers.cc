@@ -133,7 +133,8 @@ SequenceResult FakeWorkers::RunChunk(const SequenceChunk& chunk) {
     result.score_logprobs.push_back(token_id < 0 ? 0 : ScoreToken(context, token_id));
   }
   if (!chunk.sample) return result;
-  result.tokens.push_back(SampleToken(context, sequence.sampling, chunk.output_position));
+  result.tokens.push_back(
+      SampleToken(context, sequence.sampling, chunk.output_position, chunk.suppressed_token_ids));
   sequence.last_sampled = result.tokens[0].token_id;
   return result;
 }

@@ -85,7 +85,7 @@ TEST(CheckRequestTest, NamesTheFieldThatIsWrong) {
   request.max_tokens = 0;
   EXPECT_EQ(CheckRequest(request).message(), "max_tokens is 0; it must be at least 1");
   request = good;
-  request.sampling.min_tokens = 6;
+  request.min_tokens = 6;
   EXPECT_EQ(CheckRequest(request).message(),
             "min_tokens is 6; it must be from 0 to max_tokens, which is 5");
   request = good;

@@ -40,32 +40,55 @@ TEST(SharePrefillTest, NothingIsLeftOverWhileSomebodyWantsIt) {
 TEST(LengthEstimateTest, NothingIsGuessedFromFew) {
   LengthEstimate lengths(0.8);
   const Request request = MakeRequest("a", 4, 500);
-  for (int i = 0; i < 15; ++i) lengths.Observe(10);
+  for (int i = 0; i < 15; ++i) lengths.Observe(10, 8);
   EXPECT_EQ(lengths.Expect(request), 500);
-  lengths.Observe(10);
+  lengths.Observe(10, 8);
   EXPECT_EQ(lengths.Expect(request), 10);
 }
 
 TEST(LengthEstimateTest, FourInFiveAnswersAreNotLonger) {
   LengthEstimate lengths(0.8);
-  for (int i = 1; i <= 100; ++i) lengths.Observe(i);
+  for (int i = 1; i <= 100; ++i) lengths.Observe(i, 1);
   EXPECT_EQ(lengths.Expect(MakeRequest("a", 4, 500)), 80);
-  for (int i = 0; i < 256; ++i) lengths.Observe(7);  // what was before is forgotten
+  for (int i = 0; i < 256; ++i) lengths.Observe(7, 1);  // what was before is forgotten
   EXPECT_EQ(lengths.Expect(MakeRequest("a", 4, 500)), 7);
 }
 
 TEST(LengthEstimateTest, TheRequestsOwnBoundsCount) {
   LengthEstimate lengths(0.8);
-  for (int i = 0; i < 16; ++i) lengths.Observe(50);
+  for (int i = 0; i < 16; ++i) lengths.Observe(50, 40);
   Request request = MakeRequest("a", 4, 30);
   EXPECT_EQ(lengths.Expect(request), 30);
   request.max_tokens = 500;
-  request.sampling.min_tokens = 90;
+  request.min_tokens = 90;
   EXPECT_EQ(lengths.Expect(request), 90);
   request.ignore_eos = true;  // nothing but max_tokens ends it
   EXPECT_EQ(lengths.Expect(request), 500);
   request.stop_strings = {"."};
   EXPECT_EQ(lengths.Expect(request), 90);
+}
+
+// 1.25 tokens a word, and 15% more to be safe.
+TEST(LengthEstimateTest, AnAnswerWithATargetIsExpectedToTakeItsWords) {
+  LengthEstimate lengths(0.8);
+  Request request = MakeRequest("a", 4, 5000);
+  request.target_words = 800;
+  for (int i = 0; i < 15; ++i) lengths.Observe(50, 40);
+  EXPECT_EQ(lengths.Expect(request), 5000);
+  lengths.Observe(50, 40);
+  EXPECT_EQ(lengths.Expect(request), 1150);
+  request.ignore_eos = true;
+  EXPECT_EQ(lengths.Expect(request), 1150);
+  request.max_tokens = 900;
+  EXPECT_EQ(lengths.Expect(request), 900);
+}
+
+TEST(LengthEstimateTest, AnswersWithoutWordsExpectTheMost) {
+  LengthEstimate lengths(0.8);
+  Request request = MakeRequest("a", 4, 500);
+  request.target_words = 100;
+  for (int i = 0; i < 16; ++i) lengths.Observe(50, 0);
+  EXPECT_EQ(lengths.Expect(request), 500);
 }
 
 // 100 tokens a second, 50 tokens an answer: a place comes free every half second.

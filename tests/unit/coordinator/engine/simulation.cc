@@ -131,8 +131,10 @@ Request Simulation::RandomRequest() {
   request.ignore_eos = Chance(0.3);
   request.prompt_logprobs = Chance(0.1);
   request.sampling.num_logprobs = Chance(0.1) ? 0 : -1;
-  request.sampling.min_tokens = Chance(0.2) ? request.max_tokens / 2 : 0;
-  if (Chance(0.3)) request.sampling.stop_token_ids = {5, 9};
+  request.min_tokens = Chance(0.2) ? request.max_tokens / 2 : 0;
+  if (Chance(0.2)) request.target_words = 1 + static_cast<int64_t>(Random(40));
+  request.repetition_guard = Chance(0.2);
+  if (Chance(0.3)) request.stop_token_ids = {5, 9};
   if (Chance(0.3)) request.stop_strings = {"ab", "qrs", "z"};
   if (Chance(0.1)) request.sampling.repetition_penalty = 1.1f;
   if (Chance(0.05)) request.deadline = clock_.Now() + std::chrono::milliseconds(Random(200));

@@ -24,7 +24,8 @@ TEST(AnswerRequest, FieldsFindTheirPlaces) {
          "temperature":0.5,"top_p":1,"top_k":-1,"min_p":0.25,"seed":18446744073709551615,"n":2.0,
          "stop":["a","b"],"stop_token_ids":[3],"min_tokens":1,"presence_penalty":1,"frequency_penalty":-1,
          "repetition_penalty":1.5,"ignore_eos":true,"logprobs":true,"top_logprobs":4,"return_token_ids":true,
-         "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team","user":"u","unknown":[1])",
+         "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team","user":"u","unknown":[1],
+         "target_words":500,"repetition_guard":true)",
       &fault);
   ASSERT_FALSE(fault) << fault->status;
   EXPECT_TRUE(request.stream);
@@ -38,6 +39,8 @@ TEST(AnswerRequest, FieldsFindTheirPlaces) {
   EXPECT_THAT(sampling.stop(), ElementsAre("a", "b"));
   EXPECT_THAT(sampling.stop_token_ids(), ElementsAre(3));
   EXPECT_TRUE(sampling.ignore_eos());
+  EXPECT_TRUE(sampling.repetition_guard());
+  EXPECT_EQ(request.wire.length().target_words(), 500);
   EXPECT_EQ(request.wire.return_().logprobs(), 4);
   EXPECT_TRUE(request.wire.return_().token_ids());
   EXPECT_TRUE(request.wire.return_().prompt_token_ids());
@@ -55,6 +58,8 @@ TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
   ASSERT_FALSE(fault) << fault->status;
   EXPECT_FALSE(request.wire.sampling().has_temperature());
   EXPECT_FALSE(request.wire.sampling().has_seed());
+  EXPECT_FALSE(request.wire.sampling().has_repetition_guard());
+  EXPECT_FALSE(request.wire.has_length());
   EXPECT_FALSE(request.wire.return_().has_logprobs());
 }
 
@@ -84,8 +89,8 @@ TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
   EXPECT_EQ(fault->status, InvalidArgument("n is 17; it must be a whole number from 1 to 16"));
   Parse(R"("top_p":")" + std::string(500, 'x') + R"(")", &fault);
   EXPECT_LT(fault->status.message().size(), 150u);
-  Parse(R"("target_words":500)", &fault);
-  EXPECT_EQ(fault->status.code(), StatusCode::kUnimplemented);
+  Parse(R"("target_words":1000001)", &fault);
+  EXPECT_EQ(fault->param, "target_words");
   Parse(R"("max_tokens":5,"max_completion_tokens":6)", &fault);
   EXPECT_EQ(fault->param, "max_tokens");
 }
@@ -146,6 +151,76 @@ TEST(AnswerRequest, APromptIsATextOrTokenIds) {
   ASSERT_TRUE(fault);
   EXPECT_EQ(fault->param, "prompt");
   EXPECT_THAT(fault->status.message(), HasSubstr("one string, or one list of token ids"));
+}
+
+AnswerRequest ParseDocument(const std::string& body, std::optional<Fault>* fault) {
+  AnswerRequest request;
+  *fault = ParseDocumentRequest(boost::json::parse(body).as_object(), &request);
+  return request;
+}
+
+TEST(DocumentRequest, FieldsFindTheirPlaces) {
+  std::optional<Fault> fault;
+  AnswerRequest request = ParseDocument(
+      R"({"instruction":"Write.","images":["data:image/png;base64,YQ==",{"url":"https://a/b.png"}],
+          "plan":"Section 1","model":"m","stream":true,"n":1,"seed":7,"temperature":0.5,"max_tokens":9,
+          "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team"})",
+      &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  EXPECT_TRUE(request.stream);
+  EXPECT_EQ(request.form.kind(), journal::v1::AnswerForm::KIND_DOCUMENT);
+  ASSERT_EQ(request.image_urls.size(), 1u);
+  request.wire.mutable_images(request.image_urls[0].first)->set_data("b");
+  const v1::WriteDocumentRequest document = TakeDocument(request);
+  EXPECT_EQ(document.instruction(), "Write.");
+  EXPECT_EQ(document.plan(), "Section 1");
+  EXPECT_EQ(document.model(), "m");
+  ASSERT_EQ(document.images_size(), 2);
+  EXPECT_EQ(document.images(0).data(), "a");
+  EXPECT_EQ(document.images(1).data(), "b");
+  EXPECT_EQ(document.sampling().seed(), 7u);
+  EXPECT_EQ(document.sampling().max_tokens(), 9);
+  EXPECT_EQ(document.request_id(), "r");
+  EXPECT_EQ(document.on_disconnect(), v1::ON_DISCONNECT_CONTINUE);
+  EXPECT_EQ(document.priority(), -3);
+  EXPECT_EQ(document.cache_salt(), "team");
+  EXPECT_FALSE(document.has_length());
+}
+
+TEST(DocumentRequest, OneMessageOfAUserIsAnInstructionToo) {
+  std::optional<Fault> fault;
+  AnswerRequest request = ParseDocument(
+      R"({"messages":[{"role":"user","content":[{"type":"text","text":"Write "},
+          {"type":"image_url","image_url":{"url":"data:image/png;base64,YQ=="}},
+          {"type":"text","text":"it."}]}]})",
+      &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  const v1::WriteDocumentRequest document = TakeDocument(request);
+  EXPECT_EQ(document.instruction(), "Write it.");
+  ASSERT_EQ(document.images_size(), 1);
+  EXPECT_EQ(document.images(0).data(), "a");
+}
+
+TEST(DocumentRequest, AFaultNamesTheParameter) {
+  const auto param_of = [](const std::string& fields) {
+    std::optional<Fault> fault;
+    ParseDocument("{" + fields + "}", &fault);
+    return fault ? fault->param : "none";
+  };
+  EXPECT_EQ(param_of(R"("plan":"Section 1")"), "instruction");
+  EXPECT_EQ(param_of(R"("instruction":5)"), "instruction");
+  EXPECT_EQ(param_of(R"("instruction":"Write.","messages":[])"), "messages");
+  EXPECT_EQ(param_of(R"("messages":[{"role":"system","content":"Write."}])"), "messages");
+  EXPECT_EQ(param_of(R"("messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}])"),
+            "messages");
+  for (const char* field :
+       {R"("n":2)", R"("stop":["a"])", R"("stop_token_ids":[1])", R"("min_tokens":1)",
+        R"("ignore_eos":true)", R"("logprobs":true)", R"("return_token_ids":true)",
+        R"("stream_options":{"include_usage":true})", R"("images":"a")", R"("images":[5])",
+        R"("plan":5)"}) {
+    const std::string name = std::string(field).substr(1, std::string(field).find('"', 1) - 1);
+    EXPECT_EQ(param_of(R"("instruction":"Write.",)" + std::string(field)), name);
+  }
 }
 
 }  // namespace

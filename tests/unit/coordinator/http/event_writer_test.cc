@@ -171,5 +171,23 @@ TEST_F(EventWriterTest, AWholeAnswerJoinsTheEventsOfEachChoice) {
   EXPECT_EQ(answer.at("usage").at("completion_tokens").as_int64(), 4);
 }
 
+TEST_F(EventWriterTest, ADocumentsEventsAreItsSteps) {
+  std::vector<v1::GenerateEvent> events(2);
+  events[0].set_seq(1);
+  events[0].set_text("One");
+  events[1].set_seq(2);
+  events[1].set_finish_reason(v1::FINISH_REASON_STOP);
+  events[1].set_finish_detail("document_written");
+  const std::string out =
+      WriteFrom(Head(journal::v1::AnswerForm::KIND_DOCUMENT), events, OkStatus(), 1);
+  EXPECT_THAT(out,
+              HasSubstr("id: 1\ndata: {\"id\":\"a\",\"object\":\"document.chunk\",\"created\":7,"
+                        "\"model\":\"m\",\"text\":\"One\"}\n\n"));
+  EXPECT_THAT(out, HasSubstr("\"finish_reason\":\"stop\",\"usage\":{"));
+  EXPECT_THAT(out, HasSubstr("id: 3\ndata: [DONE]\n\n"));
+  EXPECT_THAT(WriteFrom(Head(journal::v1::AnswerForm::KIND_DOCUMENT), events, OkStatus(), 2),
+              Not(HasSubstr("One")));
+}
+
 }  // namespace
 }  // namespace longhand::http

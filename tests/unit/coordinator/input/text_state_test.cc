@@ -15,14 +15,16 @@ using ::longhand::testing::LoadTestTokenizer;
 
 class TextStateTest : public ::testing::Test {
  protected:
-  std::unique_ptr<engine::TextState> Create(const std::vector<std::string>& stops) const {
-    return TextStateOfAnswerFactory(tokenizer_).Create(stops);
+  std::unique_ptr<engine::TextState> Create(const std::vector<std::string>& stops,
+                                            int64_t target_words = 0) const {
+    return factory_.Create(stops, target_words);
   }
   std::vector<int32_t> Ids(std::string_view text) const {
     return *tokenizer_.Encode(text, shim::ControlTokens::kParse);
   }
 
   const shim::Tokenizer tokenizer_ = LoadTestTokenizer();
+  const TextStateOfAnswerFactory factory_{tokenizer_};
 };
 
 TEST_F(TextStateTest, TheAnswerEndsBeforeTheStopString) {
@@ -46,6 +48,35 @@ TEST_F(TextStateTest, SpecialTokensHaveNoTextAndMatchNoStopString) {
     EXPECT_EQ(delta.text, "");
     EXPECT_FALSE(delta.stop_string.has_value());
   }
+}
+
+TEST_F(TextStateTest, AnAnswerWithATargetEndsWithItsSentence) {
+  const auto state = Create({}, 4);
+  EXPECT_TRUE(state->is_short());
+  std::string text;
+  bool reached = false;
+  for (const int32_t id : Ids("One two. Three four. Five six. Seven")) {
+    const engine::TextState::Delta delta = state->Append(id);
+    text += delta.text;
+    EXPECT_FALSE(reached && !delta.text.empty());
+    reached |= delta.target_reached;
+  }
+  EXPECT_TRUE(reached);
+  EXPECT_EQ(text, "One two. Three four.");
+  EXPECT_EQ(state->num_words(), 4);
+  EXPECT_FALSE(state->is_short());
+}
+
+TEST_F(TextStateTest, ATargetBeforeAStopStringEndsTheAnswer) {
+  const auto state = Create({" Three"}, 2);
+  bool reached = false;
+  for (const int32_t id : Ids("One two. Three")) {
+    const engine::TextState::Delta delta = state->Append(id);
+    EXPECT_FALSE(reached && delta.stop_string.has_value());
+    reached |= delta.target_reached;
+  }
+  // The stop string was held back until it was whole: it comes first.
+  EXPECT_FALSE(reached);
 }
 
 TEST_F(TextStateTest, FinishReleasesAHeldPrefix) {

@@ -30,8 +30,9 @@ class ReplayTest : public ::testing::Test {
     }
     answers[1].sampling = {.temperature = 1.0f, .top_p = 0.9f, .seed = 5, .num_logprobs = 0};
     answers[2].sampling = {.temperature = 0, .repetition_penalty = 1.5f, .num_logprobs = 3};
-    answers[4].sampling = {
-        .temperature = 0.7f, .seed = 8, .min_tokens = 9, .stop_token_ids = {3, 4}};
+    answers[4].sampling = {.temperature = 0.7f, .seed = 8};
+    answers[4].suppressed = {3, 4};
+    answers[4].num_suppressed = 9;
     return answers;
   }
   struct Run {

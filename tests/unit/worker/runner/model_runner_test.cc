@@ -221,13 +221,13 @@ TEST_P(ModelRunnerTest, LogprobsComeBestFirstAndOnlyWhereAsked) {
   EXPECT_TRUE(result.sequences[2].tokens[0].top.empty());
 }
 
-TEST_P(ModelRunnerTest, StopTokensWaitForTheMinimumLength) {
+TEST_P(ModelRunnerTest, SuppressedTokensAreNotSampled) {
   Answer answer = MakeAnswer(1, 9, 0);
   const Sampled free = Alone(answer);
-  answer.sampling.stop_token_ids = {free.token_ids[0]};
-  answer.sampling.min_tokens = 1;
+  answer.suppressed = {free.token_ids[0]};
+  answer.num_suppressed = 1;
   EXPECT_NE(Alone(answer).token_ids[0], free.token_ids[0]);
-  answer.sampling.min_tokens = 0;
+  answer.num_suppressed = 0;
   EXPECT_EQ(Alone(answer).token_ids[0], free.token_ids[0]);
 }
 

@@ -103,6 +103,9 @@ TEST_F(PlanCheck, WrongChunksAreRefusedAndChangeNothing) {
       {[&](StepPlan& p) { chunk(p).output_position = -1; }, "output_position is -1"},
       {[&](StepPlan& p) { chunk(p).score_token_ids = {1, 2}; }, "score_token_ids has 2 elements"},
       {[&](StepPlan& p) { chunk(p).score_token_ids = {98}; }, "score_token_ids holds 98"},
+      {[&](StepPlan& p) { chunk(p).suppressed_token_ids = {98}; }, "suppressed_token_ids holds 98"},
+      {[&](StepPlan& p) { chunk(p).suppressed_token_ids.assign(257, 1); },
+       "suppressed_token_ids has 257 ids; at most 256 are allowed"},
   };
   for (const WrongPlan& wrong : cases) {
     StepPlan plan = Next();
@@ -123,14 +126,10 @@ TEST_F(PlanCheck, WrongStartsAreRefused) {
   const WrongPlan cases[] = {
       {[](StepPlan& p) { p.chunks[0].start[0].sampling.num_logprobs = 21; },
        "num_logprobs is 21; it must be from -1 to 20"},
-      {[](StepPlan& p) { p.chunks[0].start[0].sampling.stop_token_ids = {98}; },
-       "stop_token_ids holds 98"},
       {[](StepPlan& p) { p.chunks[0].start[0].prompt_token_ids = {-1}; },
        "prompt_token_ids holds -1"},
       {[](StepPlan& p) { p.chunks[0].start[0].output_token_ids = {98}; },
        "output_token_ids holds 98"},
-      {[](StepPlan& p) { p.chunks[0].start[0].sampling.stop_token_ids.assign(257, 1); },
-       "stop_token_ids has 257 ids; at most 256 are allowed"},
       {[](StepPlan& p) {
          p.chunks[0].start[0].prompt_token_ids.assign(100, 1);
          p.chunks[0].start[0].output_token_ids.assign(29, 1);

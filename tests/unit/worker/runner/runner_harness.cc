@@ -77,6 +77,7 @@ SequenceChunk MakeChunk(const Answer& answer, int begin, int end) {
   }
   chunk.sample = end >= prompt_len;
   chunk.output_position = end - prompt_len;
+  if (chunk.output_position < answer.num_suppressed) chunk.suppressed_token_ids = answer.suppressed;
   return chunk;
 }
 

@@ -39,6 +39,8 @@ struct Answer {
   SamplingParams sampling = {.temperature = 0, .num_logprobs = 2};
   std::vector<ImageSpan> images;  // offsets within the prompt
   int num_new = 6;
+  std::vector<int32_t> suppressed = {};  // at the first num_suppressed positions
+  int num_suppressed = 0;
 };
 Answer MakeAnswer(int64_t sequence_id, int prompt_len, int32_t first_block);
 

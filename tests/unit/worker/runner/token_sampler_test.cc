@@ -45,8 +45,6 @@ SamplingParams RandomParams(Batch& batch) {
   if (batch.OneIn(4)) params.min_p = 0.02f;
   if (batch.OneIn(3)) params.repetition_penalty = 1.2f;
   if (batch.OneIn(5)) params.frequency_penalty = 0.5f;
-  if (batch.OneIn(4)) params.min_tokens = 100;
-  params.stop_token_ids = {2, static_cast<int32_t>(batch.vocab_size - 1)};
   params.seed = batch.random();
   return params;
 }
@@ -96,6 +94,9 @@ std::unique_ptr<Batch> MakeBatch(uint32_t seed, bool logprobs, bool settles = fa
     state.history_row = static_cast<int32_t>(row);
     state.prompt_len = 8;
     batch->chunks[row].output_position = static_cast<int32_t>(5 + row);
+    if (batch->OneIn(4)) {
+      batch->chunks[row].suppressed_token_ids = {2, static_cast<int32_t>(batch->vocab_size - 1)};
+    }
     batch->requests.push_back({&batch->chunks[row], &state});
   }
   return batch;

@@ -1,0 +1,37 @@
+// The flags that both benchmarks have.
+#pragma once
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <string>
+
+#include "client/chat/chat_options.h"
+#include "client/generate/sampling_options.h"
+
+namespace longhand::client {
+
+struct EvalOptions {
+  std::string data;
+  std::string revision = "main";
+  std::filesystem::path out = "data/eval_res";
+  std::string name;  // of the model, in files and tables; empty: --model's last part
+  ChatOptions chat;
+  SamplingOptions sampling;
+  int concurrency = 8;
+  int64_t limit = 0;
+  bool json = false;
+};
+
+void AddEvalOptions(CLI::App& app, EvalOptions& options);
+
+// What the model is called in files: letters, digits, '.', '_' and '-' of its name.
+std::string NameOf(const EvalOptions& options);
+// What the texts depend on, for the log.
+boost::json::object SettingsOf(const EvalOptions& options);
+// "temperature 0.9, top_p 0.95": what is set, for a person.
+std::string ReadableSettings(const boost::json::object& settings);
+
+// "longhand eval NAME: INVALID_ARGUMENT: ..." on stderr; the exit code.
+int FailEval(const char* verb, const Status& status);
+
+}  // namespace longhand::client

@@ -1,0 +1,57 @@
+#include "coordinator/documents/document_request.h"
+
+#include "common/agent_write/outline.h"
+#include "common/agent_write/trimmer.h"
+
+namespace longhand::documents {
+namespace {
+
+static_assert(kMaxDocumentWords == static_cast<int64_t>(kMaxSections) * kMaxSectionWords);
+
+// Each is of one answer; a document is many.
+Status CheckUnset(const v1::Sampling& sampling) {
+  const char* set = sampling.n() > 1                     ? "n"
+                    : sampling.stop_size() > 0           ? "stop"
+                    : sampling.stop_token_ids_size() > 0 ? "stop_token_ids"
+                    : sampling.min_tokens() > 0          ? "min_tokens"
+                    : sampling.ignore_eos()              ? "ignore_eos"
+                                                         : nullptr;
+  if (set == nullptr) return OkStatus();
+  return InvalidArgument(set, " is set; a document takes none");
+}
+
+}  // namespace
+
+Status CheckPlan(const v1::WriteDocumentRequest& request) {
+  if (request.plan().empty()) return OkStatus();
+  return ParseOutline(request.plan()).status().WithContext("plan cannot be read");
+}
+
+Result<v1::WriteDocumentRequest> ResolveDocument(const v1::WriteDocumentRequest& wire,
+                                                 const std::string& request_id,
+                                                 const api::RequestPreparer& preparer) {
+  LONGHAND_RETURN_IF_ERROR(preparer.CheckModel(wire.model()));
+  if (Trimmed(wire.instruction()).empty())
+    return InvalidArgument("instruction is empty; it must say what to write");
+  const int64_t words = wire.length().target_words();
+  if (words < 0 || words > kMaxDocumentWords) {
+    return InvalidArgument("target_words is ", words, "; it must be from 1 to ", kMaxDocumentWords,
+                           ", or 0 for no target");
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckUnset(wire.sampling()));
+  LONGHAND_RETURN_IF_ERROR(CheckPlan(wire));
+  if (!v1::OnDisconnect_IsValid(wire.on_disconnect())) {
+    return InvalidArgument("on_disconnect is ", wire.on_disconnect(), "; it must be from 0 to ",
+                           v1::OnDisconnect_MAX);
+  }
+  v1::WriteDocumentRequest resolved = wire;
+  resolved.set_request_id(request_id);
+  resolved.set_model(preparer.served_model_name());
+  LONGHAND_ASSIGN_OR_RETURN(*resolved.mutable_sampling(),
+                            preparer.ResolveSampling(wire.sampling()));
+  if (!wire.sampling().has_repetition_guard())
+    resolved.mutable_sampling()->set_repetition_guard(true);
+  return resolved;
+}
+
+}  // namespace longhand::documents
