@@ -23,7 +23,9 @@ void DocumentReceiver::Add(const v1::GenerateEvent& event) {
     is_in_section_ = false;
     section_.num_words = step.section_end().words();
     document_.num_words += section_.num_words;
-    observer_.OnSectionEnd(section_, detail == "max_tokens" || detail == "context_full");
+    const bool is_cut_off =
+        detail == "max_tokens" || detail == "context_full" || detail == "repetition";
+    observer_.OnSectionEnd(section_, is_cut_off);
     document_.sections.push_back(std::move(section_));
   }
   if (event.has_usage()) document_.num_tokens = event.usage().completion_tokens();

@@ -16,16 +16,10 @@ json::object PlanJson(const v1::DocumentPlan& plan) {
   return {{"text", plan.text()}, {"sections", std::move(sections)}};
 }
 
-json::object EndJson(const v1::GenerateEvent& event) {
-  json::object detail = {{"finish_detail", event.finish_detail()}};
-  if (event.has_length()) {
-    detail["length"] = {{"target_words", event.length().target_words()},
-                        {"words", event.length().words()},
-                        {"score", event.length().score()}};
-  }
+json::object LastJson(const v1::GenerateEvent& event) {
   return {{"finish_reason", FinishReasonJson(event)},
           {"usage", UsageJson(event.usage())},
-          {"longhand", std::move(detail)}};
+          {"longhand", EndJson(event)}};
 }
 
 // The document as it comes together.
@@ -54,7 +48,7 @@ class Document {
       section["finish_detail"] = step.section_end().finish_detail();
       num_words_ += step.section_end().words();
     }
-    if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) end_ = EndJson(event);
+    if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) end_ = LastJson(event);
   }
 
   void MoveTo(json::object* out) && {
@@ -79,7 +73,7 @@ class Document {
 }  // namespace
 
 json::object DocumentStepJson(const v1::GenerateEvent& event) {
-  if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) return EndJson(event);
+  if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) return LastJson(event);
   const v1::DocumentStep& step = event.document();
   json::object out;
   if (step.has_plan()) out["plan"] = PlanJson(step.plan());

@@ -202,6 +202,11 @@ class Gateway(unittest.TestCase):
         again = self.ask("POST", "/v1/documents", {**fields, "request_id": "whole"})
         self.assertEqual(again.body, answer.body)
 
+        held = self.ask("POST", "/v1/documents", {**fields, "target_words": 50}).json()
+        self.assertEqual(held["sections"][0]["target_words"], 20)
+        self.assertEqual(held["sections"][1]["target_words"], max(50 - held["sections"][0]["words"], 6))
+        self.assertEqual((held["longhand"]["length"]["target_words"], held["longhand"]["length"]["words"]), (50, held["words"]))
+
     def test_what_is_no_document_is_refused(self):
         def refused(param, message="", **fields):
             self.refused(400, param, message, path="/v1/documents", **{"instruction": "Write.", "plan": PLAN, **fields})
@@ -209,6 +214,8 @@ class Gateway(unittest.TestCase):
         refused("instruction", "it must say what to write", instruction=None)
         refused("instruction", "instruction is empty", instruction=" ")
         refused("messages", "instruction is given already", messages=[{"role": "user", "content": "Write."}])
+        refused("target_words", target_words=0)
+        refused("target_words", "it must be from 1 to 640000", target_words=640001)
         refused("n", n=2)
         refused("stop", stop="END")
         refused("temperature", temperature=-1)

@@ -163,7 +163,7 @@ TEST(DocumentRequest, FieldsFindTheirPlaces) {
   std::optional<Fault> fault;
   AnswerRequest request = ParseDocument(
       R"({"instruction":"Write.","images":["data:image/png;base64,YQ==",{"url":"https://a/b.png"}],
-          "plan":"Section 1","model":"m","stream":true,"n":1,"seed":7,"temperature":0.5,"max_tokens":9,
+          "plan":"Section 1","target_words":500,"repetition_guard":false,"model":"m","stream":true,"n":1,"seed":7,"temperature":0.5,"max_tokens":9,
           "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team"})",
       &fault);
   ASSERT_FALSE(fault) << fault->status;
@@ -184,7 +184,9 @@ TEST(DocumentRequest, FieldsFindTheirPlaces) {
   EXPECT_EQ(document.on_disconnect(), v1::ON_DISCONNECT_CONTINUE);
   EXPECT_EQ(document.priority(), -3);
   EXPECT_EQ(document.cache_salt(), "team");
-  EXPECT_FALSE(document.has_length());
+  EXPECT_EQ(document.length().target_words(), 500);
+  EXPECT_TRUE(document.sampling().has_repetition_guard());
+  EXPECT_FALSE(document.sampling().repetition_guard());
 }
 
 TEST(DocumentRequest, OneMessageOfAUserIsAnInstructionToo) {
