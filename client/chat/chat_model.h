@@ -20,6 +20,7 @@ struct ChatQuestion {
   std::string text;
   const std::vector<Picture>* pictures = nullptr;  // null: none
   SamplingOptions sampling;                        // what is unset is the server's
+  int64_t target_words = 0;                        // that our server holds the answer to; 0: none
 };
 
 struct ChatReply {

@@ -19,6 +19,7 @@ v1::GenerateRequest WireRequest(const ChatQuestion& question) {
     }
   }
   SetSampling(question.sampling, wire.mutable_sampling());
+  if (question.target_words > 0) wire.mutable_length()->set_target_words(question.target_words);
   return wire;
 }
 

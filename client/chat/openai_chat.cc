@@ -36,6 +36,7 @@ json::object Body(const std::string& model, const ChatQuestion& question, bool h
   if (sampling.top_k) body["top_k"] = *sampling.top_k == 0 ? -1 : *sampling.top_k;
   SetIfGiven(body, "min_p", sampling.min_p);
   SetIfGiven(body, "repetition_penalty", sampling.repetition_penalty);
+  if (question.target_words > 0) body["target_words"] = question.target_words;  // ours
   return body;
 }
 

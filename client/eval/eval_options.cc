@@ -38,9 +38,17 @@ void AddEvalOptions(CLI::App& app, EvalOptions& o) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str()
       ->take_last();
+  app.add_flag("--target-words", o.holds_length,
+               "Our server holds each text to the words that are asked for; otherwise the prompt "
+               "alone asks for them");
   app.add_flag("--json", o.json, "No table; one JSON object at the end");
   AddSamplingOptions(app, o.sampling);
   AddChatOptions(app, o.chat);
+}
+
+Status CheckEvalOptions(const EvalOptions& o) {
+  if (!o.holds_length || !o.chat.is_strict || o.chat.base_url.empty()) return OkStatus();
+  return InvalidArgument("--target-words is a field of our server; --strict-openai leaves it out");
 }
 
 std::string NameOf(const EvalOptions& o) {
@@ -64,7 +72,8 @@ boost::json::object SettingsOf(const EvalOptions& o) {
           {"repetition_penalty", ValueOf(s.repetition_penalty)},
           {"presence_penalty", ValueOf(s.presence_penalty)},
           {"frequency_penalty", ValueOf(s.frequency_penalty)},
-          {"max_tokens", ValueOf(s.max_tokens)}};
+          {"max_tokens", ValueOf(s.max_tokens)},
+          {"target_words", o.holds_length}};
 }
 
 std::string ReadableSettings(const boost::json::object& settings) {

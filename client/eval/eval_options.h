@@ -19,10 +19,14 @@ struct EvalOptions {
   SamplingOptions sampling;
   int concurrency = 8;
   int64_t limit = 0;
+  bool holds_length = false;  // the server, to the words that are asked for
   bool json = false;
 };
 
 void AddEvalOptions(CLI::App& app, EvalOptions& options);
+
+// kInvalidArgument where flags exclude each other.
+Status CheckEvalOptions(const EvalOptions& options);
 
 // What the model is called in files: letters, digits, '.', '_' and '-' of its name.
 std::string NameOf(const EvalOptions& options);

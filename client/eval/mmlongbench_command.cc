@@ -113,9 +113,10 @@ Result<std::vector<RowFacts>> WriteTexts(MmLongBenchOptions& o,
                                          const EvalTemplates& templates,
                                          ResultLog& log) {
   LONGHAND_ASSIGN_OR_RETURN(const ChatFactory captioner, Captioner(o, make_model));
-  const WayToWrite way =
-      o.method == "vlm" ? FromPictures(o.eval.sampling, o.eval.chat.tries)
-                        : FromCaptions(o.eval.sampling, o.eval.chat.tries, captioner, templates);
+  const WayToWrite way = o.method == "vlm"
+                             ? FromPictures(o.eval.sampling, o.eval.chat.tries, o.eval.holds_length)
+                             : FromCaptions(o.eval.sampling, o.eval.chat.tries, o.eval.holds_length,
+                                            captioner, templates);
   LONGHAND_ASSIGN_OR_RETURN(const NextRow next, RowsOf(o.eval));
   const WordCounter counter;
   std::vector<RowFacts> facts;
@@ -156,6 +157,7 @@ Status Show(const MmLongBenchOptions& o,
 
 // The number of rows that failed.
 Result<int64_t> Run(MmLongBenchOptions& o) {
+  LONGHAND_RETURN_IF_ERROR(CheckEvalOptions(o.eval));
   LONGHAND_ASSIGN_OR_RETURN(const EvalTemplates templates, EvalTemplates::Load(o.templates));
   LONGHAND_ASSIGN_OR_RETURN(const ChatFactory make_model, MakeChatFactory(o.eval.chat));
   const std::string name = NameOf(o.eval);

@@ -159,6 +159,7 @@ SamplingOptions SamplingFor(double wanted, SamplingOptions sampling) {
 }
 
 Result<int64_t> Run(RulerOptions& o) {
+  LONGHAND_RETURN_IF_ERROR(CheckEvalOptions(o.eval));
   LONGHAND_ASSIGN_OR_RETURN(const ChatFactory make_model, MakeChatFactory(o.eval.chat));
   const std::string name = NameOf(o.eval);
   const fs::path base = o.eval.out / "LongWrite_V_Ruler" / name;
@@ -167,11 +168,12 @@ Result<int64_t> Run(RulerOptions& o) {
   LONGHAND_ASSIGN_OR_RETURN(
       const std::unique_ptr<ResultLog> log,
       ResultLog::Open(base.string() + ".predictions.jsonl", SettingsOf(o.eval)));
-  const WayToWrite published = FromPictures(o.eval.sampling, o.eval.chat.tries);
+  const WayToWrite published =
+      FromPictures(o.eval.sampling, o.eval.chat.tries, o.eval.holds_length);
   std::map<int64_t, WayToWrite> longer;
   for (const int64_t length : o.more)
-    longer[length] =
-        FromPictures(SamplingFor(static_cast<double>(length), o.eval.sampling), o.eval.chat.tries);
+    longer[length] = FromPictures(SamplingFor(static_cast<double>(length), o.eval.sampling),
+                                  o.eval.chat.tries, o.eval.holds_length);
   const ChooseWay way_of = [&](const KeyedRow& row) -> const WayToWrite& {
     if (!RulerRows::IsExtension(row.key)) return published;
     return longer.at(row.row.fields.at("L").get_int64());

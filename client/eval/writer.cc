@@ -1,5 +1,9 @@
 #include "client/eval/writer.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "client/eval/eval_rows.h"
 #include "client/template_text.h"
 
 namespace longhand::client {
@@ -13,6 +17,13 @@ Result<WrittenText> Write(ChatModel& model, const ChatQuestion& question, const 
                      .refusal = std::move(reply.refusal),
                      .finish_reason = std::move(reply.finish_reason),
                      .completion_tokens = reply.completion_tokens};
+}
+
+// The words that the server holds a text to; 0: none.
+Result<int64_t> TargetOf(const DatasetRow& row, bool holds_length) {
+  if (!holds_length) return int64_t{0};
+  LONGHAND_ASSIGN_OR_RETURN(const double wanted, WantedWords(row));
+  return std::max<int64_t>(std::llround(wanted), 1);
 }
 
 std::string PythonString(const std::string& text) {
@@ -67,14 +78,19 @@ std::string PythonList(const boost::json::array& texts) {
   return out + "]";
 }
 
-WayToWrite FromPictures(const SamplingOptions& sampling, const TryPolicy& tries) {
-  return [=](ChatModel& model, const DatasetRow& row, const std::string& question) {
-    return Write(model, {question, &row.pictures, sampling}, tries);
+WayToWrite FromPictures(const SamplingOptions& sampling,
+                        const TryPolicy& tries,
+                        bool holds_length) {
+  return [=](ChatModel& model, const DatasetRow& row,
+             const std::string& question) -> Result<WrittenText> {
+    LONGHAND_ASSIGN_OR_RETURN(const int64_t target, TargetOf(row, holds_length));
+    return Write(model, {question, &row.pictures, sampling, target}, tries);
   };
 }
 
 WayToWrite FromCaptions(const SamplingOptions& sampling,
                         const TryPolicy& tries,
+                        bool holds_length,
                         const ChatFactory& make_captioner,
                         const EvalTemplates& templates) {
   return [=](ChatModel& model, const DatasetRow& row,
@@ -84,8 +100,9 @@ WayToWrite FromCaptions(const SamplingOptions& sampling,
                               Captions(*captioner, row, tries, templates.caption));
     const std::string prompt = FillTemplate(
         templates.caption_write, {{"$QUESTION$", question}, {"$CAPTIONS$", PythonList(captions)}});
+    LONGHAND_ASSIGN_OR_RETURN(const int64_t target, TargetOf(row, holds_length));
     LONGHAND_ASSIGN_OR_RETURN(WrittenText written,
-                              Write(model, {prompt, nullptr, sampling}, tries));
+                              Write(model, {prompt, nullptr, sampling, target}, tries));
     written.captions = std::move(captions);
     return written;
   };

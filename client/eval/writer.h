@@ -23,11 +23,13 @@ struct WrittenText {
 using WayToWrite = std::function<Result<WrittenText>(
     ChatModel& model, const DatasetRow& row, const std::string& question)>;
 
-// The question and the pictures, in one message.
-WayToWrite FromPictures(const SamplingOptions& sampling, const TryPolicy& tries);
+// The question and the pictures, in one message. `holds_length`: the server holds the text to the
+// row's L.
+WayToWrite FromPictures(const SamplingOptions& sampling, const TryPolicy& tries, bool holds_length);
 // A caption of each picture by another model, then the question and the captions without a picture.
 WayToWrite FromCaptions(const SamplingOptions& sampling,
                         const TryPolicy& tries,
+                        bool holds_length,
                         const ChatFactory& make_captioner,
                         const EvalTemplates& templates);
 

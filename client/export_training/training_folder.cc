@@ -1,5 +1,7 @@
 #include "client/export_training/training_folder.h"
 
+#include <fstream>
+
 #include "client/dataset/row_key.h"
 #include "client/generate/chat_file.h"
 
@@ -31,13 +33,33 @@ json::object InfoOf(const std::string& name, bool is_pairs) {
   return info;
 }
 
+fs::path WithoutPictures(const fs::path& folder, const std::string& name) {
+  return folder / (name + ".without_pictures.tmp");
+}
+
+Result<JsonLinesWriter> OpenAnew(const fs::path& file) {
+  LONGHAND_RETURN_IF_ERROR(WriteWhole(file, ""));
+  return JsonLinesWriter::Append(file);
+}
+
+// Appends the one file to the other, and removes it.
+Status AppendAndRemove(const fs::path& from, const fs::path& to) {
+  std::ifstream in(from, std::ios::binary);
+  std::ofstream out(to, std::ios::binary | std::ios::app);
+  if (in.peek() != std::ifstream::traits_type::eof()) out << in.rdbuf();
+  out.close();
+  if (!out || in.bad()) return Internal("cannot append ", from.string(), " to ", to.string());
+  std::error_code ignored;
+  fs::remove(from, ignored);
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<TrainingFolder> TrainingFolder::Open(const fs::path& folder, const std::string& name) {
-  const fs::path file = folder / (name + ".jsonl");
-  LONGHAND_RETURN_IF_ERROR(WriteWhole(file, ""));
-  LONGHAND_ASSIGN_OR_RETURN(JsonLinesWriter writer, JsonLinesWriter::Append(file));
-  return TrainingFolder(folder, name, std::move(writer));
+  LONGHAND_ASSIGN_OR_RETURN(JsonLinesWriter with_pictures, OpenAnew(folder / (name + ".jsonl")));
+  LONGHAND_ASSIGN_OR_RETURN(JsonLinesWriter without, OpenAnew(WithoutPictures(folder, name)));
+  return TrainingFolder(folder, name, std::move(with_pictures), std::move(without));
 }
 
 Result<std::string> TrainingFolder::Save(const Picture& picture) const {
@@ -63,10 +85,12 @@ Status TrainingFolder::Add(const Sample& sample) {
   }
   line["images"] = std::move(images);
   ++num_samples_;
-  return writer_.Add(line);
+  return (sample.pictures.empty() ? without_ : with_pictures_).Add(line);
 }
 
 Status TrainingFolder::Finish(bool is_pairs) {
+  LONGHAND_RETURN_IF_ERROR(
+      AppendAndRemove(WithoutPictures(folder_, name_), folder_ / (name_ + ".jsonl")));
   const fs::path path = folder_ / "dataset_info.json";
   json::object all;
   std::error_code ignored;

@@ -13,7 +13,8 @@
 namespace longhand::client {
 
 // FOLDER/NAME.jsonl in ShareGPT's form, FOLDER/images/HASH.png (each picture once) and an entry of
-// FOLDER/dataset_info.json. One thread.
+// FOLDER/dataset_info.json. Rows with pictures come first: LLaMA-Factory's loader takes the types
+// of all rows from the first ten megabytes, and an empty list there has none. One thread.
 class TrainingFolder {
  public:
   // A NAME.jsonl that is there is written anew.
@@ -26,14 +27,21 @@ class TrainingFolder {
   int64_t num_samples() const { return num_samples_; }
 
  private:
-  TrainingFolder(std::filesystem::path folder, std::string name, JsonLinesWriter writer)
-      : folder_(std::move(folder)), name_(std::move(name)), writer_(std::move(writer)) {}
+  TrainingFolder(std::filesystem::path folder,
+                 std::string name,
+                 JsonLinesWriter with_pictures,
+                 JsonLinesWriter without)
+      : folder_(std::move(folder)),
+        name_(std::move(name)),
+        with_pictures_(std::move(with_pictures)),
+        without_(std::move(without)) {}
 
   Result<std::string> Save(const Picture& picture) const;
 
   std::filesystem::path folder_;
   std::string name_;
-  JsonLinesWriter writer_;
+  JsonLinesWriter with_pictures_;
+  JsonLinesWriter without_;  // a file of its own until Finish
   int64_t num_samples_ = 0;
 };
 

@@ -19,6 +19,8 @@ void SetExtraSampling(const GenerateOptions& o, v1::Sampling* sampling) {
 
 void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   AddEndpointOption(app, o.endpoint);
+  app.add_option("--model", o.model, "An adapter's name; the server's model by default")
+      ->take_last();
   app.add_option("--prompt", o.prompt, "What to ask, as one user message");
   app.add_option("--image", o.images,
                  "Picture that the prompt is about; may be given several times");
@@ -88,6 +90,7 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   request.set_request_id(options.request_id.empty() ? DrawRequestId("cli") : options.request_id);
   request.set_on_disconnect(options.on_disconnect == "continue" ? v1::ON_DISCONNECT_CONTINUE
                                                                 : v1::ON_DISCONNECT_CANCEL);
+  request.set_model(options.model);
   request.set_priority(options.priority);
   request.set_cache_salt(options.cache_salt);
   SetSampling(options.sampling, request.mutable_sampling());

@@ -16,6 +16,7 @@ namespace longhand::client {
 
 struct GenerateOptions {
   Endpoint endpoint;
+  std::string model;  // or an adapter; empty: the server's
   std::string prompt;
   std::vector<std::string> images;
   std::string messages_file;

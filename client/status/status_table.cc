@@ -21,6 +21,11 @@ std::string StatusTable(const v1::GetStatusResponse& s) {
       "  KV blocks: {} of {} free, {} of these promised, {} tokens each; {} preemptions\n",
       s.kv_blocks_free(), s.kv_blocks_total(), s.kv_blocks_promised(), s.block_size(),
       s.preemptions());
+  if (s.max_loras() > 0) {
+    out += fmt::format("  adapters: {} of {} loaded\n", s.adapters_size(), s.max_loras());
+    for (const v1::AdapterStatus& adapter : s.adapters())
+      out += fmt::format("    {}: {}\n", adapter.name(), adapter.directory());
+  }
   if (s.groups_size() > 1) {
     for (const v1::GroupStatus& group : s.groups()) {
       out += fmt::format(

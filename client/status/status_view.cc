@@ -91,6 +91,12 @@ std::vector<std::string> StatusView::Lines() const {
   if (s.spare_workers() > 0)
     lines.push_back(
         fmt::format("spares    {} of {} ready", s.spare_workers_ready(), s.spare_workers()));
+  if (s.max_loras() > 0) {
+    std::string names;
+    for (const v1::AdapterStatus& adapter : s.adapters()) names += ' ' + adapter.name();
+    lines.push_back(
+        fmt::format("adapters  {} of {} loaded:{}", s.adapters_size(), s.max_loras(), names));
+  }
   if (s.groups_size() > 1) {
     for (const v1::GroupStatus& group : s.groups()) lines.push_back(GroupLine(group));
   }

@@ -21,8 +21,8 @@ Table Requests() {
       {"longhand_adapters_loaded", kGauge, "adapters", "LoRA adapters that are loaded."},
       {"longhand_adapter_requests_info",
        kGauge,
-       "seconds",
-       "The time, as Unix has it, with the adapters of requests that run and that wait as labels. "
+       "Unix time",
+       "When it was looked, with the adapters of requests that run and that wait as labels. "
        "One series; none without room for adapters.",
        {{"max_lora", {}, "one"},
         {"running_lora_adapters", {}, "the current ones, joined by commas"},

@@ -33,17 +33,20 @@ struct AdapterTable::State {
     bool is_placed = false;  // until then requests do not find it
   };
 
-  // Of an adapter that nobody holds any more.
+  // Of an adapter that nobody holds any more. It is forgotten before another one may have the slot.
   void Free(int32_t slot) {
     std::vector<Done> waiters;
     std::function<void(int32_t)> tell;
     {
       std::lock_guard lock(mutex);
-      slots[static_cast<size_t>(slot)].is_taken = false;
-      waiters = std::exchange(slots[static_cast<size_t>(slot)].on_free, {});
       tell = vacate;
     }
     if (tell) tell(slot);
+    {
+      std::lock_guard lock(mutex);
+      slots[static_cast<size_t>(slot)].is_taken = false;
+      waiters = std::exchange(slots[static_cast<size_t>(slot)].on_free, {});
+    }
     for (const Done& done : waiters) done(OkStatus());
   }
 

@@ -28,7 +28,7 @@ PrefixCache::Content ContentOf(const Sequence& sequence,
     content.salt =
         std::to_string(request.tenant.size()) + ' ' + request.tenant + request.cache_salt;
     if (request.adapter != nullptr) {
-      content.salt = std::to_string(request.adapter->load_id) + " adapter " + content.salt;
+      content.salt = "adapter " + std::to_string(request.adapter->load_id) + ' ' + content.salt;
     }
   }
   const int64_t begin = block_idx * block_size, end = begin + block_size;

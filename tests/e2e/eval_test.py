@@ -109,6 +109,9 @@ class RulerTest(EvalTestCase):
         result = self.result(self.ruler("--endpoint", cluster.ready()["grpc"], "--json", "--seed", "1", "--max-tokens", "400"))
         self.assertEqual([(line["L"], line["count"]) for line in result["published"]], [(500, 2), (1000, 2)])
         self.assertGreater(result["published"][0]["mean"], 20)
+        held = self.result(self.ruler("--endpoint", cluster.ready()["grpc"], "--json", "--seed", "1", "--target-words", "--name", "held"))
+        for line in held["published"]:
+            self.assertGreater(line["length_score"], 95)
 
 
 class MmLongBenchTest(EvalTestCase):
@@ -183,6 +186,14 @@ class MmLongBenchTest(EvalTestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("| all | 5 | 50.0 | 66.7 |", done.stdout)
         self.assertNotIn("top_k", writer.bodies[0])
+        self.assertNotIn("target_words", writer.bodies[0])
+
+    def test_the_server_may_be_told_the_length(self):
+        writer = self.stand_in(lambda body: words(asked_length(body)))
+        flags = ["--base-url", writer.url, "--target-words", "--json"]
+        self.result(self.mmlongbench(*flags))
+        self.assertTrue(all(body["target_words"] == asked_length(body) for body in writer.bodies))
+        self.assertEqual(self.mmlongbench(*flags, "--strict-openai").returncode, 2)
 
     def test_wrong_usage_and_data_are_said(self):
         for flags, code, text in [(["no-such-benchmark"], 2, "Usage"), (["mmlongbench-write", "--method", "x"], 2, "method"),

@@ -83,6 +83,17 @@ class ExportTrainingTest(unittest.TestCase):
             settings = yaml.safe_load(file)
         self.assertEqual((settings["stage"], settings["pref_loss"], settings["finetuning_type"]), ("dpo", "sigmoid", "lora"))
 
+    def test_rows_without_pictures_come_last_so_that_the_loader_finds_the_types_of_all(self):
+        rows = os.path.join(self.folder, "write.jsonl")
+        with open(os.path.join(self.folder, "a.png"), "wb") as file:
+            file.write(PNG)
+        with open(rows, "w", encoding="utf-8") as file:
+            for images in ([], ["a.png"], []):
+                file.write(json.dumps({"prompt": "p", "write": ["a", "b"], "images": images}) + "\n")
+        self.assertEqual(self.export("--agentwrite", rows)["samples"], 3)
+        self.assertEqual([len(sample["images"]) for sample in self.samples()], [1, 0, 0])
+        self.assertEqual(sorted(os.listdir(self.out)), ["dataset_info.json", "images", "longwriter_v.jsonl", "longwriter_v_sft.yaml"])
+
     def test_a_course_that_lacks_a_file_is_named(self):
         self.course("waves", [("One.", "1.")])
         os.remove(os.path.join(self.folder, "annotated", "physics", "waves", "scripts", "1.txt"))

@@ -56,6 +56,18 @@ TEST(StatusView, ShowsRanksCacheAndTheLastToken) {
   EXPECT_THAT(lines, Not(Contains(HasSubstr("weights"))));
 }
 
+TEST(StatusView, NamesAdaptersWhereThereIsRoomForAny) {
+  StatusView view;
+  v1::GetStatusResponse status = Status(1000, 100, 10);
+  view.Take(status, 1);
+  EXPECT_THAT(view.Lines(), Not(Contains(HasSubstr("adapters"))));
+  status.set_max_loras(4);
+  status.add_adapters()->set_name("slides");
+  status.add_adapters()->set_name("story");
+  view.Take(status, 1);
+  EXPECT_THAT(view.Lines(), Contains("adapters  2 of 4 loaded: slides story"));
+}
+
 TEST(StatusView, ShowsHowFarWeightsAreLoaded) {
   StatusView view;
   v1::GetStatusResponse status = Status(1000, 0, 0);

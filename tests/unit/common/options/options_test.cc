@@ -64,6 +64,20 @@ TEST_F(OptionsTest, APictureLimitMayBeWrittenAsVllmWritesIt) {
     EXPECT_EQ(ParseCommandLine(app_, {"--limit-mm-per-prompt", given}), kExitUsage) << given;
 }
 
+TEST_F(OptionsTest, AdaptersAreNamesAndDirectoriesAndHaveRoomUnlessMoreIsAskedFor) {
+  EXPECT_EQ(options_.num_loras(), 0);
+  EXPECT_EQ(ParseCommandLine(app_, {"--lora-modules", "a=/x", "b=/y=z", "--tp", "1"}),
+            std::nullopt);
+  EXPECT_EQ(options_.lora_modules, (std::vector<std::string>{"a=/x", "b=/y=z"}));
+  EXPECT_EQ(options_.num_loras(), 2);
+  options_.lora_modules.clear();
+  EXPECT_EQ(ParseCommandLine(app_, {"--lora-modules=a=/x,b=/y", "--max-loras", "5"}), std::nullopt);
+  EXPECT_EQ(options_.lora_modules, (std::vector<std::string>{"a=/x", "b=/y"}));
+  EXPECT_EQ(options_.num_loras(), 5);
+  for (const char* given : {"a", "=/x", "a="})
+    EXPECT_EQ(ParseCommandLine(app_, {"--lora-modules", given}), kExitUsage) << given;
+}
+
 TEST_F(OptionsTest, AFileThatCannotBeReadIsNamed) {
   for (const std::string& path : {std::string("/no/such.yaml"), testing::TempDir()}) {
     EXPECT_EQ(ArgumentsFromYaml(app_, path).status().message(),

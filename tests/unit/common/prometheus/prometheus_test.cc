@@ -103,6 +103,18 @@ TEST(PrometheusMetrics, LabelsOfAllSamplesChangeAtOnce) {
   EXPECT_TRUE(Has(metrics.Page(), "longhand_test_level{rank=\"3\"} 1"));
 }
 
+TEST(PrometheusMetrics, OfAnInfoThereIsTheLatestSeriesAlone) {
+  std::vector<MetricSpec> table = Table();
+  table.push_back({"longhand_test_info", MetricType::kGauge, "1", "Info.", {{"now", {}, "one"}}});
+  PrometheusMetrics metrics(table);
+  metrics.SetInfo("longhand_test_info", {{"now", "a"}}, 1);
+  metrics.SetInfo("longhand_test_info", {{"now", "b"}}, 2);
+  metrics.SetInfo("longhand_test_info", {{"now", "b"}}, 3);
+  const std::string page = metrics.Page();
+  EXPECT_TRUE(Has(page, "longhand_test_info{now=\"b\"} 3")) << page;
+  EXPECT_EQ(page.find("now=\"a\""), std::string::npos);
+}
+
 // Where there are several groups; vLLM's word for one is engine.
 TEST(PrometheusMetrics, EachGroupHasItsSeriesOfWhatIsAGroups) {
   std::vector<MetricSpec> table = Table();

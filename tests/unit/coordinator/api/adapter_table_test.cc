@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/testing/temp_directory.h"
@@ -32,9 +35,9 @@ class AdapterTableTest : public ::testing::Test {
     }
   }
   Status Load(const std::string& name, uint32_t seed) {
-    std::optional<Status> result;
-    table_->Load(name, Directory(seed), [&](const Status& status) { result = status; });
-    return result.value_or(Unavailable("it waits"));
+    const auto result = std::make_shared<Status>(Unavailable("it waits"));
+    table_->Load(name, Directory(seed), [result](const Status& status) { *result = status; });
+    return *result;
   }
   std::vector<std::string> Names() const {
     std::vector<std::string> names;

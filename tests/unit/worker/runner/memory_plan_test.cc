@@ -147,6 +147,38 @@ TEST_P(MemoryPlanTest, StepsTakeNothing) {
   EXPECT_EQ((*ops)->num_allocations(), at_start);
 }
 
+class AdapterRoomTest : public MemoryPlanTest {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Types,
+    AdapterRoomTest,
+    ::testing::Values(Case{
+        "Bfloat16", DType::kBf16, DType::kBf16, Quantization::kNone, {}, /*max_loras=*/3}),
+    [](const auto& info) { return info.param.name; });
+
+// Recorded steps count as often as they are recorded, and are replayed as often.
+TEST_P(AdapterRoomTest, StepsWithoutAdaptersLaunchWhatTheyDidWithoutRoomForAny) {
+  std::vector<int64_t> launches, replays;
+  for (const int64_t max_loras : {int64_t{0}, config_.max_loras}) {
+    auto ops = kernels::CreateEmulatedOps(GetParam().device);
+    ASSERT_TRUE(ops.ok()) << ops.status();
+    comm::SingleRankCommunicator communicator;
+    RunnerConfig config = config_;
+    config.max_loras = max_loras;
+    auto runner = ModelRunner::Create(config, **ops, communicator, {});
+    ASSERT_TRUE(runner.ok()) << runner.status();
+    const ContentHash image{7};
+    ASSERT_EQ((*runner)->PutImage(image, 112, 84, std::vector<uint8_t>(112 * 84 * 3, 50)),
+              OkStatus());
+    const int64_t at_start = (*ops)->num_launches();
+    RunAlone(**runner, Plans(image));
+    launches.push_back((*ops)->num_launches() - at_start);
+    replays.push_back((*ops)->num_replays());
+  }
+  EXPECT_EQ(launches[1], launches[0]);
+  EXPECT_EQ(replays[1], replays[0]);
+}
+
 TEST(MemoryLimitTest, PartsInOtherMemoryDoNotCount) {
   model::MemoryBudget memory{.parts = {}, .has_own_memory = true};
   memory.Add("KV cache", 1000);
