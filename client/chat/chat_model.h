@@ -21,6 +21,7 @@ struct ChatQuestion {
   const std::vector<Picture>* pictures = nullptr;  // null: none
   SamplingOptions sampling;                        // what is unset is the server's
   int64_t target_words = 0;                        // that our server holds the answer to; 0: none
+  bool wants_document = false;  // plan, then sections, by our server over gRPC; max_tokens is unset
 };
 
 struct ChatReply {

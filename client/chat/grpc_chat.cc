@@ -23,13 +23,27 @@ v1::GenerateRequest WireRequest(const ChatQuestion& question) {
   return wire;
 }
 
+v1::WriteDocumentRequest WireDocument(const ChatQuestion& question) {
+  v1::WriteDocumentRequest wire;
+  wire.set_request_id(DrawRequestId("chat"));
+  wire.set_instruction(question.text);
+  if (question.pictures != nullptr)
+    for (const Picture& picture : *question.pictures) wire.add_images()->set_data(picture.bytes);
+  SetSampling(question.sampling, wire.mutable_sampling());
+  if (question.target_words > 0) wire.mutable_length()->set_target_words(question.target_words);
+  return wire;
+}
+
 class GrpcChat final : public ChatModel {
  public:
   GrpcChat(std::shared_ptr<grpc::Channel> channel, std::chrono::seconds retry_for)
       : channel_(std::move(channel)), retry_for_(retry_for) {}
 
   Result<ChatReply> Ask(const ChatQuestion& question) override {
-    ResumableStream stream = ResumableStream::Generate(channel_, WireRequest(question), retry_for_);
+    ResumableStream stream =
+        question.wants_document
+            ? ResumableStream::WriteDocument(channel_, WireDocument(question), retry_for_)
+            : ResumableStream::Generate(channel_, WireRequest(question), retry_for_);
     if (was_answered_) stream.ExpectServer();
     Answer answer;
     for (v1::GenerateEvent event; stream.Read(&event);) answer.Add(event);

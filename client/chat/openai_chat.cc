@@ -68,6 +68,7 @@ class OpenAiChat final : public ChatModel {
       : address_(std::move(address)), has_extensions_(has_extensions) {}
 
   Result<ChatReply> Ask(const ChatQuestion& question) override {
+    if (question.wants_document) return Unimplemented("documents are written over gRPC");
     LONGHAND_ASSIGN_OR_RETURN(
         const json::value answer,
         PostOpenAi(address_, "/chat/completions", Body(address_.model, question, has_extensions_),

@@ -41,14 +41,21 @@ void AddEvalOptions(CLI::App& app, EvalOptions& o) {
   app.add_flag("--target-words", o.holds_length,
                "Our server holds each text to the words that are asked for; otherwise the prompt "
                "alone asks for them");
+  app.add_flag("--documents", o.documents,
+               "Our server plans each text and writes it section by section (--endpoint only; "
+               "--max-tokens does not count)");
   app.add_flag("--json", o.json, "No table; one JSON object at the end");
   AddSamplingOptions(app, o.sampling);
   AddChatOptions(app, o.chat);
 }
 
 Status CheckEvalOptions(const EvalOptions& o) {
-  if (!o.holds_length || !o.chat.is_strict || o.chat.base_url.empty()) return OkStatus();
-  return InvalidArgument("--target-words is a field of our server; --strict-openai leaves it out");
+  if (o.chat.base_url.empty()) return OkStatus();
+  if (o.documents)
+    return InvalidArgument("--documents is a call of our gRPC: give --endpoint, not --base-url");
+  if (o.holds_length && o.chat.is_strict)
+    return InvalidArgument("--target-words is our server's field; --strict-openai leaves it out");
+  return OkStatus();
 }
 
 std::string NameOf(const EvalOptions& o) {
@@ -73,7 +80,8 @@ boost::json::object SettingsOf(const EvalOptions& o) {
           {"presence_penalty", ValueOf(s.presence_penalty)},
           {"frequency_penalty", ValueOf(s.frequency_penalty)},
           {"max_tokens", ValueOf(s.max_tokens)},
-          {"target_words", o.holds_length}};
+          {"target_words", o.holds_length},
+          {"documents", o.documents}};
 }
 
 std::string ReadableSettings(const boost::json::object& settings) {

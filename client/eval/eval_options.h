@@ -20,6 +20,7 @@ struct EvalOptions {
   int concurrency = 8;
   int64_t limit = 0;
   bool holds_length = false;  // the server, to the words that are asked for
+  bool documents = false;     // the server plans each text and writes it section by section
   bool json = false;
 };
 

@@ -108,15 +108,22 @@ Result<NextRow> RowsOf(const EvalOptions& o) {
   return NextRow([shared] { return shared->Next(); });
 }
 
+WayToWrite WayOf(const MmLongBenchOptions& o,
+                 const ChatFactory& captioner,
+                 const EvalTemplates& templates) {
+  const EvalOptions& e = o.eval;
+  if (o.method == "caption_llm")
+    return FromCaptions(e.sampling, e.chat.tries, e.holds_length, captioner, templates);
+  return e.documents ? AsDocument(e.sampling, e.chat.tries, e.holds_length)
+                     : FromPictures(e.sampling, e.chat.tries, e.holds_length);
+}
+
 Result<std::vector<RowFacts>> WriteTexts(MmLongBenchOptions& o,
                                          const ChatFactory& make_model,
                                          const EvalTemplates& templates,
                                          ResultLog& log) {
   LONGHAND_ASSIGN_OR_RETURN(const ChatFactory captioner, Captioner(o, make_model));
-  const WayToWrite way = o.method == "vlm"
-                             ? FromPictures(o.eval.sampling, o.eval.chat.tries, o.eval.holds_length)
-                             : FromCaptions(o.eval.sampling, o.eval.chat.tries, o.eval.holds_length,
-                                            captioner, templates);
+  const WayToWrite way = WayOf(o, captioner, templates);
   LONGHAND_ASSIGN_OR_RETURN(const NextRow next, RowsOf(o.eval));
   const WordCounter counter;
   std::vector<RowFacts> facts;
@@ -158,6 +165,8 @@ Status Show(const MmLongBenchOptions& o,
 // The number of rows that failed.
 Result<int64_t> Run(MmLongBenchOptions& o) {
   LONGHAND_RETURN_IF_ERROR(CheckEvalOptions(o.eval));
+  if (o.eval.documents && o.method != "vlm")
+    return InvalidArgument("--documents goes with --method vlm");
   LONGHAND_ASSIGN_OR_RETURN(const EvalTemplates templates, EvalTemplates::Load(o.templates));
   LONGHAND_ASSIGN_OR_RETURN(const ChatFactory make_model, MakeChatFactory(o.eval.chat));
   const std::string name = NameOf(o.eval);

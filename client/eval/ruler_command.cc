@@ -168,12 +168,14 @@ Result<int64_t> Run(RulerOptions& o) {
   LONGHAND_ASSIGN_OR_RETURN(
       const std::unique_ptr<ResultLog> log,
       ResultLog::Open(base.string() + ".predictions.jsonl", SettingsOf(o.eval)));
-  const WayToWrite published =
-      FromPictures(o.eval.sampling, o.eval.chat.tries, o.eval.holds_length);
+  const auto way = [&](const SamplingOptions& sampling) {
+    return o.eval.documents ? AsDocument(sampling, o.eval.chat.tries, o.eval.holds_length)
+                            : FromPictures(sampling, o.eval.chat.tries, o.eval.holds_length);
+  };
+  const WayToWrite published = way(o.eval.sampling);
   std::map<int64_t, WayToWrite> longer;
   for (const int64_t length : o.more)
-    longer[length] = FromPictures(SamplingFor(static_cast<double>(length), o.eval.sampling),
-                                  o.eval.chat.tries, o.eval.holds_length);
+    longer[length] = way(SamplingFor(static_cast<double>(length), o.eval.sampling));
   const ChooseWay way_of = [&](const KeyedRow& row) -> const WayToWrite& {
     if (!RulerRows::IsExtension(row.key)) return published;
     return longer.at(row.row.fields.at("L").get_int64());

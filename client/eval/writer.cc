@@ -88,6 +88,16 @@ WayToWrite FromPictures(const SamplingOptions& sampling,
   };
 }
 
+WayToWrite AsDocument(const SamplingOptions& sampling, const TryPolicy& tries, bool holds_length) {
+  return [=](ChatModel& model, const DatasetRow& row,
+             const std::string& question) -> Result<WrittenText> {
+    LONGHAND_ASSIGN_OR_RETURN(const int64_t target, TargetOf(row, holds_length));
+    ChatQuestion asked{question, &row.pictures, sampling, target, /*wants_document=*/true};
+    asked.sampling.max_tokens.reset();  // would be of one section
+    return Write(model, asked, tries);
+  };
+}
+
 WayToWrite FromCaptions(const SamplingOptions& sampling,
                         const TryPolicy& tries,
                         bool holds_length,

@@ -26,6 +26,8 @@ using WayToWrite = std::function<Result<WrittenText>(
 // The question and the pictures, in one message. `holds_length`: the server holds the text to the
 // row's L.
 WayToWrite FromPictures(const SamplingOptions& sampling, const TryPolicy& tries, bool holds_length);
+// Our server plans the text and writes it section by section.
+WayToWrite AsDocument(const SamplingOptions& sampling, const TryPolicy& tries, bool holds_length);
 // A caption of each picture by another model, then the question and the captions without a picture.
 WayToWrite FromCaptions(const SamplingOptions& sampling,
                         const TryPolicy& tries,

@@ -112,6 +112,10 @@ class RulerTest(EvalTestCase):
         held = self.result(self.ruler("--endpoint", cluster.ready()["grpc"], "--json", "--seed", "1", "--target-words", "--name", "held"))
         for line in held["published"]:
             self.assertGreater(line["length_score"], 95)
+        documents = self.result(self.ruler("--endpoint", cluster.ready()["grpc"], "--json", "--seed", "1", "--documents", "--target-words",
+                                           "--name", "documents", "--limit", "2"))
+        for line in documents["published"]:
+            self.assertGreater(line["length_score"], 90)
 
 
 class MmLongBenchTest(EvalTestCase):
@@ -194,6 +198,7 @@ class MmLongBenchTest(EvalTestCase):
         self.result(self.mmlongbench(*flags))
         self.assertTrue(all(body["target_words"] == asked_length(body) for body in writer.bodies))
         self.assertEqual(self.mmlongbench(*flags, "--strict-openai").returncode, 2)
+        self.assertIn("--endpoint", self.mmlongbench(*flags, "--documents").stderr)
 
     def test_wrong_usage_and_data_are_said(self):
         for flags, code, text in [(["no-such-benchmark"], 2, "Usage"), (["mmlongbench-write", "--method", "x"], 2, "method"),
