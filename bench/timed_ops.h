@@ -157,6 +157,9 @@ class TimedOps final : public kernels::Ops {
       const kernels::QuantizedWeight& weight, kernels::LinearLayout layout) override {
     return inner_.PackQuantized(weight, layout);
   }
+  Status DoLora(const kernels::LoraArgs& args) override {
+    return Timed("Lora", [&] { return inner_.Lora(args); });
+  }
   Status DoQuantizeRows(const kernels::QuantizeRowsArgs& args) override {
     return Pass("QuantizeRows", &Ops::QuantizeRows, args);
   }
