@@ -26,8 +26,8 @@ struct ImageInput {
   int32_t num_patches = 0;  // what encoding it costs
   int32_t height = 0;       // pixels
   int32_t width = 0;
-  int32_t adapter =
-      -1;  // slot of the adapter that it is encoded with, which the hash tells apart; -1: none
+  // Slot of the adapter that it is encoded with, which the hash tells apart; -1: none.
+  int32_t adapter = -1;
   // [height, width, 3] RGB. Shared because the executor may still send it when the request is over.
   std::shared_ptr<const std::vector<uint8_t>> pixels;
 };
