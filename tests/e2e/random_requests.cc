@@ -33,7 +33,7 @@ class Maker {
     }
     SetInput(num_pictures, &request);
     SetSampling(request.mutable_sampling());
-    if (Chance(0.25)) request.mutable_length()->set_target_words(Between(1, 30));
+    if (Chance(0.2)) request.mutable_length()->set_target_words(Between(1, 60));
     v1::Return* wanted = request.mutable_return_();
     wanted->set_token_ids(true);
     wanted->set_prompt_token_ids(Chance(0.2));

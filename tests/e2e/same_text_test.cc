@@ -133,7 +133,7 @@ class SameText : public ::testing::Test {
     LocalCluster cluster(TestCheckpointPath(), Flags(more));
     for (int i = 0; i < 100; ++i) ASSERT_TRUE(cluster.Generate(TextRequest("Hi", 1)).status.ok());
     {
-      const Load load(cluster, 2);
+      const Load load(cluster, 4);
       CompareTogether(cluster, "preempted among other tenants" +
                                    std::string(more.size() > 1 ? ", " + more[0] : ""));
     }

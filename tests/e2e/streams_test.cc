@@ -149,7 +149,7 @@ TEST(Streams, WithoutAJournalAStreamEndsWithItsCoordinator) {
 TEST(Streams, ADrainLeavesWhatItCannotFinishToTheNextCoordinator) {
   const testing::TempDirectory directory;
   const std::string journal = (directory / "journal").string();
-  v1::GenerateRequest request = NamedRequest("undisturbed", 2500);
+  v1::GenerateRequest request = NamedRequest("undisturbed", 12000);
   Answer undisturbed;
   Answer beginning;
   {
