@@ -218,8 +218,9 @@ TEST_F(Documents, EndWhenNobodyFollowsThemUnlessTheyAreToGoOn) {
   leaves.WaitFor(10);
   leaves.Leave();
   leaves.Finish();
-  EXPECT_EQ(cluster.Attach("left", 1).status.error_code(), grpc::StatusCode::CANCELLED);
+  // Before anybody follows it again.
   EXPECT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.running_requests() == 0; }));
+  EXPECT_EQ(cluster.Attach("left", 1).status.error_code(), grpc::StatusCode::CANCELLED);
   Follower stays(cluster, NoiseRequest("stays"));
   stays.WaitFor(10);
   stays.Leave();
