@@ -152,8 +152,7 @@ Status RequestRestorer::Restore(const Unfinished& request) {
   const v1::GenerateRequest& wire = record.request();
   LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared, parts_.preparer.Prepare(wire));
   prepared.request_id = wire.request_id();
-  if (const std::string& owner = record.owner(); !owner.empty())
-    prepared.tenant = owner;
+  if (const std::string& owner = record.owner(); !owner.empty()) prepared.tenant = owner;
   LONGHAND_ASSIGN_OR_RETURN(engine::Delivered delivered,
                             DeliveredOf(request.stored.events, prepared.num_choices));
   std::unique_ptr<engine::TokenSink> sink = MakeSink(request, prepared.token_ids);

@@ -218,6 +218,7 @@ TEST_F(Documents, EndWhenNobodyFollowsThemUnlessTheyAreToGoOn) {
   leaves.WaitFor(10);
   leaves.Leave();
   leaves.Finish();
+  // Before anybody follows it again.
   EXPECT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.running_requests() == 0; }));
   EXPECT_EQ(cluster.Attach("left", 1).status.error_code(), grpc::StatusCode::CANCELLED);
   Follower stays(cluster, NoiseRequest("stays"));
