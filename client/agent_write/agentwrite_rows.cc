@@ -7,8 +7,8 @@
 #include "client/agent_write/published_split.h"
 #include "client/dataset/row_key.h"
 #include "client/rows/row_pool.h"
-#include "client/template_text.h"
 #include "common/agent_write/outline.h"
+#include "common/agent_write/template_text.h"
 #include "common/text/word_counter.h"
 
 namespace longhand::client {

@@ -1,7 +1,7 @@
 #include "client/eval/judge.h"
 
 #include "client/dataset/row_key.h"
-#include "client/template_text.h"
+#include "common/agent_write/template_text.h"
 
 namespace longhand::client {
 namespace {

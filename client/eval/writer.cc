@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "client/eval/eval_rows.h"
-#include "client/template_text.h"
+#include "common/agent_write/template_text.h"
 
 namespace longhand::client {
 namespace {

@@ -1,30 +1,10 @@
 #include "common/agent_write/prompts.h"
 
-#include <algorithm>
-#include <utility>
-#include <vector>
-
+#include "common/agent_write/template_text.h"
 #include "common/agent_write/templates.h"
 
 namespace longhand {
 namespace {
-
-using Placeholders = std::vector<std::pair<std::string_view, std::string_view>>;  // name, value
-
-std::string Fill(std::string_view text, const Placeholders& placeholders) {
-  std::string out;
-  for (size_t at; (at = text.find('$')) != std::string_view::npos;) {
-    out += text.substr(0, at);
-    text.remove_prefix(at);
-    const auto found =
-        std::find_if(placeholders.begin(), placeholders.end(),
-                     [&](const auto& placeholder) { return text.starts_with(placeholder.first); });
-    out += found == placeholders.end() ? "$" : found->second;
-    text.remove_prefix(found == placeholders.end() ? 1 : found->first.size());
-  }
-  out += text;
-  return out;
-}
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
@@ -45,20 +25,22 @@ bool NamesNumber(std::string_view text, int64_t number) {
 }  // namespace
 
 std::string PlanPrompt(std::string_view instruction) {
-  return Fill(kPlanTemplate, {{"$INST$", instruction}});
+  return FillTemplate(kPlanTemplate, {{"$INST$", instruction}});
 }
 
 std::string WithLength(std::string_view instruction, int64_t num_words) {
   if (NamesNumber(instruction, num_words)) return std::string(instruction);
-  return Fill(kLengthTemplate, {{"$INST$", instruction}, {"$WORDS$", std::to_string(num_words)}});
+  return FillTemplate(kLengthTemplate,
+                      {{"$INST$", instruction}, {"$WORDS$", std::to_string(num_words)}});
 }
 
 std::string WritePrompt(std::string_view instruction,
                         std::string_view plan,
                         std::string_view text,
                         std::string_view step) {
-  return Fill(kWriteTemplate,
-              {{"$INST$", instruction}, {"$PLAN$", plan}, {"$TEXT$", text}, {"$STEP$", step}});
+  return FillTemplate(
+      kWriteTemplate,
+      {{"$INST$", instruction}, {"$PLAN$", plan}, {"$TEXT$", text}, {"$STEP$", step}});
 }
 
 }  // namespace longhand

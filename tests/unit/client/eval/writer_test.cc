@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "client/template_text.h"
+#include "common/agent_write/template_text.h"
 
 namespace longhand::client {
 namespace {

@@ -1,8 +1,8 @@
-#include "client/template_text.h"
+#include "common/agent_write/template_text.h"
 
 #include <algorithm>
 
-namespace longhand::client {
+namespace longhand {
 
 std::string FillTemplate(std::string_view text,
                          const std::vector<std::pair<std::string_view, std::string_view>>& values) {
@@ -20,4 +20,4 @@ std::string FillTemplate(std::string_view text,
   return out;
 }
 
-}  // namespace longhand::client
+}  // namespace longhand
