@@ -45,6 +45,19 @@ function(longhand_library name)
   add_library(longhand::${name} ALIAS longhand_${name})
 endfunction()
 
+# longhand_templates(file.cc.in names...): configures file.cc.in, in which @NAME_template@ is the text of templates/NAME.txt
+# without its last newlines. Templates travel in the programs, which must find them on machines without the repository.
+function(longhand_templates source)
+  foreach(name ${ARGN})
+    set(file ${CMAKE_CURRENT_SOURCE_DIR}/templates/${name}.txt)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} text)
+    string(REGEX REPLACE "\n+$" "" ${name}_template "${text}")
+  endforeach()
+  string(REGEX REPLACE "\\.in$" "" configured ${source})
+  configure_file(${source} ${configured} @ONLY)
+endfunction()
+
 # longhand_binary(name SRCS main.cc DEPS ...): build/<preset>/bin/<name>.
 function(longhand_binary name)
   cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
