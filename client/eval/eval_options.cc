@@ -94,7 +94,9 @@ std::string ReadableSettings(const boost::json::object& settings) {
   return out;
 }
 
-int FailEval(const char* verb, const Status& status) {
+int ExitOf(const char* verb, const Result<int64_t>& num_failed) {
+  if (num_failed.ok()) return *num_failed == 0 ? kExitOk : kExitFailed;
+  const Status& status = num_failed.status();
   std::fprintf(stderr, "longhand eval %s: %s\n", verb, status.ToString().c_str());
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
 }

@@ -36,7 +36,8 @@ boost::json::object SettingsOf(const EvalOptions& options);
 // "temperature 0.9, top_p 0.95": what is set, for a person.
 std::string ReadableSettings(const boost::json::object& settings);
 
-// "longhand eval NAME: INVALID_ARGUMENT: ..." on stderr; the exit code.
-int FailEval(const char* verb, const Status& status);
+// The exit code of a run in which so many rows failed, or none could be tried: then stderr gets
+// "longhand eval NAME: INVALID_ARGUMENT: ...".
+int ExitOf(const char* verb, const Result<int64_t>& num_failed);
 
 }  // namespace longhand::client

@@ -212,9 +212,7 @@ int MmLongBenchCommand(const std::vector<std::string>& args) {
   MmLongBenchOptions options;
   AddMmLongBenchOptions(app, options);
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
-  const Result<int64_t> num_failed = Run(options);
-  if (!num_failed.ok()) return FailEval(kVerb, num_failed.status());
-  return *num_failed == 0 ? kExitOk : kExitFailed;
+  return ExitOf(kVerb, Run(options));
 }
 
 }  // namespace longhand::client
