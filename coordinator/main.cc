@@ -11,6 +11,7 @@
 #include "common/options/command_line.h"
 #include "common/options/serve_options.h"
 #include "common/prometheus/prometheus_metrics.h"
+#include "common/request_id.h"
 #include "common/version.h"
 #include "coordinator/api/adapter_table.h"
 #include "coordinator/api/cluster_service.h"
@@ -33,10 +34,12 @@
 #include "coordinator/loaded_model.h"
 #include "coordinator/replicas.h"
 #include "coordinator/request_log.h"
+#include "coordinator/request_spans.h"
 #include "coordinator/settings.h"
 #include "coordinator/signals.h"
 #include "coordinator/status_response.h"
 #include "coordinator/tell.h"
+#include "coordinator/tracing/otlp_exporter.h"
 
 namespace longhand {
 namespace {
@@ -79,6 +82,10 @@ class Coordinator {
         keys_(std::move(keys)),
         metrics_(CoordinatorMetricTable()),
         num_lost_tokens_(store ? store->num_lost_records() : 0),
+        exporter_(options_.otlp_traces_endpoint.empty()
+                      ? nullptr
+                      : std::make_unique<tracing::OtlpExporter>(
+                            options_.otlp_traces_endpoint, DrawRequestId("coordinator"), metrics_)),
         unfinished_(store ? store->TakeUnfinished() : std::vector<journal::StoredRequest>()),
         journal_(store ? std::make_unique<journal::Journal>(
                              MakeJournalConfig(options_), std::move(store), metrics_)
@@ -95,6 +102,8 @@ class Coordinator {
  private:
   api::RequestPreparer::Limits PrepareLimits();
   void DeclareMetrics();
+  void OnRequestEnd(const engine::RequestSummary& request);
+  void OnDocumentEnd(const documents::DocumentSummary& document);
   void OnFatal(const Status& status);
   Status AddAdapters();
   void LoadAdapter(const std::string& name,
@@ -113,7 +122,8 @@ class Coordinator {
   const SteadyClock clock_;
   const TimePoint started_ = clock_.Now();
   PrometheusMetrics metrics_;
-  const int64_t num_lost_tokens_;  // of the journal that was found
+  const int64_t num_lost_tokens_;                          // of the journal that was found
+  const std::unique_ptr<tracing::OtlpExporter> exporter_;  // null: nobody wants traces
 
   // Journal: what clients see is on disk.
   api::StreamTable streams_;
@@ -147,7 +157,7 @@ class Coordinator {
                       .gate = gate_,
                       .clock = clock_,
                       .metrics = metrics_,
-                      .on_request_end = [this](const auto& request) { LogRequest(log_, request); },
+                      .on_request_end = [this](const auto& request) { OnRequestEnd(request); },
                       .rendezvous = rendezvous_,
                       .on_news = EndWait,
                       .on_fatal = [this](const Status& status) { OnFatal(status); }}};
@@ -185,8 +195,9 @@ class Coordinator {
        .journal_directory = JournalDirectory(options_),
        .checkpoint_digest = model_.digest,
        .max_bytes_in_preparation = kRequestsInPreparation * options_.max_request_bytes,
+       .traces = exporter_ != nullptr,
        .metrics = metrics_,
-       .on_refusal = [this](const auto& request) { LogRequest(log_, request); }}};
+       .on_refusal = [this](const auto& request) { OnRequestEnd(request); }}};
   documents::Documents documents_{
       {.intake = intake_,
        .pool = pool_,
@@ -196,7 +207,7 @@ class Coordinator {
        .max_bytes = kRequestsInPreparation * options_.max_request_bytes,
        .clock = clock_,
        .metrics = metrics_,
-       .on_end = [this](const auto& document) { LogDocument(log_, document); }}};
+       .on_end = [this](const auto& document) { OnDocumentEnd(document); }}};
   api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
   api::GenerationService generation_{intake_, documents_, pool_, keys_};
   api::ClusterService cluster_service_{
@@ -274,6 +285,18 @@ void Coordinator::ShowAdapters() {
          {"waiting_lora_adapters", fmt::format("{}", fmt::join(all.waiting_adapters, ","))}},
         now.count());
   });
+}
+
+void Coordinator::OnRequestEnd(const engine::RequestSummary& request) {
+  LogRequest(log_, request);
+  if (exporter_ != nullptr && request.trace.is_traced())
+    exporter_->Export(SpansOf(request, options_.served_model_name, UnixNanoseconds()));
+}
+
+void Coordinator::OnDocumentEnd(const documents::DocumentSummary& document) {
+  LogDocument(log_, document);
+  if (exporter_ != nullptr && document.trace.is_traced())
+    exporter_->Export({SpanOf(document, options_.served_model_name, UnixNanoseconds())});
 }
 
 void Coordinator::OnFatal(const Status& status) {

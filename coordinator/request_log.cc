@@ -17,6 +17,7 @@ void AddIf(const std::optional<Duration>& duration, const char* name, LogFields*
 
 void LogRequest(const Log& log, const engine::RequestSummary& request) {
   LogFields fields = {{"request_id", request.request_id}, {"finish", request.finish}};
+  if (request.trace.is_traced()) fields.push_back({"trace_id", request.trace.trace_id});
   if (!request.finish_detail.empty()) fields.push_back({"finish_detail", request.finish_detail});
   fields.insert(fields.end(), {{"choices", request.num_choices},
                                {"prompt_tokens", request.num_prompt_tokens},

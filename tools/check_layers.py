@@ -38,6 +38,7 @@ ROOMS = {
                           {"boost", "jpeg", "png", "webp", "gif", "exif"}),
     "coordinator/engine": (["common"], set()),
     "coordinator/journal": (["common"], {"boost", "sqlite"}),
+    "coordinator/tracing": (["common", "common/curl"], {"boost", "curl", "spdlog"}),
     "coordinator/cluster": (CONFIG + ["common/adapter", "common/options", "coordinator/engine", "proto"], WIRE | {"boost", "fmt", "spdlog"}),
     "coordinator/api": (CONFIG + ["common/adapter", "common/digest", "coordinator/input", "coordinator/engine", "coordinator/journal", "proto", "shim"],
                         WIRE | {"boost", "openssl"}),

@@ -12,4 +12,7 @@ std::string CheckWorkerAddress(const std::string& given);
 // The same, where a worker is reached: port 0 is none.
 std::string CheckPeerAddress(const std::string& given);
 
+// An http:// or https:// URL with a host, or nothing.
+std::string CheckHttpUrl(const std::string& given);
+
 }  // namespace longhand

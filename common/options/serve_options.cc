@@ -210,6 +210,10 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
   Scalar(app, "--log-format", o.log_format,
          "Lines on standard error, for people or as JSON objects")
       ->check(CLI::IsMember({"text", "json"}));
+  Scalar(app, "--otlp-traces-endpoint", o.otlp_traces_endpoint,
+         "URL of an OpenTelemetry collector that takes OTLP over HTTP, such as "
+         "http://HOST:4318/v1/traces: it gets a trace of each request; none: nobody does")
+      ->check(CheckHttpUrl);
   app.add_flag("--deterministic,!--no-deterministic", o.deterministic,
                "Same request, same tokens, whatever else runs. Without: large products on GPUs go "
                "through cuBLASLt; no effect elsewhere")

@@ -58,6 +58,7 @@ struct ServeOptions {
   std::string worker_metrics_address = "127.0.0.1:0";  // of the first worker, the others above
   std::string metrics_compat = "vllm";                 // vllm, none
   std::string log_format = "text";                     // text, json
+  std::string otlp_traces_endpoint;                    // URL of a collector; empty: no traces
   // A directory; none; auto: with `longhand serve`, a directory that lasts as long, else none.
   std::string journal = "auto";
   std::string journal_sync = "process";          // what it survives: process, disk

@@ -313,6 +313,12 @@ Table Edges() {
        {{"route", {}, "paths of the HTTP gateway, and other"},
         {"outcome", {"ok", "client_error", "server_error", "abandoned"}}}},
       {"longhand_http_connections", kGauge, "connections", "Open connections of HTTP clients."},
+      {"longhand_trace_spans_total",
+       kCounter,
+       "spans",
+       "Spans that the collector of --otlp-traces-endpoint took, and those dropped because it did "
+       "not.",
+       {{"outcome", {"exported", "dropped"}}}},
   };
 }
 

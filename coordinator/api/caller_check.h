@@ -1,4 +1,4 @@
-// Whether a gRPC call brings a key that may call.
+// What a gRPC call's metadata say: whether it brings a key that may call.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -11,16 +11,18 @@
 
 namespace longhand::api {
 
+// Empty when there is none of the name.
+inline std::string_view FindMetadata(const grpc::CallbackServerContext& context, const char* name) {
+  const auto found = context.client_metadata().find(name);
+  if (found == context.client_metadata().end()) return {};
+  return {found->second.data(), found->second.size()};
+}
+
 // The key's name, from the metadata `authorization`: "Bearer KEY", as in HTTP. Errors as
 // ApiKeys::Check.
 inline Result<std::string> NameOfCaller(const ApiKeys& keys,
                                         const grpc::CallbackServerContext& context) {
-  const auto& metadata = context.client_metadata();
-  const auto found = metadata.find("authorization");
-  const std::string_view authorization =
-      found == metadata.end() ? std::string_view()
-                              : std::string_view(found->second.data(), found->second.size());
-  return keys.Check(authorization);
+  return keys.Check(FindMetadata(context, "authorization"));
 }
 
 inline Status CheckCaller(const ApiKeys& keys, const grpc::CallbackServerContext& context) {

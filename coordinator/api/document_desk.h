@@ -16,7 +16,7 @@ class DocumentDesk {
   virtual ~DocumentDesk() = default;
   // Input thread. As RequestIntake::FollowOrBegin.
   virtual Result<std::shared_ptr<EventStream>> FollowOrBegin(const v1::WriteDocumentRequest& wire,
-                                                             const RequestIntake::Call& call) = 0;
+                                                             RequestIntake::Call call) = 0;
   // Input thread. A document that an earlier coordinator did not bring to its end goes on; `stream`
   // has the events that it had.
   virtual void Restore(const std::shared_ptr<EventStream>& stream,

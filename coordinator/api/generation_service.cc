@@ -45,7 +45,8 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Follow(
     return call->reactor();
   }
   Result<RequestIntake::Call> identity =
-      intake_.NewCall(request.request_id(), prefix, SteadyDeadline(context.raw_deadline()));
+      intake_.NewCall(request.request_id(), prefix, SteadyDeadline(context.raw_deadline()),
+                      FindMetadata(context, "traceparent"));
   if (!identity.ok()) {
     call->Refuse(identity.status());
     return call->reactor();

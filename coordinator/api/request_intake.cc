@@ -31,7 +31,8 @@ void LeaveOutPictures(v1::GenerateRequest* request) {
 
 Result<RequestIntake::Call> RequestIntake::NewCall(const std::string& asked,
                                                    const std::string& prefix,
-                                                   TimePoint deadline) {
+                                                   TimePoint deadline,
+                                                   std::string_view traceparent) {
   if (asked.size() > kMaxRequestIdBytes ||
       !std::all_of(asked.begin(), asked.end(), IsIdCharacter)) {
     return InvalidArgument("request_id has ", asked.size(), " bytes; it must be 1 to ",
@@ -39,7 +40,8 @@ Result<RequestIntake::Call> RequestIntake::NewCall(const std::string& asked,
   }
   return Call{.request_id = asked.empty() ? DrawRequestId(prefix) : asked,
               .number = ++num_calls_,
-              .deadline = deadline};
+              .deadline = deadline,
+              .trace = parts_.traces ? ContinueTrace(traceparent) : Trace()};
 }
 
 Status RequestIntake::Reserve(int64_t bytes) {
@@ -51,9 +53,10 @@ Status RequestIntake::Reserve(int64_t bytes) {
 }
 
 Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
-    const v1::GenerateRequest& wire, const journal::v1::AnswerForm& form, const Call& call) {
+    const v1::GenerateRequest& wire, const journal::v1::AnswerForm& form, Call call) {
   journal::v1::AnswerForm shown = form;
   shown.set_model(wire.model());
+  call.trace.operation = wire.has_messages() ? "chat" : "text_completion";
   return FollowOrBegin(wire, shown, call, /*may_be_kept=*/!wire.request_id().empty(),
                        [&](const auto& stream) { return PrepareAndSubmit(stream, wire, call); });
 }
@@ -70,7 +73,8 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
   if (begun.is_new) {
     if (const Status status = FillOrBegin(begun.stream, call, may_be_kept, begin); !status.ok()) {
       if (parts_.on_refusal) {
-        parts_.on_refusal(engine::SummariseRefused({.request_id = call.request_id}, status));
+        parts_.on_refusal(
+            engine::SummariseRefused({.request_id = call.request_id, .trace = call.trace}, status));
       }
       parts_.streams.Remove(*begun.stream);
       begun.stream->End(status);
@@ -115,6 +119,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   LONGHAND_ASSIGN_OR_RETURN(engine::Request request, parts_.preparer.Prepare(wire, call.adapter));
   request.request_id = call.request_id;
   request.call = call.number;
+  request.trace = call.trace;
   if (!call.owner.empty()) request.tenant = call.owner;
   if (wire.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
     request.deadline = call.deadline;
@@ -139,6 +144,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
     *resolved.mutable_form() = stream->identity().form;
     resolved.set_checkpoint_digest(parts_.checkpoint_digest);
     resolved.set_owner(call.owner);
+    if (call.trace.is_traced()) *resolved.mutable_trace() = ToWire(call.trace);
     record = resolved.SerializeAsString();
   }
   return parts_.router.Submit(

@@ -7,10 +7,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "common/trace.h"
 #include "coordinator/api/event_stream.h"
 #include "coordinator/api/request_preparer.h"
 #include "coordinator/api/stream_table.h"
@@ -33,6 +35,7 @@ class RequestIntake {
     std::string checkpoint_digest;  // kept with each request
     // Bytes of requests that may be held while their pictures are decoded.
     int64_t max_bytes_in_preparation = 0;
+    bool traces = false;  // new calls
     Metrics& metrics;
     engine::RequestObserver on_refusal;  // of those that the engine never saw; may be empty
   };
@@ -41,6 +44,7 @@ class RequestIntake {
     std::string request_id;  // which two clients may choose alike
     int64_t number = 0;      // which is this call's alone
     TimePoint deadline = TimePoint::max();
+    Trace trace;
     std::string owner;  // the API key's name, the tenant; empty: the request's cache_salt says
     // Of a document, which makes the call; it has been taken, so that draining lets it end.
     bool is_part = false;
@@ -55,8 +59,11 @@ class RequestIntake {
             parts_.metrics.GetCounter("longhand_stream_resumes_total", {{"cause", "client"}})) {}
 
   // `asked` may be empty: then an id is drawn, "gen-..." for the prefix "gen". kInvalidArgument for
-  // what is no id.
-  Result<Call> NewCall(const std::string& asked, const std::string& prefix, TimePoint deadline);
+  // what is no id. `traceparent`: the caller's, in W3C's form; may be empty.
+  Result<Call> NewCall(const std::string& asked,
+                       const std::string& prefix,
+                       TimePoint deadline,
+                       std::string_view traceparent);
 
   // Counts a request's bytes until they are released. kResourceExhausted over what may be held.
   Status Reserve(int64_t bytes);
@@ -67,7 +74,7 @@ class RequestIntake {
   // kAlreadyExists when the id is another request's.
   Result<std::shared_ptr<EventStream>> FollowOrBegin(const v1::GenerateRequest& wire,
                                                      const journal::v1::AnswerForm& form,
-                                                     const Call& call);
+                                                     Call call);
   // The same for what is begun in another way. `sent` is the request as its client sent it,
   // `may_be_kept` whether the client named it.
   Result<std::shared_ptr<EventStream>> FollowOrBegin(const google::protobuf::Message& sent,

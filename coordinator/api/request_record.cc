@@ -36,6 +36,24 @@ v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
   return resolved;
 }
 
+journal::v1::Trace ToWire(const Trace& trace) {
+  journal::v1::Trace wire;
+  wire.set_trace_id(trace.trace_id);
+  wire.set_span_id(trace.span_id);
+  wire.set_parent_span_id(trace.parent_span_id);
+  wire.set_operation(trace.operation);
+  wire.set_began_ns(trace.began_ns);
+  return wire;
+}
+
+Trace FromWire(const journal::v1::Trace& trace) {
+  return {.trace_id = trace.trace_id(),
+          .span_id = trace.span_id(),
+          .parent_span_id = trace.parent_span_id(),
+          .operation = trace.operation(),
+          .began_ns = trace.began_ns()};
+}
+
 void SetSampling(const SamplingParams& params, v1::Sampling* sampling) {
   sampling->set_temperature(params.temperature);
   sampling->set_top_p(params.top_p);

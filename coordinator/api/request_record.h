@@ -7,6 +7,7 @@
 
 #include "common/sampling_params.h"
 #include "common/status.h"
+#include "common/trace.h"
 #include "coordinator/engine/request.h"
 #include "longhand/journal/v1/record.pb.h"
 #include "longhand/v1/generation.pb.h"
@@ -22,6 +23,9 @@ std::string DigestOf(const google::protobuf::Message& request, journal::v1::Answ
 v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
                             const engine::Request& prepared,
                             const std::string& model);
+journal::v1::Trace ToWire(const Trace& trace);
+Trace FromWire(const journal::v1::Trace& trace);
+
 // Writes every field that has a default.
 void SetSampling(const SamplingParams& params, v1::Sampling* sampling);
 

@@ -7,6 +7,7 @@
 
 #include "coordinator/api/event_wire.h"
 #include "coordinator/api/part_id.h"
+#include "coordinator/api/request_record.h"
 #include "coordinator/api/stream_sink.h"
 
 namespace longhand::api {
@@ -152,6 +153,7 @@ Status RequestRestorer::Restore(const Unfinished& request) {
   const v1::GenerateRequest& wire = record.request();
   LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared, parts_.preparer.Prepare(wire));
   prepared.request_id = wire.request_id();
+  prepared.trace = FromWire(record.trace());
   if (const std::string& owner = record.owner(); !owner.empty()) prepared.tenant = owner;
   LONGHAND_ASSIGN_OR_RETURN(engine::Delivered delivered,
                             DeliveredOf(request.stored.events, prepared.num_choices));

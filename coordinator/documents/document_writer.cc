@@ -105,11 +105,13 @@ void DocumentWriter::End(const Status& status) {
   if (std::exchange(is_over_, true)) return;
   Leave();
   out_.End(status);
-  parts_.on_over({.request_id = stream_->identity().request_id,
-                  .status = status,
-                  .was_taken = is_taken_,
-                  .num_sections = progress_.num_sections,
-                  .num_words = progress_.num_words_written});
+  DocumentSummary summary;
+  summary.request_id = stream_->identity().request_id;
+  summary.status = status;
+  summary.was_taken = is_taken_;
+  summary.num_sections = progress_.num_sections;
+  summary.num_words = progress_.num_words_written;
+  parts_.on_over(summary);
 }
 
 void DocumentWriter::Leave() {

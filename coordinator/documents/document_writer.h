@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/status.h"
+#include "common/trace.h"
 #include "coordinator/api/event_stream.h"
 #include "coordinator/api/recorded_stream.h"
 #include "coordinator/documents/document_script.h"
@@ -23,6 +24,8 @@ namespace longhand::documents {
 // What became of a document, in numbers.
 struct DocumentSummary {
   std::string request_id;
+  Trace trace;
+  std::string model;
   Status status;
   bool was_taken = false;  // otherwise it was refused
   size_t num_sections = 0;

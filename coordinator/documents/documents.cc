@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "coordinator/api/request_record.h"
 #include "coordinator/documents/document_request.h"
 
 namespace longhand::documents {
@@ -37,7 +38,8 @@ Documents::Documents(Parts parts)
       section_progress_(parts_.metrics.GetGauge("longhand_section_progress")) {}
 
 Result<std::shared_ptr<EventStream>> Documents::FollowOrBegin(const v1::WriteDocumentRequest& wire,
-                                                              const RequestIntake::Call& call) {
+                                                              RequestIntake::Call call) {
+  call.trace.operation = "write_document";
   return parts_.intake.FollowOrBegin(wire, FormOf(wire), call,
                                      /*may_be_kept=*/!wire.request_id().empty(),
                                      [&](const auto& stream) {
@@ -62,6 +64,7 @@ Status Documents::Begin(const std::shared_ptr<EventStream>& stream,
     *kept.mutable_form() = stream->identity().form;
     kept.set_checkpoint_digest(parts_.checkpoint_digest);
     kept.set_owner(call.owner);
+    if (call.trace.is_traced()) *kept.mutable_trace() = api::ToWire(call.trace);
     if (adapter != nullptr) {
       kept.mutable_adapter()->set_directory(adapter->directory);
       kept.mutable_adapter()->set_digest(adapter->digest);
@@ -70,7 +73,7 @@ Status Documents::Begin(const std::shared_ptr<EventStream>& stream,
   }
   const auto num_bytes = static_cast<int64_t>(request.ByteSizeLong());
   const std::shared_ptr<DocumentWriter> writer =
-      MakeWriter(stream, std::move(request), std::move(adapter),
+      MakeWriter(stream, std::move(request), std::move(adapter), call.trace,
                  api::RecordedStream(parts_.out, stream, std::move(record)), /*is_taken=*/false);
   LONGHAND_RETURN_IF_ERROR(Add(call.request_id, {writer, num_bytes}, /*is_bounded=*/true));
   writer->Begin();
@@ -91,8 +94,8 @@ void Documents::Restore(const std::shared_ptr<EventStream>& stream,
   if (!adapter.ok()) return out.End(adapter.status());
   const auto num_bytes = static_cast<int64_t>(record.document().ByteSizeLong());
   const std::shared_ptr<DocumentWriter> writer =
-      MakeWriter(stream, record.document(), std::move(adapter).value(), std::move(out),
-                 /*is_taken=*/true);
+      MakeWriter(stream, record.document(), std::move(adapter).value(),
+                 api::FromWire(record.trace()), std::move(out), /*is_taken=*/true);
   const Status added =
       Add(stream->identity().request_id, {writer, num_bytes}, /*is_bounded=*/false);
   LONGHAND_CHECK(added.ok()) << added;
@@ -102,15 +105,17 @@ void Documents::Restore(const std::shared_ptr<EventStream>& stream,
 std::shared_ptr<DocumentWriter> Documents::MakeWriter(const std::shared_ptr<EventStream>& stream,
                                                       v1::WriteDocumentRequest request,
                                                       api::AdapterTable::Held adapter,
+                                                      const Trace& trace,
                                                       api::RecordedStream out,
                                                       bool is_taken) {
   const bool ends_unread = request.on_disconnect() != v1::ON_DISCONNECT_CONTINUE;
   DocumentWriter::Parts parts{
       .begin_call =
-          [this, adapter = std::move(adapter)](const v1::GenerateRequest& call,
-                                               const std::string& owner) {
+          [this, adapter = std::move(adapter), trace](const v1::GenerateRequest& call,
+                                                      const std::string& owner) {
             return parts_.intake.FollowOrBegin(call, /*form=*/{},
                                                {.request_id = call.request_id(),
+                                                .trace = ChildOf(trace),
                                                 .owner = owner,
                                                 .is_part = true,
                                                 .adapter = adapter});
@@ -122,7 +127,12 @@ std::shared_ptr<DocumentWriter> Documents::MakeWriter(const std::shared_ptr<Even
       .run_on_pool =
           [this](std::function<void()> job) { return parts_.pool.Submit(std::move(job)); },
       .clock = parts_.clock,
-      .on_over = [this](const DocumentSummary& summary) { OnOver(summary); }};
+      .on_over =
+          [this, trace, model = request.model()](DocumentSummary summary) {
+            summary.trace = trace;
+            summary.model = model;
+            OnOver(summary);
+          }};
   auto writer = std::make_shared<DocumentWriter>(
       parts, DocumentScript(std::move(request), counter_), stream, std::move(out), is_taken);
   const auto cancel = [writer = std::weak_ptr(writer)] {

@@ -34,8 +34,8 @@ class Documents final : public api::DocumentDesk {
   explicit Documents(Parts parts);
   ~Documents() override { Stop(); }
 
-  Result<std::shared_ptr<api::EventStream>> FollowOrBegin(
-      const v1::WriteDocumentRequest& wire, const api::RequestIntake::Call& call) override;
+  Result<std::shared_ptr<api::EventStream>> FollowOrBegin(const v1::WriteDocumentRequest& wire,
+                                                          api::RequestIntake::Call call) override;
   void Restore(const std::shared_ptr<api::EventStream>& stream,
                const journal::v1::RequestRecord& record) override;
 
@@ -58,6 +58,7 @@ class Documents final : public api::DocumentDesk {
   std::shared_ptr<DocumentWriter> MakeWriter(const std::shared_ptr<api::EventStream>& stream,
                                              v1::WriteDocumentRequest request,
                                              api::AdapterTable::Held adapter,
+                                             const Trace& trace,
                                              api::RecordedStream out,
                                              bool is_taken);
   Status Add(const std::string& request_id, Running running, bool is_bounded);

@@ -11,6 +11,7 @@
 #include "common/sampling_params.h"
 #include "common/status.h"
 #include "common/step_plan.h"
+#include "common/trace.h"
 #include "coordinator/engine/adapter.h"
 
 namespace longhand::engine {
@@ -34,6 +35,7 @@ struct ImageInput {
 
 struct Request {
   std::string request_id;
+  Trace trace;
   int64_t call = 0;                // the client's call, for Engine::CancelCall
   std::vector<int32_t> token_ids;  // the prompt
   std::vector<int32_t> positions;  // [prompt, 3]: time, height, width (M-RoPE)

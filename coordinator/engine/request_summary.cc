@@ -5,11 +5,13 @@
 namespace longhand::engine {
 namespace {
 
-// "RESOURCE_EXHAUSTED" as values of labels are written.
-std::string NameOf(StatusCode code) {
-  std::string name(StatusCodeName(code));
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return name;
+RequestSummary SummaryOf(const Request& request) {
+  return {.request_id = request.request_id,
+          .trace = request.trace,
+          .adapter = request.adapter != nullptr ? request.adapter->name : "",
+          .num_prompt_tokens = request.num_prompt_tokens(),
+          .num_choices = request.num_choices,
+          .max_tokens = request.max_tokens};
 }
 
 void AddFinish(const ActiveRequest& active, const Status& status, RequestSummary* summary) {
@@ -43,13 +45,17 @@ void AddTimes(const ActiveRequest& active, RequestSummary* summary) {
 
 }  // namespace
 
+std::string NameOf(StatusCode code) {
+  std::string name(StatusCodeName(code));
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return name;
+}
+
 RequestSummary Summarise(const ActiveRequest& active, const Status& status, TimePoint now) {
-  RequestSummary summary{.request_id = active.request->request_id,
-                         .num_prompt_tokens = active.request->num_prompt_tokens(),
-                         .num_cached_tokens = active.num_cached_tokens,
-                         .num_choices = active.request->num_choices,
-                         .is_resumed = active.is_resumed,
-                         .duration = now - active.submitted_at};
+  RequestSummary summary = SummaryOf(*active.request);
+  summary.num_cached_tokens = active.num_cached_tokens;
+  summary.is_resumed = active.is_resumed;
+  summary.duration = now - active.submitted_at;
   for (const Choice& choice : active.choices) {
     summary.num_tokens += choice.answer.num_tokens();
     summary.num_words += choice.answer.num_words();
@@ -60,10 +66,9 @@ RequestSummary Summarise(const ActiveRequest& active, const Status& status, Time
 }
 
 RequestSummary SummariseRefused(const Request& request, const Status& status) {
-  return {.request_id = request.request_id,
-          .num_prompt_tokens = request.num_prompt_tokens(),
-          .num_choices = request.num_choices,
-          .finish = NameOf(status.code())};
+  RequestSummary summary = SummaryOf(request);
+  summary.finish = NameOf(status.code());
+  return summary;
 }
 
 }  // namespace longhand::engine

@@ -9,15 +9,19 @@
 
 #include "common/clock.h"
 #include "common/status.h"
+#include "common/trace.h"
 #include "coordinator/engine/request_table.h"
 
 namespace longhand::engine {
 
 struct RequestSummary {
   std::string request_id;
+  Trace trace;
+  std::string adapter;  // its name; empty: the model itself
   int64_t num_prompt_tokens = 0;
   int64_t num_cached_tokens = 0;  // of the prompt, that the prefix cache had
   int64_t num_choices = 0;
+  int64_t max_tokens = 0;  // of each
   int64_t num_tokens = 0;  // of all choices
   int64_t num_words = 0;
   bool is_resumed = false;  // lived through the loss of a worker group or a coordinator
@@ -32,6 +36,9 @@ struct RequestSummary {
   std::optional<Duration> decode_time;
   std::optional<Duration> time_per_output_token;  // when there were more tokens than choices
 };
+
+// "resource_exhausted", as `finish` has it.
+std::string NameOf(StatusCode code);
 
 // Called on the engine's thread: must not block.
 using RequestObserver = std::function<void(const RequestSummary&)>;

@@ -138,8 +138,10 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   }
   if (const Status status = co_await FetchImages(exchange, &request); !status.ok())
     co_return co_await exchange.Reply(ErrorResponse(status, "messages"));
+  const std::string* traceparent = exchange.request().FindHeader("traceparent");
   Result<api::RequestIntake::Call> call = parts_.intake.NewCall(
-      request.wire.request_id(), IdPrefix(request.form.kind()), TimePoint::max());
+      request.wire.request_id(), IdPrefix(request.form.kind()), TimePoint::max(),
+      traceparent != nullptr ? std::string_view(*traceparent) : std::string_view());
   if (!call.ok()) co_return co_await exchange.Reply(ErrorResponse(call.status()));
   call->owner = NameCaller(parts_.keys, exchange.request()).value();  // checked with the head
   if (exchange.gone()) co_return;
