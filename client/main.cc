@@ -20,6 +20,7 @@
 #include "client/status/status_command.h"
 #include "client/tokenize/tokenize_command.h"
 #include "common/options/command_line.h"
+#include "common/options/nearest_name.h"
 #include "common/version.h"
 
 namespace longhand::client {
@@ -85,7 +86,11 @@ int Run(const std::vector<std::string>& args) {
   const Verb* verb = std::find_if(std::begin(kVerbs), std::end(kVerbs),
                                   [&](const Verb& v) { return args[0] == v.name; });
   if (verb != std::end(kVerbs)) return verb->run({args.begin() + 1, args.end()});
-  std::fprintf(stderr, "longhand: there is no verb '%s'\n\n", args[0].c_str());
+  std::vector<std::string> names;
+  for (const Verb& each : kVerbs) names.push_back(each.name);
+  const std::optional<std::string> nearest = NearestName(args[0], names);
+  std::fprintf(stderr, "longhand: there is no verb '%s'%s\n\n", args[0].c_str(),
+               nearest ? ("; did you mean '" + *nearest + "'?").c_str() : "");
   PrintHelp(stderr);
   return kExitUsage;
 }

@@ -1,5 +1,6 @@
 #include "common/options/command_line.h"
 
+#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <fstream>
 #include <iostream>
 #include <set>
+
+#include "common/options/nearest_name.h"
 
 namespace longhand {
 namespace {
@@ -45,6 +48,42 @@ std::vector<std::string> ArgumentsFromEnvironment(const CLI::App& app) {
     if (value != nullptr && *value != '\0') args.push_back("--" + flag + "=" + value);
   }
   return args;
+}
+
+// Long names of the options that are settings, or of all.
+std::vector<std::string> Names(const CLI::App& app, bool only_settings) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    if (only_settings && !IsSetting(*option)) continue;
+    names.insert(names.end(), option->get_lnames().begin(), option->get_lnames().end());
+  }
+  return names;
+}
+
+// "; did you mean ...?", or nothing.
+std::string Suggestion(std::string_view given,
+                       const std::vector<std::string>& known,
+                       const std::string& quote_begin,
+                       const std::string& quote_end) {
+  const std::optional<std::string> nearest = NearestName(given, known);
+  return nearest ? "; did you mean " + quote_begin + *nearest + quote_end + "?" : "";
+}
+
+// Others' variables may begin so too (Kubernetes names some after services), so only what is nearly
+// a setting's is told.
+void WarnOfEnvironment(const CLI::App& app) {
+  std::vector<std::string> known;
+  for (const std::string& name : Names(app, /*only_settings=*/true))
+    known.push_back(EnvironmentName(name));
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    const std::string_view name = text.substr(0, text.find('='));
+    if (!name.starts_with("LONGHAND_")) continue;
+    const std::string suggestion = Suggestion(name, known, "", "");
+    if (suggestion.empty()) continue;
+    std::cerr << app.get_name() << ": " << name << " is in the environment and sets nothing"
+              << suggestion << "\n";
+  }
 }
 
 std::optional<std::string> ConfigFile(const CLI::App& app, const std::vector<std::string>& args) {
@@ -86,7 +125,10 @@ Result<std::vector<std::string>> ArgumentsFromYaml(const CLI::App& app, const st
       const std::string key = entry.first.as<std::string>();
       const int line = entry.first.Mark().line + 1;
       const CLI::Option* setting = FindSetting(app, key);
-      if (setting == nullptr) return InvalidArgument(path, ":", line, ": unknown key '", key, "'");
+      if (setting == nullptr) {
+        return InvalidArgument(path, ":", line, ": unknown key '", key, "'",
+                               Suggestion(key, Names(app, /*only_settings=*/true), "'", "'"));
+      }
       if (!seen.insert(setting).second)
         return InvalidArgument(path, ":", line, ": '", key, "' is set a second time");
       if (entry.second.IsScalar() && entry.second.as<std::string>().empty()) {
@@ -108,6 +150,7 @@ Result<std::vector<std::string>> ArgumentsFromYaml(const CLI::App& app, const st
 }
 
 std::optional<int> ParseCommandLine(CLI::App& app, const std::vector<std::string>& args) {
+  WarnOfEnvironment(app);
   Result<std::vector<std::string>> all = GatherArguments(app, args);
   if (!all.ok()) {
     std::cerr << app.get_name() << ": " << all.status().message() << "\n";
@@ -123,6 +166,12 @@ std::optional<int> ParseCommandLine(CLI::App& app, const std::vector<std::string
   } catch (const CLI::ExtrasError&) {
     std::cerr << app.get_name() << ": not expected:";
     for (const std::string& argument : app.remaining()) std::cerr << ' ' << argument;
+    const std::string unknown = app.remaining().front();
+    if (unknown.starts_with("--")) {
+      const size_t length = std::min(unknown.find('='), unknown.size()) - 2;
+      std::cerr << Suggestion(unknown.substr(2, length), Names(app, /*only_settings=*/false), "--",
+                              "");
+    }
     std::cerr << "\nTry '" << app.get_name() << " --help'.\n";
     return kExitUsage;
   } catch (const CLI::ParseError& e) {

@@ -5,6 +5,7 @@
 
 #include "common/options/address_check.h"
 #include "common/options/command_line.h"
+#include "common/options/nearest_name.h"
 #include "common/options/serve_options.h"
 
 namespace longhand {
@@ -45,7 +46,38 @@ TEST_F(OptionsTest, AnUnknownKeyIsAnErrorThatNamesItsLine) {
   const std::string path = WriteYaml("block-size: 32\nblock-sice: 16\n");
   const Result<std::vector<std::string>> args = ArgumentsFromYaml(app_, path);
   ASSERT_FALSE(args.ok());
-  EXPECT_EQ(args.status().message(), path + ":2: unknown key 'block-sice'");
+  EXPECT_EQ(args.status().message(),
+            path + ":2: unknown key 'block-sice'; did you mean 'block-size'?");
+}
+
+TEST_F(OptionsTest, AFlagThatIsNearlyOneIsRefusedWithTheOneThatWasMeant) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(ParseCommandLine(app_, {"--tensor-paralel-size=2"}), kExitUsage);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "longhand serve: not expected: --tensor-paralel-size=2; did you mean "
+            "--tensor-parallel-size?\nTry 'longhand serve --help'.\n");
+}
+
+TEST_F(OptionsTest, AVariableThatIsNearlyASettingsIsTold) {
+  setenv("LONGHAND_MAX_NUM_SEQ", "8", 1);
+  setenv("LONGHAND_PORT_8000_TCP", "tcp://10.0.0.1:8000", 1);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(ParseCommandLine(app_, {}), std::nullopt);
+  unsetenv("LONGHAND_MAX_NUM_SEQ");
+  unsetenv("LONGHAND_PORT_8000_TCP");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "longhand serve: LONGHAND_MAX_NUM_SEQ is in the environment and sets nothing; did you "
+            "mean LONGHAND_MAX_NUM_SEQS?\n");
+}
+
+TEST(NearestNameTest, IsWithinTwoEditsAndAThirdOfTheLetters) {
+  const std::vector<std::string> known = {"tp", "seed", "model", "threads"};
+  EXPECT_EQ(NearestName("thread", known), "threads");
+  EXPECT_EQ(NearestName("tredas", known), std::nullopt);
+  EXPECT_EQ(NearestName("sed", known), "seed");
+  EXPECT_EQ(NearestName("tq", known), std::nullopt);
+  EXPECT_EQ(NearestName("seed", known), std::nullopt);
+  EXPECT_EQ(NearestName("", known), std::nullopt);
 }
 
 TEST_F(OptionsTest, AKeyThatIsSetTwiceIsAnErrorByWhateverName) {
