@@ -1,6 +1,5 @@
 #include "client/status/status_command.h"
 
-#include <google/protobuf/util/json_util.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "client/connection.h"
 #include "client/status/live_screen.h"
+#include "client/status/message_json.h"
 #include "client/status/status_table.h"
 #include "client/status/status_view.h"
 #include "common/options/command_line.h"
@@ -30,12 +30,7 @@ struct StatusOptions {
 };
 
 std::string Json(const v1::GetStatusResponse& status) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.always_print_primitive_fields = true;
-  options.preserve_proto_field_names = true;
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(status, &text, options).ok()) return "{}";
-  return text;
+  return boost::json::serialize(ToJson(status));
 }
 
 Status Ask(v1::Cluster::Stub& stub, bool is_patient, v1::GetStatusResponse* response) {
