@@ -61,7 +61,8 @@ Status Ops::Linear(const LinearArgs& args) {
 }
 
 Status Ops::Lora(const LoraArgs& args) {
-  LONGHAND_RETURN_IF_ERROR(CheckFloat("x", args.x, 2));
+  const bool is_fp8 = args.x.dtype() == DType::kF8E4M3;
+  LONGHAND_RETURN_IF_ERROR(is_fp8 ? CheckRank("x", args.x, 2) : CheckFloat("x", args.x, 2));
   LONGHAND_RETURN_IF_ERROR(CheckFloat("a", args.a, 4));
   LONGHAND_RETURN_IF_ERROR(CheckRank("y", args.y, 2));
   const int64_t num_tokens = args.x.dim(0), columns = args.y.dim(1);
@@ -81,7 +82,9 @@ Status Ops::Lora(const LoraArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckTensor("ranks", args.ranks, DType::kI32, {num_adapters, parts}));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("scales", args.scales, DType::kF32, {num_adapters}));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("mid", args.mid, DType::kF32, {num_tokens, parts * rank}));
-  LONGHAND_RETURN_IF_ERROR(CheckTensor("y", args.y, args.x.dtype(), {num_tokens, columns}));
+  LONGHAND_RETURN_IF_ERROR(
+      CheckTensor("y", args.y, is_fp8 ? DType::kBf16 : args.x.dtype(), {num_tokens, columns}));
+  LONGHAND_RETURN_IF_ERROR(CheckOptional("x_scale", args.x_scale, DType::kF32, {num_tokens}));
   int64_t end = 0;
   for (int64_t part = 0; part < parts; ++part) {
     LONGHAND_RETURN_IF_ERROR(CheckAtLeast("part_ends", args.part_ends[part], end));

@@ -83,13 +83,13 @@ struct LinearArgs {
 // Low-rank deltas of adapters (LoRA), any mix of them in a call. The columns of y come in parts, of matrices that are
 // multiplied as one; each has an A of its own. For a row i with adapter n = adapters[i], and each of its columns in part p,
 //
-//   y[i] += scales[n] * B[n] * (A[n, p] * x[i])
+//   y[i] += scales[n] * B[n] * (A[n, p] * x[i])          with x_scale, A[n, p] * (x_scale[i] * x[i])
 //
 // and rows without an adapter stay as they are.
 inline constexpr int kMaxLoraParts = 3;
 inline constexpr int64_t kMaxLoraRank = 128;
 struct LoraArgs {
-  TensorView x;         // [T, in_features] A
+  TensorView x;         // [T, in_features] A; or fp8, with A bf16
   TensorView adapters;  // [T] i32: in [0, N), or -1: none
   TensorView a;         // [N, parts, R, in_features] f32 or bf16. R: a multiple of 8, at most kMaxLoraRank
   TensorView b;         // [N, R, columns] as a: B transposed
@@ -98,6 +98,7 @@ struct LoraArgs {
   int64_t part_ends[kMaxLoraParts] = {0, 0, 0};  // the column behind each part; the last part's is `columns`
   TensorView mid;       // scratch: [T, parts * R] f32
   TensorView y;         // in and out: [T, columns] A
+  TensorView x_scale = {};  // [T] f32, or empty
 };
 
 // Rounds each row to fp8, the largest magnitude as 448: out[i] * scale[i] is x[i], rounded. What it writes are the

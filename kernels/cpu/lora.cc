@@ -1,6 +1,7 @@
 // y[i] += scales[n] * B[n] * (A[n, p] * x[i]), for the rows that have an adapter n.
 //
 //   x         [num_tokens, in_features]           f32
+//   x_scale   [num_tokens]                        f32, or empty: of the rows of x
 //   adapters  [num_tokens]                        i32
 //   a         [adapters, parts, R, in_features]   f32 or bf16
 //   b         [adapters, R, columns]              as a
@@ -41,6 +42,7 @@ Status Lora(CpuContext& cpu, const LoraArgs& args) {
   const bool is_bf16 = args.a.dtype() == DType::kBf16;
   const int32_t* adapters = args.adapters.as<int32_t>();
   const int32_t* ranks = args.ranks.as<int32_t>();
+  const float* x_scale = args.x_scale.empty() ? nullptr : args.x_scale.as<float>();
   float* mid = args.mid.as<float>();
 
   const int64_t products = num_tokens * parts * rank;
@@ -53,6 +55,7 @@ Status Lora(CpuContext& cpu, const LoraArgs& args) {
       const int64_t a = ((adapter * parts + part) * rank + r) * in;
       mid[i] = is_bf16 ? cpu.rows.dot_bf16(x, Elements<uint16_t>(args.a, a), in)
                        : cpu.rows.dot(x, Elements<float>(args.a, a), in);
+      if (x_scale != nullptr) mid[i] *= x_scale[token];
     }
   });
 

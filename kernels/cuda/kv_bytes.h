@@ -57,4 +57,21 @@ struct DeviceRowScale {
   }
 };
 
+// Eight codes of fp8; element.h has the other types. kAligned: at a multiple of 8 bytes.
+template <bool kAligned>
+__device__ __forceinline__ void LoadGroup(const DeviceFp8* p, int64_t count, float (&out)[kGroup]) {
+  uint2 words = {0, 0};
+  if constexpr (kAligned) {
+    words = *reinterpret_cast<const uint2*>(p);
+  } else {
+    for (int i = 0; i < kGroup && i < count; ++i) {
+      (i < 4 ? words.x : words.y) |= uint32_t{p[i].bits} << 8 * (i % 4);
+    }
+  }
+  const float4 low = FourOf(words.x, /*fp8=*/true, 1.0f);
+  const float4 high = FourOf(words.y, /*fp8=*/true, 1.0f);
+  out[0] = low.x, out[1] = low.y, out[2] = low.z, out[3] = low.w;
+  out[4] = high.x, out[5] = high.y, out[6] = high.z, out[7] = high.w;
+}
+
 }  // namespace longhand::kernels::LONGHAND_DEVICE

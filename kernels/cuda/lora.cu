@@ -1,13 +1,14 @@
 // y[i] += scales[n] * B[n] * (A[n, p] * x[i]), for the rows that have an adapter n.
 //
-//   x         [T, in_features]                    f32 or bf16
+//   x         [T, in_features]                    f32, bf16 or fp8
+//   x_scale   [T]                                 f32, or absent: of the rows of x
 //   adapters  [T]                                 i32
 //   a         [adapters, parts, R, in_features]   f32 or bf16
 //   b         [adapters, R, columns]              as a
 //   ranks     [adapters, parts]                   i32
 //   scales    [adapters]                          f32
 //   mid       [T, parts * R]                      f32, between the two kernels
-//   y         [T, columns]                        as x, in and out; summed in f32
+//   y         [T, columns]                        f32 or bf16, in and out; summed in f32
 //
 // A warp sums one element of mid, each lane one chain over groups of eight k, joined in one order;
 // a column's sum is one chain over the rank. So a row has the same bits in any company.
@@ -19,6 +20,7 @@
 // Errors     kInternal when a launch fails; adapters and ranks are trusted.
 #include "kernels/cuda/device_ops.h"
 #include "kernels/cuda/element.h"
+#include "kernels/cuda/kv_bytes.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 namespace {
@@ -34,6 +36,7 @@ struct Shape {
 
 template <typename X, typename W, bool kAligned>
 __global__ void __launch_bounds__(kThreads) MidKernel(const X* x,
+                                                      const float* x_scale,
                                                       const int32_t* adapters,
                                                       const W* a,
                                                       const int32_t* ranks,
@@ -58,17 +61,18 @@ __global__ void __launch_bounds__(kThreads) MidKernel(const X* x,
   for (int step = kWarpSize / 2; step > 0; step /= 2) {
     sum += __shfl_xor_sync(kAllLanes, sum, step);
   }
+  if (x_scale != nullptr) sum = __fmul_rn(sum, x_scale[token]);
   if (lane == 0) mid[token * shape.parts * shape.rank + row] = sum;
 }
 
-template <typename X, typename W>
+template <typename Y, typename W>
 __global__ void __launch_bounds__(kThreads) DeltaKernel(const float* mid,
                                                         const int32_t* adapters,
                                                         const W* b,
                                                         const int32_t* ranks,
                                                         const float* scales,
                                                         Shape shape,
-                                                        X* y) {
+                                                        Y* y) {
   const int64_t token = blockIdx.x;
   const int adapter = adapters[token];
   if (adapter < 0) return;
@@ -82,8 +86,8 @@ __global__ void __launch_bounds__(kThreads) DeltaKernel(const float* mid,
   b += int64_t{adapter} * shape.rank * shape.columns + column;
   float sum = 0;
   for (int r = 0; r < rank; ++r) sum = fmaf(mid[r], ToFloat(b[r * shape.columns]), sum);
-  X& to = y[token * shape.columns + column];
-  to = FromFloat<X>(fmaf(scales[adapter], sum, ToFloat(to)));
+  Y& to = y[token * shape.columns + column];
+  to = FromFloat<Y>(fmaf(scales[adapter], sum, ToFloat(to)));
 }
 
 }  // namespace
@@ -100,21 +104,27 @@ Status Lora(Context& context, const LoraArgs& args) {
   const bool aligned =
       RowsAreAligned(args.x, shape.in_features) && RowsAreAligned(args.a, shape.in_features);
   const auto rows = static_cast<unsigned>(num_tokens);
-  return WithDeviceType(args.x.dtype(), [&](auto x) {
-    return WithDeviceType(args.a.dtype(), [&](auto w) {
+  return WithDeviceType(args.a.dtype(), [&](auto w) {
+    using W = decltype(w);
+    const auto multiply = [&](auto x) {
       using X = decltype(x);
-      using W = decltype(w);
-      const dim3 mid_grid(rows, static_cast<unsigned>(shape.parts * shape.rank / kWarps));
-      LONGHAND_RETURN_IF_ERROR(Launch("Lora", context.stream, {mid_grid, kThreads},
-                                      aligned ? &MidKernel<X, W, true> : &MidKernel<X, W, false>,
-                                      Elements<X>(args.x), Elements<int32_t>(args.adapters),
-                                      Elements<W>(args.a), Elements<int32_t>(args.ranks), shape,
-                                      Elements<float>(args.mid)));
+      const dim3 grid(rows, static_cast<unsigned>(shape.parts * shape.rank / kWarps));
+      return Launch("Lora", context.stream, {grid, kThreads},
+                    aligned ? &MidKernel<X, W, true> : &MidKernel<X, W, false>, Elements<X>(args.x),
+                    Elements<float>(args.x_scale), Elements<int32_t>(args.adapters),
+                    Elements<W>(args.a), Elements<int32_t>(args.ranks), shape,
+                    Elements<float>(args.mid));
+    };
+    LONGHAND_RETURN_IF_ERROR(args.x.dtype() == DType::kF8E4M3
+                                 ? multiply(DeviceFp8{})
+                                 : WithDeviceType(args.x.dtype(), multiply));
+    return WithDeviceType(args.y.dtype(), [&](auto y) {
+      using Y = decltype(y);
       const dim3 grid(rows, static_cast<unsigned>(CeilDiv(shape.columns, kThreads)));
-      return Launch("Lora", context.stream, {grid, kThreads}, &DeltaKernel<X, W>,
+      return Launch("Lora", context.stream, {grid, kThreads}, &DeltaKernel<Y, W>,
                     Elements<float>(args.mid), Elements<int32_t>(args.adapters),
                     Elements<W>(args.b), Elements<int32_t>(args.ranks),
-                    Elements<float>(args.scales), shape, Elements<X>(args.y));
+                    Elements<float>(args.scales), shape, Elements<Y>(args.y));
     });
   });
 }

@@ -17,6 +17,17 @@ struct Shape {
   int64_t parts() const { return static_cast<int64_t>(part_ends.size()); }
 };
 
+// kF8E4M3: rows that were rounded so, with scales, beside bf16.
+DType ActivationOf(DType x) { return x == DType::kF8E4M3 ? kBf16 : x; }
+
+HostTensor MakeX(Device& device, Rng& rng, const Shape& shape, DType x) {
+  const HostTensor numbers = rng.Normal({shape.rows, shape.in}, x);
+  if (x != DType::kF8E4M3) return numbers;
+  HostTensor rounded(device.ops().RoundedDType(kBf16), numbers.shape);
+  for (int64_t i = 0; i < rounded.num_elements(); ++i) rounded.Set(i, numbers.At(i));
+  return rounded;
+}
+
 std::string Name(const Shape& shape, DType x, DType weight) {
   std::ostringstream name;
   name << shape.rows << "x" << shape.in << "x" << shape.columns() << " in " << shape.parts()
@@ -46,8 +57,10 @@ kernels::LoraArgs Make(
     args.part_ends[part] = shape.part_ends[part];
   const std::vector<int64_t> all = Adapters(shape);
   args.adapters = device.In(Int32({all.begin() + first, all.begin() + first + count}, {count}));
-  args.x = device.In(rng.Normal({shape.rows, shape.in}, x).Rows(first, count));
-  args.y = device.InOut(rng.Normal({shape.rows, columns}, x).Rows(first, count));
+  args.x = device.In(MakeX(device, rng, shape, x).Rows(first, count));
+  args.y = device.InOut(rng.Normal({shape.rows, columns}, ActivationOf(x)).Rows(first, count));
+  if (x == DType::kF8E4M3)
+    args.x_scale = device.In(rng.Normal({shape.rows}, kF32).Rows(first, count));
   args.mid = device.InOut(HostTensor(kF32, {count, parts * shape.rank}));
   return args;
 }
@@ -74,7 +87,7 @@ void AddShape(const Shape& shape, DType x, DType weight, std::vector<Case>& case
        .name = name,
        .body = [=](Device& d) { return Run(d, shape, x, weight); },
        .tolerance = {4 * std::sqrt(static_cast<double>(shape.in * shape.rank)) * 0x1p-24 +
-                         2 * RoundingOf(x),
+                         2 * RoundingOf(ActivationOf(x)),
                      Tolerance::Metric::kOfLargest,
                      "f32 sums over k and over the rank, one rounding"},
        .misaligned = misaligned});
@@ -125,6 +138,7 @@ void AddLoraCases(std::vector<Case>& cases) {
   const Shape shapes[] = {
       {0, 8, 8, {8}},    {1, 1, 8, {1}},       {5, 64, 8, {48, 64, 80}},  {9, 96, 16, {130, 260}},
       {4, 33, 24, {17}}, {13, 257, 64, {300}}, {6, 1031, 128, {7, 2100}}, {7, 512, 32, {0, 40}}};
+  for (const Shape& shape : shapes) AddShape(shape, DType::kF8E4M3, kBf16, cases);
   for (const DType x : {kF32, kBf16}) {
     for (const DType weight : {kF32, kBf16}) {
       for (const Shape& shape : shapes) AddShape(shape, x, weight, cases);

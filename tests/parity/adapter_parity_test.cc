@@ -40,13 +40,14 @@ struct Group {
 
 class AdapterParity : public testing::TestWithParam<Group> {
  protected:
-  void Start(DType dtype) {
+  void Start(DType dtype, Quantization quantization = Quantization::kNone) {
     Result<ModelConfig> config = ModelConfig::Load(TestCheckpoint());
     ASSERT_TRUE(config.ok()) << config.status();
     image_token_id_ = config->image_token_id;
     Result<std::unique_ptr<WorkerGroup>> group =
         WorkerGroup::Create(*config, {.backend = GetParam().backend,
                                       .tp_size = GetParam().tp_size,
+                                      .quantization = quantization,
                                       .dtype = dtype,
                                       .max_loras = 3});
     ASSERT_TRUE(group.ok()) << group.status();
@@ -105,13 +106,18 @@ TEST_P(AdapterParity, AnswersAreThoseOfPeftAtEveryChunkSize) {
 }
 
 TEST_P(AdapterParity, ABatchOfAdaptersAndNoneGivesEachTheAnswerItHasAlone) {
-  for (const DType dtype : {DType::kF32, DType::kBf16}) {
-    Start(dtype);
+  for (const auto& [dtype, quantization] :
+       {std::pair(DType::kF32, Quantization::kNone), std::pair(DType::kBf16, Quantization::kNone),
+        std::pair(DType::kBf16, Quantization::kFp8),
+        std::pair(DType::kBf16, Quantization::kInt8)}) {
+    Start(dtype, quantization);
     std::vector<Answer> alone;
     for (const RecordedPrompt& prompt : Mixed())
       alone.push_back(driver_->Drive(prompt, {.num_new = kNumNew}));
     for (const int64_t chunk_tokens : kChunkSizes) {
-      SCOPED_TRACE(testing::Message() << DTypeName(dtype) << ", chunks of " << chunk_tokens);
+      SCOPED_TRACE(testing::Message()
+                   << DTypeName(dtype) << ", quantization " << static_cast<int>(quantization)
+                   << ", chunks of " << chunk_tokens);
       EXPECT_EQ(driver_->Drive(Mixed(), {.num_new = kNumNew, .chunk_tokens = chunk_tokens}), alone);
     }
     EXPECT_NE(alone[0], alone[1]);

@@ -131,7 +131,8 @@ Status Adapters::LoadGroup(int64_t slot, const AdapterFiles& files, const Group&
   return ops_.Synchronize();
 }
 
-Status Adapters::AddDelta(int64_t group_idx, TensorView x, TensorView rows, TensorView y) const {
+Status Adapters::AddDelta(
+    int64_t group_idx, TensorView x, TensorView x_scale, TensorView rows, TensorView y) const {
   const Group& group = groups_[static_cast<size_t>(group_idx)];
   const auto parts = static_cast<int64_t>(group.what.parts.size());
   const int64_t slots = sizes_.num_slots, rank = RoundedRank(sizes_);
@@ -142,7 +143,8 @@ Status Adapters::AddDelta(int64_t group_idx, TensorView x, TensorView rows, Tens
                          .ranks = group.ranks.view,
                          .scales = Reshape(space_.scales.view, {slots}),
                          .mid = Reshape(space_.mid.view, {x.dim(0), parts * rank}),
-                         .y = y};
+                         .y = y,
+                         .x_scale = x_scale};
   int64_t end = 0;
   for (int64_t p = 0; p < parts; ++p) {
     end += group.what.parts[static_cast<size_t>(p)].columns;
@@ -157,9 +159,11 @@ Status Adapters::GateUp(int64_t group, const kernels::LinearArgs& linear, Tensor
     const int64_t count = std::min(kGateUpRows, linear.x.dim(0) - begin);
     kernels::LinearArgs sums = linear;
     sums.x = linear.x.Slice(begin, count);
+    if (!linear.x_scale.empty()) sums.x_scale = linear.x_scale.Slice(begin, count);
     sums.out = Reshape(space_.gate_up.view, {count, columns});
     LONGHAND_RETURN_IF_ERROR(ops_.Linear(sums));
-    LONGHAND_RETURN_IF_ERROR(AddDelta(group, sums.x, rows.Slice(begin, count), sums.out));
+    LONGHAND_RETURN_IF_ERROR(
+        AddDelta(group, sums.x, sums.x_scale, rows.Slice(begin, count), sums.out));
     LONGHAND_RETURN_IF_ERROR(
         ops_.SwiGlu({.gate_up = sums.out, .out = linear.out.Slice(begin, count)}));
   }

@@ -47,8 +47,9 @@ class Adapters {
   }
 
   // y += the delta of the group's layers, for each row of x that has an adapter: `rows` [T] i32 are
-  // slots, or -1.
-  Status AddDelta(int64_t group, TensorView x, TensorView rows, TensorView y) const;
+  // slots, or -1. `x_scale` as LoraArgs has it.
+  Status AddDelta(
+      int64_t group, TensorView x, TensorView x_scale, TensorView rows, TensorView y) const;
   // out = SwiGlu(x * weight^T + bias, with the delta of the group). The same bits as Linear() for a
   // row that has none.
   Status GateUp(int64_t group, const kernels::LinearArgs& linear, TensorView rows) const;

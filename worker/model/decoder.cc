@@ -219,7 +219,7 @@ Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
   const TensorView attended = Reshape(space_.normed.view, {num_tokens_, heads, head_dim});
   const TensorView delta = Rows(space_.delta, config_.hidden_size);
   LONGHAND_RETURN_IF_ERROR(Project(Normed(), *layer.qkv, qkv));
-  LONGHAND_RETURN_IF_ERROR(AddDelta(layer_idx, LayerGroup::kQkv, batch, Normed().rows, qkv));
+  LONGHAND_RETURN_IF_ERROR(AddDelta(layer_idx, LayerGroup::kQkv, batch, Normed(), qkv));
   LONGHAND_RETURN_IF_ERROR(ops_.QkvRopeWrite({.qkv = qkv,
                                               .bias = layer.qkv_bias.view,
                                               .cos = Rows(space_.cos, head_dim / 2),
@@ -240,7 +240,7 @@ Status Decoder::Attention(int64_t layer_idx, const DecoderBatch& batch) {
                            .prefix_groups = batch.prefix_groups}));
   LONGHAND_ASSIGN_OR_RETURN(const Operand rounded, Round(Rows(space_.normed, heads * head_dim)));
   LONGHAND_RETURN_IF_ERROR(Project(rounded, *layer.o, delta));
-  return AddDelta(layer_idx, LayerGroup::kO, batch, rounded.rows, delta);
+  return AddDelta(layer_idx, LayerGroup::kO, batch, rounded, delta);
 }
 
 Status Decoder::Mlp(int64_t layer_idx, const DecoderBatch& batch) {
@@ -253,18 +253,22 @@ Status Decoder::Mlp(int64_t layer_idx, const DecoderBatch& batch) {
   } else {
     LONGHAND_RETURN_IF_ERROR(adapters_->GateUp(
         DecoderGroup(layer_idx, LayerGroup::kGateUp),
-        {.x = Normed().rows, .weight = layer.gate_up.get(), .out = mid}, batch.adapters));
+        {.x = Normed().rows, .weight = layer.gate_up.get(), .out = mid, .x_scale = Normed().scale},
+        batch.adapters));
   }
   LONGHAND_ASSIGN_OR_RETURN(const Operand rounded, Round(mid));
   LONGHAND_RETURN_IF_ERROR(Project(rounded, *layer.down, delta));
-  return AddDelta(layer_idx, LayerGroup::kDown, batch, rounded.rows, delta);
+  return AddDelta(layer_idx, LayerGroup::kDown, batch, rounded, delta);
 }
 
 // Of a sum that ranks share each adds its part: B is whole, and A has the columns of the rank's x.
-Status Decoder::AddDelta(
-    int64_t layer_idx, LayerGroup group, const DecoderBatch& batch, TensorView x, TensorView y) {
+Status Decoder::AddDelta(int64_t layer_idx,
+                         LayerGroup group,
+                         const DecoderBatch& batch,
+                         const Operand& x,
+                         TensorView y) {
   if (batch.adapters.empty()) return OkStatus();
-  return adapters_->AddDelta(DecoderGroup(layer_idx, group), x, batch.adapters, y);
+  return adapters_->AddDelta(DecoderGroup(layer_idx, group), x.rows, x.scale, batch.adapters, y);
 }
 
 Decoder::Operand Decoder::OperandOf(TensorView rows) const {

@@ -132,8 +132,11 @@ class Decoder {
   Result<Operand> Round(TensorView rows);
   Status Project(const Operand& x, const kernels::PackedLinear& weight, TensorView out);
   // Of the layer's adapters, where the batch has any.
-  Status AddDelta(
-      int64_t layer_idx, LayerGroup group, const DecoderBatch& batch, TensorView x, TensorView y);
+  Status AddDelta(int64_t layer_idx,
+                  LayerGroup group,
+                  const DecoderBatch& batch,
+                  const Operand& x,
+                  TensorView y);
   Result<kernels::VocabShard> FinishLogits(TensorView residual, TensorView delta);
   // Whether rows are gathered one by one, where padding or a single row spares sorting them.
   bool GathersByRow(int64_t num_rows) const {

@@ -265,7 +265,7 @@ Status VisionEncoder::Linear(TensorView x,
   LONGHAND_RETURN_IF_ERROR(
       ops_.Linear({.x = x, .weight = layer.weight.get(), .bias = layer.bias.view, .out = out}));
   if (adapter_rows_.empty()) return OkStatus();
-  return adapters_->AddDelta(group, x, adapter_rows_.Slice(0, x.dim(0)), out);
+  return adapters_->AddDelta(group, x, /*x_scale=*/{}, adapter_rows_.Slice(0, x.dim(0)), out);
 }
 
 }  // namespace longhand::model

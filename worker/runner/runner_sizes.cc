@@ -51,10 +51,6 @@ Status CheckConfig(const RunnerConfig& config, const kernels::Ops& ops) {
     return InvalidArgument("the dtype is ", DTypeName(config.dtype),
                            "; it must be float32 or bfloat16");
   }
-  if (config.max_loras > 0 && config.quantization == Quantization::kFp8) {
-    return Unimplemented("max_loras is ", config.max_loras,
-                         "; with weights in fp8, whose rows are rounded, it must be 0");
-  }
   return CheckKvDType(config.kv_dtype, ops);
 }
 

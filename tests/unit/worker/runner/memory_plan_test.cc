@@ -111,7 +111,13 @@ INSTANTIATE_TEST_SUITE_P(
              DType::kI8,
              Quantization::kFp8,
              {.multiplies_fp8 = false}},
-        Case{"Adapters", DType::kBf16, DType::kBf16, Quantization::kNone, {}, /*max_loras=*/3}),
+        Case{"Adapters", DType::kBf16, DType::kBf16, Quantization::kNone, {}, /*max_loras=*/3},
+        Case{"AdaptersBesideFp8",
+             DType::kBf16,
+             DType::kF8E4M3,
+             Quantization::kFp8,
+             {},
+             /*max_loras=*/3}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(MemoryPlanTest, TheTableHasEveryByteThatIsTaken) {
