@@ -86,11 +86,6 @@ Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model
                             ChooseQuantization(options.quantization, model.quantization));
   LONGHAND_RETURN_IF_ERROR(
       CheckDeviceQuantizes(options.device, capacity.dtype, capacity.quantization));
-  if (options.num_loras() > 0 && capacity.quantization == Quantization::kFp8) {
-    return Unimplemented(
-        "adapters beside weights in fp8 are not served; use another "
-        "--quantization, or neither --lora-modules nor --max-loras");
-  }
   capacity.block_size = options.block_size;
   LONGHAND_ASSIGN_OR_RETURN(
       capacity.shards, PlanShards(model, options.tensor_parallel_size,

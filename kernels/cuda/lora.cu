@@ -79,7 +79,10 @@ __global__ void __launch_bounds__(kThreads) DeltaKernel(const float* mid,
   const int64_t column = int64_t{blockIdx.y} * kThreads + threadIdx.x;
   if (column >= shape.columns) return;
   int part = 0;
-  while (column >= shape.part_ends[part]) ++part;
+#pragma unroll
+  for (int p = 0; p + 1 < kMaxLoraParts; ++p) {
+    if (p + 1 < shape.parts && column >= shape.part_ends[p]) part = p + 1;
+  }
   const int rank = ranks[adapter * shape.parts + part];
   if (rank == 0) return;
   mid += (token * shape.parts + part) * shape.rank;

@@ -99,6 +99,27 @@ TEST(Adapters, RequestsForAdaptersAndTheModelTogetherAreAnsweredAsByPeft) {
   EXPECT_EQ(unknown.status.error_code(), grpc::StatusCode::NOT_FOUND);
 }
 
+TEST(Adapters, BesideFp8WeightsEachHasTheAnswerThatItHasAloneAndAnotherThanTheModel) {
+  std::vector<std::string> flags = With(kBoth);
+  flags.insert(flags.end(), {"--quantization", "fp8"});
+  LocalCluster cluster(TestCheckpointPath(), flags);
+  const std::vector<std::string> models = {"", "text", "eyes"};
+  std::vector<std::vector<int32_t>> alone;
+  for (const std::string& model : models) {
+    alone.push_back(cluster.Generate(AdapterRequest(model, 24)).token_ids);
+    EXPECT_FALSE(alone.back().empty());
+  }
+  EXPECT_NE(alone[0], alone[1]);
+  EXPECT_NE(alone[0], alone[2]);
+  std::vector<std::thread> clients;
+  for (size_t i = 0; i < alone.size(); ++i) {
+    clients.emplace_back([&, i] {
+      EXPECT_EQ(cluster.Generate(AdapterRequest(models[i], 24)).token_ids, alone[i]) << i;
+    });
+  }
+  for (std::thread& client : clients) client.join();
+}
+
 TEST(Adapters, AnAnswerGoesOnWhenAWorkerIsLost) {
   LocalCluster cluster(TestCheckpointPath(), With(kBoth));
   const v1::GenerateRequest request = AdapterRequest("text", 400);
