@@ -20,10 +20,11 @@ bool IsFloat(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBf16
 
 double FloatError(const HostTensor& actual, const HostTensor& expected, Tolerance::Metric metric) {
   double largest = 1e-30, worst = 0;
-  for (int64_t i = 0; i < expected.num_elements(); ++i) {
+  const int64_t count = expected.num_elements();
+  for (int64_t i = 0; i < count; ++i) {
     if (std::isfinite(expected.At(i))) largest = std::max(largest, std::abs(expected.At(i)));
   }
-  for (int64_t i = 0; i < expected.num_elements(); ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     const double a = actual.At(i), b = expected.At(i);
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
     if (!std::isfinite(a) || !std::isfinite(b)) return kInfinity;

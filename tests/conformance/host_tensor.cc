@@ -23,6 +23,12 @@ void Write(uint8_t* p, T value) {
   std::memcpy(p, &value, sizeof(T));
 }
 
+template <typename T, typename Draw>
+void Fill(Draw&& draw, HostTensor* out) {
+  for (size_t at = 0; at < out->bytes.size(); at += sizeof(T))
+    Write(out->bytes.data() + at, T(static_cast<float>(draw())));
+}
+
 int64_t Product(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
@@ -136,11 +142,24 @@ uint64_t Rng::Next() { return SplitMix64(state_); }
 HostTensor Rng::Normal(std::vector<int64_t> shape, DType dtype, double scale) {
   HostTensor out(dtype, std::move(shape));
   const double factor = scale * 1.7320508075688772 / 65536;
-  for (int64_t i = 0; i < out.num_elements(); ++i) {
+  const auto draw = [&] {
     const uint64_t bits = Next();
     const uint64_t sum =
         (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
-    out.Set(i, (static_cast<double>(sum) - 131070) * factor);
+    return (static_cast<double>(sum) - 131070) * factor;
+  };
+  switch (dtype) {
+    case DType::kF32:
+      Fill<float>(draw, &out);
+      break;
+    case DType::kBf16:
+      Fill<Bf16>(draw, &out);
+      break;
+    case DType::kF8E4M3:
+      Fill<Fp8E4M3>(draw, &out);
+      break;
+    default:
+      LONGHAND_CHECK(false) << DTypeName(dtype);
   }
   return out;
 }

@@ -149,13 +149,10 @@ TEST(Streams, WithoutAJournalAStreamEndsWithItsCoordinator) {
 TEST(Streams, ADrainLeavesWhatItCannotFinishToTheNextCoordinator) {
   const testing::TempDirectory directory;
   const std::string journal = (directory / "journal").string();
-  v1::GenerateRequest request = NamedRequest("undisturbed", 12000);
-  Answer undisturbed;
+  const v1::GenerateRequest request = NamedRequest("drained", 12000);
   Answer beginning;
   {
     LocalCluster cluster(TestCheckpointPath(), WithJournal(journal, {"--shutdown-timeout", "1"}));
-    undisturbed = cluster.Generate(request);
-    request.set_request_id("drained");
     std::thread client([&] { beginning = cluster.Generate(request); });
     ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.running_requests() == 1; }));
     EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
@@ -164,10 +161,17 @@ TEST(Streams, ADrainLeavesWhatItCannotFinishToTheNextCoordinator) {
   EXPECT_EQ(beginning.status.error_code(), grpc::StatusCode::UNAVAILABLE)
       << beginning.status.error_message();
   EXPECT_THAT(beginning.status.error_message(), HasSubstr("attach to the stream again"));
-  ASSERT_LT(beginning.events.size(), undisturbed.events.size());
   LocalCluster next(TestCheckpointPath(), WithJournal(journal));
+  Answer undisturbed;
+  std::thread client([&] {
+    v1::GenerateRequest again = request;
+    again.set_request_id("undisturbed");
+    undisturbed = next.Generate(again);
+  });
   const Answer rest = next.Attach("drained", static_cast<int64_t>(beginning.events.size()) + 1);
+  client.join();
   EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
+  ASSERT_LT(beginning.events.size(), undisturbed.events.size());
   std::vector<std::string> events = EventsFrom(beginning);
   for (const std::string& event : EventsFrom(rest)) events.push_back(event);
   EXPECT_EQ(events, EventsFrom(undisturbed));
