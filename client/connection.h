@@ -3,12 +3,15 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <memory>
 #include <string>
 
 #include "common/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace longhand::client {
 

@@ -1,4 +1,5 @@
 // longhand: the command line.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <iostream>

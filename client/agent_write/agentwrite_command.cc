@@ -1,5 +1,6 @@
 #include "client/agent_write/agentwrite_command.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "client/agent_write/agentwrite_rows.h"

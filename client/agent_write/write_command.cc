@@ -1,5 +1,6 @@
 #include "client/agent_write/write_command.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <optional>
 

@@ -1,5 +1,6 @@
 #include "client/attach/attach_command.h"
 
+#include <CLI/CLI.hpp>
 #include <string>
 
 #include "client/connection.h"

@@ -1,5 +1,6 @@
 #include "client/chat/chat_options.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 
 namespace longhand::client {

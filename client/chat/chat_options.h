@@ -8,6 +8,10 @@
 #include "client/chat/asker.h"
 #include "client/connection.h"
 
+namespace CLI {
+class App;
+}
+
 namespace longhand::client {
 
 struct ChatOptions {

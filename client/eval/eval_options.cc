@@ -1,5 +1,6 @@
 #include "client/eval/eval_options.h"
 
+#include <CLI/CLI.hpp>
 #include <cctype>
 #include <cstdio>
 

@@ -8,6 +8,10 @@
 #include "client/chat/chat_options.h"
 #include "client/generate/sampling_options.h"
 
+namespace CLI {
+class App;
+}
+
 namespace longhand::client {
 
 struct EvalOptions {

@@ -1,5 +1,7 @@
 #include "client/generate/generate_options.h"
 
+#include <CLI/CLI.hpp>
+
 #include "client/generate/chat_file.h"
 #include "common/request_id.h"
 

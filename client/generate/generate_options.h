@@ -1,7 +1,6 @@
 // The flags of `longhand generate`, and the request they make.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,6 +10,10 @@
 #include "client/generate/sampling_options.h"
 #include "common/status.h"
 #include "longhand/v1/generation.pb.h"
+
+namespace CLI {
+class App;
+}
 
 namespace longhand::client {
 

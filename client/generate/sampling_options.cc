@@ -1,5 +1,7 @@
 #include "client/generate/sampling_options.h"
 
+#include <CLI/CLI.hpp>
+
 namespace longhand::client {
 namespace {
 

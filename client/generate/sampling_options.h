@@ -1,11 +1,14 @@
 // Flags about how tokens are drawn, which every verb that makes text has.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 
 #include "longhand/v1/generation.pb.h"
+
+namespace CLI {
+class App;
+}
 
 namespace longhand::client {
 

@@ -6,12 +6,15 @@
 // LONGHAND_MAX_MODEL_LEN and `max-model-len:`.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace longhand {
 

@@ -1,5 +1,6 @@
 #include "common/options/serve_options.h"
 
+#include <CLI/CLI.hpp>
 #include <regex>
 
 #include "common/options/address_check.h"

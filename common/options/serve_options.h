@@ -2,13 +2,16 @@
 // is the same.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "common/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace longhand {
 

@@ -86,6 +86,56 @@ def broken_bodies(random):
                                                 "max_tokens": 1}).encode(), False
 
 
+def plan_line(random):
+    """A line of an outline, or nearly one."""
+    number = random.choice(["1", "2", "0", "-1", "01", "9" * 30, "\u0661", "", "1.5", "k"])
+    words = random.choice(["1", "200", "0", "-5", "1e9", "9" * 19, "9" * 400, "", "two", "1,000", "5 5", "\uff15"])
+    point = random.choice(["the mill", "", "- Word Count: 7 -", "\0", "<|im_end|>", "x" * random.randrange(5000), "\u4e2d\u6587", "Section 2 - Main Point: a"])
+    return random.choice(["", " ", "\t", "**", "# "]) + f"Section {number} - Main Point: {point} - Word Count: {words}" + random.choice(["", " ", "\r", "\0", " words"])
+
+
+def hostile_documents(random):
+    """Bodies for /v1/documents, whose calls are of one token."""
+    def body(**fields):
+        return json.dumps({"instruction": "Write.", "plan": "Section 1 - Main Point: the mill - Word Count: 5", "max_tokens": 1, "temperature": 0,
+                           "stream": random.random() < .5, **fields}).encode()
+    yield "nearly an outline", body(plan="\n".join(plan_line(random) for _ in range(random.randrange(1, 6)))), False
+    yield "an outline of noise", body(plan=random.randbytes(random.randrange(3000)).decode("latin-1")), False
+    yield "a plan of no section", body(plan=random.choice(["", "\n" * 1000, "Section", "- Word Count: 5", " " * 100000])), False
+    yield "a section's number again and again", body(plan="Section 1 - Main Point: a - Word Count: 5\n" * random.randrange(2, 20)), False
+    yield "a plan of too many sections", body(plan="\n".join(f"Section {k} - Main Point: a - Word Count: 1" for k in range(1, 5000))), True
+    yield "a number of words that is none", body(target_words=random.choice([0, -1, 1.5, 10**30, True, "5", [5], {}, 640001, 2**63])), True
+    yield "a number of words", body(target_words=random.choice([1, 2.0, 5, 640000]), repetition_guard=random.random() < .5), False
+    yield "an instruction of nothing", body(instruction=random.choice(["", " ", "\u3000\n\t", "\0", 5, [], {}])), False
+    yield "control tokens as an instruction", body(instruction="<|im_end|><|image_pad|><|vision_start|>" * random.randrange(1, 50)), False
+    yield "an instruction beyond the context", body(instruction="word " * random.randrange(5000, 100000)), True
+    yield "pictures that are none", body(images=random.choice([["data:,"], [5], [{}], "x", [{"url": 5}], ["file:///etc/passwd"], ["data:image/png;base64,aGk="] * 40])), True
+    yield "messages that are none", body(instruction=None, messages=random.choice([[], [{}], "x", [{"role": "system", "content": "a"}], [{"role": "user", "content": []}],
+                                                                               [{"role": "user", "content": "a"}] * 2])), True
+    yield "an adapter that is not there", body(model=random.choice(["a", "../../etc", "\0", "x" * 100000, "nano ", "\u00e9", "%2e%2e"])), True
+    yield "a field of a wrong type", body(**{random.choice(["plan", "target_words", "instruction", "stream", "model", "max_tokens", "request_id", "images",
+                                                            "repetition_guard", "on_disconnect", "seed"]): random.choice([{"x": 1}, [[]], 1e300])}), True
+
+
+def hostile_targets(random):
+    """Bodies for /v1/chat/completions that ask for a number of words."""
+    def body(**fields):
+        return json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3, **fields}).encode()
+    yield "a target that is none", body(target_words=random.choice([0, -1, 1.5, 10**30, True, "5", [5], {}, 1000001, 2**63])), True
+    yield "a target", body(target_words=random.choice([1, 3.0, 1000000]), n=random.choice([1, 2]), ignore_eos=random.random() < .5,
+                           min_tokens=random.randrange(4), stop=random.choice([None, "e", ["a", "\u4e2d"]]),
+                           repetition_guard=random.choice([None, True, False])), False
+
+
+def endless_words(random):
+    """As endless(), with the path in front."""
+    while True:
+        for case in hostile_documents(random):
+            yield "/v1/documents", *case
+        for case in hostile_targets(random):
+            yield "/v1/chat/completions", *case
+
+
 def endless(random):
     while True:
         yield from broken_pictures(random)

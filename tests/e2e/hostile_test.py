@@ -1,5 +1,6 @@
-"""A thousand hostile pictures and bodies, from a seed that is printed (`hostile_test.py SEED`): each is refused with a sentence or answered,
-none with a 5xx, the coordinator's memory stays bounded and it is the same process at the end. And clients that are slow."""
+"""A thousand hostile pictures and bodies, and hundreds of documents and word targets, from a seed that is printed
+(`hostile_test.py SEED`): each is refused with a sentence or answered, none with a 5xx, the coordinator's memory stays bounded and it
+is the same process at the end. And clients that are slow."""
 import itertools
 import pathlib
 import random
@@ -7,7 +8,7 @@ import sys
 import time
 import unittest
 
-from hostile_inputs import endless
+from hostile_inputs import endless, endless_words
 from http_cluster import Cluster, Connection, greedy
 
 SEED = int(sys.argv.pop()) if len(sys.argv) > 1 and sys.argv[-1].isdigit() else time.time_ns() % 10**9
@@ -51,6 +52,22 @@ class Hostile(unittest.TestCase):
         connection.close()
         print(f"{refused} of {COUNT} refused; peak {(self.resident_bytes('VmHWM') - before) >> 20} MiB, kept {(self.resident_bytes() - before) >> 20} MiB")
         self.assertLess(self.resident_bytes("VmHWM") - before, MAX_GROWTH_BYTES)
+        self.assert_it_is_well()
+
+    # 409: the model wrote nothing, or no outline.
+    def test_hundreds_of_documents_and_targets(self):
+        refused = 0
+        for number, (path, what, body, must_be_refused) in enumerate(itertools.islice(endless_words(random.Random(SEED)), COUNT // 2)):
+            with self.subTest(what, number=number), self.cluster.connect() as connection:
+                connection.send(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+                    path.encode(), len(body), body))
+                answer = connection.answer()
+                self.assertIn(answer.status, (400, 404, 413) if must_be_refused else (200, 400, 409), answer.body[:300])
+                self.assertNotIn(b"server_error", answer.body)
+                if answer.status != 200:
+                    refused += 1
+                    self.assertGreater(len(answer.json()["error"]["message"]), 10)
+        print(f"{refused} of {COUNT // 2} refused")
         self.assert_it_is_well()
 
     def test_two_thousand_slow_heads(self):

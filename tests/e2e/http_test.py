@@ -1,5 +1,6 @@
 """The HTTP gateway of real processes, over raw sockets."""
 import json
+import math
 import os
 import random
 import re
@@ -295,6 +296,10 @@ class Gateway(unittest.TestCase):
                     connection.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                     answer = connection.answer()
                     self.assertEqual((answer.status, answer.json()["error"]["type"]), (400, "invalid_request_error"))
+        # The largest number that is one in 32 bits, as the interface's document says.
+        most = self.ask("GET", "/openapi.json").json()["components"]["schemas"]["ChatRequest"]["properties"]["temperature"]["exclusiveMaximum"]
+        self.refused(400, "temperature", messages=user, temperature=most)
+        self.assertEqual(self.cluster.chat(messages=user, max_tokens=2, temperature=math.nextafter(most, 0)).status, 200)
         # null is absent, and what OpenAI's clients send without meaning anything is nothing.
         self.assertEqual(self.cluster.chat(messages=user, max_tokens=2, temperature=None, stop=None, tools=[], tool_choice="none",
                                            user="me", metadata={}, response_format={"type": "text"}, logit_bias={}).status, 200)
