@@ -151,6 +151,8 @@ boost::asio::awaitable<void> Gateway::Dispatch(Exchange& exchange, const RouteMa
       return answers_.Document(exchange);
     case RouteId::kStream:
       return answers_.Attach(exchange, match.parameter);
+    case RouteId::kCancel:
+      return answers_.Cancel(exchange, match.parameter);
     case RouteId::kTokenize:
       return tokens_.Tokenize(exchange);
     case RouteId::kDetokenize:

@@ -22,13 +22,14 @@ enum class RouteId {
   kCompletion,
   kDocument,
   kStream,
+  kCancel,
   kTokenize,
   kDetokenize,
 };
 
 struct Route {
   RouteId id;
-  std::string_view method;  // GET, which HEAD may stand for, or POST
+  std::string_view method;  // GET, which HEAD may stand for, POST or DELETE
   std::string_view path;    // "/v1/models/{model}": the rest of the path is the parameter
   bool is_open;             // needs no key: probes and what they are found by
 };

@@ -351,6 +351,27 @@ class Gateway(unittest.TestCase):
                         self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 1, "it does not run")
                 self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "it still runs")
 
+    def test_a_request_is_ended_by_its_id_whoever_reads(self):
+        name = 'longhand_http_requests_total{outcome="ok",route="DELETE /v1/streams/{id}"}'
+        before = self.cluster.metric(name)
+        document = {"instruction": "Write.", "plan": PLAN, "max_tokens": 1500}
+        answer = greedy("Hello", 1900)
+        for path, fields in (("/v1/chat/completions", answer), ("/v1/documents", document)):
+            with self.subTest(path=path):
+                request_id = f"ended-{path.rpartition('/')[2]}"
+                with self.cluster.connect() as connection:
+                    connection.post(path, {**fields, "stream": True, "on_disconnect": "continue", "request_id": request_id})
+                    connection.until(b"id: 3")
+                    ended = self.ask("DELETE", f"/v1/streams/{request_id}")
+                    self.assertEqual((ended.status, ended.body), (204, b""))
+                    self.assertIn(b'"error"', connection.until(b"the request was cancelled"))
+                self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "it still runs")
+                kept = self.ask("GET", f"/v1/streams/{request_id}").events()
+                self.assertEqual(kept[-1].json()["error"]["message"], "the request was cancelled")
+                self.assertEqual(self.ask("DELETE", f"/v1/streams/{request_id}").status, 404)
+        self.assertEqual(self.ask("DELETE", "/v1/streams/unknown").json()["error"]["code"], "not_found")
+        self.assertEqual(self.cluster.metric(name), before + 2)
+
     def test_requests_are_counted(self):
         name = 'longhand_http_requests_total{outcome="ok",route="/version"}'
         before = self.cluster.metric(name)
@@ -474,7 +495,7 @@ class Keys(unittest.TestCase):
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sk-plain"}, {"Authorization": "Bearer "},
                         {"Authorization": "Basic c2stcGxhaW4="}):
             for method, path, body in (("GET", "/v1/models", None), ("POST", "/v1/chat/completions", greedy("Hi", 2)),
-                                       ("POST", "/tokenize", {"prompt": "a"}), ("GET", "/v1/streams/a", None)):
+                                       ("POST", "/tokenize", {"prompt": "a"}), ("GET", "/v1/streams/a", None), ("DELETE", "/v1/streams/a", None)):
                 answer = cluster.ask(method, path, body, **headers)
                 self.assertEqual((answer.status, answer.headers["www-authenticate"]), (401, "bearer"))
                 self.assertEqual(answer.json()["error"]["code"], "invalid_api_key")
@@ -504,7 +525,8 @@ class Keys(unittest.TestCase):
 
             def check():
                 for name, fields in (("ended", ended), ("running", running)):
-                    self.assertEqual(cluster.ask("GET", f"/v1/streams/{name}", Authorization="Bearer sk-bob").status, 404)
+                    for method in ("GET", "DELETE"):
+                        self.assertEqual(cluster.ask(method, f"/v1/streams/{name}", Authorization="Bearer sk-bob").status, 404)
                     self.assertIn("NOT_FOUND", attach(name, "sk-bob").stderr)
                     self.assertEqual(
                         cluster.ask("POST", "/v1/chat/completions", fields, Authorization="Bearer sk-bob").status, 409)

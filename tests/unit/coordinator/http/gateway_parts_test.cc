@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <cctype>
 #include <set>
+#include <string>
 
 #include "coordinator/http/cors.h"
 #include "coordinator/http/error_response.h"
@@ -27,8 +29,9 @@ TEST(Routes, TheDocumentHasThemAllAndNoOther) {
     }
   }
   for (const Route& route : Routes()) {
-    served.insert((route.method == "GET" ? "get " : "post ") + std::string(route.path) +
-                  (route.is_open ? " open" : ""));
+    std::string method(route.method);
+    for (char& c : method) c = static_cast<char>(std::tolower(c));
+    served.insert(method + " " + std::string(route.path) + (route.is_open ? " open" : ""));
   }
   EXPECT_EQ(documented, served);
 }
@@ -38,6 +41,8 @@ TEST(Routes, APathHasItsMethodsAndItsParameter) {
   EXPECT_EQ(MatchRoute("HEAD", "/v1/models").route->id, RouteId::kModels);
   EXPECT_EQ(MatchRoute("POST", "/livez").route, nullptr);
   EXPECT_EQ(MatchRoute("POST", "/livez").allowed, "GET, HEAD, OPTIONS");
+  EXPECT_EQ(MatchRoute("DELETE", "/v1/streams/a").route->id, RouteId::kCancel);
+  EXPECT_EQ(MatchRoute("POST", "/v1/streams/a").allowed, "GET, HEAD, DELETE, OPTIONS");
   EXPECT_EQ(MatchRoute("GET", "/v1/streams/").route, nullptr);
   EXPECT_EQ(MatchRoute("GET", "/nothing").allowed, "");
 }
