@@ -5,6 +5,9 @@ namespace {
 
 constexpr Route kRoutes[] = {
     {RouteId::kPage, "GET", "/", true},
+    {RouteId::kPagePart, "GET", "/page/{part}", true},
+    {RouteId::kStatusPage, "GET", "/status", true},
+    {RouteId::kStatus, "GET", "/status.json", true},
     {RouteId::kLive, "GET", "/livez", true},
     {RouteId::kReady, "GET", "/readyz", true},
     {RouteId::kStartup, "GET", "/startupz", true},

@@ -10,6 +10,9 @@ namespace longhand::http {
 
 enum class RouteId {
   kPage,
+  kPagePart,
+  kStatusPage,
+  kStatus,
   kLive,
   kReady,
   kStartup,

@@ -56,10 +56,30 @@ class Gateway(unittest.TestCase):
         self.assertEqual(self.ask("GET", "/v1/models/nano/v1").json(), model)
         self.assertEqual(self.ask("GET", "/v1/models/nano%2Fv1").json(), model)
         self.assertEqual(self.ask("GET", "/v1/models/gpt-4").status, 404)
-        page = self.ask("GET", "/")
-        self.assertTrue(page.headers["content-type"].startswith("text/html"))
-        self.assertIn(b"nano/v1", page.body)
         self.assertEqual(self.ask("GET", "/openapi.json").json()["openapi"], "3.1.0")
+
+    def test_the_pages(self):
+        page = self.ask("GET", "/")
+        names = re.findall(rb'(?:src|href)="(page/[^"]+)"', page.body)
+        self.assertIn(b"page/app.mjs", names)
+        types = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "mjs": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+        for path in ["/", *("/" + name.decode() for name in names)]:
+            with self.subTest(path=path):
+                part = self.ask("GET", path)
+                self.assertEqual((part.status, part.headers["content-type"]), (200, types[path.partition(".")[2] or "html"]))
+                self.assertIn("script-src 'self';", part.headers["content-security-policy"])
+                self.assertNotIn("unsafe", part.headers["content-security-policy"])
+                self.assertEqual((part.headers["cache-control"], part.headers["x-content-type-options"]), ("no-cache", "nosniff"))
+                with self.cluster.connect() as connection:  # Kept alive over an answer without a body.
+                    same = connection.ask("GET", path, If_None_Match=part.headers["etag"])
+                    self.assertEqual((same.status, same.body), (304, b""))
+                    self.assertEqual(connection.ask("GET", "/livez").status, 200)
+        self.assertEqual(self.ask("GET", "/page/nothing.mjs").status, 404)
+        status = self.ask("GET", "/status")
+        self.assertIn(b"nano/v1", status.body)
+        self.assertIn("default-src 'none'", status.headers["content-security-policy"])
+        now = self.ask("GET", "/status.json").json()
+        self.assertEqual((now["model"], now["ready"], now["phase"], now["percent"], now["waiting"]), ("nano/v1", True, "ready", 100, 0))
 
     def test_paths_and_methods(self):
         self.assertEqual(self.ask("GET", "/v2").json()["error"]["code"], None)
@@ -490,7 +510,7 @@ class Keys(unittest.TestCase):
             file.flush()
             cluster = Cluster("--api-key-file", file.name, "--allowed-origins", "https://a.example")
         self.addCleanup(cluster.stop)
-        for path in ("/livez", "/readyz", "/startupz", "/health", "/version"):
+        for path in ("/", "/page/app.mjs", "/status", "/status.json", "/livez", "/readyz", "/startupz", "/health", "/version"):
             self.assertEqual(cluster.ask("GET", path).status, 200)
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sk-plain"}, {"Authorization": "Bearer "},
                         {"Authorization": "Basic c2stcGxhaW4="}):
