@@ -310,7 +310,7 @@ Table Edges() {
        kCounter,
        "requests",
        "HTTP requests by route and by how they were answered.",
-       {{"route", {}, "paths of the HTTP gateway, and other"},
+       {{"route", {}, "paths of the HTTP gateway (with the method for `DELETE`), and other"},
         {"outcome", {"ok", "client_error", "server_error", "abandoned"}}}},
       {"longhand_http_connections", kGauge, "connections", "Open connections of HTTP clients."},
       {"longhand_trace_spans_total",

@@ -1,6 +1,7 @@
 #include "coordinator/http/answer_handler.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <limits>
 #include <utility>
@@ -194,6 +195,27 @@ boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::stri
     stream = std::move(found).value();
   }
   co_await SendEvents(exchange, std::move(stream), from);
+}
+
+boost::asio::awaitable<void> AnswerHandler::Cancel(Exchange& exchange, std::string request_id) {
+  struct Outcome {
+    std::atomic<bool> is_there = false;
+    Status status;
+  };
+  const auto outcome = std::make_shared<Outcome>();  // shared with the thread that says it
+  const std::string caller = NameCaller(parts_.keys, exchange.request()).value();  // as above
+  const Status asked = parts_.intake.Cancel(request_id, caller,
+                                            [outcome, wake = exchange.waker()](const Status& done) {
+                                              outcome->status = done;
+                                              outcome->is_there = true;
+                                              wake();
+                                            });
+  if (!asked.ok()) co_return co_await exchange.Reply(ErrorResponse(asked));
+  while (!outcome->is_there && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
+  if (!outcome->is_there) co_return;
+  if (!outcome->status.ok()) co_return co_await exchange.Reply(ErrorResponse(outcome->status));
+  Response done{.status = 204, .content_type = ""};
+  co_await exchange.Reply(std::move(done));
 }
 
 boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange, Stream stream) {

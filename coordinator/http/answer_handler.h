@@ -40,6 +40,8 @@ class AnswerHandler {
   boost::asio::awaitable<void> Document(Exchange& exchange);
   // GET /v1/streams/ID?from=N.
   boost::asio::awaitable<void> Attach(Exchange& exchange, std::string request_id);
+  // DELETE /v1/streams/ID: ends the request for all who follow it.
+  boost::asio::awaitable<void> Cancel(Exchange& exchange, std::string request_id);
 
  private:
   using Parse = std::optional<Fault> (*)(const boost::json::object&, AnswerRequest*);

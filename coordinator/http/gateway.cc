@@ -7,6 +7,7 @@
 #include "common/version.h"
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/openapi.h"
+#include "coordinator/http/page_response.h"
 #include "coordinator/http/status_page.h"
 
 namespace longhand::http {
@@ -127,7 +128,13 @@ boost::asio::awaitable<void> Gateway::Handle(Exchange& exchange) {
 boost::asio::awaitable<void> Gateway::Dispatch(Exchange& exchange, const RouteMatch& match) {
   switch (match.route->id) {
     case RouteId::kPage:
-      return ShowPage(exchange);
+      return exchange.Reply(PageResponse(exchange.request(), "index.html"));
+    case RouteId::kPagePart:
+      return exchange.Reply(PageResponse(exchange.request(), match.parameter));
+    case RouteId::kStatusPage:
+      return ShowStatus(exchange, StatusPage);
+    case RouteId::kStatus:
+      return ShowStatus(exchange, StatusJson);
     case RouteId::kLive:
       return exchange.Reply({.body = R"({"status":"ok"})"});
     case RouteId::kReady:
@@ -151,6 +158,8 @@ boost::asio::awaitable<void> Gateway::Dispatch(Exchange& exchange, const RouteMa
       return answers_.Document(exchange);
     case RouteId::kStream:
       return answers_.Attach(exchange, match.parameter);
+    case RouteId::kCancel:
+      return answers_.Cancel(exchange, match.parameter);
     case RouteId::kTokenize:
       return tokens_.Tokenize(exchange);
     case RouteId::kDetokenize:
@@ -186,7 +195,7 @@ Response Gateway::Model(const std::string& name) const {
                                                : ModelJson(preparer, created_))};
 }
 
-boost::asio::awaitable<void> Gateway::ShowPage(Exchange& exchange) {
+boost::asio::awaitable<void> Gateway::ShowStatus(Exchange& exchange, ShowStatusAs show) {
   struct Answer {
     std::atomic<bool> is_there = false;
     v1::GetStatusResponse status;
@@ -199,9 +208,7 @@ boost::asio::awaitable<void> Gateway::ShowPage(Exchange& exchange) {
   });
   while (!answer->is_there && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
   if (!answer->is_there) co_return;
-  Response page{.content_type = "text/html; charset=utf-8",
-                .body = StatusPage(answer->status, parts_.readiness.Check().phase)};
-  co_await exchange.Reply(std::move(page));
+  co_await exchange.Reply(show(answer->status));
 }
 
 }  // namespace longhand::http

@@ -62,7 +62,8 @@ class Gateway {
   std::optional<Response> CheckHead(const Request& request);
   boost::asio::awaitable<void> Handle(Exchange& exchange);
   boost::asio::awaitable<void> Dispatch(Exchange& exchange, const RouteMatch& match);
-  boost::asio::awaitable<void> ShowPage(Exchange& exchange);
+  using ShowStatusAs = Response (*)(const v1::GetStatusResponse&);
+  boost::asio::awaitable<void> ShowStatus(Exchange& exchange, ShowStatusAs show);
   Response Probe(bool only_startup);
   Response Models() const;
   Response Model(const std::string& name) const;

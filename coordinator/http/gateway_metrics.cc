@@ -12,7 +12,10 @@ GatewayMetrics::GatewayMetrics(Metrics& metrics)
     requests_[route] = {counter("ok"), counter("client_error"), counter("server_error"),
                         counter("abandoned")};
   };
-  for (const Route& route : Routes()) add(&route, route.path);
+  for (const Route& route : Routes()) {
+    const std::string path(route.path);
+    add(&route, route.method == "DELETE" ? "DELETE " + path : path);
+  }
   add(nullptr, "other");
 }
 

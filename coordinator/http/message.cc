@@ -37,7 +37,7 @@ std::string SerializeHead(const Response& response,
   };
   if (!response.content_type.empty()) add("Content-Type", response.content_type);
   for (const auto& [name, value] : response.headers) add(name, value);
-  const bool has_body = response.status >= 200 && response.status != 204;
+  const bool has_body = response.status >= 200 && response.status != 204 && response.status != 304;
   if (framing == Framing::kChunked) add("Transfer-Encoding", "chunked");
   if (framing == Framing::kLength && has_body) add("Content-Length", std::to_string(body_bytes));
   add("Connection", keep_alive ? "keep-alive" : "close");

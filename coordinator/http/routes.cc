@@ -5,6 +5,9 @@ namespace {
 
 constexpr Route kRoutes[] = {
     {RouteId::kPage, "GET", "/", true},
+    {RouteId::kPagePart, "GET", "/page/{part}", true},
+    {RouteId::kStatusPage, "GET", "/status", true},
+    {RouteId::kStatus, "GET", "/status.json", true},
     {RouteId::kLive, "GET", "/livez", true},
     {RouteId::kReady, "GET", "/readyz", true},
     {RouteId::kStartup, "GET", "/startupz", true},
@@ -17,6 +20,7 @@ constexpr Route kRoutes[] = {
     {RouteId::kCompletion, "POST", "/v1/completions", false},
     {RouteId::kDocument, "POST", "/v1/documents", false},
     {RouteId::kStream, "GET", "/v1/streams/{id}", false},
+    {RouteId::kCancel, "DELETE", "/v1/streams/{id}", false},
     {RouteId::kTokenize, "POST", "/tokenize", false},
     {RouteId::kDetokenize, "POST", "/detokenize", false},
 };
@@ -40,11 +44,13 @@ RouteMatch MatchRoute(std::string_view method, std::string_view path) {
   for (const Route& route : kRoutes) {
     std::optional<std::string> parameter = Match(route.path, path);
     if (!parameter) continue;
-    match.allowed = route.method == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+    if (!match.allowed.empty()) match.allowed += ", ";
+    match.allowed += route.method == "GET" ? "GET, HEAD" : route.method;
     if (method != route.method && !(method == "HEAD" && route.method == "GET")) continue;
     match.route = &route;
     match.parameter = std::move(*parameter);
   }
+  if (!match.allowed.empty()) match.allowed += ", OPTIONS";
   return match;
 }
 

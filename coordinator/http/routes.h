@@ -10,6 +10,9 @@ namespace longhand::http {
 
 enum class RouteId {
   kPage,
+  kPagePart,
+  kStatusPage,
+  kStatus,
   kLive,
   kReady,
   kStartup,
@@ -22,13 +25,14 @@ enum class RouteId {
   kCompletion,
   kDocument,
   kStream,
+  kCancel,
   kTokenize,
   kDetokenize,
 };
 
 struct Route {
   RouteId id;
-  std::string_view method;  // GET, which HEAD may stand for, or POST
+  std::string_view method;  // GET, which HEAD may stand for, POST or DELETE
   std::string_view path;    // "/v1/models/{model}": the rest of the path is the parameter
   bool is_open;             // needs no key: probes and what they are found by
 };

@@ -1,5 +1,10 @@
 #include "coordinator/http/status_page.h"
 
+#include <boost/json.hpp>
+#include <string>
+
+#include "coordinator/http/page_response.h"
+
 namespace longhand::http {
 namespace {
 
@@ -37,11 +42,11 @@ class Table {
 
 }  // namespace
 
-std::string StatusPage(const v1::GetStatusResponse& status, const std::string& phase) {
+Response StatusPage(const v1::GetStatusResponse& status) {
   Table table;
   table.Row("model", status.model())
       .Row("version", status.version())
-      .Row("state", phase + (status.detail().empty() ? "" : ": " + status.detail()))
+      .Row("state", status.phase() + (status.detail().empty() ? "" : ": " + status.detail()))
       .Row("context", std::to_string(status.max_model_len()) + " tokens")
       .Row("ranks", std::to_string(status.ranks_size()) + " in " +
                         std::to_string(status.groups_size()) +
@@ -51,14 +56,45 @@ std::string StatusPage(const v1::GetStatusResponse& status, const std::string& p
       .Row("KV blocks free", std::to_string(status.kv_blocks_free()) + " of " +
                                  std::to_string(status.kv_blocks_total()))
       .Row("tokens written", std::to_string(status.generated_tokens()));
-  return "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-         "<meta http-equiv=\"refresh\" content=\"5\">\n<title>Longhand</title>\n"
-         "<style>body{font:16px/1.5 sans-serif;margin:2rem}"
-         "th{text-align:left;font-weight:normal;padding-right:2rem;color:#555}</style>\n"
-         "</head>\n<body>\n<h1>Longhand</h1>\n" +
-         table.html() +
-         "<p><a href=\"/openapi.json\">openapi.json</a> <a href=\"/v1/models\">/v1/models</a> "
-         "<a href=\"/readyz\">/readyz</a></p>\n</body>\n</html>\n";
+  Response page{
+      .content_type = "text/html; charset=utf-8",
+      .headers = {{"Cache-Control", "no-store"}},
+      .body =
+          R"(<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="5">
+<title>Longhand: status</title>
+<link rel="icon" href="page/icon.svg">
+<link rel="stylesheet" href="page/theme.css">
+<link rel="stylesheet" href="page/status.css">
+</head>
+<body>
+<h1><a href="./">Longhand</a></h1>
+)" + table.html() +
+          R"(<p><a href="./">write</a> <a href="openapi.json">openapi.json</a> <a href="v1/models">/v1/models</a>
+<a href="readyz">/readyz</a></p>
+</body>
+</html>
+)"};
+  AddPageHeaders(&page);
+  return page;
+}
+
+Response StatusJson(const v1::GetStatusResponse& status) {
+  return {.headers = {{"Cache-Control", "no-store"}},
+          .body = boost::json::serialize(
+              boost::json::object{{"model", status.model()},
+                                  {"version", status.version()},
+                                  {"ready", status.ready()},
+                                  {"phase", status.phase()},
+                                  {"percent", static_cast<int64_t>(status.percent())},
+                                  {"detail", status.detail()},
+                                  {"max_model_len", status.max_model_len()},
+                                  {"running", status.running_requests()},
+                                  {"waiting", status.waiting_requests()}})};
 }
 
 }  // namespace longhand::http

@@ -189,7 +189,7 @@ class Connection:
 
     def answer(self, has_body=True):
         status, headers = self.head()
-        if not has_body or status == 204:
+        if not has_body or status in (204, 304):
             body = b""
         elif headers.get("transfer-encoding") == "chunked":
             body = b"".join(iter(self.chunk, b""))

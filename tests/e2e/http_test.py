@@ -57,10 +57,30 @@ class Gateway(unittest.TestCase):
         self.assertEqual(self.ask("GET", "/v1/models/nano/v1").json(), model)
         self.assertEqual(self.ask("GET", "/v1/models/nano%2Fv1").json(), model)
         self.assertEqual(self.ask("GET", "/v1/models/gpt-4").status, 404)
-        page = self.ask("GET", "/")
-        self.assertTrue(page.headers["content-type"].startswith("text/html"))
-        self.assertIn(b"nano/v1", page.body)
         self.assertEqual(self.ask("GET", "/openapi.json").json()["openapi"], "3.1.0")
+
+    def test_the_pages(self):
+        page = self.ask("GET", "/")
+        names = re.findall(rb'(?:src|href)="(page/[^"]+)"', page.body)
+        self.assertIn(b"page/app.mjs", names)
+        types = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "mjs": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+        for path in ["/", *("/" + name.decode() for name in names)]:
+            with self.subTest(path=path):
+                part = self.ask("GET", path)
+                self.assertEqual((part.status, part.headers["content-type"]), (200, types[path.partition(".")[2] or "html"]))
+                self.assertIn("script-src 'self';", part.headers["content-security-policy"])
+                self.assertNotIn("unsafe", part.headers["content-security-policy"])
+                self.assertEqual((part.headers["cache-control"], part.headers["x-content-type-options"]), ("no-cache", "nosniff"))
+                with self.cluster.connect() as connection:  # Kept alive over an answer without a body.
+                    same = connection.ask("GET", path, If_None_Match=part.headers["etag"])
+                    self.assertEqual((same.status, same.body), (304, b""))
+                    self.assertEqual(connection.ask("GET", "/livez").status, 200)
+        self.assertEqual(self.ask("GET", "/page/nothing.mjs").status, 404)
+        status = self.ask("GET", "/status")
+        self.assertIn(b"nano/v1", status.body)
+        self.assertIn("default-src 'none'", status.headers["content-security-policy"])
+        now = self.ask("GET", "/status.json").json()
+        self.assertEqual((now["model"], now["ready"], now["phase"], now["percent"], now["waiting"]), ("nano/v1", True, "ready", 100, 0))
 
     def test_paths_and_methods(self):
         self.assertEqual(self.ask("GET", "/v2").json()["error"]["code"], None)
@@ -356,6 +376,27 @@ class Gateway(unittest.TestCase):
                         self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 1, "it does not run")
                 self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "it still runs")
 
+    def test_a_request_is_ended_by_its_id_whoever_reads(self):
+        name = 'longhand_http_requests_total{outcome="ok",route="DELETE /v1/streams/{id}"}'
+        before = self.cluster.metric(name)
+        document = {"instruction": "Write.", "plan": PLAN, "max_tokens": 1500}
+        answer = greedy("Hello", 1900)
+        for path, fields in (("/v1/chat/completions", answer), ("/v1/documents", document)):
+            with self.subTest(path=path):
+                request_id = f"ended-{path.rpartition('/')[2]}"
+                with self.cluster.connect() as connection:
+                    connection.post(path, {**fields, "stream": True, "on_disconnect": "continue", "request_id": request_id})
+                    connection.until(b"id: 3")
+                    ended = self.ask("DELETE", f"/v1/streams/{request_id}")
+                    self.assertEqual((ended.status, ended.body), (204, b""))
+                    self.assertIn(b'"error"', connection.until(b"the request was cancelled"))
+                self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "it still runs")
+                kept = self.ask("GET", f"/v1/streams/{request_id}").events()
+                self.assertEqual(kept[-1].json()["error"]["message"], "the request was cancelled")
+                self.assertEqual(self.ask("DELETE", f"/v1/streams/{request_id}").status, 404)
+        self.assertEqual(self.ask("DELETE", "/v1/streams/unknown").json()["error"]["code"], "not_found")
+        self.assertEqual(self.cluster.metric(name), before + 2)
+
     def test_requests_are_counted(self):
         name = 'longhand_http_requests_total{outcome="ok",route="/version"}'
         before = self.cluster.metric(name)
@@ -474,12 +515,12 @@ class Keys(unittest.TestCase):
             file.flush()
             cluster = Cluster("--api-key-file", file.name, "--allowed-origins", "https://a.example")
         self.addCleanup(cluster.stop)
-        for path in ("/livez", "/readyz", "/startupz", "/health", "/version"):
+        for path in ("/", "/page/app.mjs", "/status", "/status.json", "/livez", "/readyz", "/startupz", "/health", "/version"):
             self.assertEqual(cluster.ask("GET", path).status, 200)
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sk-plain"}, {"Authorization": "Bearer "},
                         {"Authorization": "Basic c2stcGxhaW4="}):
             for method, path, body in (("GET", "/v1/models", None), ("POST", "/v1/chat/completions", greedy("Hi", 2)),
-                                       ("POST", "/tokenize", {"prompt": "a"}), ("GET", "/v1/streams/a", None)):
+                                       ("POST", "/tokenize", {"prompt": "a"}), ("GET", "/v1/streams/a", None), ("DELETE", "/v1/streams/a", None)):
                 answer = cluster.ask(method, path, body, **headers)
                 self.assertEqual((answer.status, answer.headers["www-authenticate"]), (401, "bearer"))
                 self.assertEqual(answer.json()["error"]["code"], "invalid_api_key")
@@ -509,7 +550,8 @@ class Keys(unittest.TestCase):
 
             def check():
                 for name, fields in (("ended", ended), ("running", running)):
-                    self.assertEqual(cluster.ask("GET", f"/v1/streams/{name}", Authorization="Bearer sk-bob").status, 404)
+                    for method in ("GET", "DELETE"):
+                        self.assertEqual(cluster.ask(method, f"/v1/streams/{name}", Authorization="Bearer sk-bob").status, 404)
                     self.assertIn("NOT_FOUND", attach(name, "sk-bob").stderr)
                     self.assertEqual(
                         cluster.ask("POST", "/v1/chat/completions", fields, Authorization="Bearer sk-bob").status, 409)

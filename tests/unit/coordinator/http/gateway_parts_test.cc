@@ -1,13 +1,19 @@
-// The gateway's tables: routes and their document, errors, origins, counts.
+// The gateway's tables: routes and their document, the page's parts, errors, origins, counts.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <cctype>
+#include <regex>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "coordinator/http/cors.h"
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/openapi.h"
+#include "coordinator/http/page/page_part.h"
+#include "coordinator/http/page_response.h"
 #include "coordinator/http/routes.h"
 
 namespace longhand::http {
@@ -27,8 +33,9 @@ TEST(Routes, TheDocumentHasThemAllAndNoOther) {
     }
   }
   for (const Route& route : Routes()) {
-    served.insert((route.method == "GET" ? "get " : "post ") + std::string(route.path) +
-                  (route.is_open ? " open" : ""));
+    std::string method(route.method);
+    for (char& c : method) c = static_cast<char>(std::tolower(c));
+    served.insert(method + " " + std::string(route.path) + (route.is_open ? " open" : ""));
   }
   EXPECT_EQ(documented, served);
 }
@@ -38,8 +45,46 @@ TEST(Routes, APathHasItsMethodsAndItsParameter) {
   EXPECT_EQ(MatchRoute("HEAD", "/v1/models").route->id, RouteId::kModels);
   EXPECT_EQ(MatchRoute("POST", "/livez").route, nullptr);
   EXPECT_EQ(MatchRoute("POST", "/livez").allowed, "GET, HEAD, OPTIONS");
+  EXPECT_EQ(MatchRoute("DELETE", "/v1/streams/a").route->id, RouteId::kCancel);
+  EXPECT_EQ(MatchRoute("POST", "/v1/streams/a").allowed, "GET, HEAD, DELETE, OPTIONS");
   EXPECT_EQ(MatchRoute("GET", "/v1/streams/").route, nullptr);
   EXPECT_EQ(MatchRoute("GET", "/nothing").allowed, "");
+}
+
+TEST(PageResponse, APartIsShownOnceAndMayDoNothingElse) {
+  Request request;
+  const Response page = PageResponse(request, "app.mjs");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_EQ(page.content_type, "text/javascript; charset=utf-8");
+  EXPECT_THAT(page.headers, Contains(Pair("Cache-Control", "no-cache")));
+  EXPECT_THAT(page.headers, Contains(Pair("Content-Security-Policy",
+                                          testing::StartsWith("default-src 'none';"))));
+  std::string tag;
+  for (const auto& [name, value] : page.headers)
+    if (name == "ETag") tag = value;
+  request.headers = {{"if-none-match", tag}};
+  const Response again = PageResponse(request, "app.mjs");
+  EXPECT_EQ(again.status, 304);
+  EXPECT_EQ(again.body, "");
+  EXPECT_EQ(PageResponse(request, "theme.css").status, 200);
+  EXPECT_EQ(PageResponse(request, "../gateway.cc").status, 404);
+}
+
+// A module that is missing in the build breaks the page.
+TEST(PageResponse, WhatThePartsNameIsThere) {
+  const std::regex name(R"re((?:from "\./|(?:src|href)="page/)([\w.]+)")re");
+  std::vector<std::string> to_read = {"index.html"};
+  std::set<std::string> seen;
+  while (!to_read.empty()) {
+    const std::string part = to_read.back();
+    to_read.pop_back();
+    if (!seen.insert(part).second) continue;
+    ASSERT_NE(FindPagePart(part), nullptr) << part;
+    const std::string text(FindPagePart(part)->text);
+    for (std::sregex_iterator at(text.begin(), text.end(), name), end; at != end; ++at)
+      to_read.push_back((*at)[1]);
+  }
+  EXPECT_GT(seen.size(), 20u);
 }
 
 TEST(ErrorResponse, HasOpenAisFormAndTheStatusOfItsCode) {
