@@ -165,6 +165,7 @@ class Writing(PageCase):
         self.page.route("**/v1/chat/completions", lambda route: route.abort())
         request_id = self.write("Write a 50-word story about the harbour.")
         expect(self.at("#waiting")).to_contain_text("The server cannot be reached. Trying again in")
+        expect(self.at("#write")).to_be_disabled()
         self.page.unroute("**/v1/chat/completions")
         self.page.reload()
         expect(self.at("#ending")).to_be_visible()

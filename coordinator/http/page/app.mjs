@@ -56,6 +56,7 @@ addEventListener("hashchange", () => show());
 show();
 
 async function begin(values) {
+  composer.isSending = true;
   const id = drawId();
   const seeded = { ...values, seed: values.seed ?? drawSeed() };
   await vault.put(id, seeded); // first: what is sent can be sent again
@@ -80,6 +81,7 @@ async function show(known = null) {
   list.openId = id;
   document.body.dataset.view = id === null ? "write" : "read";
   if (id === null) {
+    composer.isSending = false;
     reader.close();
     return;
   }
@@ -87,6 +89,7 @@ async function show(known = null) {
   entry.isTaken = entry.state !== "sent";
   const values = known ?? (await vault.get(id));
   if (location.hash !== `#text=${id}`) return; // Another is to be shown by now.
+  composer.isSending = !entry.isTaken;
   const text = { entry, values, isEnded: false, isWaiting: false, stopping: false, last: 0 };
   text.follower = new Follower(server, entry, values && requestOf(id, values), reportOf(text));
   open = text;
@@ -118,6 +121,7 @@ function reportOf(text) {
   return {
     onTaken() {
       text.entry.isTaken = true;
+      composer.isSending = false;
       if (recents.find(text.entry.id) === null) recents.add(text.entry);
       note(text, { state: "writing" });
       status.ask();
@@ -145,6 +149,7 @@ function note(text, fields) {
 
 // The server did not take it, or has it no more.
 function refuse(text, error) {
+  composer.isSending = false;
   const { entry, values } = text;
   if (!entry.isTaken && values !== null) {
     forget(entry.id);
@@ -172,6 +177,7 @@ async function stop() {
 
 // It was refused or not reached so far, and is not to be tried again.
 function giveUp(text) {
+  composer.isSending = false;
   text.follower.leave();
   server.fetch(`v1/streams/${text.entry.id}`, { method: "DELETE" }).catch(() => {});
   recents.update(text.entry.id, { state: "stopped" });

@@ -13,6 +13,7 @@ export class Composer extends EventTarget {
   #pictures = new Pictures(at("pictures"), at("choose-pictures"), this.#form);
   #vault;
   #draftTimer = null;
+  #isSending = false;
 
   // Fires "write".
   constructor(vault) {
@@ -69,8 +70,14 @@ export class Composer extends EventTarget {
 
   // An empty `why` means that texts can be written now.
   set obstacle(why) {
-    at("write").disabled = why !== "";
     at("not-ready").textContent = why;
+    this.#allowWriting();
+  }
+
+  // One text at a time is sent: whoever clicks twice wants one.
+  set isSending(isSending) {
+    this.#isSending = isSending;
+    this.#allowWriting();
   }
 
   focus() {
@@ -96,6 +103,10 @@ export class Composer extends EventTarget {
     at("composer-fault").textContent = about ? "" : message;
     at("composer-fault").hidden = message === "" || about !== undefined;
     if (message !== "") (about?.querySelector("input, textarea, select") ?? this.#instruction).focus();
+  }
+
+  #allowWriting() {
+    at("write").disabled = this.#isSending || at("not-ready").textContent !== "";
   }
 
   #changed() {

@@ -1,6 +1,6 @@
 // The list of recent texts, to open one again.
 
-const STATES = { sent: "sending", writing: "writing", stopped: "stopped", failed: "failed", forgotten: "forgotten by the server" };
+const STATES = { sent: "sending", writing: "not read to its end", stopped: "stopped", failed: "failed", forgotten: "forgotten by the server" };
 
 export class RecentList extends EventTarget {
   #recents;
@@ -36,7 +36,7 @@ export class RecentList extends EventTarget {
     if (entry.id === this.#openId) open.setAttribute("aria-current", "true");
     const title = span("title", entry.title || entry.id);
     title.dir = "auto";
-    open.append(title, span("hint", describe(entry)));
+    open.append(title, span("hint", describe(entry, entry.id === this.#openId)));
     const remove = button("×", () => this.#fire("remove", entry.id));
     remove.ariaLabel = `Take “${entry.title || entry.id}” off the list`;
     item.append(open, remove);
@@ -48,12 +48,13 @@ export class RecentList extends EventTarget {
   }
 }
 
-function describe({ when, words, target, state }) {
+// Nobody follows a text that is not open: it may be written by now.
+function describe({ when, words, target, state }, isOpen) {
   const isToday = new Date(when).toDateString() === new Date().toDateString();
   const time = new Intl.DateTimeFormat(undefined, isToday ? { timeStyle: "short" } : { dateStyle: "medium" }).format(when);
   const count = (number) => number.toLocaleString("en");
   const length = target && state === "writing" ? `${count(words)} of ${count(target)} words` : `${count(words)} words`;
-  return [time, words > 0 ? length : "", STATES[state] ?? ""].filter((part) => part !== "").join(" · ");
+  return [time, words > 0 ? length : "", isOpen && state === "writing" ? "writing" : (STATES[state] ?? "")].filter((part) => part !== "").join(" · ");
 }
 
 function button(text, onClick) {

@@ -8,12 +8,15 @@ const MAX_ENTRIES = 50;
 const MAX_TITLE = 120;
 
 export class Recents extends EventTarget {
+  #unsaved = null; // the list, where there is no room for it
+
   constructor() {
     super();
     addEventListener("storage", (event) => event.key === KEY && this.#changed()); // another tab's
   }
 
   all() {
+    if (this.#unsaved !== null) return this.#unsaved;
     try {
       return JSON.parse(localStorage.getItem(KEY)) ?? [];
     } catch {
@@ -43,8 +46,9 @@ export class Recents extends EventTarget {
   #write(all) {
     try {
       localStorage.setItem(KEY, JSON.stringify(all));
+      this.#unsaved = null;
     } catch {
-      // No room, or not allowed: the list is of this page's life then.
+      this.#unsaved = all;
     }
     this.#changed();
   }

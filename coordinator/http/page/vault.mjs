@@ -31,7 +31,7 @@ export class Vault {
   }
 }
 
-function open() {
+async function open() {
   const request = indexedDB.open(NAME, 1);
   request.onupgradeneeded = () => request.result.createObjectStore(STORE);
   return settled(request);
