@@ -4,8 +4,8 @@ namespace longhand::shim {
 
 Status GrammarMatcher::Append(int32_t token_id) {
   longhand_shim_bytes error{};
-  const int code = longhand_shim_grammar_matcher_append(
-      handle_.get(), static_cast<uint32_t>(token_id), &error);
+  const int code =
+      longhand_shim_grammar_matcher_append(handle_.get(), static_cast<uint32_t>(token_id), &error);
   return TakeStatus(code, error);
 }
 
