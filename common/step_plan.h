@@ -70,6 +70,9 @@ struct SequenceChunk {
   int64_t output_position = 0;       // index of the sampled token in the answer: part of its random key
   // Tokens that cannot be sampled this time: while the answer may not end, those that would end it.
   std::vector<int32_t> suppressed_token_ids;
+  // Empty, or a bit for each token of the vocabulary: bit id % 32 of word id / 32 says whether the token can be sampled
+  // this time. Never without a bit.
+  std::vector<uint32_t> allowed_tokens;
   // Empty, or [query_len]: the token whose log-probability is wanted after each token, -1 for none (prompt_logprobs).
   std::vector<int32_t> score_token_ids;
 };

@@ -29,6 +29,7 @@
 #include "coordinator/dry_run.h"
 #include "coordinator/health.h"
 #include "coordinator/http/gateway.h"
+#include "coordinator/input/grammar_constraint.h"
 #include "coordinator/input/image_processor.h"
 #include "coordinator/input/prompt_encoder.h"
 #include "coordinator/input/text_state.h"
@@ -142,6 +143,7 @@ class Coordinator {
                                        .max_model_len = engine_config_.max_model_len}};
   const input::ImageProcessor images_{model_.config.vision, model_.pixels, {}};
   const input::TextStateOfAnswerFactory text_{model_.tokenizer};
+  input::ConstraintCompiler constraints_{model_.tokenizer, model_.config.vocab_size};
 
   // Groups: ranks that execute plans, and for each an engine, whose thread plans and delivers.
   cluster::RendezvousService rendezvous_;
@@ -254,7 +256,11 @@ api::RequestPreparer::Limits Coordinator::PrepareLimits() {
                 return planned > 0 ? planned : engine_config_.max_model_len;
               },
           .draw_seed = DrawSeed,
-          .find_adapter = [this](const std::string& name) { return adapters_.Find(name); }};
+          .find_adapter = [this](const std::string& name) { return adapters_.Find(name); },
+          .compile_constraint =
+              [this](shim::GrammarKind kind, const std::string& text) {
+                return constraints_.Compile(kind, text);
+              }};
 }
 
 Status Coordinator::AddAdapters() {

@@ -370,13 +370,18 @@ Status CheckLogits(const TensorView& logits) {
 }  // namespace
 
 // What the rows need of a history.
-Result<Ops::HistoryShape> Ops::CheckSampleRows(const std::vector<SampleRow>& rows) {
+Result<Ops::HistoryShape> Ops::CheckSampleRows(const std::vector<SampleRow>& rows,
+                                               int64_t vocab_size) {
   HistoryShape needed;
   for (const SampleRow& row : rows) {
     if (row.params == nullptr) return InvalidArgument("a row of rows has no params");
     if (row.suppressed_ids != nullptr && std::ssize(*row.suppressed_ids) > kMaxSuppressedIds) {
       return InvalidArgument("a row of rows has ", row.suppressed_ids->size(),
                              " suppressed_ids; at most ", kMaxSuppressedIds, " are possible");
+    }
+    if (row.allowed != nullptr && std::ssize(*row.allowed) != MaskWords(vocab_size)) {
+      return InvalidArgument("a row of rows has ", row.allowed->size(), " words of allowed; ",
+                             vocab_size, " tokens need ", MaskWords(vocab_size));
     }
     if (row.history_row < 0) {
       if (row.params->HasPenalties()) {
@@ -398,12 +403,13 @@ Status Ops::Sample(const SampleArgs& args) {
   LONGHAND_RETURN_IF_ERROR(CheckLogits(args.logits));
   const int64_t num_seqs = args.logits.dim(0);
   LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_seqs}));
-  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_seqs, args.history));
+  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_seqs, args.logits.dim(1), args.history));
   return DoSample(args);
 }
 
 Status Ops::CheckRows(const std::vector<SampleRow>* rows,
                       int64_t num_rows,
+                      int64_t vocab_size,
                       const TensorView& history) const {
   const int64_t given = rows == nullptr ? num_staged_rows_ : static_cast<int64_t>(rows->size());
   if (given != num_rows) {
@@ -411,7 +417,7 @@ Status Ops::CheckRows(const std::vector<SampleRow>* rows,
   }
   HistoryShape needed = staged_history_;
   if (rows != nullptr) {
-    LONGHAND_ASSIGN_OR_RETURN(needed, CheckSampleRows(*rows));
+    LONGHAND_ASSIGN_OR_RETURN(needed, CheckSampleRows(*rows, vocab_size));
   }
   if (history.rank() == 0 && needed.num_rows == 0) return OkStatus();
   LONGHAND_RETURN_IF_ERROR(CheckHistory(history));
@@ -430,7 +436,7 @@ Status Ops::CheckShard(const VocabShard& shard) const {
                            " on; logits has ", shard.logits.dim(1), " columns, and vocab_size is ",
                            shard.vocab_size);
   }
-  return CheckRows(shard.rows, shard.logits.dim(0), shard.history);
+  return CheckRows(shard.rows, shard.logits.dim(0), shard.vocab_size, shard.history);
 }
 
 Status Ops::ShardLikeliest(const ShardLikeliestArgs& args) {
@@ -463,13 +469,13 @@ Status Ops::JoinShards(const JoinShardsArgs& args) {
       CheckTensor("words", args.words, DType::kI64, {num_ranks, num_rows, kShardWords}));
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("vocab_size", args.vocab_size, 1));
   LONGHAND_RETURN_IF_ERROR(CheckTensor("token_ids", args.token_ids, DType::kI32, {num_rows}));
-  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_rows, args.history));
+  LONGHAND_RETURN_IF_ERROR(CheckRows(args.rows, num_rows, args.vocab_size, args.history));
   return DoJoinShards(args);
 }
 
 Status Ops::StageSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size) {
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("vocab_size", vocab_size, 1));
-  LONGHAND_ASSIGN_OR_RETURN(const HistoryShape needed, CheckSampleRows(rows));
+  LONGHAND_ASSIGN_OR_RETURN(const HistoryShape needed, CheckSampleRows(rows, vocab_size));
   LONGHAND_RETURN_IF_ERROR(DoStageSampleRows(rows, vocab_size));
   num_staged_rows_ = static_cast<int64_t>(rows.size());
   staged_history_ = needed;

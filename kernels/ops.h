@@ -254,12 +254,17 @@ struct SampleRow {
   const SamplingParams* params = nullptr;
   DrawKey key;
   const std::vector<int32_t>* suppressed_ids = nullptr;  // cannot be sampled; null: all can
+  // Nor can the tokens whose bit is 0, bit id % 32 of word id / 32: [MaskWords(vocab_size)]; null: all can.
+  const std::vector<uint32_t>* allowed = nullptr;
   int32_t history_row = -1;  // -1: none, and no penalties. No two rows of a call have the same one
   int32_t prompt_len = 0, output_len = 0;
 };
 
 // Ids that a row may suppress at once.
 inline constexpr int64_t kMaxSuppressedIds = 256;
+
+// Words of a mask with a bit for each token.
+inline constexpr int64_t MaskWords(int64_t vocab_size) { return (vocab_size + 31) / 32; }
 
 // Samples a token for each row, in the order that SamplingParams states. The draw is exact: the largest of
 // logit / temperature + Gumbel(token), over the tokens that the filters keep, where Gumbel(token) = -log(-log(u)) of
@@ -415,7 +420,7 @@ class Ops {
   struct HistoryShape {
     int64_t num_rows = 0, row_len = 0;
   };
-  static Result<HistoryShape> CheckSampleRows(const std::vector<SampleRow>& rows);
+  static Result<HistoryShape> CheckSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size);
 
   virtual Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight,
                                                              LinearLayout layout) = 0;
@@ -449,6 +454,7 @@ class Ops {
 
   Status CheckRows(const std::vector<SampleRow>* rows,
                    int64_t num_rows,
+                   int64_t vocab_size,
                    const TensorView& history) const;
   Status CheckShard(const VocabShard& shard) const;
 

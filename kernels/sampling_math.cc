@@ -48,6 +48,14 @@ void ApplyCountPenalties(const SampleRow& row, const int32_t* tokens, const Logi
   }
 }
 
+void MaskOthers(const std::vector<uint32_t>& allowed, const Logits& logits) {
+  for (int64_t i = 0; i < logits.num_ids; ++i) {
+    const int64_t id = logits.first_id + i;
+    const bool is_allowed = (allowed[static_cast<size_t>(id / 32)] >> (id % 32) & 1) != 0;
+    if (!is_allowed) logits.values[i] = -std::numeric_limits<float>::infinity();
+  }
+}
+
 }  // namespace
 
 void ApplyPenalties(const SampleRow& row,
@@ -61,6 +69,7 @@ void ApplyPenalties(const SampleRow& row,
     if (row.params->repetition_penalty != 1.0f) ApplyRepetitionPenalty(row, tokens, all);
     ApplyCountPenalties(row, tokens, all);
   }
+  if (row.allowed != nullptr) MaskOthers(*row.allowed, all);
   if (row.suppressed_ids == nullptr) return;
   for (int32_t id : *row.suppressed_ids) {
     if (float* logit = all.Find(id)) *logit = -std::numeric_limits<float>::infinity();

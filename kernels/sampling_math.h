@@ -10,7 +10,8 @@
 namespace longhand::kernels {
 
 // Changes one row of logits, of ids [first_id, first_id + num_ids), as SamplingParams says:
-// penalties, then suppressed ids to -infinity. Other token ids are skipped.
+// penalties, then suppressed ids, and those that are not allowed, to -infinity. Other token ids are
+// skipped.
 void ApplyPenalties(const SampleRow& row,
                     const TensorView& history,
                     int64_t first_id,

@@ -64,6 +64,7 @@ void SetChunk(const SequenceChunk& from, wire::SequenceChunk* to) {
   to->mutable_score_token_ids()->Add(from.score_token_ids.begin(), from.score_token_ids.end());
   to->mutable_suppressed_token_ids()->Add(from.suppressed_token_ids.begin(),
                                           from.suppressed_token_ids.end());
+  to->mutable_allowed_tokens()->Add(from.allowed_tokens.begin(), from.allowed_tokens.end());
 }
 
 SequenceChunk GetChunk(const wire::SequenceChunk& from) {
@@ -76,6 +77,7 @@ SequenceChunk GetChunk(const wire::SequenceChunk& from) {
                    .sample = from.sample(),
                    .output_position = from.output_position(),
                    .suppressed_token_ids = ToVector<int32_t>(from.suppressed_token_ids()),
+                   .allowed_tokens = ToVector<uint32_t>(from.allowed_tokens()),
                    .score_token_ids = ToVector<int32_t>(from.score_token_ids())};
   for (const wire::ImageSpan& span : from.image_spans()) {
     to.image_spans.push_back({span.offset(), span.num_tokens(), span.cache_row()});

@@ -1,8 +1,8 @@
-/* The C interface of the Rust library: Hugging Face tokenizers, chat templates (minijinja),
- * safetensors headers and Parquet.
+/* The C interface of the Rust library: Hugging Face tokenizers, chat templates (minijinja), grammars
+ * (llguidance), safetensors headers and Parquet.
  *
- * Use it through the C++ classes beside it: tokenizer.h, chat_template.h, safetensors_header.h,
- * parquet_reader.h.
+ * Use it through the C++ classes beside it: tokenizer.h, chat_template.h, grammar.h,
+ * safetensors_header.h, parquet_reader.h.
  *
  * Results   Functions that can fail return 0 or a StatusCode of common/status.h, and then write one
  * sentence to
@@ -129,6 +129,61 @@ int longhand_shim_chat_template_render(const longhand_shim_chat_template* chat_t
                                        longhand_shim_rendered* out,
                                        longhand_shim_bytes* error);
 void longhand_shim_free_rendered(longhand_shim_rendered rendered);
+
+/* --- grammar
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct longhand_shim_grammar_compiler longhand_shim_grammar_compiler;
+typedef struct longhand_shim_grammar longhand_shim_grammar;
+
+/* One thread at a time. May outlive its grammar. */
+typedef struct longhand_shim_grammar_matcher longhand_shim_grammar_matcher;
+
+enum {
+  LONGHAND_SHIM_JSON_SCHEMA = 1,
+  LONGHAND_SHIM_JSON_OBJECT = 2, /* any; the text is not looked at */
+  LONGHAND_SHIM_REGEX = 3,       /* of the whole answer */
+  LONGHAND_SHIM_CHOICE = 4,      /* a JSON array of strings */
+  LONGHAND_SHIM_LARK = 5
+};
+
+/* Outlives the tokenizer. */
+int longhand_shim_grammar_compiler_new(const longhand_shim_tokenizer* tokenizer,
+                                       longhand_shim_grammar_compiler** out,
+                                       longhand_shim_bytes* error);
+void longhand_shim_grammar_compiler_free(longhand_shim_grammar_compiler* compiler);
+
+/* Size, depth, states and steps are bounded. Outlives the compiler. */
+int longhand_shim_grammar_compile(const longhand_shim_grammar_compiler* compiler,
+                                  int kind,
+                                  longhand_shim_slice text,
+                                  longhand_shim_grammar** out,
+                                  longhand_shim_bytes* error);
+void longhand_shim_grammar_free(longhand_shim_grammar* grammar);
+
+/* Before the first token. */
+int longhand_shim_grammar_matcher_new(const longhand_shim_grammar* grammar,
+                                      longhand_shim_grammar_matcher** out,
+                                      longhand_shim_bytes* error);
+void longhand_shim_grammar_matcher_free(longhand_shim_grammar_matcher* matcher);
+
+/* INVALID_ARGUMENT for a token that may not follow; no call but free may come after an error. */
+int longhand_shim_grammar_matcher_append(longhand_shim_grammar_matcher* matcher,
+                                         uint32_t id,
+                                         longhand_shim_bytes* error);
+
+/* Writes which tokens may follow: bit `id % 32` of mask[id / 32]; ids without a word are not told. */
+int longhand_shim_grammar_matcher_allowed(longhand_shim_grammar_matcher* matcher,
+                                          uint32_t* mask,
+                                          size_t num_words,
+                                          longhand_shim_bytes* error);
+
+/* Whether the answer may end here, and whether it has to. */
+int longhand_shim_grammar_matcher_end(longhand_shim_grammar_matcher* matcher,
+                                      int* is_complete,
+                                      int* must_end,
+                                      longhand_shim_bytes* error);
 
 /* --- safetensors
  * ---------------------------------------------------------------------------------------------------

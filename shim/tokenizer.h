@@ -64,6 +64,8 @@ class Tokenizer {
   std::optional<int32_t> IdOf(std::string_view token) const;
   // The largest id plus one. The model's embedding may have more rows.
   int32_t vocab_size() const { return static_cast<int32_t>(table_.num_ids); }
+  // For what else is made of it.
+  const longhand_shim_tokenizer* handle() const { return handle_.get(); }
 
  private:
   using Handle = std::unique_ptr<longhand_shim_tokenizer, Free<longhand_shim_tokenizer_free>>;

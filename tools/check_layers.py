@@ -33,8 +33,9 @@ ROOMS = {
     "worker/model": (CONFIG + ["common/adapter", "kernels", "worker/comm", "shim"], {"boost"}),
     "worker/runner": (CONFIG + ["kernels", "worker/comm", "worker/model"], set()),
     "worker/service": (CONFIG + ["kernels", "worker/comm", "worker/model", "worker/runner", "proto"], WIRE | {"cuda"}),
-    # The engine declares TextState, which input implements; nothing else passes between the two.
-    "coordinator/input": (CONFIG + ["common/digest", "common/text", "shim", "coordinator/engine/text_state.h"],
+    # The engine declares TextState and TokenConstraint, which input implements; nothing else passes between the two.
+    "coordinator/input": (CONFIG + ["common/digest", "common/text", "shim", "coordinator/engine/text_state.h",
+                                   "coordinator/engine/token_constraint.h"],
                           {"boost", "jpeg", "png", "webp", "gif", "exif"}),
     "coordinator/engine": (["common"], set()),
     "coordinator/journal": (["common"], {"boost", "sqlite"}),

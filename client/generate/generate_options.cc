@@ -42,6 +42,12 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
       ->check(CLI::IsMember({"on", "off"}))
       ->capture_default_str()
       ->take_last();
+  CLI::Option* schema = app.add_option("--json-schema", o.json_schema_file,
+                                       "File with a JSON schema that the answer is held to")
+                            ->take_last();
+  app.add_option("--regex", o.regex, "Regular expression that the whole answer is held to")
+      ->excludes(schema)
+      ->take_last();
   app.add_option("--stop", o.stop, "Text that ends the answer; may be given several times");
   app.add_option("--stop-token-id", o.stop_token_ids,
                  "Token that ends the answer; may be given several times");
@@ -98,6 +104,11 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   SetSampling(options.sampling, request.mutable_sampling());
   SetExtraSampling(options, request.mutable_sampling());
   if (options.target_words) request.mutable_length()->set_target_words(*options.target_words);
+  if (!options.regex.empty()) request.mutable_constraint()->set_regex(options.regex);
+  if (!options.json_schema_file.empty()) {
+    LONGHAND_ASSIGN_OR_RETURN(std::string schema, ReadFile(options.json_schema_file));
+    request.mutable_constraint()->set_json_schema(std::move(schema));
+  }
   v1::Return* wanted = request.mutable_return_();
   wanted->set_token_ids(true);
   wanted->set_prompt_token_ids(options.json);

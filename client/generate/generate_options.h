@@ -33,6 +33,8 @@ struct GenerateOptions {
   bool ignore_eos = false;
   std::optional<int64_t> target_words;
   std::string repetition_guard = "off";
+  std::string json_schema_file;
+  std::string regex;
   int32_t priority = 0;
   std::string cache_salt;
   std::string request_id;  // empty: drawn

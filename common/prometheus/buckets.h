@@ -59,6 +59,8 @@ inline Bounds Request() { return Join(VllmRequest(), {0.001, 0.005, 0.01, 0.05, 
 inline Bounds StepTokens() { return Join(VllmStepTokens(), {2, 4}); }
 // From a small model's decode step to a long prefill on a CPU.
 inline Bounds Step() { return Decades(-4, 20); }
+// A mask takes 10 us where little can follow; its steps are bounded to some 20 ms.
+inline Bounds TokenMask() { return Decades(-6, 0.1); }
 // From 64 KiB between processes of one host to megabytes between hosts.
 inline Bounds Collective() { return Decades(-6, 1); }
 

@@ -90,6 +90,8 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   if (adapter != nullptr) SetAdapter(std::move(adapter), &request);
   LONGHAND_RETURN_IF_ERROR(SetLength(wire, sampling, &request));
   SetSampling(std::move(sampling), &request);
+  LONGHAND_ASSIGN_OR_RETURN(request.constraint,
+                            ParseConstraint(wire.constraint(), limits_.compile_constraint));
   request.prompt_logprobs = wire.return_().prompt_logprobs();
   if (wire.priority() < engine::kMinPriority || wire.priority() > engine::kMaxPriority) {
     return InvalidArgument("priority is ", wire.priority(), "; it must be from ",

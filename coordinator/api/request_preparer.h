@@ -9,6 +9,7 @@
 #include "common/config/model_config.h"
 #include "common/status.h"
 #include "coordinator/api/adapter_table.h"
+#include "coordinator/api/constraint_request.h"
 #include "coordinator/api/sampling_request.h"
 #include "coordinator/engine/request.h"
 #include "coordinator/input/image_processor.h"
@@ -28,6 +29,7 @@ class RequestPreparer {
     std::function<uint64_t()> draw_seed;
     // By name: kNotFound for one that is not loaded. Empty: there are none.
     std::function<Result<AdapterTable::Held>(const std::string& name)> find_adapter;
+    CompileConstraint compile_constraint;
   };
 
   RequestPreparer(const ModelConfig& model,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/agent_write/outline_grammar.h"
 #include "common/agent_write/prompts.h"
 #include "common/length_score.h"
 
@@ -43,6 +44,7 @@ v1::GenerateRequest DocumentScript::MakeCall() const {
   if (is_planning()) {
     *prompt = PlanPrompt(target_words() > 0 ? WithLength(request_.instruction(), target_words())
                                             : request_.instruction());
+    call.mutable_constraint()->set_grammar(OutlineGrammar());
     return call;
   }
   std::string step = outline_[section_].step;

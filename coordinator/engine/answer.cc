@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "coordinator/engine/allowed_tokens.h"
+
 namespace longhand::engine {
 namespace {
 
@@ -20,8 +22,13 @@ void Finish(FinishReason reason, const char* detail, TokenEvent* event) {
 Answer::Answer(const Request& request,
                uint32_t choice,
                const EngineConfig& config,
-               std::unique_ptr<TextState> text)
-    : request_(request), config_(config), choice_(choice), text_(std::move(text)) {
+               std::unique_ptr<TextState> text,
+               std::unique_ptr<TokenConstraint> constraint)
+    : request_(request),
+      config_(config),
+      choice_(choice),
+      text_(std::move(text)),
+      constraint_(std::move(constraint)) {
   if (request.repetition_guard) guard_.emplace();
   rules_ = {RulesFor(0), RulesFor(1)};
 }
@@ -50,6 +57,10 @@ void Answer::TakeToken(int32_t token_id, TokenEvent* event) {
   rules_ = {std::move(rules_[1]), RulesFor(num_tokens_ + 1)};
   if (delta.target_reached) return Finish(FinishReason::kStop, "target_reached", event);
   if (delta.stop_string.has_value()) return Finish(FinishReason::kStop, "stop_string", event);
+  if (FollowConstraint(token_id)) {
+    event->text += text_->Finish();
+    return Finish(FinishReason::kStop, "grammar_complete", event);
+  }
   const bool is_longest = num_tokens_ == request_.max_tokens;
   const bool is_stuck = guard_.has_value() && guard_->is_stuck();
   if (!is_longest && !is_stuck) return;
@@ -60,6 +71,25 @@ void Answer::TakeToken(int32_t token_id, TokenEvent* event) {
          : is_full   ? "context_full"
                      : "max_tokens",
          event);
+}
+
+// Whether the token was the last that the constraint has.
+bool Answer::FollowConstraint(int32_t token_id) {
+  if (constraint_ == nullptr || !status_.ok()) return false;
+  status_ = constraint_->Append(token_id);
+  return status_.ok() && constraint_->must_end();
+}
+
+Result<std::vector<uint32_t>> Answer::FindAllowedTokens() {
+  if (!status_.ok()) return status_;
+  LONGHAND_ASSIGN_OR_RETURN(TokenConstraint::Next next, constraint_->FindNext());
+  std::vector<uint32_t> mask =
+      AllowedTokens(std::move(next), rules_[0], StopTokensOf(request_, config_));
+  if (std::all_of(mask.begin(), mask.end(), [](uint32_t word) { return word == 0; })) {
+    return InvalidArgument("after ", num_tokens_,
+                           " tokens the form that the answer is held to allows no other");
+  }
+  return mask;
 }
 
 // From all tokens so far.

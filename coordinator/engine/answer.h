@@ -12,6 +12,7 @@
 #include "coordinator/engine/repetition_guard.h"
 #include "coordinator/engine/request.h"
 #include "coordinator/engine/text_state.h"
+#include "coordinator/engine/token_constraint.h"
 #include "coordinator/engine/token_rules.h"
 #include "coordinator/engine/token_sink.h"
 
@@ -23,7 +24,8 @@ class Answer {
   Answer(const Request& request,
          uint32_t choice,
          const EngineConfig& config,
-         std::unique_ptr<TextState> text);
+         std::unique_ptr<TextState> text,
+         std::unique_ptr<TokenConstraint> constraint = nullptr);
 
   // The event of the next token; its finish_reason is set when the answer ends with it, and no
   // token may follow. A stop token is part of token_ids but not of the text; a stop string is cut
@@ -31,6 +33,11 @@ class Answer {
   TokenEvent Append(SampledToken token);
   // For the tokens to come.
   const ComingRules& rules() const { return rules_; }
+  // Where the answer is held to a form: the mask of the next token, with the rules in it. Never
+  // nothing; kInvalidArgument when the form leads nowhere, or costs too much to follow.
+  Result<std::vector<uint32_t>> FindAllowedTokens();
+  // Why the answer cannot go on, though no event said so: its form could not be followed.
+  const Status& status() const { return status_; }
 
   int64_t num_tokens() const { return num_tokens_; }
   int64_t num_words() const { return text_->num_words(); }
@@ -42,14 +49,17 @@ class Answer {
   bool IsStopToken(int32_t token_id) const;
   void TakeToken(int32_t token_id, TokenEvent* event);
   TokenRules RulesFor(int64_t position) const;
+  bool FollowConstraint(int32_t token_id);
 
   const Request& request_;
   const EngineConfig& config_;
   const uint32_t choice_;
   std::unique_ptr<TextState> text_;
+  std::unique_ptr<TokenConstraint> constraint_;  // null: none
   std::optional<RepetitionGuard> guard_;
   int64_t num_tokens_ = 0;
   ComingRules rules_;
+  Status status_;
 };
 
 // The tokens that end an answer: the request's, and the end-of-sequence ids unless it ignores them.

@@ -71,6 +71,8 @@ void AddStart(const Sequence& sequence, SequenceChunk* chunk) {
 }
 
 void AddSuppressed(const Sequence& sequence, SequenceChunk* chunk) {
+  chunk->allowed_tokens = sequence.allowed_tokens;
+  if (!chunk->allowed_tokens.empty()) return;
   const int64_t ahead = chunk->output_position - std::ssize(sequence.output_token_ids);
   LONGHAND_CHECK(ahead == 0 || ahead == 1) << ahead << " tokens ahead of what is known";
   const TokenRules& rules = sequence.rules[static_cast<size_t>(ahead)];

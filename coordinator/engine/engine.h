@@ -189,6 +189,7 @@ class Engine final : public GroupListener {
   ActiveRequest& Open(std::shared_ptr<const Request> request, std::unique_ptr<TokenSink> sink);
   void QueueOpenChoices(ActiveRequest& active);
   std::unique_ptr<Sequence> MakeSequence(ActiveRequest& active, Choice& choice);
+  Status Constrain(Choice& choice, Sequence& sequence);
   void Advance(Sequence& sequence, SequenceResult result);
   void AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result);
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);

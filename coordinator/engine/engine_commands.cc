@@ -133,9 +133,10 @@ ActiveRequest& Engine::Open(std::shared_ptr<const Request> request,
   active->expires_at = active->request->deadline;
   active->num_open_choices = active->request->num_choices;
   for (uint32_t i = 0; i < active->request->num_choices; ++i) {
+    const Request& asked = *active->request;
     active->choices.emplace_back(
-        Answer(*active->request, i, config_,
-               text_.Create(active->request->stop_strings, active->request->target_words)));
+        Answer(asked, i, config_, text_.Create(asked.stop_strings, asked.target_words),
+               asked.constraint != nullptr ? asked.constraint->Create() : nullptr));
   }
   return requests_.Add(std::move(active));
 }
@@ -188,8 +189,21 @@ void Engine::Handle(TakeOverCommand& command) {
 
 void Engine::QueueOpenChoices(ActiveRequest& active) {
   for (Choice& choice : active.choices) {
-    if (!choice.is_over) choice.sequence = &scheduler_->Add(MakeSequence(active, choice));
+    if (choice.is_over) continue;
+    std::unique_ptr<Sequence> sequence = MakeSequence(active, choice);
+    if (const Status status = Constrain(choice, *sequence); !status.ok())
+      return EndRequest(active, status);
+    choice.sequence = &scheduler_->Add(std::move(sequence));
   }
+}
+
+// Finds what its next token may be, where it is held to a form.
+Status Engine::Constrain(Choice& choice, Sequence& sequence) {
+  if (!sequence.waits_for_tokens) return OkStatus();
+  const TimePoint begin = clock_.Now();
+  LONGHAND_ASSIGN_OR_RETURN(sequence.allowed_tokens, choice.answer.FindAllowedTokens());
+  metrics_.token_mask_seconds.Observe(Seconds(clock_.Now() - begin));
+  return OkStatus();
 }
 
 Status Engine::CheckAdmission(const Request& request) {
@@ -233,6 +247,7 @@ std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, Choice& ch
   sequence->sampling.choice = choice_idx;
   sequence->stop_token_ids = StopTokensOf(*active.request, config_);
   sequence->rules = choice.answer.rules();
+  sequence->waits_for_tokens = active.request->constraint != nullptr;
   sequence->queued_at = active.submitted_at;
   sequence->expected_tokens = lengths_.Expect(*active.request);
   sequence->standing = choice.standing;

@@ -116,7 +116,10 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   CountLoops(choice);
   if (!event.finish_reason.has_value()) {
     if (choice.answer.num_tokens() % kCountWordsEvery == 0) CountWords(choice);
-    return Emit(active, std::move(event));
+    Emit(active, std::move(event));
+    if (const Status status = Constrain(choice, *choice.sequence); !status.ok())
+      EndRequest(active, status);
+    return;
   }
   CountWords(choice);
   metrics_.ObserveLength(choice.answer.num_words(), active.request->target_words);

@@ -64,6 +64,8 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
       ended_unavailable(Ended(metrics, "unavailable")),
       ended_exhausted(Ended(metrics, "resource_exhausted")),
       ended_refused(Ended(metrics, "refused")),
+      requests_constrained(metrics.GetCounter("longhand_constrained_requests_total")),
+      token_mask_seconds(metrics.GetHistogram("longhand_token_mask_seconds")),
       step_tokens(metrics.GetHistogram("longhand_step_tokens")),
       step_execute_seconds(metrics.GetHistogram("longhand_step_execute_seconds")),
       request_queue_seconds(metrics.GetHistogram("longhand_request_queue_seconds")),
@@ -114,6 +116,7 @@ void EngineMetrics::ObserveLength(int64_t words, int64_t target_words) {
 }
 
 void EngineMetrics::ObserveRequest(const Request& request) {
+  if (request.constraint != nullptr) requests_constrained.Increment();
   request_max_tokens.Observe(static_cast<double>(request.max_tokens));
   request_choices.Observe(request.num_choices);
   request_prompt_tokens.Observe(static_cast<double>(request.num_prompt_tokens()));

@@ -60,6 +60,8 @@ struct EngineMetrics {
   Counter& ended_unavailable;
   Counter& ended_exhausted;
   Counter& ended_refused;
+  Counter& requests_constrained;
+  Histogram& token_mask_seconds;
   Histogram& step_tokens;
   Histogram& step_execute_seconds;
   Histogram& request_queue_seconds;

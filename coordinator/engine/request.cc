@@ -51,6 +51,12 @@ Status CheckRequest(const Request& request) {
     return InvalidArgument("target_words is ", request.target_words, "; it must be from 1 to ",
                            kMaxTargetWords, ", or 0 for none");
   }
+  if (request.target_words > 0 && request.constraint != nullptr) {
+    return InvalidArgument(
+        "target_words is ", request.target_words,
+        " and the answer is held to a form, which decides where it ends; only one "
+        "of the two can be kept");
+  }
   if (request.priority < kMinPriority || request.priority > kMaxPriority) {
     return InvalidArgument("priority is ", request.priority, "; it must be from ", kMinPriority,
                            " to ", kMaxPriority);

@@ -13,6 +13,7 @@
 #include "common/step_plan.h"
 #include "common/trace.h"
 #include "coordinator/engine/adapter.h"
+#include "coordinator/engine/token_constraint.h"
 
 namespace longhand::engine {
 
@@ -48,7 +49,9 @@ struct Request {
   int64_t min_tokens = 0;    // before, no stop token and no end-of-sequence id can be sampled
   int64_t target_words = 0;  // of each answer; 0: none
   bool repetition_guard = false;
-  uint32_t num_choices = 1;  // answers to the prompt
+  // The form that each answer is held to; null: none. Shared with other requests of the same form.
+  std::shared_ptr<const TokenConstraintFactory> constraint;
+  uint32_t num_choices = 1;                // answers to the prompt
   std::shared_ptr<const Adapter> adapter;  // held as long as the request; null: the model itself
   std::vector<std::string> stop_strings;
   TimePoint deadline = TimePoint::max();

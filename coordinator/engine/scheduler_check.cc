@@ -1,5 +1,6 @@
 // Scheduler::CheckInvariants: the invariants of README.md, in its order.
 #include <algorithm>
+#include <iterator>
 
 #include "common/check.h"
 #include "coordinator/engine/scheduler.h"
@@ -13,6 +14,9 @@ void Scheduler::CheckSequence(const Sequence& sequence) const {
   LONGHAND_CHECK_LE(sequence.num_planned_samples, sequence.request->max_tokens);
   LONGHAND_CHECK_LE(static_cast<int64_t>(sequence.output_token_ids.size()),
                     sequence.num_planned_samples);
+  LONGHAND_CHECK(!sequence.waits_for_tokens ||
+                 sequence.num_planned_samples <= std::ssize(sequence.output_token_ids) + 1)
+      << "sequence " << sequence.id << " was planned before its tokens were known";
   LONGHAND_CHECK_EQ(num_blocks, NumBlocksFor(sequence.num_planned_tokens));
   LONGHAND_CHECK_LE(num_blocks, sequence.num_reserved_blocks);
   LONGHAND_CHECK_LE(sequence.num_prefilled_images, sequence.num_ready_images);

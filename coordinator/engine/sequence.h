@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -58,6 +59,10 @@ struct Sequence {
   bool on_probation = false;
   std::vector<int32_t> output_token_ids;  // those that came back; the engine appends
   ComingRules rules;                      // of the tokens after them; the engine's too
+  // What its next token may be is known only when the one before it is: it is planned when all its
+  // samples have come back.
+  bool waits_for_tokens = false;
+  std::vector<uint32_t> allowed_tokens;  // then: a mask for the next token, the rules in it
   int64_t num_planned_tokens = 0;   // of prompt and answer: in KV when the steps in flight have run
   int64_t num_computed_tokens = 0;  // in KV now
   int64_t num_planned_samples = 0;  // of the answer
@@ -101,6 +106,7 @@ struct Sequence {
   }
   // The token after the last planned one exists, or will before the next step runs.
   bool CanAdvance() const {
+    if (waits_for_tokens && num_planned_samples != std::ssize(output_token_ids)) return false;
     return num_planned_tokens < num_tokens() && num_planned_samples < request->max_tokens;
   }
   // One token and a sample: a running stream.

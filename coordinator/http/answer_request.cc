@@ -113,6 +113,10 @@ std::optional<Fault> ParseDocumentRequest(const json::object& body, AnswerReques
   out->form.set_kind(journal::v1::AnswerForm::KIND_DOCUMENT);
   RefuseOfAnswers(fields);
   ParseCommonFields(fields, out);
+  if (out->wire.has_constraint()) {
+    fields.Fail("response_format",
+                InvalidArgument("response_format, or its like, is set: a document is free text"));
+  }
   if (auto plan = fields.String("plan")) out->document.set_plan(std::move(*plan));
   const json::value* messages = fields.Find("messages");
   if (auto instruction = fields.String("instruction")) {

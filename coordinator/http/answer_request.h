@@ -36,6 +36,9 @@ v1::WriteDocumentRequest TakeDocument(AnswerRequest& request);
 // What all have: model, sampling, what is returned, and Longhand's own.
 void ParseCommonFields(RequestFields& fields, AnswerRequest* out);
 
+// The form that answers are held to, under the names of OpenAI and of vLLM.
+void ParseConstraint(RequestFields& fields, AnswerRequest* out);
+
 // Of "chat_template_kwargs": Qwen2.5-VL's template knows one.
 void ParseTemplateArguments(RequestFields& fields, AnswerRequest* out);
 

@@ -129,16 +129,6 @@ void RefuseWhatIsNotDone(RequestFields& fields) {
     fields.Refuse(name, "logits are changed by penalties only");
   fields.RefuseFalse("add_generation_prompt", "an answer is a message of its own");
   fields.RefuseFalse("skip_special_tokens", "return_token_ids shows them");
-  for (const char* name :
-       {"guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"})
-    fields.Refuse(name, "answers are free text");
-  if (const auto* format = fields.Object("response_format")) {
-    const boost::json::value* type = format->if_contains("type");
-    if (type == nullptr || *type != "text")
-      fields.Fail("response_format",
-                  InvalidArgument("response_format is not supported: answers are free text; "
-                                  "{\"type\": \"text\"} is allowed"));
-  }
   const boost::json::value* modalities = fields.Find("modalities");
   if (modalities != nullptr && *modalities != boost::json::array{"text"})
     fields.Fail("modalities", "it must be [\"text\"]: the model writes text");
@@ -155,6 +145,7 @@ void ParseCommonFields(RequestFields& fields, AnswerRequest* out) {
   ParseStops(fields, sampling);
   ParseStreamOptions(fields, out);
   ParseOwnFields(fields, out);
+  ParseConstraint(fields, out);
   CountTokens(out);
 }
 

@@ -1,5 +1,5 @@
-// The first kernel of sampling, over whole rows and over shards: edits rows with penalties or
-// suppressed ids into a copy, and finds the largest logit.
+// The first kernel of sampling, over whole rows and over shards: edits rows with penalties,
+// suppressed ids or a mask into a copy, and finds the largest logit.
 #pragma once
 
 #include "kernels/cuda/sampling_blocks.h"
@@ -53,6 +53,12 @@ __device__ float Edited(float value, uint32_t count, const RowParams& params) {
   return value;
 }
 
+__device__ bool IsAllowed(const Problem& problem, const RowParams& params, int64_t id) {
+  if (params.allowed_begin < 0) return true;
+  const auto word = static_cast<uint32_t>(problem.ids[params.allowed_begin + id / 32]);
+  return (word >> (id % 32) & 1) != 0;
+}
+
 __global__ void __launch_bounds__(kMaxThreads) LargestKernel(Problem problem) {
   __shared__ TokenKey scratch[kWarpSize];
   __shared__ uint32_t counts[kEditedTiles * kMaxTileTokens];
@@ -76,7 +82,9 @@ __global__ void __launch_bounds__(kMaxThreads) LargestKernel(Problem problem) {
       if (id >= problem.vocab_size) continue;
       if (edited != nullptr) {
         const int64_t at = counted + id - int64_t{tile} * part.tile_tokens;
-        edited[id] = x[i] = Edited(x[i], counts[at], params);
+        x[i] = Edited(x[i], counts[at], params);
+        if (!IsAllowed(problem, params, problem.first_id + id)) x[i] = -INFINITY;
+        edited[id] = x[i];
       }
       const TokenKey key = KeyOf(x[i], problem.first_id + id);
       if (key > best) best = key;

@@ -1,5 +1,6 @@
 //! What exists in Rust only, behind one C header (`longhand_shim.h`): Hugging Face `tokenizers`,
-//! `minijinja` for chat templates, `safetensors` header validation, and `parquet`.
+//! `minijinja` for chat templates, `llguidance` for grammars, `safetensors` header validation, and
+//! `parquet`.
 //!
 //! Modules without `_ffi` know nothing of C. No exported function lets a panic out: see `ffi::guard`.
 
@@ -7,6 +8,9 @@ mod chat_template;
 mod chat_template_ffi;
 mod error;
 mod ffi;
+mod grammar;
+mod grammar_ffi;
+mod grammar_text;
 mod marked_text;
 mod parquet_ffi;
 mod parquet_footer;

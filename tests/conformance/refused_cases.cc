@@ -295,6 +295,7 @@ void AddSampling(std::vector<Case>& cases) {
   // Rows live as long as the program: an Args only points to them.
   static const SamplingRows* const kRows = new SamplingRows(2, 9, SamplingParams{});
   static const SamplingRows* const kThree = new SamplingRows(3, 9, SamplingParams{});
+  static const SamplingRows* const kMasked = new SamplingRows(2, 9, SamplingParams{}, {511, 0});
   static const SamplingParams kPenalties{.presence_penalty = 1};
   static const auto* const kBare =
       new std::vector<kernels::SampleRow>(2, kernels::SampleRow{.params = &kPenalties});
@@ -307,6 +308,7 @@ void AddSampling(std::vector<Case>& cases) {
       },
       {{"no rows", [](Device&, Draw& a) { a.rows = nullptr; }},
        {"a row too many", [](Device&, Draw& a) { a.rows = &kThree->rows(); }},
+       {"a mask of more tokens", [](Device&, Draw& a) { a.rows = &kMasked->rows(); }},
        {"no history", [](Device&, Draw& a) { a.history = {}; }},
        {"a history of fewer rows", [](Device&, Draw& a) { a.history = a.history.Slice(0, 1); }},
        {"a history without room for the token",

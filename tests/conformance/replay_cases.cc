@@ -101,7 +101,8 @@ const SamplingRows& RowsToRecord() {
 const SamplingRows& RowsToReplay() {
   static const SamplingRows* const kRows = new SamplingRows(
       kSampledRows, kVocabSize,
-      SamplingParams{.temperature = 0.8f, .top_p = 0.95f, .repetition_penalty = 1.2f});
+      SamplingParams{.temperature = 0.8f, .top_p = 0.95f, .repetition_penalty = 1.2f},
+      MakeMask(kVocabSize, [](int64_t id) { return id % 3 == 0; }));
   return *kRows;
 }
 

@@ -43,11 +43,23 @@ std::vector<Setting> Settings() {
   return settings;
 }
 
+struct Mask {
+  const char* name;
+  bool (*is_allowed)(int64_t id, int64_t vocab_size);
+};
+
+const Mask kMasks[] = {
+    {"one", [](int64_t id, int64_t n) { return id == n - n / 3; }},
+    {"a few", [](int64_t id, int64_t) { return id % 97 == 64; }},
+    {"most", [](int64_t id, int64_t) { return id % 5 != 3; }},
+};
+
 // Logits as a model's, or `flat`: all alike, so that ties and long cuts happen.
 Result<Outputs> RunSample(Device& device,
                           int64_t vocab_size,
                           const SamplingParams& params,
-                          bool flat) {
+                          bool flat,
+                          const Mask* mask = nullptr) {
   Rng rng(/*seed=*/71);
   const int64_t num_rows = vocab_size > 10000 ? 4 : 33;
   HostTensor logits = rng.Normal({num_rows, vocab_size}, DType::kF32, flat ? 0.0 : 3.0);
@@ -58,7 +70,11 @@ Result<Outputs> RunSample(Device& device,
       logits.Set(i * vocab_size + 17, std::nan(""));
     }
   }
-  SamplingRows rows(num_rows, vocab_size, params);
+  std::vector<uint32_t> allowed;
+  if (mask != nullptr) {
+    allowed = MakeMask(vocab_size, [&](int64_t id) { return mask->is_allowed(id, vocab_size); });
+  }
+  SamplingRows rows(num_rows, vocab_size, params, std::move(allowed));
   kernels::SampleArgs args;
   args.logits = device.In(logits);
   args.rows = &rows.rows();
@@ -187,6 +203,18 @@ void AddSample(std::vector<Case>& cases) {
                      (flat ? " equal" : "") + " tokens",
              .body = [=](Device& d) { return RunSample(d, vocab_size, setting.params, flat); },
              .tolerance = exact});
+      }
+    }
+    for (const Mask& mask : kMasks) {
+      for (const int64_t vocab_size : {420, 5000}) {
+        cases.push_back({.op = "Sample",
+                         .name = std::string(setting.name) + ", " + mask.name + " of " +
+                                 std::to_string(vocab_size) + " tokens allowed",
+                         .body =
+                             [=, &mask](Device& d) {
+                               return RunSample(d, vocab_size, setting.params, false, &mask);
+                             },
+                         .tolerance = exact});
       }
     }
     if (setting.params.temperature == 0) continue;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -25,10 +26,25 @@ inline HostTensor MakeHistory(int64_t num_rows,
   return history;
 }
 
+// A mask with the bits of the ids for which `is_allowed` holds.
+template <typename IsAllowed>
+std::vector<uint32_t> MakeMask(int64_t vocab_size, IsAllowed is_allowed) {
+  std::vector<uint32_t> mask(static_cast<size_t>(kernels::MaskWords(vocab_size)));
+  for (int64_t id = 0; id < vocab_size; ++id) {
+    if (is_allowed(id)) mask[static_cast<size_t>(id / 32)] |= uint32_t{1} << (id % 32);
+  }
+  return mask;
+}
+
 class SamplingRows {
  public:
-  SamplingRows(int64_t num_rows, int64_t vocab_size, const SamplingParams& params)
+  // `allowed`: the mask of every other row; empty: none has one.
+  SamplingRows(int64_t num_rows,
+               int64_t vocab_size,
+               const SamplingParams& params,
+               std::vector<uint32_t> allowed = {})
       : params_(params),
+        allowed_(std::move(allowed)),
         // Some of a small vocabulary, and an id that it does not have.
         history_(MakeHistory(num_rows, {0, 3, 3, 11, vocab_size}, {3, 5, 5, 5, 20})) {
     for (int64_t i = 0; i < num_rows; ++i) {
@@ -37,6 +53,7 @@ class SamplingRows {
       row.key = {.seed = 12345, .choice = 2, .attempt = 1, .position = static_cast<uint32_t>(i)};
       // One token alone must stay.
       if (vocab_size > 8) row.suppressed_ids = &suppressed_ids_;
+      if (!allowed_.empty() && i % 2 == 0) row.allowed = &allowed_;
       row.history_row = static_cast<int32_t>(num_rows - 1 - i);
       row.prompt_len = 5;
       row.output_len = 5;
@@ -51,6 +68,7 @@ class SamplingRows {
 
  private:
   SamplingParams params_;
+  const std::vector<uint32_t> allowed_;
   const std::vector<int32_t> suppressed_ids_ = {1, 7};
   HostTensor history_;
   std::vector<kernels::SampleRow> rows_;

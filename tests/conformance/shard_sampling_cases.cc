@@ -1,6 +1,7 @@
 // ShardLikeliest, ShardCandidates and JoinShards: the token of a vocabulary that is cut is that of
 // Sample over all of it, whatever the logits look like and however it is cut.
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "kernels/shard_sampling.h"
@@ -41,6 +42,7 @@ class MixedRows {
       row.params = &params_[i];
       row.key = {.seed = 99, .choice = 1, .position = static_cast<uint32_t>(i)};
       if (i % 3 == 1) row.suppressed_ids = &suppressed_ids_;
+      if (i % 4 == 2) row.allowed = &masks_[i / 4 % masks_.size()];
       row.history_row = static_cast<int32_t>(i);
       row.prompt_len = 5;
       row.output_len = 4;
@@ -66,6 +68,11 @@ class MixedRows {
 
   const int64_t vocab_size_;
   const std::vector<int32_t> suppressed_ids_{1, static_cast<int32_t>(vocab_size_ - 1)};
+  // Of one token, of those round the middle, where a shard may end, and of most.
+  const std::vector<std::vector<uint32_t>> masks_{
+      MakeMask(vocab_size_, [this](int64_t id) { return id == vocab_size_ - 1; }),
+      MakeMask(vocab_size_, [this](int64_t id) { return std::abs(2 * id - vocab_size_) < 9; }),
+      MakeMask(vocab_size_, [](int64_t id) { return id % 3 != 1; })};
   std::vector<SamplingParams> params_;
   std::vector<kernels::SampleRow> rows_;
 };

@@ -286,8 +286,10 @@ class Gateway(unittest.TestCase):
                              ("top_logprobs", 21), ("top_logprobs", 2), ("stream", "yes"), ("stream_options", {"include_usage": True}),
                              ("request_id", "no spaces"), ("target_words", 0), ("target_words", 1_000_001), ("repetition_guard", "on"), ("on_disconnect", "explode"), ("max_tokens", 1 << 40),
                              ("tools", [{"type": "function"}]), ("functions", [{}]), ("audio", {"voice": "alloy"}),
-                             ("response_format", {"type": "json_object"}), ("modalities", ["audio"]), ("logit_bias", {"1": 2}),
-                             ("chat_template", "{{ x }}"), ("guided_json", {"type": "object"})]:
+                             ("response_format", {"type": "xml"}), ("response_format", {"type": "json_schema"}), ("response_format", "json"),
+                             ("guided_json", 5), ("guided_choice", ["a", 1]), ("guided_regex", 5), ("structured_outputs", {"choice": "a"}),
+                             ("structured_outputs", {"whitespace_pattern": " "}), ("structured_outputs", {"json": {}, "regex": "a"}),
+                             ("modalities", ["audio"]), ("logit_bias", {"1": 2}), ("chat_template", "{{ x }}")]:
             if value is None:
                 continue
             with self.subTest(param=param, value=value):
@@ -323,6 +325,50 @@ class Gateway(unittest.TestCase):
         # null is absent, and what OpenAI's clients send without meaning anything is nothing.
         self.assertEqual(self.cluster.chat(messages=user, max_tokens=2, temperature=None, stop=None, tools=[], tool_choice="none",
                                            user="me", metadata={}, response_format={"type": "text"}, logit_bias={}).status, 200)
+
+    def test_answers_have_the_form_that_was_asked_for(self):
+        user = [{"role": "user", "content": "Hi"}]
+        schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 10, "maximum": 99}, "b": {"enum": ["x", "y"]}},
+                  "required": ["a", "b"], "additionalProperties": False}
+        for fields, matches in [
+                ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}}}, schema),
+                ({"structured_outputs": {"json": schema}}, schema), ({"guided_json": json.dumps(schema)}, schema),
+                ({"structured_outputs": {"regex": "[a-c]{3,9}!"}}, "[a-c]{3,9}!"), ({"guided_regex": "a+b"}, "a+b"),
+                ({"guided_choice": ["red", "green"]}, "red|green"), ({"structured_outputs": {"choice": ["red", "green"]}}, "red|green"),
+                ({"guided_grammar": 'start: "<" /[0-9]{1,9}/ ">"'}, "<[0-9]{1,9}>")]:
+            with self.subTest(fields=fields):
+                answer = self.cluster.chat(messages=user, max_tokens=200, temperature=1, seed=5, n=2, logprobs=True, **fields).json()
+                for choice in answer["choices"]:
+                    text = choice["message"]["content"]
+                    self.assertEqual(choice["finish_reason"], "stop", text)
+                    self.assertIn(choice["longhand"]["finish_detail"], ("grammar_complete", "eos"))
+                    if isinstance(matches, str):
+                        self.assertRegex(text, f"^(?:{matches})$")
+                    else:
+                        value = json.loads(text)
+                        self.assertTrue(10 <= value["a"] <= 99 and value["b"] in ("x", "y") and len(value) == 2, text)
+        text = self.ask("POST", "/v1/completions", {"prompt": "Once", "max_tokens": 40, "guided_regex": "[0-9]{4}", "ignore_eos": True}
+                        ).json()["choices"][0]["text"]
+        self.assertRegex(text, "^[0-9]{4}$")
+        # Nothing but an object of JSON can be begun.
+        text = self.cluster.chat(messages=user, max_tokens=20, response_format={"type": "json_object"}).json()["choices"][0]["message"]["content"]
+        self.assertRegex(text, r"^\s*\{")
+
+    def test_forms_that_cannot_be_kept_are_refused_with_what_is_wrong(self):
+        user = [{"role": "user", "content": "Hi"}]
+        for fields, why in [({"guided_regex": "("}, "constraint.regex: .*unclosed group"),
+                            ({"guided_regex": "(" * 100000}, "constraint.regex: .*at most 16384"),
+                            ({"guided_json": {"type": "banana"}}, "constraint.json_schema: .*banana"),
+                            ({"guided_json": {"uniqueItems": True}}, "constraint.json_schema: .*uniqueItems"),
+                            ({"guided_grammar": "start: x"}, "constraint.grammar: .*unknown name"),
+                            ({"guided_choice": ["a", ""]}, "constraint.choice: "),
+                            ({"guided_regex": "a", "target_words": 50}, "only one of the two"),
+                            ({"guided_regex": "a", "response_format": {"type": "json_object"}}, "asks for 2 forms")]:
+            with self.subTest(fields=str(fields)[:100]):
+                answer = self.cluster.chat(messages=user, **fields)
+                self.assertEqual(answer.status, 400)
+                self.assertRegex(answer.json()["error"]["message"], why)
+        self.assertEqual(self.ask("POST", "/v1/documents", {"instruction": "x", "response_format": {"type": "json_object"}}).status, 400)
 
     def test_a_large_body_is_refused_by_its_promise_and_by_its_bytes(self):
         with self.cluster.connect() as connection:

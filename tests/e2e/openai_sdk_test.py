@@ -1,6 +1,7 @@
 """OpenAI's own Python client, unchanged, against the gateway. Installs it once, from PyPI, into a virtual environment under
 ~/.cache/longhand; exits with 77 (skipped) where that cannot be done."""
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -65,6 +66,21 @@ class Sdk(unittest.TestCase):
             self.assertEqual([len(token.top_logprobs) for token in choice.logprobs.content], [2] * 5)
         again = self.create("Hello", 5, n=3, logprobs=True, top_logprobs=2, temperature=1, seed=3)
         self.assertEqual(again.choices, answer.choices)
+
+    def test_an_answer_of_a_schema(self):
+        schema = {"type": "object", "properties": {"title": {"type": "string", "maxLength": 20}, "year": {"type": "integer"},
+                                                   "kind": {"enum": ["story", "poem"]}},
+                  "required": ["title", "year", "kind"], "additionalProperties": False}
+        answer = self.client.chat.completions.create(
+            model="nano", messages=[{"role": "user", "content": "Hello"}], max_tokens=300, temperature=1, seed=1,
+            response_format={"type": "json_schema", "json_schema": {"name": "work", "strict": True, "schema": schema}})
+        self.assertEqual(answer.choices[0].finish_reason, "stop")
+        work = json.loads(answer.choices[0].message.content)
+        self.assertEqual(set(work), {"title", "year", "kind"})
+        self.assertTrue(isinstance(work["title"], str) and isinstance(work["year"], int) and work["kind"] in ("story", "poem"), work)
+        with self.assertRaises(openai.BadRequestError) as bad:
+            self.create("Hello", 5, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "banana"}}})
+        self.assertIn("banana", str(bad.exception))
 
     def test_text_completions(self):
         fields = dict(model="nano", prompt="Once", max_tokens=6, temperature=0, logprobs=1, extra_body={"ignore_eos": True})

@@ -33,7 +33,11 @@ class Maker {
     }
     SetInput(num_pictures, &request);
     SetSampling(request.mutable_sampling());
-    if (Chance(0.2)) request.mutable_length()->set_target_words(Between(1, 60));
+    if (Chance(0.2)) {
+      request.mutable_length()->set_target_words(Between(1, 60));
+    } else if (Chance(0.3)) {
+      SetConstraint(request.mutable_constraint());
+    }
     v1::Return* wanted = request.mutable_return_();
     wanted->set_token_ids(true);
     wanted->set_prompt_token_ids(Chance(0.2));
@@ -58,6 +62,27 @@ class Maker {
     for (int n = Between(1, Chance(0.3) ? 90 : 12); n > 0; --n)
       text += std::string(kWords[Between(0, std::size(kWords) - 1)]) + (Chance(0.7) ? " " : "");
     return text;
+  }
+
+  // Some that end soon, some that may go on for ever.
+  void SetConstraint(v1::Constraint* constraint) {
+    switch (Between(0, 4)) {
+      case 0:
+        return constraint->set_json_object(true);
+      case 1:
+        return constraint->set_json_schema(
+            R"({"type": "object", "properties": {"title": {"type": "string", "maxLength": 12},
+                "years": {"type": "array", "items": {"type": "integer"}, "minItems": 2}},
+                "required": ["title", "years"], "additionalProperties": false})");
+      case 2:
+        return constraint->set_regex("([a-z]+, )*[0-9]{1,40}\\.");
+      case 3:
+        for (const char* text : {"river", "riverside", "石头 and stone"})
+          constraint->mutable_choice()->add_texts(text);
+        return;
+      default:
+        return constraint->set_grammar("start: \"(\" start* \")\" | /[a-zé]{2,9}/\n");
+    }
   }
 
   void SetInput(int num_pictures, v1::GenerateRequest* request) {

@@ -5,6 +5,7 @@ import schemathesis
 
 MAX_TOKENS = 16
 PATHS = {"/v1/chat/completions", "/v1/completions", "/v1/documents"}
+FORMS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
 PLAN = "Section 1 - Main Point: noise - Word Count: 5"
 
 
@@ -31,7 +32,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def filter_case(context, case):
-    """What a schema does not say is left out: whether a picture can be decoded, how many events a stream and ids a vocabulary has, which
+    """What a schema does not say is left out: whether a picture can be decoded or a form compiled, how many events a stream and ids a vocabulary has, which
     fields go together."""
     places = {**(case.query or {}), **(case.headers or {})}
     body = case.body if isinstance(case.body, dict) else {}
@@ -43,5 +44,6 @@ def filter_case(context, case):
                 or any(str(places.get(name, 0)).isdigit() and int(places.get(name, 0)) > 1 for name in ("from", "Last-Event-ID"))
                 or isinstance(body.get("prompt"), list)
                 or (isinstance(body.get("stop_token_ids"), list) and any(isinstance(id, (int, float)) and id > 1000 for id in body["stop_token_ids"]))
+                or any(body.get(name) for name in FORMS) or (body.get("response_format") or {"type": "text"}) != {"type": "text"}
                 or (body.get("stream_options") is not None and body.get("stream") is not True)
                 or (body.get("top_logprobs") is not None and body.get("logprobs") is not True))

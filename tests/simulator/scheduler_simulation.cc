@@ -140,6 +140,7 @@ void SchedulerSimulation::Arrive() {
     answer.expected_tokens =
         Chance(wrong_expectation_chance_) ? Between(1, answer.length) : Between(1, max_tokens);
     answer.queued_at = now_;
+    answer.waits_for_tokens = Chance(0.2);
     const int64_t id = next_id_++;
     Queue(id, answers_.emplace(id, std::move(answer)).first->second, {}, {});
   }
@@ -164,6 +165,7 @@ void SchedulerSimulation::Queue(int64_t id,
   sequence->queued_at = answer.queued_at;
   sequence->expected_tokens = answer.expected_tokens;
   sequence->standing = standing;
+  sequence->waits_for_tokens = answer.waits_for_tokens;
   sequence->num_planned_samples = static_cast<int64_t>(output.size());
   sequence->output_token_ids = std::move(output);
   checker_->OnSequence(id, *answer.request);

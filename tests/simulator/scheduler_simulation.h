@@ -51,6 +51,7 @@ class SchedulerSimulation {
     int64_t length = 0;  // at which it ends by itself
     int64_t expected_tokens = 0;
     TimePoint queued_at{};
+    bool waits_for_tokens = false;
     Sequence* sequence = nullptr;
     bool has_run = false;
     int64_t first_admitted_step = -1;  // in this epoch

@@ -96,6 +96,20 @@ Status CheckStart(const SequenceStart& start, const PlanContext& context) {
   return CheckIds("output_token_ids", start.output_token_ids, 0, limits.vocab_size);
 }
 
+Status CheckAllowed(const SequenceChunk& chunk, const PlanLimits& limits) {
+  if (chunk.allowed_tokens.empty()) return OkStatus();
+  const int64_t num_words = kernels::MaskWords(limits.vocab_size);
+  if (std::ssize(chunk.allowed_tokens) != num_words) {
+    return InvalidArgument("allowed_tokens has ", chunk.allowed_tokens.size(), " words; ",
+                           limits.vocab_size, " tokens need ", num_words);
+  }
+  const auto is_set = [](uint32_t word) { return word != 0; };
+  if (std::none_of(chunk.allowed_tokens.begin(), chunk.allowed_tokens.end(), is_set)) {
+    return InvalidArgument("allowed_tokens allows no token");
+  }
+  return OkStatus();
+}
+
 Status CheckTokens(const SequenceChunk& chunk, bool has_last_token, const PlanLimits& limits) {
   const auto query_len = static_cast<int64_t>(chunk.token_ids.size());
   if (query_len == 0) return InvalidArgument("the chunk has no tokens");
@@ -114,6 +128,7 @@ Status CheckTokens(const SequenceChunk& chunk, bool has_last_token, const PlanLi
   }
   LONGHAND_RETURN_IF_ERROR(
       CheckIds("suppressed_token_ids", chunk.suppressed_token_ids, 0, limits.vocab_size));
+  LONGHAND_RETURN_IF_ERROR(CheckAllowed(chunk, limits));
   if (!chunk.score_token_ids.empty()) {
     if (chunk.score_token_ids.size() != chunk.token_ids.size()) {
       return InvalidArgument("score_token_ids has ", chunk.score_token_ids.size(),

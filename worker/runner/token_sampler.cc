@@ -149,14 +149,16 @@ void TokenSampler::CollectRows(const std::vector<SampleRequest>& requests) {
   for (const SampleRequest& request : requests) {
     const SamplingParams& params = request.state->sampling;
     const int64_t position = request.chunk->output_position;
-    const kernels::SampleRow row{.params = &params,
-                                 .key = {.seed = params.seed,
-                                         .choice = params.choice,
-                                         .position = static_cast<uint32_t>(position)},
-                                 .suppressed_ids = &request.chunk->suppressed_token_ids,
-                                 .history_row = request.state->history_row,
-                                 .prompt_len = request.state->prompt_len,
-                                 .output_len = static_cast<int32_t>(position)};
+    const kernels::SampleRow row{
+        .params = &params,
+        .key = {.seed = params.seed,
+                .choice = params.choice,
+                .position = static_cast<uint32_t>(position)},
+        .suppressed_ids = &request.chunk->suppressed_token_ids,
+        .allowed = request.chunk->allowed_tokens.empty() ? nullptr : &request.chunk->allowed_tokens,
+        .history_row = request.state->history_row,
+        .prompt_len = request.state->prompt_len,
+        .output_len = static_cast<int32_t>(position)};
     rows_.push_back(row);
   }
 }

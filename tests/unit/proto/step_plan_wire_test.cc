@@ -25,6 +25,7 @@ StepPlan FullPlan() {
                       .sample = true,
                       .output_position = 17,
                       .suppressed_token_ids = {1, 2},
+                      .allowed_tokens = {0xfedcba98u, 1},
                       .score_token_ids = {-1, 4}};
   chunk.start.push_back({SamplingParams{.temperature = 0.6f,
                                         .top_p = 0.95f,
@@ -68,6 +69,7 @@ TEST(StepPlanWire, APlanSurvivesTheWireFieldByField) {
   EXPECT_EQ(chunk.image_spans[0].cache_row, 512);
   EXPECT_EQ(chunk.score_token_ids, plan.chunks[0].score_token_ids);
   EXPECT_EQ(chunk.suppressed_token_ids, plan.chunks[0].suppressed_token_ids);
+  EXPECT_EQ(chunk.allowed_tokens, plan.chunks[0].allowed_tokens);
   ASSERT_EQ(chunk.start.size(), 1u);
   const SamplingParams& sampling = chunk.start[0].sampling;
   EXPECT_EQ(sampling.temperature, 0.6f);

@@ -24,12 +24,14 @@ def generate_request(
     priority: int = 0,
     cache_salt: str = "",
     target_words: int = 0,
+    constraint: Mapping | None = None,
     returns: Mapping | None = None,
     **sampling,
 ) -> pb.GenerateRequest:
     """One of `prompt` (a user's message, before it the images), `messages` (dicts of `role` and `content`; content is text,
     or a list of texts and pictures), `text` (raw, with `images`) and `token_ids`. `keep_running`: the request goes on when
-    nobody reads it. `target_words`: that each answer is held to; 0: none. `returns`: fields of Return, such as {"token_ids": True}. The rest are fields of Sampling."""
+    nobody reads it. `target_words`: that each answer is held to; 0: none. `constraint`: the form that each answer is held to, a
+    field of Constraint such as {"regex": "[0-9]+"}. `returns`: fields of Return, such as {"token_ids": True}. The rest are fields of Sampling."""
     given = [name for name, value in
              (("prompt", prompt), ("messages", messages), ("text", text), ("token_ids", token_ids)) if value is not None]
     if len(given) != 1:
@@ -40,6 +42,8 @@ def generate_request(
                                  **{"return": pb.Return(**(returns or {}))})
     if target_words:
         request.length.target_words = target_words
+    if constraint:
+        request.constraint.CopyFrom(pb.Constraint(**constraint))
     if keep_running:
         request.on_disconnect = pb.ON_DISCONNECT_CONTINUE
     if prompt is not None:

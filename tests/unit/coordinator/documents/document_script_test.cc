@@ -101,6 +101,12 @@ TEST(DocumentScript, EveryCallIsOneUserMessageWithTheTextBeforeThePictures) {
   EXPECT_EQ(call.priority(), 3);
   EXPECT_EQ(call.cache_salt(), "salt");
   EXPECT_FALSE(call.has_length());
+  EXPECT_TRUE(call.constraint().has_grammar());
+}
+
+TEST(DocumentScript, SectionsAreFreeText) {
+  const Scripted document(Request(0, kPlan));
+  EXPECT_FALSE(document.script.MakeCall().has_constraint());
 }
 
 TEST(DocumentScript, EverySectionSeesThePlanAndWhatWasWritten) {

@@ -1,7 +1,11 @@
 #include "tests/unit/coordinator/engine/expected_answer.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
+#include "coordinator/engine/allowed_tokens.h"
+#include "tests/unit/coordinator/engine/fake_constraint.h"
 #include "tests/unit/coordinator/engine/fake_model.h"
 #include "tests/unit/coordinator/engine/fake_text.h"
 
@@ -43,13 +47,19 @@ AnswerText ExpectedAnswer(const Request& request, uint32_t choice, const EngineC
   std::vector<int32_t> stops = request.stop_token_ids;
   stops.insert(stops.end(), eos.begin(), eos.end());
   FakeText text(request.stop_strings, request.target_words);
+  const std::unique_ptr<TokenConstraint> constraint =
+      request.constraint != nullptr ? request.constraint->Create() : nullptr;
   std::vector<bool> was_short = {text.is_short()};  // after so many tokens
   while (true) {
     const auto num_before = static_cast<int64_t>(answer.token_ids.size());
     // The latest token is never looked at.
     const bool is_short = was_short[static_cast<size_t>(std::max<int64_t>(num_before - 1, 0))];
     const bool may_end = num_before >= request.min_tokens && !is_short;
-    const std::vector<int32_t> suppressed = may_end ? std::vector<int32_t>() : stops;
+    std::vector<int32_t> suppressed = may_end ? std::vector<int32_t>() : stops;
+    if (constraint != nullptr) {
+      suppressed =
+          Forbidden(AllowedTokens(constraint->FindNext().value(), {.may_end = may_end}, stops));
+    }
     const int32_t token_id = SampleToken(context, sampling, num_before, suppressed).token_id;
     answer.token_ids.push_back(token_id);
     if (Contains(stops, token_id)) {
@@ -68,6 +78,14 @@ AnswerText ExpectedAnswer(const Request& request, uint32_t choice, const EngineC
     if (delta.stop_string.has_value()) {
       answer.finish_detail = "stop_string";
       return answer;
+    }
+    if (constraint != nullptr) {
+      LONGHAND_CHECK(constraint->Append(token_id).ok());
+      if (constraint->must_end()) {
+        answer.text += text.Finish();
+        answer.finish_detail = "grammar_complete";
+        return answer;
+      }
     }
     if (num_output == request.max_tokens) {
       answer.text += text.Finish();

@@ -1,8 +1,10 @@
 #include "tests/unit/coordinator/engine/fake_workers.h"
 
+#include <iterator>
 #include <set>
 
 #include "common/check.h"
+#include "tests/unit/coordinator/engine/fake_constraint.h"
 #include "tests/unit/coordinator/engine/fake_model.h"
 
 namespace longhand::engine {
@@ -133,8 +135,12 @@ SequenceResult FakeWorkers::RunChunk(const SequenceChunk& chunk) {
     result.score_logprobs.push_back(token_id < 0 ? 0 : ScoreToken(context, token_id));
   }
   if (!chunk.sample) return result;
+  std::vector<int32_t> suppressed = Forbidden(chunk.allowed_tokens);
+  LONGHAND_CHECK_LT(std::ssize(suppressed), kFakeVocabSize) << "a mask without a bit";
+  suppressed.insert(suppressed.end(), chunk.suppressed_token_ids.begin(),
+                    chunk.suppressed_token_ids.end());
   result.tokens.push_back(
-      SampleToken(context, sequence.sampling, chunk.output_position, chunk.suppressed_token_ids));
+      SampleToken(context, sequence.sampling, chunk.output_position, suppressed));
   sequence.last_sampled = result.tokens[0].token_id;
   return result;
 }

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "tests/unit/coordinator/engine/fake_constraint.h"
 #include "tests/unit/coordinator/engine/request_maker.h"
 
 namespace longhand::engine {
@@ -133,6 +134,9 @@ Request Simulation::RandomRequest() {
   request.sampling.num_logprobs = Chance(0.1) ? 0 : -1;
   request.min_tokens = Chance(0.2) ? request.max_tokens / 2 : 0;
   if (Chance(0.2)) request.target_words = 1 + static_cast<int64_t>(Random(40));
+  if (request.target_words == 0 && Chance(0.3)) {
+    request.constraint = std::make_shared<const FakeConstraintFactory>(Random(5));
+  }
   request.repetition_guard = Chance(0.2);
   if (Chance(0.3)) request.stop_token_ids = {5, 9};
   if (Chance(0.3)) request.stop_strings = {"ab", "qrs", "z"};

@@ -51,6 +51,40 @@ TEST(AnswerRequest, FieldsFindTheirPlaces) {
   EXPECT_EQ(request.wire.messages().messages(0).content(0).text(), "Hi");
 }
 
+v1::Constraint ConstraintOf(const std::string& fields) {
+  std::optional<Fault> fault;
+  AnswerRequest request = Parse(fields, &fault);
+  EXPECT_FALSE(fault) << fields << ": " << fault->status;
+  return request.wire.constraint();
+}
+
+TEST(AnswerRequest, FormsOfTheAnswerHaveSeveralNames) {
+  EXPECT_EQ(ConstraintOf(R"("response_format":{"type":"text"})").form_case(),
+            v1::Constraint::FORM_NOT_SET);
+  EXPECT_EQ(ConstraintOf(R"("structured_outputs":{"json":null},"guided_json":"","guided_regex":"")")
+                .form_case(),
+            v1::Constraint::FORM_NOT_SET);
+  EXPECT_TRUE(ConstraintOf(R"("response_format":{"type":"json_object"})").json_object());
+  EXPECT_TRUE(ConstraintOf(R"("structured_outputs":{"json_object":true})").json_object());
+  // In the order in which the client wrote it.
+  EXPECT_EQ(ConstraintOf(R"("response_format":{"type":"json_schema","json_schema":
+                {"name":"n","strict":true,"schema":{"type":"object","b":1,"a":2}}})")
+                .json_schema(),
+            R"({"type":"object","b":1,"a":2})");
+  EXPECT_EQ(ConstraintOf(R"("guided_json":"{}")").json_schema(), "{}");
+  EXPECT_EQ(ConstraintOf(R"("structured_outputs":{"json":{}})").json_schema(), "{}");
+  EXPECT_EQ(ConstraintOf(R"("guided_regex":"a+")").regex(), "a+");
+  EXPECT_EQ(ConstraintOf(R"("structured_outputs":{"grammar":"start: x"})").grammar(), "start: x");
+  EXPECT_THAT(ConstraintOf(R"("guided_choice":["a","b"])").choice().texts(), ElementsAre("a", "b"));
+}
+
+TEST(AnswerRequest, AnAnswerHasOneForm) {
+  std::optional<Fault> fault;
+  (void)Parse(R"("guided_json":{},"structured_outputs":{"regex":"a"})", &fault);
+  ASSERT_TRUE(fault);
+  EXPECT_THAT(fault->status.message(), HasSubstr("asks for 2 forms"));
+}
+
 TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
   std::optional<Fault> fault;
   const AnswerRequest request =

@@ -106,6 +106,10 @@ TEST_F(PlanCheck, WrongChunksAreRefusedAndChangeNothing) {
       {[&](StepPlan& p) { chunk(p).suppressed_token_ids = {98}; }, "suppressed_token_ids holds 98"},
       {[&](StepPlan& p) { chunk(p).suppressed_token_ids.assign(257, 1); },
        "suppressed_token_ids has 257 ids; at most 256 are allowed"},
+      {[&](StepPlan& p) { chunk(p).allowed_tokens = {1, 1}; },
+       "allowed_tokens has 2 words; 98 tokens need 4"},
+      {[&](StepPlan& p) { chunk(p).allowed_tokens.assign(4, 0); },
+       "allowed_tokens allows no token"},
   };
   for (const WrongPlan& wrong : cases) {
     StepPlan plan = Next();

@@ -97,6 +97,12 @@ std::unique_ptr<Batch> MakeBatch(uint32_t seed, bool logprobs, bool settles = fa
     if (batch->OneIn(4)) {
       batch->chunks[row].suppressed_token_ids = {2, static_cast<int32_t>(batch->vocab_size - 1)};
     }
+    if (batch->OneIn(4)) {
+      std::vector<uint32_t>& allowed = batch->chunks[row].allowed_tokens;
+      allowed.resize(static_cast<size_t>(kernels::MaskWords(batch->vocab_size)));
+      for (uint32_t& word : allowed) word = static_cast<uint32_t>(batch->random());
+      allowed[0] |= 16;
+    }
     batch->requests.push_back({&batch->chunks[row], &state});
   }
   return batch;
