@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use llguidance::api::{StopReason, TopLevelGrammar};
-use llguidance::toktrie::{
-    ApproximateTokEnv, InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie,
-};
+use llguidance::toktrie::{ApproximateTokEnv, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{ParserFactory, TokenParser};
 
 use crate::error::{Error, Result};
@@ -170,7 +168,10 @@ impl GrammarMatcher {
             Err(_) if self.leads_nowhere() => return Ok(()),
             Err(error) => return Err(not_followed(error)),
         };
-        let words = allowed.as_slice().iter().zip(self.grammar.text_ids.as_slice());
+        let words = allowed
+            .as_slice()
+            .iter()
+            .zip(self.grammar.text_ids.as_slice());
         for (to, (allowed, text)) in mask.iter_mut().zip(words) {
             *to = allowed & text;
         }
@@ -210,7 +211,9 @@ impl GrammarMatcher {
             return false;
         }
         self.parser = lock(&self.grammar.start).deep_clone();
-        self.tokens.iter().all(|id| consume(&mut self.parser, *id).is_ok())
+        self.tokens
+            .iter()
+            .all(|id| consume(&mut self.parser, *id).is_ok())
     }
 }
 
@@ -231,7 +234,10 @@ fn refused(what: &str, error: impl std::fmt::Display) -> Error {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut line = lines.next().unwrap_or("unknown error").to_string();
     if let Some(of_regex) = lines.find_map(|line| line.strip_prefix("error: ")) {
-        line = format!("{} {of_regex}", line.trim_end_matches("regex parse error:").trim_end());
+        line = format!(
+            "{} {of_regex}",
+            line.trim_end_matches("regex parse error:").trim_end()
+        );
     }
     if let Some((end, _)) = line.char_indices().nth(MAX_MESSAGE_CHARS) {
         line.truncate(end);

@@ -45,7 +45,9 @@ fn parse_json(what: &str, text: &str) -> Result<Value> {
 
 fn of_schema(schema: Value) -> Result<TopLevelGrammar> {
     let Value::Object(mut schema) = schema else {
-        return Err(Error::invalid("a JSON schema is an object; another value was given"));
+        return Err(Error::invalid(
+            "a JSON schema is an object; another value was given",
+        ));
     };
     check_schema_depth(&Value::Object(schema.clone()))?;
     let mut options = Map::new();
@@ -107,12 +109,17 @@ fn of_choices(choices: &Value) -> Result<TopLevelGrammar> {
     for choice in choices {
         match choice.as_str() {
             Some("") | None => {
-                return Err(Error::invalid("a choice is empty or no string; it needs text"))
+                return Err(Error::invalid(
+                    "a choice is empty or no string; it needs text",
+                ))
             }
             Some(text) => literals.push(literal(text)),
         }
     }
-    Ok(TopLevelGrammar::from_lark(format!("start: {}\n", literals.join(" | "))))
+    Ok(TopLevelGrammar::from_lark(format!(
+        "start: {}\n",
+        literals.join(" | ")
+    )))
 }
 
 /// A string of Lark, whose escapes are those of JSON.
@@ -123,7 +130,9 @@ fn literal(text: &str) -> String {
 fn of_lark(text: &str) -> Result<TopLevelGrammar> {
     check_brackets("the grammar", text)?;
     if text.trim_start().starts_with('{') {
-        return Err(Error::invalid("the grammar is JSON; it has to be in Lark's form"));
+        return Err(Error::invalid(
+            "the grammar is JSON; it has to be in Lark's form",
+        ));
     }
     Ok(TopLevelGrammar::from_lark(text.to_string()))
 }
