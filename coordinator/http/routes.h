@@ -24,6 +24,8 @@ enum class RouteId {
   kStream,
   kTokenize,
   kDetokenize,
+  kLoadAdapter,
+  kUnloadAdapter,
 };
 
 struct Route {
