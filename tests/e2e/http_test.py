@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 from http_cluster import BINARIES, PATIENCE_S, ROOT, Cluster, greedy, picture_url, request
@@ -200,6 +201,7 @@ class Gateway(unittest.TestCase):
         middle = len(events) // 2
         rest = self.ask("GET", f"/v1/streams/stream?from={middle + 1}").events()
         self.assertEqual([event.block for event in rest], [event.block for event in events[middle:]])
+        self.cluster.wait_until(lambda: time.time() >= whole["created"] + 1, "time stands still")
         again = self.ask("POST", "/v1/documents", {**fields, "request_id": "whole"})
         self.assertEqual(again.body, answer.body)
 
