@@ -225,15 +225,22 @@ class Coordinator {
   std::unique_ptr<api::GrpcServer> server_;
   bool is_serving_ = false;  // what health checks say; main thread
   int64_t num_looks_ = 0;    // main thread
-  http::Gateway gateway_{MakeGatewayConfig(options_),
-                         {.intake = intake_,
-                          .documents = documents_,
-                          .pool = pool_,
-                          .adapters = adapters_,
-                          .readiness = health_,
-                          .keys = keys_,
-                          .metrics = metrics_,
-                          .get_status = [this](auto answer) { GetStatus(answer); }}};
+  http::Gateway gateway_{
+      MakeGatewayConfig(options_),
+      {.intake = intake_,
+       .documents = documents_,
+       .pool = pool_,
+       .adapters = adapters_,
+       .readiness = health_,
+       .keys = keys_,
+       .metrics = metrics_,
+       .get_status = [this](auto answer) { GetStatus(answer); },
+       .change_adapters = {
+           .load = [this](const std::string& name,
+                          const std::string& directory,
+                          auto done) { LoadAdapter(name, directory, std::move(done)); },
+           .unload = [this](const std::string& name,
+                            auto done) { adapters_.Unload(name, std::move(done)); }}}};
 };
 
 // What is known before anything happens, and what no other part counts.

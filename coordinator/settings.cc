@@ -63,7 +63,8 @@ http::GatewayConfig MakeGatewayConfig(const ServeOptions& options) {
           .limits = {.max_body_bytes = options.max_request_bytes,
                      .max_connections = options.max_http_connections},
           .allowed_origins = options.allowed_origins,
-          .allow_image_urls = options.allow_image_urls};
+          .allow_image_urls = options.allow_image_urls,
+          .allow_runtime_lora_updating = options.allow_runtime_lora_updating};
 }
 
 Result<std::unique_ptr<journal::Store>> OpenJournal(const ServeOptions& options) {

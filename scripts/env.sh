@@ -7,6 +7,8 @@ export CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-4G}"
 if [ -z "${CARGO_HOME:-}" ] && [ ! -d "$HOME/.cargo" ]; then
   export CARGO_HOME="$LONGHAND_CACHE/cargo"
 fi
+# Crates are compiled once for all clones and presets; shim/CMakeLists.txt.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$LONGHAND_CACHE/crates}"
 LONGHAND_TOOLS="$LONGHAND_CACHE/tools"  # a Python environment with tools/requirements.txt
 LONGHAND_CUDA_WHEELS="$LONGHAND_CACHE/cuda"  # a CUDA toolkit from PyPI: scripts/setup --cuda
 mkdir -p "$LONGHAND_CACHE" "$CCACHE_DIR"

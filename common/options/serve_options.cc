@@ -242,6 +242,9 @@ void AddAccessOptions(CLI::App& app, ServeOptions& o) {
       ->default_str("*");
   app.add_flag("--allow-image-urls", o.allow_image_urls,
                "Pictures may be https URLs, which are fetched from the public internet");
+  app.add_flag("--allow-runtime-lora-updating", o.allow_runtime_lora_updating,
+               "HTTP clients may load adapters from any directory that the server can read, and "
+               "unload them");
   Scalar(app, "--max-http-connections", o.max_http_connections, "Open at once")
       ->check(CLI::Range(1, 1 << 20));
 }

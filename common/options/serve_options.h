@@ -72,6 +72,7 @@ struct ServeOptions {
   std::string tls_key;
   std::vector<std::string> allowed_origins = {"*"};  // of web pages that may call
   bool allow_image_urls = false;
+  bool allow_runtime_lora_updating = false;
   int64_t max_http_connections = 16384;
   int64_t shutdown_timeout = 30;  // seconds that SIGTERM lets running requests finish
   bool dry_run = false;

@@ -71,7 +71,7 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
   identity.form.set_created(std::time(nullptr));
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
-    if (const Status status = FillOrBegin(begun.stream, call, may_be_kept, begin); !status.ok()) {
+    if (const Status status = FillOrBegin(&begun.stream, call, may_be_kept, begin); !status.ok()) {
       if (parts_.on_refusal) {
         parts_.on_refusal(
             engine::SummariseRefused({.request_id = call.request_id, .trace = call.trace}, status));
@@ -85,32 +85,35 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
   return std::move(begun.stream);
 }
 
-Status RequestIntake::FillOrBegin(const std::shared_ptr<EventStream>& stream,
+Status RequestIntake::FillOrBegin(std::shared_ptr<EventStream>* stream,
                                   const Call& call,
                                   bool may_be_kept,
                                   const Begin& begin) {
   if (may_be_kept) {
-    LONGHAND_ASSIGN_OR_RETURN(const bool is_kept, FillFromJournal(*stream));
-    if (is_kept) {
-      parts_.streams.Remove(*stream);
+    LONGHAND_ASSIGN_OR_RETURN(std::shared_ptr<EventStream> kept, FillFromJournal(**stream));
+    if (kept != nullptr) {
+      parts_.streams.Remove(**stream);
+      *stream = std::move(kept);
       return OkStatus();
     }
   }
   if (is_draining_ && !call.is_part)
     return Unavailable("the coordinator is draining: it takes no new requests");
-  return begin(stream);
+  return begin(*stream);
 }
 
-Result<bool> RequestIntake::FillFromJournal(EventStream& stream) const {
-  if (parts_.journal == nullptr) return false;
+Result<std::shared_ptr<EventStream>> RequestIntake::FillFromJournal(EventStream& stream) const {
+  if (parts_.journal == nullptr) return std::shared_ptr<EventStream>();
   const EventStream::Identity& identity = stream.identity();
   LONGHAND_ASSIGN_OR_RETURN(const std::optional<journal::StoredRequest> stored,
                             journal::ReadRequest(parts_.journal_directory, identity.request_id));
-  if (!stored.has_value()) return false;
+  if (!stored.has_value()) return std::shared_ptr<EventStream>();
   LONGHAND_ASSIGN_OR_RETURN(const StoredStream kept, StoredStream::Parse(*stored));
   LONGHAND_RETURN_IF_ERROR(CheckSameRequest(identity, kept.identity()));
   kept.Fill(&stream);
-  return true;
+  auto first = std::make_shared<EventStream>(kept.identity());
+  kept.Fill(first.get());
+  return first;
 }
 
 Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,

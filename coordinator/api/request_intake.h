@@ -108,15 +108,17 @@ class RequestIntake {
   const shim::Tokenizer& tokenizer() const { return parts_.tokenizer; }
 
  private:
-  Status FillOrBegin(const std::shared_ptr<EventStream>& stream,
+  // The stream is another one where the journal has the request.
+  Status FillOrBegin(std::shared_ptr<EventStream>* stream,
                      const Call& call,
                      bool may_be_kept,
                      const Begin& begin);
   Status PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,
                           const v1::GenerateRequest& wire,
                           const Call& call);
-  // Whether the journal has the request, ended; then the stream is filled with it.
-  Result<bool> FillFromJournal(EventStream& stream) const;
+  // What the journal has of the request, as it was shown first; null when it has nothing. Who
+  // follows `stream` already sees the same events.
+  Result<std::shared_ptr<EventStream>> FillFromJournal(EventStream& stream) const;
 
   const Parts parts_;
   Counter& clients_returned_;

@@ -38,6 +38,10 @@ json::object AdapterJson(const api::RequestPreparer& preparer,
   return model;
 }
 
+bool ChangesAdapters(RouteId id) {
+  return id == RouteId::kLoadAdapter || id == RouteId::kUnloadAdapter;
+}
+
 bool IsJson(const Request& request) {
   const std::string* type = request.FindHeader("content-type");
   return type == nullptr || type->rfind("application/json", 0) == 0;
@@ -61,7 +65,8 @@ Gateway::Gateway(GatewayConfig config, const Parts& parts)
                 .keys = parts.keys,
                 .fetch_pool = fetch_pool_.get(),
                 .fetcher = config_.allow_image_urls ? &fetcher_ : nullptr}),
-      tokens_(parts.intake, parts.pool) {}
+      tokens_(parts.intake, parts.pool),
+      change_adapters_(parts.change_adapters) {}
 
 Result<std::string> Gateway::Start() {
   HttpServerConfig server{.address = config_.address,
@@ -112,6 +117,10 @@ std::optional<Response> Gateway::CheckHead(const Request& request) {
   } else if (!match.route->is_open) {
     const Result<std::string> name = NameCaller(parts_.keys, request);
     if (!name.ok()) refusal = ErrorResponse(name.status());
+  }
+  if (!refusal && !config_.allow_runtime_lora_updating && ChangesAdapters(match.route->id)) {
+    refusal = ErrorResponse(
+        403, "adapters are loaded and unloaded by HTTP only with --allow-runtime-lora-updating");
   }
   if (!refusal && match.route->method == "POST" && !IsJson(request))
     refusal = ErrorResponse(415, "the Content-Type must be application/json");
@@ -164,6 +173,10 @@ boost::asio::awaitable<void> Gateway::Dispatch(Exchange& exchange, const RouteMa
       return tokens_.Tokenize(exchange);
     case RouteId::kDetokenize:
       return tokens_.Detokenize(exchange);
+    case RouteId::kLoadAdapter:
+      return change_adapters_.Load(exchange);
+    case RouteId::kUnloadAdapter:
+      return change_adapters_.Unload(exchange);
   }
   return exchange.Reply(ErrorResponse(404, "there is nothing here"));
 }

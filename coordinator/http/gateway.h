@@ -15,6 +15,7 @@
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_intake.h"
 #include "coordinator/cluster/readiness.h"
+#include "coordinator/http/adapter_handler.h"
 #include "coordinator/http/answer_handler.h"
 #include "coordinator/http/cors.h"
 #include "coordinator/http/gateway_metrics.h"
@@ -32,6 +33,7 @@ struct GatewayConfig {
   Limits limits;
   std::vector<std::string> allowed_origins;
   bool allow_image_urls = false;
+  bool allow_runtime_lora_updating = false;
 };
 
 // Its own thread; what takes time runs on the input pool.
@@ -47,6 +49,7 @@ class Gateway {
     Metrics& metrics;
     // Does not wait; what it is given is called once, from any thread.
     std::function<void(std::function<void(const v1::GetStatusResponse&)>)> get_status;
+    AdapterHandler::Parts change_adapters;
   };
   Gateway(GatewayConfig config, const Parts& parts);
   ~Gateway() { Stop(); }
@@ -77,6 +80,7 @@ class Gateway {
   std::unique_ptr<api::InputPool> fetch_pool_;  // null: pictures elsewhere are not fetched
   AnswerHandler answers_;
   TokenHandler tokens_;
+  AdapterHandler change_adapters_;
   std::unique_ptr<HttpServer> server_;
 };
 

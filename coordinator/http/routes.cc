@@ -23,6 +23,8 @@ constexpr Route kRoutes[] = {
     {RouteId::kCancel, "DELETE", "/v1/streams/{id}", false},
     {RouteId::kTokenize, "POST", "/tokenize", false},
     {RouteId::kDetokenize, "POST", "/detokenize", false},
+    {RouteId::kLoadAdapter, "POST", "/v1/load_lora_adapter", false},
+    {RouteId::kUnloadAdapter, "POST", "/v1/unload_lora_adapter", false},
 };
 
 // The parameter when the path is one of the pattern's; empty for a pattern without one.

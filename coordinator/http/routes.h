@@ -28,6 +28,8 @@ enum class RouteId {
   kCancel,
   kTokenize,
   kDetokenize,
+  kLoadAdapter,
+  kUnloadAdapter,
 };
 
 struct Route {

@@ -9,9 +9,10 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
-from http_cluster import BINARIES, PATIENCE_S, Cluster, greedy, picture_url, request
+from http_cluster import BINARIES, PATIENCE_S, ROOT, Cluster, greedy, picture_url, request
 
 PLAN = "Section 1 - Main Point: the mill - Word Count: 200\nSection 2 - Main Point: the town - Word Count: 300"
 
@@ -220,6 +221,7 @@ class Gateway(unittest.TestCase):
         middle = len(events) // 2
         rest = self.ask("GET", f"/v1/streams/stream?from={middle + 1}").events()
         self.assertEqual([event.block for event in rest], [event.block for event in events[middle:]])
+        self.cluster.wait_until(lambda: time.time() >= whole["created"] + 1, "time stands still")
         again = self.ask("POST", "/v1/documents", {**fields, "request_id": "whole"})
         self.assertEqual(again.body, answer.body)
 
@@ -443,6 +445,11 @@ class Gateway(unittest.TestCase):
         self.assertEqual(self.ask("DELETE", "/v1/streams/unknown").json()["error"]["code"], "not_found")
         self.assertEqual(self.cluster.metric(name), before + 2)
 
+    def test_adapters_stay_as_they_are_where_nobody_allowed_more(self):
+        for verb in ("load", "unload"):
+            error = self.refused(403, None, "--allow-runtime-lora-updating", path=f"/v1/{verb}_lora_adapter", lora_name="a", lora_path="/")
+            self.assertEqual(error["type"], "permission_error")
+
     def test_requests_are_counted(self):
         name = 'longhand_http_requests_total{outcome="ok",route="/version"}'
         before = self.cluster.metric(name)
@@ -611,6 +618,42 @@ class Keys(unittest.TestCase):
             cluster.kill_coordinator()
             cluster.wait_until(lambda: cluster.ready()["pids"]["coordinator"] != before, "it does not come back")
             check()
+
+
+class Adapters(unittest.TestCase):
+    def test_adapters_come_and_go(self):
+        path = os.path.join(ROOT, "tests", "data", "adapters", "text")
+        cluster = Cluster("--dtype", "float32", "--max-loras", "1", "--allow-runtime-lora-updating")
+        self.addCleanup(cluster.stop)
+
+        def change(verb, **body):
+            return cluster.ask("POST", f"/v1/{verb}_lora_adapter", body)
+
+        def fault(answer):
+            return answer.status, answer.json()["error"]["param"]
+
+        for body, param in [({}, "lora_name"), ({"lora_name": 5, "lora_path": path}, "lora_name"), ({"lora_name": "a"}, "lora_path"),
+                            ({"lora_name": "a", "lora_path": ""}, "lora_path"),
+                            ({"lora_name": "a", "lora_path": path, "load_inplace": True}, "load_inplace")]:
+            self.assertEqual(fault(change("load", **body)), (400, param), body)
+        for body in (b"{", b"[]", b'{"lora_name":"' + b"a" * 20000 + b'"}'):
+            with cluster.connect() as connection:
+                connection.send(b"POST /v1/load_lora_adapter HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                self.assertEqual(connection.answer().status, 400, body[:20])
+        self.assertEqual(change("load", lora_name="a b", lora_path=path).status, 400)
+        self.assertEqual(change("load", lora_name="a", lora_path=path + "/nowhere").status, 404)
+        self.assertEqual(change("unload", lora_name="a").status, 404)
+        loaded = change("load", lora_name="a", lora_path=path)
+        self.assertEqual((loaded.status, loaded.body), (200, b"Success: LoRA adapter 'a' added successfully."))
+        self.assertEqual(change("load", lora_name="a", lora_path=path).status, 409)
+        self.assertEqual(change("load", lora_name="b", lora_path=path).status, 429)
+        models = cluster.ask("GET", "/v1/models").json()["data"]
+        self.assertEqual([(model["id"], model["parent"]) for model in models], [("nano", None), ("a", "nano")])
+        texts = {model: cluster.chat(**greedy("Hello", 20, model=model)).json()["choices"][0]["message"]["content"] for model in ("a", "nano")}
+        self.assertNotEqual(texts["a"], texts["nano"])
+        gone = change("unload", lora_name="a")
+        self.assertEqual((gone.status, gone.body), (200, b"Success: LoRA adapter 'a' removed successfully."))
+        self.assertEqual(cluster.chat(**greedy("Hello", 2, model="a")).status, 404)
 
 
 class Tls(unittest.TestCase):

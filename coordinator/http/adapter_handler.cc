@@ -1,0 +1,105 @@
+#include "coordinator/http/adapter_handler.h"
+
+#include <atomic>
+#include <boost/json.hpp>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "coordinator/http/error_response.h"
+#include "coordinator/http/request_fields.h"
+
+namespace longhand::http {
+namespace {
+
+namespace json = boost::json;
+
+// A name and a path; more is refused before it is parsed, on this thread.
+constexpr size_t kMaxBodyBytes = 16 << 10;
+
+struct Wish {
+  std::string name;
+  std::string directory;
+};
+
+std::string Required(RequestFields& fields, std::string_view name) {
+  const std::optional<std::string> value = fields.String(name);
+  if (!value || value->empty()) fields.Fail(name, "it must be a string that is not empty");
+  return value.value_or("");
+}
+
+// What the body asks for, or the answer that refuses it.
+std::optional<Response> Parse(const std::string& body, bool has_directory, Wish* wish) {
+  if (body.size() > kMaxBodyBytes) {
+    return ErrorResponse(InvalidArgument("the body has ", body.size(), " bytes; at most ",
+                                         kMaxBodyBytes, " are read here"));
+  }
+  boost::system::error_code error;
+  const json::value value = json::parse(body, error);
+  if (error) return ErrorResponse(InvalidArgument("the body is not JSON: ", error.message()));
+  if (!value.is_object()) {
+    return ErrorResponse(InvalidArgument("the body is ", Shown(value), "; it must be an object"));
+  }
+  RequestFields fields(value.get_object());
+  wish->name = Required(fields, "lora_name");
+  if (has_directory) {
+    wish->directory = Required(fields, "lora_path");
+    fields.Refuse("load_inplace", "unload the adapter first");
+  }
+  if (fields.fault()) return ErrorResponse(fields.fault()->status, fields.fault()->param);
+  return std::nullopt;
+}
+
+// Answers with what `begin` comes to; the work goes on without a client that has left.
+boost::asio::awaitable<void> AnswerWhenDone(Exchange& exchange,
+                                            const std::function<void(AdapterHandler::Done)>& begin,
+                                            std::string success) {
+  struct Outcome {
+    std::atomic<bool> is_there = false;
+    Status status;
+  };
+  const auto outcome = std::make_shared<Outcome>();  // shared with the thread that has it
+  begin([outcome, wake = exchange.waker()](const Status& status) {
+    outcome->status = status;
+    outcome->is_there = true;
+    wake();
+  });
+  while (!outcome->is_there && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
+  if (!outcome->is_there) co_return;
+  Response reply = outcome->status.ok() ? Response{.content_type = "text/plain; charset=utf-8",
+                                                   .body = std::move(success)}
+                                        : ErrorResponse(outcome->status);
+  co_await exchange.Reply(std::move(reply));
+}
+
+}  // namespace
+
+boost::asio::awaitable<void> AdapterHandler::Load(Exchange& exchange) {
+  Wish wish;
+  std::optional<Response> refusal = Parse(exchange.request().body, /*has_directory=*/true, &wish);
+  if (refusal) {
+    co_await exchange.Reply(std::move(*refusal));
+    co_return;
+  }
+  const std::function<void(Done)> begin = [&](Done done) {
+    parts_.load(wish.name, wish.directory, std::move(done));
+  };
+  std::string success = "Success: LoRA adapter '" + wish.name + "' added successfully.";
+  co_await AnswerWhenDone(exchange, begin, std::move(success));
+}
+
+boost::asio::awaitable<void> AdapterHandler::Unload(Exchange& exchange) {
+  Wish wish;
+  std::optional<Response> refusal = Parse(exchange.request().body, /*has_directory=*/false, &wish);
+  if (refusal) {
+    co_await exchange.Reply(std::move(*refusal));
+    co_return;
+  }
+  const std::function<void(Done)> begin = [&](Done done) {
+    parts_.unload(wish.name, std::move(done));
+  };
+  std::string success = "Success: LoRA adapter '" + wish.name + "' removed successfully.";
+  co_await AnswerWhenDone(exchange, begin, std::move(success));
+}
+
+}  // namespace longhand::http
