@@ -16,8 +16,9 @@ const MAX_BYTES: usize = 128 << 10;
 const MAX_REGEX_BYTES: usize = 16 << 10;
 const MAX_CHOICES: usize = 1_024;
 const MAX_DEPTH: usize = 64;
-/// Between two tokens of JSON. Without a bound, a model that is at a loss writes white space for ever.
-const JSON_WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,40}";
+/// Between two tokens of JSON: a space, or a new line and what indents it. A model that is at a loss
+/// would write white space for ever.
+const JSON_WHITE_SPACE: &str = r"\x20|\n[\x20\t]{0,32}";
 
 pub fn grammar_of(kind: i32, text: &str) -> Result<TopLevelGrammar> {
     if text.len() > MAX_BYTES {
