@@ -108,8 +108,7 @@ TEST_P(AdapterParity, AnswersAreThoseOfPeftAtEveryChunkSize) {
 TEST_P(AdapterParity, ABatchOfAdaptersAndNoneGivesEachTheAnswerItHasAlone) {
   for (const auto& [dtype, quantization] :
        {std::pair(DType::kF32, Quantization::kNone), std::pair(DType::kBf16, Quantization::kNone),
-        std::pair(DType::kBf16, Quantization::kFp8),
-        std::pair(DType::kBf16, Quantization::kInt8)}) {
+        std::pair(DType::kBf16, Quantization::kFp8)}) {
     Start(dtype, quantization);
     std::vector<Answer> alone;
     for (const RecordedPrompt& prompt : Mixed())
