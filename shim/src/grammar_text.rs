@@ -16,9 +16,9 @@ const MAX_BYTES: usize = 128 << 10;
 const MAX_REGEX_BYTES: usize = 16 << 10;
 const MAX_CHOICES: usize = 1_024;
 const MAX_DEPTH: usize = 64;
-/// Between two tokens of JSON: a space, or a new line and what indents it. A model that is at a loss
-/// would write white space for ever.
-const JSON_WHITE_SPACE: &str = r"\x20|\n[\x20\t]{0,32}";
+/// JSON in one line, as Python writes it: a model that is at a loss would write white space for ever.
+const ITEM_SEPARATOR: &str = ", ";
+const KEY_SEPARATOR: &str = ": ";
 
 pub fn grammar_of(kind: i32, text: &str) -> Result<TopLevelGrammar> {
     if text.len() > MAX_BYTES {
@@ -52,7 +52,9 @@ fn of_schema(schema: Value) -> Result<TopLevelGrammar> {
     };
     check_schema_depth(&Value::Object(schema.clone()))?;
     let mut options = Map::new();
-    options.insert("whitespace_pattern".into(), JSON_WHITE_SPACE.into());
+    options.insert("whitespace_flexible".into(), false.into());
+    options.insert("item_separator".into(), ITEM_SEPARATOR.into());
+    options.insert("key_separator".into(), KEY_SEPARATOR.into());
     schema.insert("x-guidance".into(), Value::Object(options));
     Ok(TopLevelGrammar::from_json_schema(Value::Object(schema)))
 }

@@ -70,19 +70,19 @@ TEST_F(GrammarTest, AnswersOfASchemaMatchAndOthersDoNot) {
   const auto matches = [&](std::string_view answer) {
     return Matches(GrammarKind::kJsonSchema, kSchema, answer);
   };
-  EXPECT_TRUE(matches(R"({"name":"sea","size":12})"));
-  EXPECT_TRUE(matches("{\n  \"name\": \"sea\",\n  \"size\": 12\n}"));
-  EXPECT_FALSE(matches(R"({"name":"sea"})"));
-  EXPECT_FALSE(matches(R"({"name":"sea","size":1})"));
-  EXPECT_FALSE(matches(R"({"name":"seaside","size":2})"));
-  EXPECT_FALSE(matches(R"({"name":"sea","size":12,"more":1})"));
+  EXPECT_TRUE(matches(R"({"name": "sea", "size": 12})"));
+  EXPECT_FALSE(matches("{\n  \"name\": \"sea\",\n  \"size\": 12\n}"));
+  EXPECT_FALSE(matches(R"({"name": "sea"})"));
+  EXPECT_FALSE(matches(R"({"name": "sea", "size": 1})"));
+  EXPECT_FALSE(matches(R"({"name": "seaside", "size": 2})"));
+  EXPECT_FALSE(matches(R"({"name": "sea", "size": 12, "more": 1})"));
 }
 
 TEST_F(GrammarTest, AnyObjectOfJsonMatchesJsonObject) {
   const auto matches = [&](std::string_view answer) {
     return Matches(GrammarKind::kJsonObject, "", answer);
   };
-  EXPECT_TRUE(matches(R"({"a":[1,{"b":null}]})"));
+  EXPECT_TRUE(matches(R"({"a": [1, {"b": null}]})"));
   EXPECT_FALSE(matches("[1]"));
   EXPECT_FALSE(matches(R"({"a":1)"));
 }
