@@ -106,12 +106,12 @@ class Hosts(unittest.TestCase):
                 with self.subTest(host=cut_off):
                     group = cut_off // 2
                     asked = [cluster.begin(prompt, 300) for prompt in prompts]
-                    cluster.wait_until(lambda now: all(int(each["running_requests"]) > 0 for each in now["groups"]))
+                    cluster.wait_until(lambda now: all(each["running_requests"] > 0 for each in now["groups"]))
                     link = cluster.ready["links"][cut_off]
                     subprocess.run(["ip", "link", "set", link, "down"], check=True)
                     cluster.wait_until(lambda now: now["ready"] and not now["groups"][group]["ready"])
                     # Its requests go on with the other group's, without it.
-                    cluster.wait_until(lambda now: now["groups"][group]["waiting_requests"] == "0")
+                    cluster.wait_until(lambda now: now["groups"][group]["waiting_requests"] == 0)
                     self.assertEqual([cluster.end(each) for each in asked], expected)
                     asked = [cluster.begin(prompt, 300) for prompt in prompts]
                     subprocess.run(["ip", "link", "set", link, "up"], check=True)

@@ -127,15 +127,28 @@ class SameText : public ::testing::Test {
         .to_number<int64_t>();
   }
 
-  // A cache for less than two whole contexts, of which everybody expects to need little.
-  static void CompareCramped(std::vector<std::string> more, v1::GetStatusResponse* status) {
+  // A cache for less than two whole contexts, of which everybody expects to need little. Who meets
+  // whom is up to the threads: again with a server that knows nothing yet, until what is looked for
+  // has happened.
+  template <typename Has>
+  static v1::GetStatusResponse CompareCramped(std::vector<std::string> more, Has&& has_happened) {
+    const std::string what = more.empty() ? "" : ", " + more[0];
     more.push_back("--kv-cache-memory-bytes=" + std::to_string(640 * KvBytesPerToken()));
-    LocalCluster cluster(TestCheckpointPath(), Flags(more));
+    v1::GetStatusResponse status;
+    for (int attempt = 0; attempt < 10 && !has_happened(status); ++attempt)
+      CompareInCache(more, what, &status);
+    EXPECT_TRUE(has_happened(status));
+    return status;
+  }
+
+  static void CompareInCache(const std::vector<std::string>& flags,
+                             const std::string& what,
+                             v1::GetStatusResponse* status) {
+    LocalCluster cluster(TestCheckpointPath(), Flags(flags));
     for (int i = 0; i < 100; ++i) ASSERT_TRUE(cluster.Generate(TextRequest("Hi", 1)).status.ok());
     {
       const Load load(cluster, 4);
-      CompareTogether(cluster, "preempted among other tenants" +
-                                   std::string(more.size() > 1 ? ", " + more[0] : ""));
+      CompareTogether(cluster, "preempted among other tenants" + what);
     }
     *status = cluster.GetStatus();
     std::printf("%ld tokens in %ld steps, %ld preemptions, %ld blocks swapped out and %ld in\n",
@@ -143,7 +156,6 @@ class SameText : public ::testing::Test {
                 static_cast<long>(status->preemptions()),
                 static_cast<long>(status->kv_blocks_swapped_out()),
                 static_cast<long>(status->kv_blocks_swapped_in()));
-    EXPECT_GE(status->preemptions(), 1);
     EXPECT_TRUE(cluster.WaitForStatus([](const v1::GetStatusResponse& now) {
       return now.kv_blocks_free() == now.kv_blocks_total() &&
              now.kv_host_blocks_free() == now.kv_host_blocks_total();
@@ -168,15 +180,14 @@ TEST_F(SameText, InSmallChunksWithoutPrefixCacheOrPipeline) {
 }
 
 TEST_F(SameText, PreemptedAndComputedAgain) {
-  v1::GetStatusResponse status;
-  CompareCramped({}, &status);
+  const v1::GetStatusResponse status =
+      CompareCramped({}, [](const auto& now) { return now.preemptions() >= 1; });
   EXPECT_EQ(status.kv_blocks_swapped_out(), 0);
 }
 
 TEST_F(SameText, PreemptedAndSwapped) {
-  v1::GetStatusResponse status;
-  CompareCramped({"--swap-space=16MiB", "--no-enable-prefix-caching"}, &status);
-  EXPECT_GE(status.kv_blocks_swapped_in(), 1);
+  CompareCramped({"--swap-space=16MiB", "--no-enable-prefix-caching"},
+                 [](const auto& now) { return now.kv_blocks_swapped_in() >= 1; });
 }
 
 TEST_F(SameText, OverTwoGroups) {
