@@ -27,7 +27,9 @@ class OutlineGrammarTest : public ::testing::Test {
   }
   bool Fits(const std::string& plan) const {
     shim::GrammarMatcher matcher = Matcher();
-    for (const int32_t id : tokenizer_.Encode(plan, shim::ControlTokens::kPlainText).value()) {
+    const std::vector<int32_t> ids =
+        tokenizer_.Encode(plan, shim::ControlTokens::kPlainText).value();
+    for (const int32_t id : ids) {
       if (!matcher.Append(id).ok()) return false;
     }
     return matcher.AtEnd().value().is_complete;
