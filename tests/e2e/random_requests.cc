@@ -3,6 +3,7 @@
 #include <iterator>
 #include <map>
 #include <random>
+#include <utility>
 
 #include "tests/e2e/requests.h"
 #include "tests/parity/recording.h"
@@ -33,11 +34,7 @@ class Maker {
     }
     SetInput(num_pictures, &request);
     SetSampling(request.mutable_sampling());
-    if (Chance(0.2)) {
-      request.mutable_length()->set_target_words(Between(1, 60));
-    } else if (Chance(0.3)) {
-      SetConstraint(request.mutable_constraint());
-    }
+    if (Chance(0.2)) request.mutable_length()->set_target_words(Between(1, 60));
     v1::Return* wanted = request.mutable_return_();
     wanted->set_token_ids(true);
     wanted->set_prompt_token_ids(Chance(0.2));
@@ -46,22 +43,6 @@ class Maker {
     request.set_priority(Between(-2, 2));
     if (Chance(0.3)) request.set_cache_salt("tenant-" + std::to_string(Between(1, 2)));
     return request;
-  }
-
- private:
-  int Between(int64_t low, int64_t high) {
-    return static_cast<int>(std::uniform_int_distribution<int64_t>(low, high)(random_));
-  }
-  float Real(float low, float high) {
-    return std::uniform_real_distribution<float>(low, high)(random_);
-  }
-  bool Chance(double probability) { return std::bernoulli_distribution(probability)(random_); }
-
-  std::string Text() {
-    std::string text = kOpenings[Between(0, std::size(kOpenings) - 1)];
-    for (int n = Between(1, Chance(0.3) ? 90 : 12); n > 0; --n)
-      text += std::string(kWords[Between(0, std::size(kWords) - 1)]) + (Chance(0.7) ? " " : "");
-    return text;
   }
 
   // Some that end soon, some that may go on for ever.
@@ -83,6 +64,22 @@ class Maker {
       default:
         return constraint->set_grammar("start: \"(\" start* \")\" | /[a-zé]{2,9}/\n");
     }
+  }
+
+ private:
+  int Between(int64_t low, int64_t high) {
+    return static_cast<int>(std::uniform_int_distribution<int64_t>(low, high)(random_));
+  }
+  float Real(float low, float high) {
+    return std::uniform_real_distribution<float>(low, high)(random_);
+  }
+  bool Chance(double probability) { return std::bernoulli_distribution(probability)(random_); }
+
+  std::string Text() {
+    std::string text = kOpenings[Between(0, std::size(kOpenings) - 1)];
+    for (int n = Between(1, Chance(0.3) ? 90 : 12); n > 0; --n)
+      text += std::string(kWords[Between(0, std::size(kWords) - 1)]) + (Chance(0.7) ? " " : "");
+    return text;
   }
 
   void SetInput(int num_pictures, v1::GenerateRequest* request) {
@@ -136,6 +133,12 @@ std::vector<v1::GenerateRequest> RandomRequests(uint64_t seed, int count) {
   Maker maker(seed);
   std::vector<v1::GenerateRequest> requests;
   for (int i = 0; i < count; ++i) requests.push_back(maker.Make());
+  for (int i = 0; i < count; i += 3) {
+    v1::GenerateRequest constrained = requests[static_cast<size_t>(i)];
+    constrained.clear_length();
+    maker.SetConstraint(constrained.mutable_constraint());
+    requests.push_back(std::move(constrained));
+  }
   return requests;
 }
 

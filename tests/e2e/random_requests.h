@@ -14,7 +14,8 @@ namespace longhand::e2e {
 inline constexpr int64_t kMaxRandomTokens = 96;  // of an answer
 
 // Chat, raw text and token ids, with and without pictures, all sampling fields, several answers,
-// stops of all kinds, log-probabilities. Some begin alike.
+// stops of all kinds, log-probabilities. Some begin alike. A third of them comes once more, held to
+// a form.
 std::vector<v1::GenerateRequest> RandomRequests(uint64_t seed, int count);
 
 // All that an answer says, choice by choice: text, tokens, log-probabilities, why it ended, how

@@ -1,7 +1,8 @@
 // The same random requests, again and again, under everything that may change around them: each
 // answer is the one that the request has alone, to the last bit.
 //
-// 24 requests; $LONGHAND_RANDOM_REQUESTS of them when it is set, and $LONGHAND_RANDOM_SEED.
+// 24 requests, and eight held to a form; $LONGHAND_RANDOM_REQUESTS and a third more when it is set,
+// and $LONGHAND_RANDOM_SEED.
 #include <gtest/gtest.h>
 #include <signal.h>
 
