@@ -1,13 +1,12 @@
 #include "coordinator/http/adapter_handler.h"
 
-#include <atomic>
 #include <boost/json.hpp>
-#include <memory>
 #include <optional>
 #include <utility>
 
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/request_fields.h"
+#include "coordinator/http/told.h"
 
 namespace longhand::http {
 namespace {
@@ -50,25 +49,15 @@ std::optional<Response> Parse(const std::string& body, bool has_directory, Wish*
   return std::nullopt;
 }
 
-// Answers with what `begin` comes to; the work goes on without a client that has left.
+// Answers with what `begin` comes to.
 boost::asio::awaitable<void> AnswerWhenDone(Exchange& exchange,
                                             const std::function<void(AdapterHandler::Done)>& begin,
                                             std::string success) {
-  struct Outcome {
-    std::atomic<bool> is_there = false;
-    Status status;
-  };
-  const auto outcome = std::make_shared<Outcome>();  // shared with the thread that has it
-  begin([outcome, wake = exchange.waker()](const Status& status) {
-    outcome->status = status;
-    outcome->is_there = true;
-    wake();
-  });
-  while (!outcome->is_there && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
-  if (!outcome->is_there) co_return;
-  Response reply = outcome->status.ok() ? Response{.content_type = "text/plain; charset=utf-8",
-                                                   .body = std::move(success)}
-                                        : ErrorResponse(outcome->status);
+  const std::optional<Status> status = co_await WhenTold<Status>(exchange, begin);
+  if (!status) co_return;
+  Response reply = status->ok() ? Response{.content_type = "text/plain; charset=utf-8",
+                                           .body = std::move(success)}
+                                : ErrorResponse(*status);
   co_await exchange.Reply(std::move(reply));
 }
 

@@ -1,7 +1,6 @@
 #include "coordinator/http/answer_handler.h"
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
 #include <limits>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/event_writer.h"
 #include "coordinator/http/pool_job.h"
+#include "coordinator/http/told.h"
 
 namespace longhand::http {
 namespace {
@@ -198,22 +198,14 @@ boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::stri
 }
 
 boost::asio::awaitable<void> AnswerHandler::Cancel(Exchange& exchange, std::string request_id) {
-  struct Outcome {
-    std::atomic<bool> is_there = false;
-    Status status;
-  };
-  const auto outcome = std::make_shared<Outcome>();  // shared with the thread that says it
   const std::string caller = NameCaller(parts_.keys, exchange.request()).value();  // as above
-  const Status asked = parts_.intake.Cancel(request_id, caller,
-                                            [outcome, wake = exchange.waker()](const Status& done) {
-                                              outcome->status = done;
-                                              outcome->is_there = true;
-                                              wake();
-                                            });
-  if (!asked.ok()) co_return co_await exchange.Reply(ErrorResponse(asked));
-  while (!outcome->is_there && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
-  if (!outcome->is_there) co_return;
-  if (!outcome->status.ok()) co_return co_await exchange.Reply(ErrorResponse(outcome->status));
+  const std::function<void(std::function<void(const Status&)>)> cancel = [&](auto told) {
+    const Status asked = parts_.intake.Cancel(request_id, caller, told);
+    if (!asked.ok()) told(asked);
+  };
+  const std::optional<Status> status = co_await WhenTold<Status>(exchange, cancel);
+  if (!status) co_return;
+  if (!status->ok()) co_return co_await exchange.Reply(ErrorResponse(*status));
   Response done{.status = 204, .content_type = ""};
   co_await exchange.Reply(std::move(done));
 }

@@ -9,6 +9,7 @@
 #include "coordinator/http/openapi.h"
 #include "coordinator/http/page_response.h"
 #include "coordinator/http/status_page.h"
+#include "coordinator/http/told.h"
 
 namespace longhand::http {
 namespace {
@@ -209,19 +210,8 @@ Response Gateway::Model(const std::string& name) const {
 }
 
 boost::asio::awaitable<void> Gateway::ShowStatus(Exchange& exchange, ShowStatusAs show) {
-  struct Answer {
-    std::atomic<bool> is_there = false;
-    v1::GetStatusResponse status;
-  };
-  const auto answer = std::make_shared<Answer>();  // shared with the thread that gives it
-  parts_.get_status([answer, wake = exchange.waker()](const v1::GetStatusResponse& status) {
-    answer->status = status;
-    answer->is_there = true;
-    wake();
-  });
-  while (!answer->is_there && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
-  if (!answer->is_there) co_return;
-  co_await exchange.Reply(show(answer->status));
+  const auto status = co_await WhenTold<v1::GetStatusResponse>(exchange, parts_.get_status);
+  if (status) co_await exchange.Reply(show(*status));
 }
 
 }  // namespace longhand::http
