@@ -99,7 +99,7 @@ int SetResponseFormat(RequestFields& fields, v1::Constraint* out) {
 
 void ParseConstraint(RequestFields& fields, AnswerRequest* out) {
   v1::Constraint constraint;
-  fields.Refuse("guided_whitespace_pattern", "white space between tokens of JSON is free");
+  fields.Refuse("guided_whitespace_pattern", "JSON is in one line");
   fields.Refuse("structural_tag", "the whole answer has one form");
   const int num_forms = SetResponseFormat(fields, &constraint) +
                         SetStructuredOutputs(fields, &constraint) +
