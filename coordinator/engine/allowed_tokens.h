@@ -9,6 +9,8 @@
 
 namespace longhand::engine {
 
+bool AllowsNone(const std::vector<uint32_t>& mask);
+
 // Tokens that end the answer are allowed only where the constraint may end. What the rules take
 // away is left where nothing else is, so that the mask has a bit: a grammar that has come to its
 // end ends before min_tokens, and a loop that it asks for goes on. Nothing is allowed only where

@@ -85,7 +85,7 @@ Result<std::vector<uint32_t>> Answer::FindAllowedTokens() {
   LONGHAND_ASSIGN_OR_RETURN(TokenConstraint::Next next, constraint_->FindNext());
   std::vector<uint32_t> mask =
       AllowedTokens(std::move(next), rules_[0], StopTokensOf(request_, config_));
-  if (std::all_of(mask.begin(), mask.end(), [](uint32_t word) { return word == 0; })) {
+  if (AllowsNone(mask)) {
     return InvalidArgument("after ", num_tokens_,
                            " tokens the form that the answer is held to allows no other");
   }

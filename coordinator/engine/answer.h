@@ -36,8 +36,6 @@ class Answer {
   // Where the answer is held to a form: the mask of the next token, with the rules in it. Never
   // nothing; kInvalidArgument when the form leads nowhere, or costs too much to follow.
   Result<std::vector<uint32_t>> FindAllowedTokens();
-  // Why the answer cannot go on, though no event said so: its form could not be followed.
-  const Status& status() const { return status_; }
 
   int64_t num_tokens() const { return num_tokens_; }
   int64_t num_words() const { return text_->num_words(); }
@@ -59,7 +57,7 @@ class Answer {
   std::optional<RepetitionGuard> guard_;
   int64_t num_tokens_ = 0;
   ComingRules rules_;
-  Status status_;
+  Status status_;  // why its form could not be followed
 };
 
 // The tokens that end an answer: the request's, and the end-of-sequence ids unless it ignores them.
