@@ -134,20 +134,12 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   if (wire.return_().prompt_token_ids()) events.prompt_token_ids = request.token_ids;
   std::string record;
   if (parts_.journal != nullptr) {
-    journal::v1::RequestRecord resolved;
-    const bool has_adapter = request.adapter != nullptr;
+    const engine::Adapter* adapter = request.adapter.get();
+    journal::v1::RequestRecord resolved =
+        MakeRecord(stream->identity(), parts_.checkpoint_digest, adapter, call.trace);
     *resolved.mutable_request() = Resolve(
-        wire, request, has_adapter ? request.adapter->name : parts_.preparer.served_model_name());
-    if (has_adapter) {
-      resolved.mutable_adapter()->set_directory(request.adapter->directory);
-      resolved.mutable_adapter()->set_digest(request.adapter->digest);
-    }
+        wire, request, adapter != nullptr ? adapter->name : parts_.preparer.served_model_name());
     if (call.is_part) LeaveOutPictures(resolved.mutable_request());
-    resolved.set_sent_digest(stream->identity().sent_digest);
-    *resolved.mutable_form() = stream->identity().form;
-    resolved.set_checkpoint_digest(parts_.checkpoint_digest);
-    resolved.set_owner(call.owner);
-    if (call.trace.is_traced()) *resolved.mutable_trace() = ToWire(call.trace);
     record = resolved.SerializeAsString();
   }
   return parts_.router.Submit(

@@ -36,14 +36,27 @@ v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
   return resolved;
 }
 
-journal::v1::Trace ToWire(const Trace& trace) {
-  journal::v1::Trace wire;
-  wire.set_trace_id(trace.trace_id);
-  wire.set_span_id(trace.span_id);
-  wire.set_parent_span_id(trace.parent_span_id);
-  wire.set_operation(trace.operation);
-  wire.set_began_ns(trace.began_ns);
-  return wire;
+journal::v1::RequestRecord MakeRecord(const EventStream::Identity& identity,
+                                      const std::string& checkpoint_digest,
+                                      const engine::Adapter* adapter,
+                                      const Trace& trace) {
+  journal::v1::RequestRecord record;
+  record.set_sent_digest(identity.sent_digest);
+  *record.mutable_form() = identity.form;
+  record.set_checkpoint_digest(checkpoint_digest);
+  record.set_owner(identity.owner);
+  if (adapter != nullptr) {
+    record.mutable_adapter()->set_directory(adapter->directory);
+    record.mutable_adapter()->set_digest(adapter->digest);
+  }
+  if (!trace.is_traced()) return record;
+  journal::v1::Trace* wire = record.mutable_trace();
+  wire->set_trace_id(trace.trace_id);
+  wire->set_span_id(trace.span_id);
+  wire->set_parent_span_id(trace.parent_span_id);
+  wire->set_operation(trace.operation);
+  wire->set_began_ns(trace.began_ns);
+  return record;
 }
 
 Trace FromWire(const journal::v1::Trace& trace) {

@@ -8,6 +8,8 @@
 #include "common/sampling_params.h"
 #include "common/status.h"
 #include "common/trace.h"
+#include "coordinator/api/event_stream.h"
+#include "coordinator/engine/adapter.h"
 #include "coordinator/engine/request.h"
 #include "longhand/journal/v1/record.pb.h"
 #include "longhand/v1/generation.pb.h"
@@ -23,7 +25,11 @@ std::string DigestOf(const google::protobuf::Message& request, journal::v1::Answ
 v1::GenerateRequest Resolve(const v1::GenerateRequest& wire,
                             const engine::Request& prepared,
                             const std::string& model);
-journal::v1::Trace ToWire(const Trace& trace);
+// All of a record but the request itself. `adapter` may be null.
+journal::v1::RequestRecord MakeRecord(const EventStream::Identity& identity,
+                                      const std::string& checkpoint_digest,
+                                      const engine::Adapter* adapter,
+                                      const Trace& trace);
 Trace FromWire(const journal::v1::Trace& trace);
 
 // Writes every field that has a default.

@@ -58,17 +58,9 @@ Status Documents::Begin(const std::shared_ptr<EventStream>& stream,
                             parts_.intake.preparer().FindModel(request.model()));
   std::string record;
   if (parts_.out.journal != nullptr) {
-    journal::v1::RequestRecord kept;
+    journal::v1::RequestRecord kept =
+        api::MakeRecord(stream->identity(), parts_.checkpoint_digest, adapter.get(), call.trace);
     *kept.mutable_document() = request;
-    kept.set_sent_digest(stream->identity().sent_digest);
-    *kept.mutable_form() = stream->identity().form;
-    kept.set_checkpoint_digest(parts_.checkpoint_digest);
-    kept.set_owner(call.owner);
-    if (call.trace.is_traced()) *kept.mutable_trace() = api::ToWire(call.trace);
-    if (adapter != nullptr) {
-      kept.mutable_adapter()->set_directory(adapter->directory);
-      kept.mutable_adapter()->set_digest(adapter->digest);
-    }
     record = kept.SerializeAsString();
   }
   const auto num_bytes = static_cast<int64_t>(request.ByteSizeLong());
