@@ -37,13 +37,9 @@ std::string Name(const Shape& shape, const Types& types, bool bias) {
   return name.str();
 }
 
-// Numbers that fp8 has, where the backend wants rows to be rounded so.
 HostTensor MakeX(Device& device, Rng& rng, const Shape& shape, const Types& types) {
   if (types.weight != kFp8) return rng.Normal({shape.rows, shape.in}, types.x);
-  const HostTensor numbers = rng.Normal({shape.rows, shape.in}, kFp8);
-  HostTensor x(device.ops().RoundedDType(types.x), numbers.shape);
-  for (int64_t i = 0; i < x.num_elements(); ++i) x.Set(i, numbers.At(i));
-  return x;
+  return RandomRoundedRows(device, rng, {shape.rows, shape.in}, types.x);
 }
 
 enum class Way { kInOne, kSwiGluApart, kPlainWeight };

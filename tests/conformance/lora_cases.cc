@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "tests/conformance/cases.h"
+#include "tests/conformance/quantized_weights.h"
 
 namespace longhand::conformance {
 namespace {
@@ -21,11 +22,8 @@ struct Shape {
 DType ActivationOf(DType x) { return x == DType::kF8E4M3 ? kBf16 : x; }
 
 HostTensor MakeX(Device& device, Rng& rng, const Shape& shape, DType x) {
-  const HostTensor numbers = rng.Normal({shape.rows, shape.in}, x);
-  if (x != DType::kF8E4M3) return numbers;
-  HostTensor rounded(device.ops().RoundedDType(kBf16), numbers.shape);
-  for (int64_t i = 0; i < rounded.num_elements(); ++i) rounded.Set(i, numbers.At(i));
-  return rounded;
+  if (x != DType::kF8E4M3) return rng.Normal({shape.rows, shape.in}, x);
+  return RandomRoundedRows(device, rng, {shape.rows, shape.in}, ActivationOf(x));
 }
 
 std::string Name(const Shape& shape, DType x, DType weight) {

@@ -21,6 +21,16 @@ HostWeight RandomWeight(Rng& rng, DType codes, int64_t out, int64_t in, int64_t 
   return weight;
 }
 
+HostTensor RandomRoundedRows(Device& device,
+                             Rng& rng,
+                             std::vector<int64_t> shape,
+                             DType activation) {
+  const HostTensor numbers = rng.Normal(std::move(shape), DType::kF8E4M3);
+  HostTensor rows(device.ops().RoundedDType(activation), numbers.shape);
+  for (int64_t i = 0; i < rows.num_elements(); ++i) rows.Set(i, numbers.At(i));
+  return rows;
+}
+
 double BytesOf(DType codes, int64_t out, int64_t in, int64_t group_size) {
   const auto elements = static_cast<double>(out * in);
   if (codes != DType::kU8) return elements + 4.0 * static_cast<double>(out);

@@ -18,6 +18,13 @@ struct HostWeight {
 // of `group_size`.
 HostWeight RandomWeight(Rng& rng, DType codes, int64_t out, int64_t in, int64_t group_size);
 
+// Random rows that fit a weight in fp8: numbers that fp8 has, in the dtype that the backend
+// multiplies where activations are `activation`.
+HostTensor RandomRoundedRows(Device& device,
+                             Rng& rng,
+                             std::vector<int64_t> shape,
+                             DType activation);
+
 // Bytes that multiplying by the weight has to read.
 double BytesOf(DType codes, int64_t out, int64_t in, int64_t group_size);
 
