@@ -41,7 +41,8 @@ __attribute__((target("avx2"))) float Read256(const float* p, size_t count) {
 }
 
 __attribute__((target("avx512f"))) float Fma512(int64_t rounds) {
-  __m512 sum[12] = {};
+  __m512 sum[12];  // that differ, or the compiler makes one of them
+  for (int j = 0; j < 12; ++j) sum[j] = _mm512_set1_ps(static_cast<float>(j));
   const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
   for (int64_t i = 0; i < rounds; ++i) {
     for (__m512& s : sum) s = _mm512_fmadd_ps(s, a, b);
@@ -51,7 +52,8 @@ __attribute__((target("avx512f"))) float Fma512(int64_t rounds) {
 }
 
 __attribute__((target("avx2,fma"))) float Fma256(int64_t rounds) {
-  __m256 sum[12] = {};
+  __m256 sum[12];
+  for (int j = 0; j < 12; ++j) sum[j] = _mm256_set1_ps(static_cast<float>(j));
   const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
   for (int64_t i = 0; i < rounds; ++i) {
     for (__m256& s : sum) s = _mm256_fmadd_ps(s, a, b);
