@@ -107,10 +107,10 @@ LONGHAND_INLINE void ScoreInPlace(const AttentionTask& task,
   }
 }
 
-// Turns a row's scores into weights; returns their sum. `max` is the largest score so far, before
-// and after.
+// Turns a row's scores into weights; returns their sums, by lane. `max` is the largest score so
+// far, before and after.
 template <typename S>
-LONGHAND_INLINE float Weigh(int visible, float* scores, float* max) {
+LONGHAND_INLINE typename S::F Weigh(int visible, float* scores, float* max) {
   using F = typename S::F;
   constexpr int kVectors = kTileKeys / 16;
   const F lowest = S::Set(-__builtin_inff());
@@ -124,11 +124,11 @@ LONGHAND_INLINE float Weigh(int visible, float* scores, float* max) {
   *max = S::ReduceMax(largest);
   F weight[kVectors];
   for (int v = 0; v < kVectors; ++v) {
-    weight[v] = Exp<S>(S::Sub(score[v], S::Set(*max)));
+    weight[v] = ExpOfNegative<S>(S::Sub(score[v], S::Set(*max)));
     if (visible < kTileKeys) weight[v] = S::Keep(weight[v], Clamp(visible - 16 * v, 16), S::Zero());
     S::Store(scores + 16 * v, weight[v]);
   }
-  return S::ReduceAdd(S::Add(S::Add(weight[0], weight[1]), S::Add(weight[2], weight[3])));
+  return S::Add(S::Add(weight[0], weight[1]), S::Add(weight[2], weight[3]));
 }
 
 // The scores of R rows become weights; decay is by what their values so far shrink.
@@ -141,7 +141,7 @@ LONGHAND_INLINE void WeighRows(const AttentionTask& task,
                                const AttentionState& state,
                                float (&decay)[16]) {
   alignas(64) float change[16] = {};  // largest score before minus after
-  float sums[R];
+  typename S::F sums[R];
   for (int r = 0; r < R; ++r) {
     const int64_t token = (row + r) / task.group;
     const int visible = Clamp(task.first_visible + token - key_begin, num_keys);
@@ -150,8 +150,11 @@ LONGHAND_INLINE void WeighRows(const AttentionTask& task,
     // A row that has seen nothing yet keeps its zeros.
     change[r] = visible == 0 ? 0.0f : before - state.max[row + r];
   }
-  S::Store(decay, Exp<S>(S::Load(change)));
-  for (int r = 0; r < R; ++r) state.sum[row + r] = state.sum[row + r] * decay[r] + sums[r];
+  S::Store(decay, ExpOfNegative<S>(S::Load(change)));
+  for (int r = 0; r < R; ++r) {
+    float* sum = state.sum + (row + r) * kSumLanes;
+    S::Store(sum, S::Fma(S::Load(sum), S::Set(decay[r]), sums[r]));
+  }
 }
 
 template <typename S, int R, int V>
@@ -310,7 +313,7 @@ void Attend(const AttentionTask& task,
   const int64_t num_rows = task.num_tokens * task.group;
   for (int64_t row = 0; row < num_rows; ++row) {
     state.max[row] = -__builtin_inff();
-    state.sum[row] = 0.0f;
+    S::Store(state.sum + row * kSumLanes, S::Zero());
   }
   for (int64_t i = 0; i < num_rows * task.head_dim; ++i) state.values[i] = 0.0f;
   const auto attend = task.format == KvFormat::kInt8   ? AttendCache<S, Int8Cache>
@@ -330,9 +333,11 @@ void Join(const AttentionState& total,
     if (other == -__builtin_inff()) continue;
     const float max = before > other ? before : other;
     alignas(64) float factors[16] = {before - max, other - max};
-    S::Store(factors, Exp<S>(S::Load(factors)));
+    S::Store(factors, ExpOfNegative<S>(S::Load(factors)));
     total.max[row] = max;
-    total.sum[row] = total.sum[row] * factors[0] + split.sum[row] * factors[1];
+    float* sum = total.sum + row * kSumLanes;
+    const typename S::F decayed = S::Mul(S::Load(sum), S::Set(factors[0]));
+    S::Store(sum, S::Fma(S::Load(split.sum + row * kSumLanes), S::Set(factors[1]), decayed));
     for (int64_t d = 0; d < head_dim; d += 16) {
       const int n = Clamp(head_dim - d, 16);
       float* to = total.values + row * head_dim + d;
@@ -345,10 +350,11 @@ void Join(const AttentionState& total,
 
 template <typename S>
 void Finish(const AttentionState& state, int64_t row, int64_t head_dim, float* out) {
+  const typename S::F sum = S::Set(S::ReduceAdd(S::Load(state.sum + row * kSumLanes)));
   for (int64_t d = 0; d < head_dim; d += 16) {
     const int n = Clamp(head_dim - d, 16);
     const typename S::F values = S::Load(state.values + row * head_dim + d, n);
-    S::Store(out + d, S::Div(values, S::Set(state.sum[row])), n);
+    S::Store(out + d, S::Div(values, sum), n);
   }
 }
 

@@ -39,17 +39,21 @@ struct AttentionTask {
   int64_t first_visible = 0;
 };
 
-// Softmax state of a task's rows: the largest score, the sum of e^(score - largest), and the sum of
-// the values so weighted, [rows][head_dim].
+inline constexpr int64_t kSumLanes = 16;
+
+// Softmax state of a task's rows: the largest score, the sums of e^(score - largest) by lane,
+// [rows][16], and the sum of the values so weighted, [rows][head_dim].
 struct AttentionState {
   float* max = nullptr;
   float* sum = nullptr;
   float* values = nullptr;
 
   // In one piece of memory.
-  static int64_t NumFloats(int64_t rows, int64_t head_dim) { return rows * (head_dim + 2); }
+  static int64_t NumFloats(int64_t rows, int64_t head_dim) {
+    return rows * (head_dim + 1 + kSumLanes);
+  }
   static AttentionState At(float* memory, int64_t rows) {
-    return {memory, memory + rows, memory + 2 * rows};
+    return {memory, memory + rows, memory + (1 + kSumLanes) * rows};
   }
 };
 

@@ -127,7 +127,7 @@ LONGHAND_INLINE void ForEachKeyElement(const AttentionTask& task,
     };
     for (int word = 0; word < words; ++word) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) S::Prefetch(next[16 * v + word] + d * kBytes);
+      for (int v = 0; v < V; ++v) S::PrefetchToL2(next[16 * v + word] + d * kBytes);
       take_part.template operator()<0>(word);
       if constexpr (kPerWord > 1) take_part.template operator()<1>(word);
       if constexpr (kPerWord > 2) {
@@ -151,7 +151,7 @@ LONGHAND_INLINE void ForEachValue(const AttentionTask& task,
     const char* row = columns + tiles.now.offset[j];
     const char* next = columns + tiles.next.offset[j];
 #pragma GCC unroll 4
-    for (int64_t at = 0; at < 16 * V * kBytes; at += kCacheLineBytes) S::Prefetch(next + at);
+    for (int64_t at = 0; at < 16 * V * kBytes; at += kCacheLineBytes) S::PrefetchToL2(next + at);
     typename S::F value[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {

@@ -24,6 +24,7 @@ struct Avx2 {
   }
 
   static LONGHAND_INLINE void Prefetch(const char* p) { _mm_prefetch(p, _MM_HINT_T0); }
+  static LONGHAND_INLINE void PrefetchToL2(const char* p) { _mm_prefetch(p, _MM_HINT_T1); }
 
   static LONGHAND_INLINE F Zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static LONGHAND_INLINE F Set(float x) {
@@ -166,8 +167,8 @@ struct Avx2 {
   }
   static LONGHAND_INLINE __m256 EightFp8(const uint8_t* p) {
     const __m256i top = _mm256_slli_epi32(EightBytes(p), 24);
-    const __m256i bits =
-        _mm256_and_si256(_mm256_srai_epi32(top, 4), _mm256_set1_epi32(static_cast<int>(0x87f00000u)));
+    const __m256i bits = _mm256_and_si256(_mm256_srai_epi32(top, 4),
+                                          _mm256_set1_epi32(static_cast<int>(0x87f00000u)));
     return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120f));
   }
   static LONGHAND_INLINE F LoadFp8(const uint8_t* p) { return {EightFp8(p), EightFp8(p + 8)}; }
@@ -250,6 +251,35 @@ struct Avx2 {
                        out_stride);
       }
     }
+  }
+
+  // Whole numbers: sixteen words.
+  struct I {
+    __m256i lo, hi;
+  };
+  static constexpr int kInt8Rows = 3;
+  static LONGHAND_INLINE I SetWord(const void* p) {
+    const __m256i all = _mm256_set1_epi32(*static_cast<const int32_t*>(p));
+    return {all, all};
+  }
+  // Products of two bytes with a sign are added in 16 bits, where -127 .. 127 cannot overflow; so
+  // the bias is taken from the bytes, not from the sums.
+  static LONGHAND_INLINE I StartProducts(const void*) {
+    return {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  }
+  static LONGHAND_INLINE I LoadBiased(const void* p) {
+    const __m256i bias = _mm256_set1_epi8(-128);
+    return {_mm256_xor_si256(LoadWords(p, 0), bias), _mm256_xor_si256(LoadWords(p, 1), bias)};
+  }
+  static LONGHAND_INLINE __m256i AddProducts(__m256i sum, __m256i a, __m256i b) {
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static LONGHAND_INLINE I AddProducts(I sum, I a, I b) {
+    return {AddProducts(sum.lo, a.lo, b.lo), AddProducts(sum.hi, a.hi, b.hi)};
+  }
+  static LONGHAND_INLINE F ToFloats(I x) {
+    return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)};
   }
 };
 

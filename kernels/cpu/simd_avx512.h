@@ -20,6 +20,8 @@ struct Avx512 {
   static LONGHAND_INLINE __mmask16 First(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
   static LONGHAND_INLINE void Prefetch(const char* p) { _mm_prefetch(p, _MM_HINT_T0); }
+  // To L2 only: what L1 waits for is soon as many lines as it can.
+  static LONGHAND_INLINE void PrefetchToL2(const char* p) { _mm_prefetch(p, _MM_HINT_T1); }
 
   static LONGHAND_INLINE F Zero() { return _mm512_setzero_ps(); }
   static LONGHAND_INLINE F Set(float x) { return _mm512_set1_ps(x); }
