@@ -91,19 +91,26 @@ Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::LayerLinear(
   kernels::QuantizedWeight weight;
   weight.codes = TensorView(codes, dtype, {rows, row_bytes});
   const int64_t group_size = ShardGroupSize({0, columns}, kGroupSize);
-  const int64_t groups = is_awq ? columns / group_size : 1;
-  std::vector<float> scales(is_awq ? 0 : static_cast<size_t>(rows),
-                            dtype == DType::kI8 ? kInt8Scale : kFp8Scale);
-  std::vector<Bf16> group_scales(is_awq ? static_cast<size_t>(rows * groups) : 0, Bf16(kInt4Scale));
-  std::vector<uint8_t> zeros(group_scales.size(), kMiddle);
-  if (is_awq) {
-    weight.scales = TensorView(group_scales.data(), DType::kBf16, {rows, groups});
-    weight.zeros = TensorView(zeros.data(), DType::kU8, {rows, groups});
-  } else {
+  const bool is_fp8 = quantization_ == Quantization::kFp8;
+  const int64_t groups = is_awq ? columns / group_size : kernels::NumInt8Groups(columns);
+  std::vector<float> scales(is_fp8 ? static_cast<size_t>(rows) : 0, kFp8Scale);
+  std::vector<Bf16> group_scales(is_fp8 ? 0 : static_cast<size_t>(rows * groups),
+                                 Bf16(is_awq ? kInt4Scale : kInt8Scale));
+  std::vector<uint8_t> zeros(is_awq ? group_scales.size() : 0, kMiddle);
+  if (is_fp8) {
     weight.scales = TensorView(scales.data(), DType::kF32, {rows});
+  } else {
+    weight.scales = TensorView(group_scales.data(), DType::kBf16, {rows, groups});
   }
+  if (is_awq) weight.zeros = TensorView(zeros.data(), DType::kU8, {rows, groups});
   done_bytes_ += static_cast<int64_t>(weight.num_bytes());
   return ops_.PackQuantized(weight, layout);
+}
+
+Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Head(const TensorSlice& slice) {
+  constexpr auto kPlain = kernels::LinearLayout::kPlain;
+  return quantization_ == Quantization::kInt8 ? LayerLinear({slice}, kPlain)
+                                              : Linear({slice}, kPlain);
 }
 
 Result<DeviceTensor> RandomWeights::Matrix(const TensorSlice& slice) {

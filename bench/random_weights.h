@@ -33,6 +33,7 @@ class RandomWeights final : public model::WeightSource {
       const std::vector<model::TensorSlice>& slices, kernels::LinearLayout layout) override;
   Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
       const std::vector<model::TensorSlice>& slices, kernels::LinearLayout layout) override;
+  Result<std::unique_ptr<kernels::PackedLinear>> Head(const model::TensorSlice& slice) override;
   Result<model::DeviceTensor> Matrix(const model::TensorSlice& slice) override;
   Result<model::DeviceTensor> Vector(const std::vector<model::TensorSlice>& slices) override;
   int64_t done_bytes() const override { return done_bytes_; }

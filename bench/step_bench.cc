@@ -2,10 +2,11 @@
 // multiply.
 //
 //   step_bench --model DIR [--threads 2] [--batch 1,4,16] [--context 128,2048] [--prefill 512,2048]
-//   [--steps 32]
+//   [--steps 32] [--quantization int8] [--image 1008]
 //
 // Plans go straight to the runner: no sockets, no scheduler. Before each decode row the sequences'
 // KV blocks are zeros of real memory, each sequence its own, so a step reads what a true one reads.
+// --image encodes a square picture of so many pixels a side.
 // One JSON line a row with --json.
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -30,10 +31,12 @@ constexpr int64_t kBlockSize = 16;
 struct Options {
   std::string model;
   std::string dtype = "bfloat16";
+  std::string quantization = "none";
   int threads = 2;
   std::vector<int64_t> batches = {1, 4, 16};
   std::vector<int64_t> contexts = {128, 2048};
   std::vector<int64_t> prefills = {512, 2048};
+  int64_t image = 0;
   int64_t max_num_batched_tokens = 2048;
   int steps = 32;
   int repetitions = 3;
@@ -47,18 +50,27 @@ struct Row {
   double seconds = 0;  // of a step
   double tokens = 0;   // of a step
   double bytes = 0;    // that a step must read: weights once, and the keys and values
+  double flops = 0;    // of its products with weights
 };
 
 class Bench {
  public:
   Bench(const Options& options,
         runner::ModelRunner& runner,
+        const ModelConfig& model,
         int64_t weight_bytes,
         int64_t kv_bytes_per_token)
       : options_(options),
         runner_(runner),
+        model_(model),
         weight_bytes_(weight_bytes),
-        kv_bytes_per_token_(kv_bytes_per_token) {}
+        kv_bytes_per_token_(kv_bytes_per_token) {
+    const ShardPlan plan = PlanShards(model, 1, DType::kBf16, DType::kBf16).value();
+    // bf16: 2 bytes and 2 operations a weight. The embedding is a table look-up.
+    head_flops_ = static_cast<double>(2 * model.vocab_size * model.hidden_size);
+    layer_flops_ = static_cast<double>(plan.ranks[0].text_weight_bytes) - 2 * head_flops_;
+    vision_flops_ = static_cast<double>(plan.ranks[0].vision_weight_bytes);
+  }
 
   Row Decode(int64_t batch, int64_t context) {
     std::vector<double> seconds;
@@ -68,13 +80,27 @@ class Bench {
             context,
             Median(seconds),
             static_cast<double>(batch),
-            static_cast<double>(weight_bytes_ + batch * context * kv_bytes_per_token_)};
+            static_cast<double>(weight_bytes_ + batch * context * kv_bytes_per_token_),
+            static_cast<double>(batch) * (layer_flops_ + head_flops_)};
   }
 
   Row Prefill(int64_t tokens) {
     std::vector<double> seconds;
     for (int i = 0; i < options_.repetitions; ++i) seconds.push_back(PrefillOnce(tokens));
-    return {"prefill", 1, tokens, Median(seconds), static_cast<double>(tokens), 0};
+    const auto count = static_cast<double>(tokens);
+    return {"prefill", 1, tokens, Median(seconds), count, 0, count * layer_flops_ + head_flops_};
+  }
+
+  // The merger's weights see a patch in four; they are few.
+  Row Encode(int64_t side) {
+    std::vector<double> seconds;
+    for (int i = 0; i < options_.repetitions; ++i) seconds.push_back(EncodeOnce(side));
+    const auto patches = static_cast<double>(NumPatches(model_, side));
+    return {"encode", 1, static_cast<int64_t>(patches), Median(seconds),
+            patches,  0, patches * vision_flops_};
+  }
+  static int64_t NumPatches(const ModelConfig& model, int64_t side) {
+    return side / model.vision.patch_size * (side / model.vision.patch_size);
   }
 
  private:
@@ -151,6 +177,24 @@ class Bench {
     return taken.count();
   }
 
+  double EncodeOnce(int64_t side) {
+    const std::vector<uint8_t> pixels(static_cast<size_t>(side * side * 3), 100);
+    const ContentHash hash{1};
+    LONGHAND_CHECK(runner_
+                       .PutImage(hash, static_cast<int32_t>(side), static_cast<int32_t>(side),
+                                 {pixels.data(), pixels.size()})
+                       .ok());
+    StepPlan plan, release;
+    plan.images.push_back(
+        {.image = hash, .layer_end = static_cast<int32_t>(model_.vision.depth), .cache_row = 0});
+    release.released_images.push_back(hash);
+    const auto begin = std::chrono::steady_clock::now();
+    Run(std::move(plan));
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    Run(std::move(release));
+    return taken.count();
+  }
+
   void Release(int64_t batch) {
     StepPlan plan;
     for (int64_t s = 0; s < batch; ++s) plan.released_sequences.push_back(s + 1);
@@ -165,8 +209,10 @@ class Bench {
 
   const Options& options_;
   runner::ModelRunner& runner_;
+  const ModelConfig& model_;
   const int64_t weight_bytes_;
   const int64_t kv_bytes_per_token_;
+  double layer_flops_ = 0, head_flops_ = 0, vision_flops_ = 0;
   int64_t step_ = 0;
 };
 
@@ -184,10 +230,10 @@ Roof Measure(int threads) {
   return roof;
 }
 
-void Print(const Row& row, const Roof& roof, double flops_per_token, bool json) {
+void Print(const Row& row, const Roof& roof, bool json) {
   const double tokens_per_second = row.tokens / row.seconds;
   const double bandwidth_share = row.bytes / row.seconds / roof.bytes_per_second;
-  const double flops_share = tokens_per_second * flops_per_token / roof.flops_per_second;
+  const double flops_share = row.flops / row.seconds / roof.flops_per_second;
   if (json) {
     std::printf(
         "{\"name\":\"%s\",\"batch\":%lld,\"context\":%lld,\"tokens_per_second\":%.3f,\"gb_per_"
@@ -224,31 +270,35 @@ int Run(const Options& options) {
   config.num_blocks = kv_tokens / kBlockSize + max_batch;
   config.max_num_batched_tokens = options.max_num_batched_tokens;
   config.max_num_seqs = max_batch;
+  config.quantization = ParseQuantization(options.quantization).value();
   config.max_model_len = std::min(model->max_position_embeddings, kv_tokens);
+  const int64_t patches = Bench::NumPatches(*model, options.image);
+  config.encoder_cache_tokens = patches / 4;
+  config.image_bytes = options.image * options.image * 3;
+  config.max_patches_per_image = patches;
   comm::SingleRankCommunicator communicator;
   Result<std::unique_ptr<runner::ModelRunner>> runner =
       runner::ModelRunner::Create(config, **ops, communicator, {});
   if (!runner.ok()) return fail(runner.status());
 
   const Result<ShardPlan> shards =
-      PlanShards(*model, 1, WeightDType(model->torch_dtype, config.dtype), config.kv_dtype);
+      PlanShards(*model, 1, WeightDType(model->torch_dtype, config.dtype), config.kv_dtype,
+                 config.quantization);
   if (!shards.ok()) return fail(shards.status());
   // The embedding is a table look-up: a step reads the head, not the table, also when they are
   // tied.
   const RankShard& rank = shards->ranks[0];
   const int64_t weight_bytes = rank.text_weight_bytes - model->vocab_size * model->hidden_size * 2;
-  const double flops_per_token =
-      static_cast<double>(weight_bytes);  // bf16: 2 bytes and 2 operations a weight
   const Roof roof = Measure(options.threads);
   std::fprintf(stderr, "%d threads: %.1f GB/s read, %.0f GFLOP/s f32; weights of a step %.3f GB\n",
                options.threads, roof.bytes_per_second / 1e9, roof.flops_per_second / 1e9,
                static_cast<double>(weight_bytes) / 1e9);
-  Bench bench(options, **runner, weight_bytes, rank.kv_bytes_per_token);
-  for (const int64_t tokens : options.prefills)
-    Print(bench.Prefill(tokens), roof, flops_per_token, options.json);
+  Bench bench(options, **runner, *model, weight_bytes, rank.kv_bytes_per_token);
+  if (options.image > 0) Print(bench.Encode(options.image), roof, options.json);
+  for (const int64_t tokens : options.prefills) Print(bench.Prefill(tokens), roof, options.json);
   for (const int64_t context : options.contexts) {
     for (const int64_t batch : options.batches) {
-      Print(bench.Decode(batch, context), roof, flops_per_token, options.json);
+      Print(bench.Decode(batch, context), roof, options.json);
     }
   }
   return kExitOk;
@@ -264,11 +314,16 @@ int main(int argc, char** argv) {
   app.add_option("--dtype", options.dtype)
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
+  app.add_option("--quantization", options.quantization)
+      ->check(CLI::IsMember({"none", "int8", "fp8"}))
+      ->capture_default_str();
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--batch", options.batches)->delimiter(',')->capture_default_str();
   app.add_option("--context", options.contexts, "Tokens in the cache before a decode step")
       ->delimiter(',');
   app.add_option("--prefill", options.prefills, "Tokens of a prompt")->delimiter(',');
+  app.add_option("--image", options.image, "Pixels a side of a picture to encode")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens)->capture_default_str();
   app.add_option("--steps", options.steps)->check(CLI::Range(1, 10000))->capture_default_str();
   app.add_option("--repetitions", options.repetitions)

@@ -19,11 +19,16 @@ Status CheckQuantizedWeight(const QuantizedWeight& weight) {
   const int64_t out_features = weight.codes.dim(0);
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("out_features", out_features, 1));
   LONGHAND_RETURN_IF_ERROR(CheckAtLeast("in_features", weight.in_features(), 1));
-  if (weight.codes.dtype() == DType::kI8 || weight.codes.dtype() == DType::kF8E4M3) {
+  const DType codes = weight.codes.dtype();
+  if (codes == DType::kI8 || codes == DType::kF8E4M3) {
     if (weight.zeros.rank() > 0) {
       return InvalidArgument("zeros is ", weight.zeros.ToString(), "; codes of 8 bits have none");
     }
-    return CheckTensor("scales", weight.scales, DType::kF32, {out_features});
+    if (codes == DType::kF8E4M3) {
+      return CheckTensor("scales", weight.scales, DType::kF32, {out_features});
+    }
+    return CheckTensor("scales", weight.scales, DType::kBf16,
+                       {out_features, NumInt8Groups(weight.in_features())});
   }
   if (!weight.is_int4()) {
     return InvalidArgument("codes is ", weight.codes.ToString(),
@@ -66,24 +71,85 @@ float Largest(const float* row, int64_t count) {
 
 }  // namespace
 
-void QuantizeRow(const float* row, int64_t count, DType code_dtype, void* codes, float* scale) {
-  const float largest = Largest(row, count);
-  if (code_dtype == DType::kF8E4M3) {
-    const RowScale by(largest, Fp8E4M3::kMax);
-    auto* out = static_cast<uint8_t*>(codes);
-    for (int64_t i = 0; i < count; ++i) out[i] = Fp8E4M3(row[i] * by.inverse).bits;
-    *scale = by.scale;
-    return;
-  }
-  const RowScale by(largest, kMaxInt8);
-  auto* out = static_cast<int8_t*>(codes);
+void QuantizeFp8(const float* row, int64_t count, uint8_t* codes, float* scale) {
+  const RowScale by(Largest(row, count), Fp8E4M3::kMax);
+  for (int64_t i = 0; i < count; ++i) codes[i] = Fp8E4M3(row[i] * by.inverse).bits;
+  *scale = by.scale;
+}
+
+namespace {
+
+// 0, or NaN where one is no number.
+float NanUnlessNumbers(const float* row, int64_t count) {
+  float sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += row[i] - row[i];
+  return sum;
+}
+
+// The nearest whole number, -127 .. 127; NaN becomes -127.
+float RoundToCode(float x) {
   // Adding 1.5 * 2^23 leaves whole numbers, rounded to nearest even.
   constexpr float kWhole = 0x1.8p23f;
+  const float rounded = x + kWhole - kWhole;
+  const float above = rounded > -kMaxInt8 ? rounded : -kMaxInt8;
+  return above < kMaxInt8 ? above : kMaxInt8;
+}
+
+void RoundToInt8(const float* row, int64_t count, float inverse, int8_t* codes) {
   for (int64_t i = 0; i < count; ++i) {
-    const float rounded = row[i] * by.inverse + kWhole - kWhole;
-    out[i] = static_cast<int8_t>(static_cast<int>(std::clamp(rounded, -kMaxInt8, kMaxInt8)));
+    codes[i] = static_cast<int8_t>(static_cast<int>(RoundToCode(row[i] * inverse)));
   }
-  *scale = by.scale;
+}
+
+// The sum of what codes with this scale lose of a group, squared.
+float RoundingLoss(const float* row, int64_t count, float scale) {
+  float losses[kInt8Group];
+  const float inverse = 1 / scale;
+  for (int64_t i = 0; i < count; ++i) {
+    const float loss = RoundToCode(row[i] * inverse) * scale - row[i];
+    losses[i] = loss * loss;
+  }
+  float sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += losses[i];
+  return sum;
+}
+
+// The bf16 number nearest to largest / 127, or the one above that: whose codes lose less.
+Bf16 ChooseScale(const float* row, int64_t count) {
+  const Bf16 near(RowScale(Largest(row, count), kMaxInt8).scale);
+  if (near.bits == 0) return near;
+  Bf16 above;
+  above.bits = static_cast<uint16_t>(near.bits + 1);
+  const bool is_near = RoundingLoss(row, count, static_cast<float>(near)) <=
+                       RoundingLoss(row, count, static_cast<float>(above));
+  return is_near ? near : above;
+}
+
+// fn(first element, elements, number) of each group.
+template <typename Fn>
+void ForInt8Groups(int64_t count, const Fn& fn) {
+  for (int64_t first = 0; first < count; first += kInt8Group) {
+    fn(first, std::min(kInt8Group, count - first), first / kInt8Group);
+  }
+}
+
+}  // namespace
+
+void QuantizeInt8(const float* row, int64_t count, int8_t* codes, float* scales) {
+  ForInt8Groups(count, [&](int64_t first, int64_t n, int64_t group) {
+    const RowScale by(Largest(row + first, n), kMaxInt8);
+    RoundToInt8(row + first, n, by.inverse, codes + first);
+    scales[group] = by.scale + NanUnlessNumbers(row + first, n);
+  });
+}
+
+void QuantizeInt8(const float* row, int64_t count, int8_t* codes, Bf16* scales) {
+  ForInt8Groups(count, [&](int64_t first, int64_t n, int64_t group) {
+    scales[group] = ChooseScale(row + first, n);
+    const auto scale = static_cast<float>(scales[group]);
+    RoundToInt8(row + first, n, scale > 0 ? 1 / scale : 0, codes + first);
+    if (std::isnan(NanUnlessNumbers(row + first, n))) scales[group] = Bf16(NAN);
+  });
 }
 
 }  // namespace longhand::kernels

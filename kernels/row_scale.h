@@ -6,12 +6,9 @@
 
 #include "common/fp8.h"
 #include "common/kv_dtype.h"
+#include "kernels/int8_group.h"
 
 namespace longhand::kernels {
-
-inline constexpr float kMaxInt8 = 127.0f;
-// Rows smaller than this are stored as zeros, so that the inverse of a scale is a number.
-inline constexpr float kSmallestRow = 0x1p-100f;
 
 // Of a row whose largest magnitude is `largest`, stored as `max`. Every backend divides so.
 struct RowScale {

@@ -1,6 +1,6 @@
 // How the decoder's linear layers are kept in memory: what --quantization says, and what a
-// checkpoint that is quantised already asks for. Embedding, head, norms and the image encoder are
-// never quantised.
+// checkpoint that is quantised already asks for. The head is quantised in int8 alone; embedding,
+// norms and the image encoder never are.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,13 @@ namespace longhand {
 
 enum class Quantization : uint8_t {
   kNone,
-  kInt8,  // a scale for each output
+  // A scale for each output and group of inputs; activations are rounded by groups too.
+  kInt8,
   kFp8,  // a scale for each output; activations are rounded to fp8 too, with a scale for each token
   kAwq,  // 4 bits; a scale and a zero for each output and group of inputs
 };
+
+inline constexpr int64_t kInt8GroupSize = 32;
 
 // As --quantization has it: "none", "int8", "fp8", "awq".
 std::string_view QuantizationName(Quantization quantization);

@@ -49,6 +49,7 @@ int64_t LayerMatrixBytes(int64_t out_features,
     case Quantization::kNone:
       return elements * element_bytes;
     case Quantization::kInt8:
+      return elements + out_features * ((columns.size() + kInt8GroupSize - 1) / kInt8GroupSize) * 2;
     case Quantization::kFp8:
       return elements + out_features * kF32Bytes;
     case Quantization::kAwq:
@@ -98,8 +99,10 @@ int64_t TextWeightBytes(const ModelConfig& config,
                                  matrix(2 * shard.ffn.size(), {0, hidden}) +
                                  matrix(hidden, shard.ffn);
   const int64_t layer_vectors = qkv + 2 * hidden;
+  const int64_t head = quantization == Quantization::kInt8 ? matrix(padded_rows, {0, hidden})
+                                                           : padded_rows * hidden * element_bytes;
   return config.num_layers * (layer_matrices + layer_vectors * kF32Bytes) +
-         (shard.vocab.size() + padded_rows) * hidden * element_bytes + hidden * kF32Bytes;
+         shard.vocab.size() * hidden * element_bytes + head + hidden * kF32Bytes;
 }
 
 int64_t VisionWeightBytes(const VisionConfig& vision, int64_t element_bytes) {

@@ -57,8 +57,8 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8", "fp8"}));
   Scalar(
       app, "--quantization", o.quantization,
-      "Weights of the decoder's layers; auto: as the checkpoint has them. int8 (not on cuda) and "
-      "fp8 quantise at load, awq reads AWQ checkpoints")
+      "Weights of the decoder's layers; auto: as the checkpoint has them. int8 (not on cuda; the "
+      "head too) and fp8 quantise at load, awq reads AWQ checkpoints")
       ->check(CLI::IsMember({"auto", "none", "int8", "fp8", "awq"}));
   Scalar(app, "--data-parallel-size,--dp", o.data_parallel_size,
          "Groups of so many ranks, each with the whole model; requests are divided among them")

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/int8_kernels.h"
 #include "kernels/cpu/linear_kernels.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/thread_pool.h"
@@ -28,9 +29,11 @@ class Scratch {
 struct CpuContext {
   CpuContext(int num_threads,
              const LinearKernels& linear_kernels,
+             const Int8Kernels& int8_kernels,
              const AttentionKernels& attention_kernels,
              const RowKernels& row_kernels)
       : linear(linear_kernels),
+        int8(int8_kernels),
         attention(attention_kernels),
         rows(row_kernels),
         pool(num_threads),
@@ -40,6 +43,7 @@ struct CpuContext {
   Status GrowThreadScratch(int64_t floats);
 
   const LinearKernels& linear;
+  const Int8Kernels& int8;
   const AttentionKernels& attention;
   const RowKernels& rows;
   ThreadPool pool;

@@ -10,9 +10,10 @@ class CpuOps final : public HostOps {
  public:
   CpuOps(int num_threads,
          const LinearKernels& linear,
+         const Int8Kernels& int8,
          const AttentionKernels& attention,
          const RowKernels& rows)
-      : cpu_(num_threads, linear, attention, rows) {}
+      : cpu_(num_threads, linear, int8, attention, rows) {}
 
   std::string_view name() const override { return "cpu"; }
   DType ActivationDType(DType) const override { return DType::kF32; }
@@ -75,6 +76,8 @@ bool HasAvx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+bool HasVnni() { return __builtin_cpu_supports("avx512vnni"); }
+
 bool HasAvx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 }  // namespace
@@ -92,12 +95,13 @@ Result<std::unique_ptr<Ops>> CreateCpuOpsFor(InstructionSet instruction_set, int
   switch (instruction_set) {
     case InstructionSet::kAvx512:
       if (!HasAvx512()) break;
-      return std::unique_ptr<Ops>(
-          std::make_unique<CpuOps>(num_threads, LinearAvx512(), AttentionAvx512(), RowsAvx512()));
+      return std::unique_ptr<Ops>(std::make_unique<CpuOps>(num_threads, LinearAvx512(),
+                                                           HasVnni() ? Int8Vnni() : Int8Avx2(),
+                                                           AttentionAvx512(), RowsAvx512()));
     case InstructionSet::kAvx2:
       if (!HasAvx2()) break;
-      return std::unique_ptr<Ops>(
-          std::make_unique<CpuOps>(num_threads, LinearAvx2(), AttentionAvx2(), RowsAvx2()));
+      return std::unique_ptr<Ops>(std::make_unique<CpuOps>(num_threads, LinearAvx2(), Int8Avx2(),
+                                                           AttentionAvx2(), RowsAvx2()));
   }
   return Unimplemented("this CPU does not have AVX2 with FMA, or AVX-512 F, BW, DQ and VL");
 }

@@ -1,5 +1,5 @@
 // The CPU backend: one function per operation, arguments checked by Ops already. f32 activations;
-// weights f32 or bf16, KV f32, bf16 or int8.
+// weights f32, bf16 or codes, KV f32, bf16 or int8.
 #pragma once
 
 #include <memory>

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/always_inline.h"
+#include "kernels/cpu/linear_finish.h"
 #include "kernels/cpu/linear_kernels.h"
 #include "kernels/cpu/linear_widen.h"
 #include "kernels/cpu/tile.h"
@@ -36,49 +37,6 @@ struct F32Row {
     return FloatRow::Load<S>(row, (v + kHalf) % 2);
   }
 };
-
-// Scales codes' sums, adds the bias where it is given, and stores R rows and V * 16 columns, as far
-// as these exist.
-template <typename S, int R, int V>
-LONGHAND_INLINE void FinishTile(const LinearTask& task,
-                                const float* bias,
-                                int64_t row,
-                                int64_t column,
-                                typename S::F (&sum)[R][V]) {
-  const int64_t columns = task.out_features - column;
-  if (columns <= 0) return;
-  if (task.weight_scale != nullptr) {
-    typename S::F scale[1][V];
-    LoadTile<S, 1, V>(task.weight_scale + column, 0, 16 * V, scale);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 16
-      for (int v = 0; v < V; ++v) sum[r][v] = S::Mul(sum[r][v], scale[0][v]);
-    }
-  }
-  if (task.x_scale != nullptr) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const typename S::F scale = S::Set(task.x_scale[row + r]);
-#pragma GCC unroll 16
-      for (int v = 0; v < V; ++v) sum[r][v] = S::Mul(sum[r][v], scale);
-    }
-  }
-  if (bias != nullptr) {
-    typename S::F add[1][V];
-    LoadTile<S, 1, V>(bias + column, 0, columns, add);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 16
-      for (int v = 0; v < V; ++v) sum[r][v] = S::Add(sum[r][v], add[0][v]);
-    }
-  }
-  StoreTile<S, R, V>(task.out + row * task.out_features + column, task.out_features, columns, sum);
-}
-
-// How far ahead of its use a weight is fetched: what the hardware fetches by itself ends with the
-// page, and the time of a memory access is some 40 lines of a stream.
-constexpr int64_t kPrefetchBytes = 4096;
 
 // Few rows: streams V * 16 columns of weights once, widening in registers. `x` is one block of R
 // rows. kHalf is the half of the panel where the columns begin; 0 unless V is 1.
@@ -207,10 +165,10 @@ void Stream(const LinearTask& task, const float* packed, int64_t panel_begin, in
       return run(FloatColumns<Bf16Row>{});
     case PanelFormat::kFp8:
       return run(CodeColumns<PanelFormat::kFp8>{});
-    case PanelFormat::kInt8:
-      return run(CodeColumns<PanelFormat::kInt8>{});
     case PanelFormat::kInt4:
       return run(CodeColumns<PanelFormat::kInt4>{});
+    case PanelFormat::kInt8:
+      return;  // int8_kernel.h
   }
 }
 
@@ -343,9 +301,9 @@ void MultiplyPart(const LinearTask& task,
 }
 
 // A few panels, with the k's in parts: the part of x and the sums stay in L2, the part of the panel
-// in L1. Widening a bf16 weight again for each block of rows costs less than a widened copy; codes
-// are copied. Sums wait in scratch, where rows are next to each other; rows of `out` may be pages
-// apart.
+// in L1. For a few blocks of rows, widening a bf16 weight for each costs less than a widened copy;
+// codes are always copied. Sums wait in scratch, where rows are next to each other; rows of `out`
+// may be pages apart.
 template <typename S>
 void Multiply(const LinearTask& task,
               const float* packed,
@@ -368,17 +326,20 @@ void Multiply(const LinearTask& task,
         MultiplyPart<S, F32Row>(task, packed, part, next, rows, sums);
         break;
       case PanelFormat::kBf16:
-        MultiplyPart<S, Bf16Row>(task, packed, part, next, rows, sums);
+        if (task.num_rows >= kMinWidenedRows) {
+          widen_and_multiply(FormatConstant<PanelFormat::kBf16>{});
+        } else {
+          MultiplyPart<S, Bf16Row>(task, packed, part, next, rows, sums);
+        }
         break;
       case PanelFormat::kFp8:
         widen_and_multiply(FormatConstant<PanelFormat::kFp8>{});
         break;
-      case PanelFormat::kInt8:
-        widen_and_multiply(FormatConstant<PanelFormat::kInt8>{});
-        break;
       case PanelFormat::kInt4:
         widen_and_multiply(FormatConstant<PanelFormat::kInt4>{});
         break;
+      case PanelFormat::kInt8:
+        return;  // int8_kernel.h
     }
     part = next;
   }

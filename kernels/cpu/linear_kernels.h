@@ -9,20 +9,24 @@ inline constexpr int64_t kPanelColumns = 32;
 // Few rows stream the weights by; from 5 on, blocking along k keeps the next weights coming while
 // these are multiplied.
 inline constexpr int64_t kMaxStreamRows = 4;
-// Along k: a part of a panel of 256 x 32 weights takes 16 KiB of L1, one of a block of x 12.
-inline constexpr int64_t kBlockDepth = 512;
-// Rows and panels of one task: 384 rows of x along one part of k, and their sums in 8 panels, take
-// 384 KiB of L2 each.
+// From here on bf16 weights are widened once for all blocks of rows.
+inline constexpr int64_t kMinWidenedRows = 48;
+// Along k: a part of a panel of 192 x 32 weights takes 24 KiB of L1 as floats, one of a block of
+// x 9.
+inline constexpr int64_t kBlockDepth = 192;
+// Rows and panels of one task: 384 rows of x along one part of k take 288 KiB of L2, and their sums
+// in 8 panels 384.
 inline constexpr int64_t kMaxTaskRows = 384;
 inline constexpr int64_t kTaskPanels = 8;
 inline constexpr int64_t kSumFloats = kPanelColumns * kTaskPanels * kMaxTaskRows;
-// Sums, and one part of a panel of codes as floats.
+// Sums, and one part of a panel as floats.
 inline constexpr int64_t kLinearScratchFloats = kSumFloats + kPanelColumns * kBlockDepth;
 
-// How a panel's elements are kept. Codes are widened before they are multiplied.
+// How a panel's elements are kept. Codes are widened before they are multiplied, but those of int8
+// (int8_kernel.h).
 enum class PanelFormat : uint8_t { kF32, kBf16, kFp8, kInt8, kInt4 };
 
-// Bytes of the 32 elements of one k.
+// Bytes of the 32 elements of one k; int8 has groups of k's.
 constexpr int64_t RowBytes(PanelFormat format) {
   return format == PanelFormat::kF32    ? 4 * kPanelColumns
          : format == PanelFormat::kBf16 ? 2 * kPanelColumns
@@ -33,7 +37,7 @@ constexpr int64_t RowBytes(PanelFormat format) {
 struct LinearTask {
   const char* weight = nullptr;  // panels
   PanelFormat format = PanelFormat::kF32;
-  const float* weight_scale = nullptr;  // of 8-bit codes: [panels][32]
+  const float* weight_scale = nullptr;  // of fp8: [panels][32]
   const uint32_t* groups = nullptr;     // of 4-bit codes: [panels][in_features / group_size][32]
   int64_t group_size = 0;
   const float* x_scale = nullptr;  // [num_rows], or null

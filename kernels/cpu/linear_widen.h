@@ -1,6 +1,6 @@
 // Panels of codes as floats, for an instruction set S.
 //
-//   8 bits  [in_features][32], in order; what they are is scaled when all is summed
+//   fp8     [in_features][32], in order; what they are is scaled when all is summed
 //   4 bits  [in_features][16]: column i below and column 16 + i above. A group's word for a column
 //           is its zero, as bf16, below and its scale, bf16, above.
 #pragma once
@@ -26,15 +26,17 @@ LONGHAND_INLINE void Widen(
       reinterpret_cast<const uint8_t*>(task.weight) + (panel * task.in_features + k) * kBytes;
   // Some memory accesses ahead; a stream of its own for each panel.
   constexpr int64_t kAhead = 1024;
-  if constexpr (kFormat != PanelFormat::kInt4) {
-    const auto load = [](const uint8_t* p) LONGHAND_INLINE_LAMBDA {
-      if constexpr (kFormat == PanelFormat::kFp8) return S::LoadFp8(p);
-      return S::LoadInt8(reinterpret_cast<const int8_t*>(p));
-    };
+  if constexpr (kFormat == PanelFormat::kBf16) {
+    for (int64_t i = 0; i < depth; ++i, codes += kBytes, out += kPanelColumns) {
+      S::Store(out, S::LowHalves(codes));
+      S::Store(out + 16, S::HighHalves(codes));
+    }
+    return;
+  } else if constexpr (kFormat != PanelFormat::kInt4) {
     for (int64_t i = 0; i < depth; ++i, codes += kBytes, out += kPanelColumns) {
       if (i % 2 == 0) S::Prefetch(reinterpret_cast<const char*>(codes) + kAhead);
-      S::Store(out, load(codes));
-      S::Store(out + 16, load(codes + 16));
+      S::Store(out, S::LoadFp8(codes));
+      S::Store(out + 16, S::LoadFp8(codes + 16));
     }
     return;
   } else {

@@ -1,10 +1,11 @@
-// Packs weights in panels; linear_kernel.h and linear_widen.h have the layouts. What is past the
-// last column stays zero.
+// Packs weights in panels; linear_kernel.h, linear_widen.h and int8_kernel.h have the layouts. What
+// is past the last column, or the last k of a group, stays zero.
 //
 // Errors     kResourceExhausted without memory.
 #include <algorithm>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/int8_kernels.h"
 #include "kernels/cpu/panel_weight.h"
 #include "kernels/host_memory.h"
 
@@ -43,6 +44,27 @@ void PackInt4Panel(const QuantizedWeight& weight, int64_t panel, uint8_t* panels
   }
 }
 
+// The same of int8: groups of 32 k's, each with its scales.
+void PackInt8Panel(const QuantizedWeight& weight, int64_t panel, uint8_t* panels) {
+  const int64_t in_features = weight.in_features(), groups = NumInt8Groups(in_features);
+  uint8_t* out = panels + panel * groups * kInt8GroupBytes;
+  const int64_t columns = std::min(kPanelColumns, weight.out_features() - panel * kPanelColumns);
+  for (int64_t c = 0; c < columns; ++c) {
+    const int64_t n = panel * kPanelColumns + c;
+    const int8_t* from = weight.codes.as<int8_t>() + n * in_features;
+    for (int64_t g = 0; g < groups; ++g) {
+      uint8_t* group = out + g * kInt8GroupBytes;
+      reinterpret_cast<Bf16*>(group)[InPairs(c)] = weight.scales.as<Bf16>()[n * groups + g];
+      uint8_t* codes = group + 2 * kPanelColumns + 4 * c;
+      const int64_t end = std::min(in_features - g * kInt8Group, kInt8Group);
+      for (int64_t k = 0; k < end; ++k) {
+        codes[k / 4 * 4 * kPanelColumns + k % 4] =
+            static_cast<uint8_t>(from[g * kInt8Group + k] + 128);
+      }
+    }
+  }
+}
+
 void PackGroups(const QuantizedWeight& weight, uint32_t* words) {
   const int64_t num_groups = weight.scales.dim(1);
   for (int64_t n = 0; n < weight.out_features(); ++n) {
@@ -71,10 +93,12 @@ PanelFormat FormatOf(DType dtype) {
 }
 
 int64_t PanelBytes(PanelFormat format, int64_t out_features, int64_t in_features) {
-  return NumPanels(out_features) * in_features * RowBytes(format);
+  const int64_t bytes = format == PanelFormat::kInt8 ? NumInt8Groups(in_features) * kInt8GroupBytes
+                                                     : in_features * RowBytes(format);
+  return NumPanels(out_features) * bytes;
 }
 
-// Of codes.
+// Of fp8 and 4 bits.
 int64_t ScaleBytes(int64_t out_features, int64_t num_groups) {
   return NumPanels(out_features) * kPanelColumns * num_groups * 4;
 }
@@ -97,8 +121,8 @@ Result<std::unique_ptr<Buffer>> PackPanels(
 
 int64_t PackedBytes(const WeightShape& shape) {
   const int64_t panels = PanelBytes(FormatOf(shape.dtype), shape.out_features, shape.in_features);
-  if (shape.dtype == DType::kF32 || shape.dtype == DType::kBf16) return panels;
   const bool has_groups = shape.dtype == DType::kU8;
+  if (!has_groups && shape.dtype != DType::kF8E4M3) return panels;
   return panels +
          ScaleBytes(shape.out_features, has_groups ? shape.in_features / shape.group_size : 1);
 }
@@ -124,12 +148,18 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(CpuContext& cpu,
   const int64_t out_features = weight.out_features(), in_features = weight.in_features();
   const bool is_int4 = weight.is_int4();
   const PanelFormat format = FormatOf(weight.codes.dtype());
+  const bool is_int8 = format == PanelFormat::kInt8;
   LONGHAND_ASSIGN_OR_RETURN(
       auto panels,
       PackPanels(cpu, format, out_features, in_features, [&](int64_t panel, void* out) {
         if (is_int4) return PackInt4Panel(weight, panel, static_cast<uint8_t*>(out));
+        if (is_int8) return PackInt8Panel(weight, panel, static_cast<uint8_t*>(out));
         PackPanel(weight.codes, panel, InOrder, static_cast<uint8_t*>(out));
       }));
+  if (is_int8) {
+    return std::unique_ptr<PackedLinear>(std::make_unique<PanelWeight>(
+        format, layout, out_features, in_features, std::move(panels)));
+  }
   const int64_t num_groups = is_int4 ? weight.scales.dim(1) : 1;
   LONGHAND_ASSIGN_OR_RETURN(
       auto scales, AllocateHost(static_cast<size_t>(ScaleBytes(out_features, num_groups))));

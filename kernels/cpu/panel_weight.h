@@ -15,7 +15,8 @@ inline int64_t NumPanels(int64_t out_features) {
 
 class PanelWeight final : public PackedLinear {
  public:
-  // `scales`: weight_scale or groups of LinearTask, where the format has them.
+  // `scales`: weight_scale or groups of LinearTask, where the format has them; int8's are in the
+  // panels.
   PanelWeight(PanelFormat format,
               LinearLayout layout,
               int64_t out_features,
@@ -33,7 +34,9 @@ class PanelWeight final : public PackedLinear {
 
   int64_t out_features() const override { return out_features_; }
   int64_t in_features() const override { return in_features_; }
-  bool is_quantized() const override { return scales_ != nullptr; }
+  bool is_quantized() const override {
+    return format_ != PanelFormat::kF32 && format_ != PanelFormat::kBf16;
+  }
   size_t size_bytes() const override {
     return panels_->size_bytes() + (scales_ == nullptr ? 0 : scales_->size_bytes());
   }

@@ -15,7 +15,8 @@
 namespace longhand::kernels::reference {
 namespace {
 
-// Elements as floats where they are quantised, but for the scales of whole rows.
+// Elements as floats where they are quantised, but for the scales of whole rows. Of int8 they are
+// as they would be with their groups' scales, and rows of x are rounded too.
 class PlainWeight final : public PackedLinear {
  public:
   PlainWeight(TensorView weight, LinearLayout layout)
@@ -23,9 +24,13 @@ class PlainWeight final : public PackedLinear {
         bytes_(static_cast<char*>(weight.data()),
                static_cast<char*>(weight.data()) + weight.num_bytes()),
         view_(bytes_.data(), weight.dtype(), {weight.dim(0), weight.dim(1)}) {}
-  PlainWeight(TensorView elements, LinearLayout layout, std::vector<float> row_scales)
+  PlainWeight(TensorView elements,
+              LinearLayout layout,
+              std::vector<float> row_scales,
+              bool rounds_x)
       : PlainWeight(elements, layout) {
     row_scales_ = std::move(row_scales);
+    rounds_x_ = rounds_x;
   }
 
   int64_t out_features() const override { return view_.dim(0); }
@@ -34,11 +39,13 @@ class PlainWeight final : public PackedLinear {
   size_t size_bytes() const override { return bytes_.size(); }
   const TensorView& view() const { return view_; }
   const std::vector<float>& row_scales() const { return row_scales_; }
+  bool rounds_x() const { return rounds_x_; }
 
  private:
   std::vector<char> bytes_;
   TensorView view_;
   std::vector<float> row_scales_;
+  bool rounds_x_ = false;
 };
 
 template <typename X, typename W, typename Out>
@@ -61,6 +68,34 @@ void Multiply(const LinearArgs& args, const PlainWeight& plain) {
       out[i * out_features + j] = Out(static_cast<float>(sum));
     }
   }
+}
+
+// x as it is multiplied with a weight in int8: floats, rounded by groups.
+std::vector<float> RoundedX(const TensorView& x) {
+  const int64_t width = x.dim(1);
+  std::vector<float> out(static_cast<size_t>(x.num_elements()));
+  std::vector<int8_t> codes(static_cast<size_t>(width));
+  std::vector<float> scales(static_cast<size_t>(NumInt8Groups(width)));
+  WithFloatType(x.dtype(), [&](auto type) {
+    const auto* from = x.as<decltype(type)>();
+    std::transform(from, from + x.num_elements(), out.begin(),
+                   [](auto value) { return static_cast<float>(value); });
+  });
+  for (int64_t i = 0; i < x.dim(0); ++i) {
+    float* row = out.data() + i * width;
+    QuantizeInt8(row, width, codes.data(), scales.data());
+    for (int64_t k = 0; k < width; ++k) {
+      row[k] = codes[static_cast<size_t>(k)] * scales[static_cast<size_t>(k / kInt8Group)];
+    }
+  }
+  return out;
+}
+
+// Element (n, k) of a weight in int8.
+float Int8Element(const QuantizedWeight& weight, int64_t n, int64_t k) {
+  const int64_t groups = weight.scales.dim(1);
+  return weight.codes.as<int8_t>()[n * weight.in_features() + k] *
+         static_cast<float>(weight.scales.as<Bf16>()[n * groups + k / kInt8Group]);
 }
 
 // Element (n, k) of a weight in 4 bits.
@@ -90,18 +125,20 @@ Result<std::unique_ptr<PackedLinear>> PackQuantized(const QuantizedWeight& weigh
   const int64_t rows = weight.out_features(), columns = weight.in_features();
   std::vector<float> elements(static_cast<size_t>(rows * columns));
   std::vector<float> scales(static_cast<size_t>(rows), 1.0f);
-  if (!weight.is_int4()) std::copy_n(weight.scales.as<float>(), rows, scales.begin());
+  const bool is_fp8 = weight.codes.dtype() == DType::kF8E4M3;
+  const bool is_int8 = weight.codes.dtype() == DType::kI8;
+  if (is_fp8) std::copy_n(weight.scales.as<float>(), rows, scales.begin());
   for (int64_t n = 0; n < rows; ++n) {
     for (int64_t k = 0; k < columns; ++k) {
       const int64_t i = n * columns + k;
-      elements[static_cast<size_t>(i)] = weight.is_int4() ? Int4Element(weight, n, k)
-                                         : weight.codes.dtype() == DType::kF8E4M3
-                                             ? static_cast<float>(weight.codes.as<Fp8E4M3>()[i])
-                                             : weight.codes.as<int8_t>()[i];
+      elements[static_cast<size_t>(i)] = is_fp8 ? static_cast<float>(weight.codes.as<Fp8E4M3>()[i])
+                                         : is_int8 ? Int8Element(weight, n, k)
+                                                   : Int4Element(weight, n, k);
     }
   }
-  return std::unique_ptr<PackedLinear>(std::make_unique<PlainWeight>(
-      TensorView(elements.data(), DType::kF32, {rows, columns}), layout, std::move(scales)));
+  return std::unique_ptr<PackedLinear>(
+      std::make_unique<PlainWeight>(TensorView(elements.data(), DType::kF32, {rows, columns}),
+                                    layout, std::move(scales), is_int8));
 }
 
 Status QuantizeRows(const QuantizeRowsArgs& args) {
@@ -113,7 +150,7 @@ Status QuantizeRows(const QuantizeRowsArgs& args) {
     for (int64_t i = 0; i < args.x.dim(0); ++i) {
       const A* x = args.x.as<A>() + i * width;
       for (size_t k = 0; k < row.size(); ++k) row[k] = static_cast<float>(x[k]);
-      QuantizeRow(row.data(), width, DType::kF8E4M3, codes.data(), args.scale.as<float>() + i);
+      QuantizeFp8(row.data(), width, &codes.data()->bits, args.scale.as<float>() + i);
       if (args.out.dtype() == DType::kF8E4M3) {
         std::copy(codes.begin(), codes.end(), args.out.as<Fp8E4M3>() + i * width);
         continue;
@@ -135,7 +172,12 @@ Status Linear(const LinearArgs& args) {
     product.out =
         TensorView(gate_up.data(), args.out.dtype(), {args.out.dim(0), weight->out_features()});
   }
-  WithKvType(args.x.dtype(), [&](auto x) {
+  std::vector<float> rounded;
+  if (weight->rounds_x()) {
+    rounded = RoundedX(args.x);
+    product.x = TensorView(rounded.data(), DType::kF32, {args.x.dim(0), args.x.dim(1)});
+  }
+  WithKvType(product.x.dtype(), [&](auto x) {
     WithFloatType(weight->view().dtype(), [&](auto w) {
       WithFloatType(args.out.dtype(), [&](auto out) {
         Multiply<decltype(x), decltype(w), decltype(out)>(product, *weight);

@@ -1,6 +1,7 @@
 // QuantizeRows, and Linear with weights of codes: every format at sizes around the blocks of each
 // backend; a row's bits do not depend on the rows beside it.
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "tests/conformance/cases.h"
@@ -177,6 +178,29 @@ void AddInvariance(const Shape& shape,
        }});
 }
 
+// A row that holds no number must not look like one that does.
+void AddNoNumbers(int64_t in, std::vector<Case>& cases) {
+  std::ostringstream name;
+  name << "NaN and infinity among " << in << " inputs, codes=int8";
+  cases.push_back({.op = "Linear",
+                   .name = name.str(),
+                   .body = [=](Device& device) -> Result<Outputs> {
+                     Rng rng(/*seed=*/94);
+                     HostTensor x = rng.Normal({9, in}, kF32);
+                     x.Set(3 * in + in / 2, std::nan(""));
+                     x.Set(5 * in + in - 1, std::numeric_limits<double>::infinity());
+                     HostWeight weight = RandomWeight(rng, kInt8, 70, in, 64);
+                     kernels::LinearArgs args;
+                     LONGHAND_ASSIGN_OR_RETURN(args.weight, device.Pack(weight.view()));
+                     args.x = device.In(x);
+                     args.out = device.Out(kF32, {9, 70});
+                     LONGHAND_RETURN_IF_ERROR(device.ops().Linear(args));
+                     return Outputs{device.Read(args.out)};
+                   },
+                   .tolerance = {std::sqrt(static_cast<double>(in)) * 0x1p-24,
+                                 Tolerance::Metric::kOfLargest, "as without them"}});
+}
+
 // A weight that packs, once `spoil` has been at it only with kInvalidArgument.
 void AddPacking(const std::string& what,
                 DType codes,
@@ -292,6 +316,8 @@ void AddQuantizedCases(std::vector<Case>& cases) {
     AddInvariance({65, 2176, 700, codes, 128}, {kBf16, true, true}, 1, 64, cases);
     AddInvariance({30, 2176, 200, codes, 128}, {kBf16, true, true}, 29, 1, cases);
   }
+  AddNoNumbers(45, cases);
+  AddNoNumbers(320, cases);
   AddRefusals(cases);
 }
 

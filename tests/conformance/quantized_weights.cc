@@ -12,11 +12,22 @@ HostWeight RandomWeight(Rng& rng, DType codes, int64_t out, int64_t in, int64_t 
     for (uint8_t& zero : weight.zeros.bytes) zero &= 15;
     return weight;
   }
-  HostWeight weight = {HostTensor(codes, {out, in}), HostTensor(DType::kF32, {out}), {}};
+  const int64_t groups = kernels::NumInt8Groups(in);
+  HostWeight weight = {HostTensor(codes, {out, in}),
+                       codes == DType::kI8 ? HostTensor(DType::kBf16, {out, groups})
+                                           : HostTensor(DType::kF32, {out}),
+                       {}};
   HostTensor rows = rng.Normal({out, in}, DType::kF32, 0.02);
+  const kernels::QuantizedWeight view = weight.view();
   for (int64_t n = 0; n < out; ++n) {
-    kernels::QuantizeRow(rows.view().as<float>() + n * in, in, codes,
-                         weight.codes.bytes.data() + n * in, weight.scales.view().as<float>() + n);
+    const float* row = rows.view().as<float>() + n * in;
+    if (codes == DType::kI8) {
+      kernels::QuantizeInt8(row, in, view.codes.as<int8_t>() + n * in,
+                            view.scales.as<Bf16>() + n * groups);
+    } else {
+      kernels::QuantizeFp8(row, in, weight.codes.bytes.data() + n * in,
+                           view.scales.as<float>() + n);
+    }
   }
   return weight;
 }
@@ -33,7 +44,10 @@ HostTensor RandomRoundedRows(Device& device,
 
 double BytesOf(DType codes, int64_t out, int64_t in, int64_t group_size) {
   const auto elements = static_cast<double>(out * in);
-  if (codes != DType::kU8) return elements + 4.0 * static_cast<double>(out);
+  if (codes == DType::kF8E4M3) return elements + 4.0 * static_cast<double>(out);
+  if (codes == DType::kI8) {
+    return elements + 2.0 * static_cast<double>(out * kernels::NumInt8Groups(in));
+  }
   return elements / 2 + 2.5 * elements / static_cast<double>(group_size);
 }
 

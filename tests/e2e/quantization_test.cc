@@ -89,8 +89,9 @@ class Fp8Directory {
     weight.dtype = DType::kF8E4M3;
     weight.bytes.resize(elements.size());
     for (int64_t row = 0; row < num_rows; ++row) {
-      kernels::QuantizeRow(elements.data() + row * width, width, DType::kF8E4M3,
-                           weight.bytes.data() + row * width, &scales[static_cast<size_t>(row)]);
+      kernels::QuantizeFp8(elements.data() + row * width, width,
+                           reinterpret_cast<uint8_t*>(weight.bytes.data() + row * width),
+                           &scales[static_cast<size_t>(row)]);
     }
     (*tensors)[model::ScaleNameOf(name)] = {
         DType::kF32,

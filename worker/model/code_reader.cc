@@ -1,6 +1,7 @@
 #include "worker/model/code_reader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string_view>
 #include <thread>
@@ -15,6 +16,8 @@ std::string WithSuffix(const std::string& weight, std::string_view suffix) {
   LONGHAND_CHECK(weight.ends_with(kWeight)) << weight;
   return weight.substr(0, weight.size() - kWeight.size()) + std::string(suffix);
 }
+
+static_assert(kInt8GroupSize == kernels::kInt8Group);
 
 // AutoAWQ keeps eight outputs in a word: output 8 i + kAwqOrder[j] in nibble j.
 constexpr int kAwqOrder[8] = {0, 2, 4, 6, 1, 3, 5, 7};
@@ -80,10 +83,42 @@ int64_t FindNan(const uint8_t* codes, int64_t count) {
   return has_nan ? std::find_if(codes, codes + count, is_nan) - codes : count;
 }
 
+bool IsNan(Bf16 value) { return std::isnan(static_cast<float>(value)); }
+
+// The first column of a row in the file that is no number, as the view has them.
+int64_t FindNoNumber(const SliceView& view, int64_t row) {
+  std::vector<float> elements(static_cast<size_t>(view.columns.size()));
+  Convert(view.Row(row), view.tensor->dtype, reinterpret_cast<char*>(elements.data()), DType::kF32,
+          view.columns.size());
+  const auto finite = [](float element) { return std::isfinite(element); };
+  return std::find_if_not(elements.begin(), elements.end(), finite) - elements.begin();
+}
+
 int64_t RowsOf(const Checkpoint& checkpoint, const std::vector<TensorSlice>& slices) {
   int64_t rows = 0;
-  for (const TensorSlice& slice : slices) rows += ViewOf(checkpoint, slice).rows.size();
+  for (const TensorSlice& slice : slices) rows += ViewOf(checkpoint, slice).padded_rows;
   return rows;
+}
+
+// fn(row of all slices, its floats), on threads.
+template <typename Fn>
+void ForFloatRows(const Checkpoint& checkpoint,
+                  const std::vector<TensorSlice>& slices,
+                  int num_threads,
+                  const Fn& fn) {
+  int64_t first = 0;
+  for (const TensorSlice& slice : slices) {
+    const SliceView view = ViewOf(checkpoint, slice);
+    InParts(view.rows.size(), /*unit=*/1, num_threads, [&](int64_t begin, int64_t end) {
+      std::vector<float> row(static_cast<size_t>(view.columns.size()));
+      for (int64_t i = begin; i < end; ++i) {
+        Convert(view.Row(view.rows.begin + i), view.tensor->dtype,
+                reinterpret_cast<char*>(row.data()), DType::kF32, view.columns.size());
+        fn(first + i, row.data());
+      }
+    });
+    first += view.padded_rows;
+  }
 }
 
 }  // namespace
@@ -102,30 +137,42 @@ Result<kernels::QuantizedWeight> CodeReader::Read(const Checkpoint& checkpoint,
   if (on_disk.method == Quantization::kAwq) {
     return ReadAwq(checkpoint, slices, on_disk.group_size);
   }
+  const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
   if (on_disk.method != Quantization::kFp8 && quantization == Quantization::kInt8) {
-    return Quantize(checkpoint, slices, DType::kI8);
+    kernels::QuantizedWeight weight = ToInt8(checkpoint, slices);
+    const int64_t groups = weight.scales.dim(1);
+    LONGHAND_RETURN_IF_ERROR(
+        CheckNumbers(checkpoint, slices, [&](const SliceView& view, int64_t i, int64_t row) {
+          const Bf16* scales = group_scales_.data() + row * groups;
+          return std::none_of(scales, scales + groups, IsNan) ? columns : FindNoNumber(view, i);
+        }));
+    return weight;
   }
   kernels::QuantizedWeight weight = on_disk.method == Quantization::kFp8
                                         ? ReadFp8(checkpoint, slices)
-                                        : Quantize(checkpoint, slices, DType::kF8E4M3);
-  LONGHAND_RETURN_IF_ERROR(CheckNumbers(checkpoint, slices));
+                                        : ToFp8(checkpoint, slices);
+  LONGHAND_RETURN_IF_ERROR(
+      CheckNumbers(checkpoint, slices, [&](const SliceView&, int64_t, int64_t row) {
+        return FindNan(codes_.data() + row * columns, columns);
+      }));
   return weight;
 }
 
+template <typename Find>
 Status CodeReader::CheckNumbers(const Checkpoint& checkpoint,
-                                const std::vector<TensorSlice>& slices) const {
-  const uint8_t* codes = codes_.data();
+                                const std::vector<TensorSlice>& slices,
+                                const Find& find) const {
+  int64_t first = 0;
   for (const TensorSlice& slice : slices) {
     const SliceView view = ViewOf(checkpoint, slice);
-    for (int64_t row = view.rows.begin; row < view.rows.end; ++row) {
-      const int64_t nan = FindNan(codes, view.columns.size());
-      if (nan < view.columns.size()) {
-        return InvalidArgument(view.tensor->file, ": tensor ", view.tensor->name_in_file,
-                               " has NaN in row ", row, ", column ", view.columns.begin + nan,
-                               "; weights must be numbers");
-      }
-      codes += view.columns.size();
+    for (int64_t i = 0; i < view.rows.size(); ++i) {
+      const int64_t column = find(view, view.rows.begin + i, first + i);
+      if (column == view.columns.size()) continue;
+      return InvalidArgument(view.tensor->file, ": tensor ", view.tensor->name_in_file,
+                             " has NaN in row ", view.rows.begin + i, ", column ",
+                             view.columns.begin + column, "; weights must be numbers");
     }
+    first += view.padded_rows;
   }
   return OkStatus();
 }
@@ -138,40 +185,46 @@ void CodeReader::Release(const Checkpoint& checkpoint, const TensorSlice& slice)
   }
 }
 
-kernels::QuantizedWeight CodeReader::Rows(DType code_dtype, int64_t rows, int64_t columns) {
+kernels::QuantizedWeight CodeReader::Fp8Rows(int64_t rows, int64_t columns) {
   codes_.resize(static_cast<size_t>(rows * columns));
   scales_.resize(static_cast<size_t>(rows));
-  return {.codes = TensorView(codes_.data(), code_dtype, {rows, columns}),
+  return {.codes = TensorView(codes_.data(), DType::kF8E4M3, {rows, columns}),
           .scales = TensorView(scales_.data(), DType::kF32, {rows}),
           .zeros = {}};
 }
 
-kernels::QuantizedWeight CodeReader::Quantize(const Checkpoint& checkpoint,
-                                              const std::vector<TensorSlice>& slices,
-                                              DType code_dtype) {
+kernels::QuantizedWeight CodeReader::ToFp8(const Checkpoint& checkpoint,
+                                           const std::vector<TensorSlice>& slices) {
   const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
-  kernels::QuantizedWeight weight = Rows(code_dtype, RowsOf(checkpoint, slices), columns);
-  int64_t first = 0;
-  for (const TensorSlice& slice : slices) {
-    const SliceView view = ViewOf(checkpoint, slice);
-    InParts(view.rows.size(), /*unit=*/1, num_threads_, [&](int64_t begin, int64_t end) {
-      std::vector<float> row(static_cast<size_t>(columns));
-      for (int64_t i = begin; i < end; ++i) {
-        Convert(view.Row(view.rows.begin + i), view.tensor->dtype,
-                reinterpret_cast<char*>(row.data()), DType::kF32, columns);
-        kernels::QuantizeRow(row.data(), columns, code_dtype, codes_.data() + (first + i) * columns,
-                             &scales_[static_cast<size_t>(first + i)]);
-      }
-    });
-    first += view.rows.size();
-  }
+  kernels::QuantizedWeight weight = Fp8Rows(RowsOf(checkpoint, slices), columns);
+  ForFloatRows(checkpoint, slices, num_threads_, [&](int64_t i, const float* row) {
+    kernels::QuantizeFp8(row, columns, codes_.data() + i * columns,
+                         &scales_[static_cast<size_t>(i)]);
+  });
   return weight;
+}
+
+kernels::QuantizedWeight CodeReader::ToInt8(const Checkpoint& checkpoint,
+                                            const std::vector<TensorSlice>& slices) {
+  const int64_t rows = RowsOf(checkpoint, slices);
+  const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
+  const int64_t groups = kernels::NumInt8Groups(columns);
+  // Rows that are padding stay zeros.
+  codes_.assign(static_cast<size_t>(rows * columns), 0);
+  group_scales_.assign(static_cast<size_t>(rows * groups), Bf16());
+  ForFloatRows(checkpoint, slices, num_threads_, [&](int64_t i, const float* row) {
+    kernels::QuantizeInt8(row, columns, reinterpret_cast<int8_t*>(codes_.data() + i * columns),
+                          group_scales_.data() + i * groups);
+  });
+  return {.codes = TensorView(codes_.data(), DType::kI8, {rows, columns}),
+          .scales = TensorView(group_scales_.data(), DType::kBf16, {rows, groups}),
+          .zeros = {}};
 }
 
 kernels::QuantizedWeight CodeReader::ReadFp8(const Checkpoint& checkpoint,
                                              const std::vector<TensorSlice>& slices) {
   const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
-  kernels::QuantizedWeight weight = Rows(DType::kF8E4M3, RowsOf(checkpoint, slices), columns);
+  kernels::QuantizedWeight weight = Fp8Rows(RowsOf(checkpoint, slices), columns);
   int64_t out = 0;
   for (const TensorSlice& slice : slices) {
     const SliceView view = ViewOf(checkpoint, slice);

@@ -21,8 +21,8 @@ class CodeReader {
 
   // The slices, named as float weights are ("...q_proj.weight"), one below the other; valid until
   // the next call. `on_disk` is what the files hold; its tensors must have been checked.
-  // kInvalidArgument naming the tensor where fp8 codes are NaN: kernels take every code for a
-  // number.
+  // kInvalidArgument naming the tensor where fp8 codes are NaN, or what becomes int8 is no number:
+  // kernels take every code for a number.
   Result<kernels::QuantizedWeight> Read(const Checkpoint& checkpoint,
                                         const std::vector<TensorSlice>& slices,
                                         Quantization quantization,
@@ -31,17 +31,22 @@ class CodeReader {
   void Release(const Checkpoint& checkpoint, const TensorSlice& slice) const;
 
  private:
-  kernels::QuantizedWeight Quantize(const Checkpoint& checkpoint,
-                                    const std::vector<TensorSlice>& slices,
-                                    DType code_dtype);
+  kernels::QuantizedWeight ToFp8(const Checkpoint& checkpoint,
+                                 const std::vector<TensorSlice>& slices);
+  kernels::QuantizedWeight ToInt8(const Checkpoint& checkpoint,
+                                  const std::vector<TensorSlice>& slices);
   kernels::QuantizedWeight ReadFp8(const Checkpoint& checkpoint,
                                    const std::vector<TensorSlice>& slices);
   kernels::QuantizedWeight ReadAwq(const Checkpoint& checkpoint,
                                    const std::vector<TensorSlice>& slices,
                                    int64_t group_size);
-  kernels::QuantizedWeight Rows(DType code_dtype, int64_t rows, int64_t columns);
-  // Of the fp8 codes of `slices`, as they were just read.
-  Status CheckNumbers(const Checkpoint& checkpoint, const std::vector<TensorSlice>& slices) const;
+  kernels::QuantizedWeight Fp8Rows(int64_t rows, int64_t columns);
+  // kInvalidArgument for the first element of `slices`, as they were just read, that is no number;
+  // find(view, row in the file, row of all that was read) is its column, or how many there are.
+  template <typename Find>
+  Status CheckNumbers(const Checkpoint& checkpoint,
+                      const std::vector<TensorSlice>& slices,
+                      const Find& find) const;
 
   const int num_threads_;
   std::vector<uint8_t> codes_;

@@ -46,6 +46,9 @@ class CountingSource final : public WeightSource {
                                                     LinearLayout) override {
     return Count(slices, layer_dtype_);
   }
+  Result<std::unique_ptr<PackedLinear>> Head(const TensorSlice& slice) override {
+    return Count({slice}, layer_dtype_ == DType::kI8 ? layer_dtype_ : weight_dtype_);
+  }
   Result<DeviceTensor> Matrix(const TensorSlice& slice) override {
     const TensorSize size = sizes_.Of(slice);
     counted_.bytes += size.rows * size.columns * static_cast<int64_t>(DTypeSize(weight_dtype_));

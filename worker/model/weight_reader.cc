@@ -69,6 +69,12 @@ Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::LayerLinear(
   return std::move(packed).value();
 }
 
+Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::Head(const TensorSlice& slice) {
+  constexpr auto kPlain = kernels::LinearLayout::kPlain;
+  return quantization_ == Quantization::kInt8 ? LayerLinear({slice}, kPlain)
+                                              : Linear({slice}, kPlain);
+}
+
 Result<DeviceTensor> WeightReader::Matrix(const TensorSlice& slice) {
   LONGHAND_ASSIGN_OR_RETURN(const TensorView view, Stage({slice}, weight_dtype_));
   LONGHAND_ASSIGN_OR_RETURN(DeviceTensor out,

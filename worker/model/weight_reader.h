@@ -42,10 +42,11 @@ class WeightReader final : public WeightSource {
         progress_(progress),
         codes_(num_threads) {}
 
-  Result<std::unique_ptr<kernels::PackedLinear>> Linear(
-      const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) override;
-  Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
-      const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) override;
+  Result<std::unique_ptr<kernels::PackedLinear>> Linear(const std::vector<TensorSlice>& slices,
+                                                        kernels::LinearLayout layout) override;
+  Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(const std::vector<TensorSlice>& slices,
+                                                             kernels::LinearLayout layout) override;
+  Result<std::unique_ptr<kernels::PackedLinear>> Head(const TensorSlice& slice) override;
   Result<DeviceTensor> Matrix(const TensorSlice& slice) override;
   Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices) override;
   int64_t done_bytes() const override { return done_bytes_; }

@@ -34,6 +34,8 @@ class WeightSource {
   // The same of a decoder layer's matrix, quantised where the source's weights are.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
       const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) = 0;
+  // The head, which is quantised where all that is multiplied by rows is: in int8.
+  virtual Result<std::unique_ptr<kernels::PackedLinear>> Head(const TensorSlice& slice) = 0;
   // [rows, columns] in the weight dtype, not packed.
   virtual Result<DeviceTensor> Matrix(const TensorSlice& slice) = 0;
   // The slices one after the other, in f32.

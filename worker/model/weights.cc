@@ -101,9 +101,7 @@ Result<ModelWeights> ReadWeights(WeightSource& source,
   const std::string head = config.tie_word_embeddings ? embedding : "lm_head.weight";
   LONGHAND_ASSIGN_OR_RETURN(
       out.head,
-      source.Linear(
-          {{.name = head, .rows = out.shard.vocab, .padded_rows = plan.padded_vocab_rows}},
-          kPlain));
+      source.Head({.name = head, .rows = out.shard.vocab, .padded_rows = plan.padded_vocab_rows}));
   LONGHAND_RETURN_IF_ERROR(LoadVision(source, config.vision, &out.vision));
   out.bytes = source.done_bytes();
   return out;

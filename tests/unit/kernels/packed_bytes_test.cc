@@ -35,6 +35,9 @@ class PackedBytesTest : public ::testing::TestWithParam<std::string> {
       weight.zeros = TensorView(zeros_.data(), DType::kU8, {n, k / shape.group_size});
     } else {
       weight.codes = TensorView(codes_.data(), shape.dtype, {n, k});
+      if (shape.dtype == DType::kI8) {
+        weight.scales = TensorView(floats_.data(), DType::kBf16, {n, NumInt8Groups(k)});
+      }
     }
     return ops_->PackQuantized(weight);
   }
