@@ -7,8 +7,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
+#include <mutex>
 #include <random>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "tests/unit/worker/comm/rank_group.h"
@@ -30,51 +33,76 @@ float Value(uint32_t seed, int rank, int64_t index) {
   z ^= z >> 31;
   const float mantissa = static_cast<float>(z & 0xffffff) * 0x1p-24f + 0.5f;
   const float sign = ((z >> 24) & 1) != 0 ? -1.0f : 1.0f;
-  return sign * std::ldexp(mantissa, static_cast<int>((z >> 25) % 24));
+  return sign * mantissa * static_cast<float>(1u << (z >> 25) % 24);
+}
+
+// `count` elements, of which element i is `value(i)`.
+template <typename T, typename Value>
+Bytes Fill(int64_t count, Value value) {
+  Bytes bytes(static_cast<size_t>(count) * sizeof(T));
+  for (int64_t i = 0; i < count; ++i) {
+    const T element(value(i));
+    std::memcpy(bytes.data() + static_cast<size_t>(i) * sizeof(T), &element, sizeof(T));
+  }
+  return bytes;
 }
 
 // Rank `rank`'s operand of the sum number `seed`.
 Bytes Operand(DType dtype, int64_t count, uint32_t seed, int rank) {
-  Bytes bytes(static_cast<size_t>(count) * DTypeSize(dtype));
-  for (int64_t i = 0; i < count; ++i) {
-    const float value = Value(seed, rank, i);
-    const Bf16 rounded(value);
-    std::byte* at = bytes.data() + static_cast<size_t>(i) * DTypeSize(dtype);
-    if (dtype == DType::kF32) {
-      std::memcpy(at, &value, sizeof(value));
-    } else {
-      std::memcpy(at, &rounded, sizeof(rounded));
-    }
-  }
-  return bytes;
+  const auto value = [=](int64_t i) { return Value(seed, rank, i); };
+  return dtype == DType::kF32 ? Fill<float>(count, value) : Fill<Bf16>(count, value);
 }
 
-// The definition: f32, in the order of `ranks`, rounded once.
-Bytes Sum(DType dtype, int64_t count, uint32_t seed, const std::vector<int>& ranks) {
-  Bytes bytes(static_cast<size_t>(count) * DTypeSize(dtype));
-  for (int64_t i = 0; i < count; ++i) {
-    const auto operand = [&](int rank) {
-      const float value = Value(seed, rank, i);
-      return dtype == DType::kF32 ? value : static_cast<float>(Bf16(value));
-    };
-    float sum = operand(ranks[0]);
-    for (size_t r = 1; r < ranks.size(); ++r) sum += operand(ranks[r]);
-    const Bf16 rounded(sum);
-    std::byte* at = bytes.data() + static_cast<size_t>(i) * DTypeSize(dtype);
-    if (dtype == DType::kF32) {
-      std::memcpy(at, &sum, sizeof(sum));
-    } else {
-      std::memcpy(at, &rounded, sizeof(rounded));
-    }
-  }
-  return bytes;
+template <typename T>
+Bytes SumOf(int64_t count, uint32_t seed, int num_ranks) {
+  return Fill<T>(count, [=](int64_t i) {
+    const auto operand = [=](int rank) { return static_cast<float>(T(Value(seed, rank, i))); };
+    float sum = operand(0);
+    for (int rank = 1; rank < num_ranks; ++rank) sum += operand(rank);
+    return sum;
+  });
 }
 
-std::vector<int> RanksInOrder(int size) {
-  std::vector<int> ranks(static_cast<size_t>(size));
-  for (int r = 0; r < size; ++r) ranks[static_cast<size_t>(r)] = r;
-  return ranks;
+// The definition: f32, in rank order, rounded once.
+Bytes Sum(DType dtype, int64_t count, uint32_t seed, int num_ranks) {
+  return dtype == DType::kF32 ? SumOf<float>(count, seed, num_ranks)
+                              : SumOf<Bf16>(count, seed, num_ranks);
 }
+
+Bytes Rows(DType dtype, int64_t count, uint32_t seed, int num_ranks) {
+  Bytes rows;
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    const Bytes row = Operand(dtype, count, seed, rank);
+    rows.insert(rows.end(), row.begin(), row.end());
+  }
+  return rows;
+}
+
+// What all ranks expect of a call, computed by the first of them that asks: nobody asks for the
+// next call's before everybody has asked for this one's.
+class Expected {
+ public:
+  using Make = Bytes (*)(DType dtype, int64_t count, uint32_t seed, int num_ranks);
+
+  std::shared_ptr<const Bytes> Get(
+      Make make, DType dtype, int64_t count, uint32_t seed, int num_ranks) {
+    const Call call{make, dtype, count, seed, num_ranks};
+    std::lock_guard lock(mutex_);
+    if (bytes_ == nullptr || call != call_) {
+      call_ = call;
+      bytes_ = std::make_shared<const Bytes>(make(dtype, count, seed, num_ranks));
+    }
+    return bytes_;
+  }
+
+ private:
+  using Call = std::tuple<Make, DType, int64_t, uint32_t, int>;
+  std::mutex mutex_;
+  Call call_;
+  std::shared_ptr<const Bytes> bytes_;
+};
+
+Expected g_expected;
 
 TensorView View(Bytes& bytes, DType dtype) {
   // Without elements there is still a place: an empty vector has none.
@@ -97,7 +125,7 @@ void ExpectSum(Communicator& communicator, DType dtype, int64_t count, uint32_t 
   Bytes data = Operand(dtype, count, seed, communicator.rank());
   const Status status = Finish(communicator, communicator.AllReduceSum(View(data, dtype)));
   ASSERT_TRUE(status.ok()) << status;
-  ASSERT_TRUE(data == Sum(dtype, count, seed, RanksInOrder(communicator.size())))
+  ASSERT_TRUE(data == *g_expected.Get(&Sum, dtype, count, seed, communicator.size()))
       << DTypeName(dtype) << " x " << count << " on rank " << communicator.rank();
 }
 
@@ -109,12 +137,8 @@ void ExpectGather(Communicator& communicator, DType dtype, int64_t count, uint32
   const Status status =
       Finish(communicator, communicator.AllGather(View(local, dtype), View(all, dtype)));
   ASSERT_TRUE(status.ok()) << status;
-  Bytes expected;
-  for (int r = 0; r < communicator.size(); ++r) {
-    const Bytes row = Operand(dtype, count, seed, r);
-    expected.insert(expected.end(), row.begin(), row.end());
-  }
-  ASSERT_TRUE(all == expected) << count << " on rank " << communicator.rank();
+  ASSERT_TRUE(all == *g_expected.Get(&Rows, dtype, count, seed, communicator.size()))
+      << count << " on rank " << communicator.rank();
 }
 
 void ExpectBroadcast(
