@@ -50,8 +50,7 @@ def find(bug, arguments, directory):
     flags = ["-std=c++20", "-O1", f"-I{arguments.root}"]
     if arguments.sanitize:
         flags.append(f"-fsanitize={arguments.sanitize}")
-    subprocess.run([arguments.compiler, *flags, str(changed), str(arguments.root / "tests/simulator/simulator_main.cc"),
-                    *arguments.libraries, "-lpthread", "-o", str(program)], check=True)
+    subprocess.run([arguments.compiler, *flags, str(changed), *arguments.objects, "-lpthread", "-o", str(program)], check=True)
     ran = subprocess.run([str(program), "--seeds", str(arguments.seeds)], text=True,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if ran.returncode == 0:
@@ -66,7 +65,7 @@ def main():
     parser.add_argument("--compiler", required=True)
     parser.add_argument("--sanitize", default="")
     parser.add_argument("--seeds", type=int, default=1000)
-    parser.add_argument("libraries", nargs="+")
+    parser.add_argument("objects", nargs="+", help="the simulator's, and libraries")
     arguments = parser.parse_args()
     missed = 0
     with tempfile.TemporaryDirectory() as directory:
