@@ -2,8 +2,10 @@
 // the chunks in which its prompt came.
 #include <array>
 #include <cmath>
-#include <numeric>
+#include <map>
+#include <memory>
 #include <sstream>
+#include <utility>
 
 #include "common/kv_dtype.h"
 #include "tests/conformance/cases.h"
@@ -32,27 +34,40 @@ Tolerance AttentionTolerance(const BatchShape& shape) {
           "of a whole unit where bf16 weights move it over a tie"};
 }
 
-void AddShape(const BatchShape& shape, const char* what, std::vector<Case>& cases) {
+// Runs once on each backend; what it wrote then serves all cases that compare with it.
+Body Once(Body body) {
+  const auto written = std::make_shared<std::map<const kernels::Ops*, Outputs>>();
+  return [=](Device& device) -> Result<Outputs> {
+    if (const auto found = written->find(&device.ops()); found != written->end())
+      return found->second;
+    LONGHAND_ASSIGN_OR_RETURN(Outputs outputs, body(device));
+    return written->emplace(&device.ops(), std::move(outputs)).first->second;
+  };
+}
+
+// Returns what the case runs.
+Body AddShape(const BatchShape& shape, const char* what, std::vector<Case>& cases) {
+  const Body batch = Once([=](Device& device) { return RunBatch(device, shape); });
   cases.push_back({.op = "PagedAttention",
                    .name = Name(shape, what),
-                   .body = [=](Device& device) { return RunBatch(device, shape); },
+                   .body = batch,
                    .tolerance = AttentionTolerance(shape),
                    .misaligned = shape.head_dim == 30});
+  return batch;
 }
 
 // The same bits whether the backend knows what sequences share or not; and the reference's values.
 void AddPrefixes(const BatchShape& shape, const char* what, std::vector<Case>& cases) {
-  AddShape(shape, what, cases);
+  const Body told = AddShape(shape, what, cases);
   cases.push_back({.op = "PagedAttention",
                    .name = Name(shape, what) + ", told = not told",
-                   .body = [=](Device& device) { return RunBatch(device, shape); },
+                   .body = told,
                    .misaligned = shape.head_dim == 30,
-                   .same_bits =
-                       [=](Device& device) {
-                         BatchShape untold = shape;
-                         untold.tells_prefixes = false;
-                         return RunBatch(device, untold);
-                       }});
+                   .same_bits = [=](Device& device) {
+                     BatchShape untold = shape;
+                     untold.tells_prefixes = false;
+                     return RunBatch(device, untold);
+                   }});
 }
 
 // Groups of two and three, whose prefixes end within a split and at its end; a sequence alone; and
@@ -87,29 +102,34 @@ void AddManyCases(int64_t heads, int64_t kv_heads, int64_t block_size, std::vect
   AddPrefixes(shape, "shared prefixes among many", cases);
 }
 
-// Sequence s of the batch alone has the bits that it has in the batch.
-void AddAlone(const BatchShape& shape, size_t s, std::vector<Case>& cases) {
-  cases.push_back({.op = "PagedAttention",
-                   .name = Name(shape, "a sequence alone = in a batch"),
-                   .body = [=](Device& device) { return RunSequence(device, shape, s, 0); },
-                   .same_bits = [=](Device& device) -> Result<Outputs> {
-                     LONGHAND_ASSIGN_OR_RETURN(Outputs all, RunBatch(device, shape));
-                     const int64_t begin = std::accumulate(
-                         shape.query_lens.begin(),
-                         shape.query_lens.begin() + static_cast<int64_t>(s), int64_t{0});
-                     return Outputs{all[0].Rows(begin, shape.query_lens[s])};
-                   }});
+// Each sequence of the batch alone has the bits that it has in the batch.
+void AddAlone(const BatchShape& shape, const Body& batch, std::vector<Case>& cases) {
+  int64_t begin = 0;
+  for (size_t s = 0; s < shape.query_lens.size(); begin += shape.query_lens[s++]) {
+    cases.push_back({.op = "PagedAttention",
+                     .name = Name(shape, "a sequence alone = in a batch"),
+                     .body = [=](Device& device) { return RunSequence(device, shape, s, 0); },
+                     .same_bits = [=](Device& device) -> Result<Outputs> {
+                       LONGHAND_ASSIGN_OR_RETURN(Outputs all, batch(device));
+                       return Outputs{all[0].Rows(begin, shape.query_lens[s])};
+                     }});
+  }
 }
 
-// The last tokens of a chunk, computed as a chunk of their own.
-void AddChunked(const BatchShape& shape, int64_t skip, std::vector<Case>& cases) {
-  cases.push_back({.op = "PagedAttention",
-                   .name = Name(shape, "chunked = whole") + ", cut at " + std::to_string(skip),
-                   .body = [=](Device& device) { return RunSequence(device, shape, 0, skip); },
-                   .same_bits = [=](Device& device) -> Result<Outputs> {
-                     LONGHAND_ASSIGN_OR_RETURN(Outputs all, RunSequence(device, shape, 0, 0));
-                     return Outputs{all[0].Rows(skip, shape.query_lens[0] - skip)};
-                   }});
+// The last tokens of the first sequence's chunk, computed as a chunk of their own.
+void AddChunked(const BatchShape& shape,
+                const std::vector<int64_t>& cuts,
+                std::vector<Case>& cases) {
+  const Body whole = Once([=](Device& device) { return RunSequence(device, shape, 0, 0); });
+  for (const int64_t skip : cuts) {
+    cases.push_back({.op = "PagedAttention",
+                     .name = Name(shape, "chunked = whole") + ", cut at " + std::to_string(skip),
+                     .body = [=](Device& device) { return RunSequence(device, shape, 0, skip); },
+                     .same_bits = [=](Device& device) -> Result<Outputs> {
+                       LONGHAND_ASSIGN_OR_RETURN(Outputs all, whole(device));
+                       return Outputs{all[0].Rows(skip, shape.query_lens[0] - skip)};
+                     }});
+  }
 }
 
 }  // namespace
@@ -160,9 +180,8 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
   BatchShape wide{7, 1, 128, 16, kBf16, kBf16};
   wide.query_lens = {130, 1, 40, 3};
   wide.context_lens = {800, 700, 40, 257};
-  AddShape(wide, "long chunks", cases);
-  for (size_t s = 0; s < 4; ++s) AddAlone(wide, s, cases);
-  for (int64_t skip : {1, 60, 129}) AddChunked(wide, skip, cases);
+  AddAlone(wide, AddShape(wide, "long chunks", cases), cases);
+  AddChunked(wide, {1, 60, 129}, cases);
   for (const auto& [heads, kv_heads, block_size] :
        {std::array<int64_t, 3>{32, 4, 16}, {28, 4, 32}, {4, 4, 64}, {48, 4, 128}, {80, 4, 16}}) {
     AddManyCases(heads, kv_heads, block_size, cases);
@@ -176,7 +195,7 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
   wide.query_lens = {3, 1};
   wide.context_lens = {9300, 8193};
   AddShape(wide, "far keys", cases);
-  for (int64_t skip : {1, 2}) AddChunked(wide, skip, cases);
+  AddChunked(wide, {1, 2}, cases);
   for (DType activation : {kF32, kBf16}) {
     for (DType kv : kKvDTypes) {
       BatchShape shape{7, 1, 64, 16, activation, kv};
@@ -185,16 +204,14 @@ void AddPagedAttentionCases(std::vector<Case>& cases) {
       AddShape(shape, "decode over many splits", cases);
       shape.query_lens = {300, 1, 40, 1};
       shape.context_lens = {600, 700, 40, 257};
-      AddShape(shape, "long chunks", cases);
-      for (size_t s = 0; s < 4; ++s) AddAlone(shape, s, cases);
-      for (int64_t skip : {1, 100, 299}) AddChunked(shape, skip, cases);
+      AddAlone(shape, AddShape(shape, "long chunks", cases), cases);
+      AddChunked(shape, {1, 100, 299}, cases);
       // A backend may split far keys otherwise than near ones.
       BatchShape far{2, 1, 16, 16, activation, kv};
       far.query_lens = {3, 1, 1};
       far.context_lens = {10300, 8193, 8192};
-      AddShape(far, "far keys", cases);
-      for (size_t s = 0; s < 3; ++s) AddAlone(far, s, cases);
-      for (int64_t skip : {1, 2}) AddChunked(far, skip, cases);
+      AddAlone(far, AddShape(far, "far keys", cases), cases);
+      AddChunked(far, {1, 2}, cases);
     }
   }
 }

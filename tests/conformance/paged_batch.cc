@@ -37,13 +37,14 @@ void MakeBytes(const BatchShape& shape, Rng& rng, Batch& batch) {
 
 // Slots past a context hold NaN, and so do blocks of nobody: one wrong read shows in the result.
 void FillRest(int64_t row, HostTensor& cache, const std::vector<bool>& used) {
+  HostTensor nothing(cache.dtype, {row});
+  for (int64_t i = 0; i < row; ++i) nothing.Set(i, std::numeric_limits<double>::quiet_NaN());
   const auto num_slots = static_cast<int64_t>(used.size());
+  const auto row_bytes = static_cast<int64_t>(nothing.bytes.size());
   for (int64_t slot = 0; slot < num_slots; ++slot) {
     if (used[slot]) continue;
-    for (int64_t i = 0; i < row; ++i) {
-      cache.Set(slot * row + i, std::numeric_limits<double>::quiet_NaN());
-      cache.Set((num_slots + slot) * row + i, std::numeric_limits<double>::quiet_NaN());
-    }
+    for (const int64_t at : {slot, num_slots + slot})
+      std::copy(nothing.bytes.begin(), nothing.bytes.end(), cache.bytes.begin() + at * row_bytes);
   }
 }
 
