@@ -51,6 +51,10 @@ struct Case {
   std::function<Result<Timed>(Device&)> timed;       // a large shape, run with --bench only
 };
 
+// Runs `body` once on each backend: what it wrote serves all cases that compare with it. The cases
+// are misaligned alike.
+Body Once(Body body);
+
 void AddLinearCases(std::vector<Case>& cases);
 void AddLoraCases(std::vector<Case>& cases);
 void AddGateUpCases(std::vector<Case>& cases);

@@ -70,10 +70,11 @@ Result<Outputs> Run(Device& device, const Shape& shape, const Types& types, bool
 void AddShape(const Shape& shape, const Types& types, bool bias, std::vector<Case>& cases) {
   const std::string name = Name(shape, types, bias);
   const bool misaligned = shape.features % 2 == 1;
+  const Body in_one = Once([=](Device& d) { return Run(d, shape, types, bias, Way::kInOne); });
   cases.push_back(
       {.op = "Linear",
        .name = name,
-       .body = [=](Device& d) { return Run(d, shape, types, bias, Way::kInOne); },
+       .body = in_one,
        .tolerance = {4 * (std::sqrt(static_cast<double>(shape.in)) * 0x1p-24 + RoundingOf(types.x)),
                      Tolerance::Metric::kOfLargest,
                      "sums of gate and of up, each rounded, and silu's slope of 1.1"},
@@ -81,13 +82,13 @@ void AddShape(const Shape& shape, const Types& types, bool bias, std::vector<Cas
   cases.push_back(
       {.op = "Linear",
        .name = name + " = Linear, then SwiGlu",
-       .body = [=](Device& d) { return Run(d, shape, types, bias, Way::kInOne); },
+       .body = in_one,
        .misaligned = misaligned,
        .same_bits = [=](Device& d) { return Run(d, shape, types, bias, Way::kPlainWeight); }});
   cases.push_back(
       {.op = "Linear",
        .name = name + " = its sums, then SwiGlu",
-       .body = [=](Device& d) { return Run(d, shape, types, bias, Way::kInOne); },
+       .body = in_one,
        .misaligned = misaligned,
        .same_bits = [=](Device& d) { return Run(d, shape, types, bias, Way::kSwiGluApart); }});
 }

@@ -2,10 +2,7 @@
 // the chunks in which its prompt came.
 #include <array>
 #include <cmath>
-#include <map>
-#include <memory>
 #include <sstream>
-#include <utility>
 
 #include "common/kv_dtype.h"
 #include "tests/conformance/cases.h"
@@ -32,17 +29,6 @@ Tolerance AttentionTolerance(const BatchShape& shape) {
   return {4e-6 + (bf16 ? 2 : 1) * RoundingOf(shape.activation), Tolerance::Metric::kOfLargest,
           "scores up to 10 carry f32 roundings of their sum into exp; then the output's rounding, "
           "of a whole unit where bf16 weights move it over a tie"};
-}
-
-// Runs once on each backend; what it wrote then serves all cases that compare with it.
-Body Once(Body body) {
-  const auto written = std::make_shared<std::map<const kernels::Ops*, Outputs>>();
-  return [=](Device& device) -> Result<Outputs> {
-    if (const auto found = written->find(&device.ops()); found != written->end())
-      return found->second;
-    LONGHAND_ASSIGN_OR_RETURN(Outputs outputs, body(device));
-    return written->emplace(&device.ops(), std::move(outputs)).first->second;
-  };
 }
 
 // Returns what the case runs.

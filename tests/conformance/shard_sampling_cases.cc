@@ -179,19 +179,25 @@ Result<Outputs> SampleWhole(Device& device, const HostTensor& logits, const Mixe
   return Outputs{device.Read(args.token_ids), device.Read(args.history)};
 }
 
-Result<Outputs> RunWhole(Device& device, const Look& look, int64_t vocab_size, bool whole_nucleus) {
-  const MixedRows rows(vocab_size, whole_nucleus);
-  return SampleWhole(device, LogitsOf(look, rows.size(), vocab_size), rows);
+Body Whole(const Look& look, int64_t vocab_size, bool whole_nucleus) {
+  return Once([=](Device& device) {
+    const MixedRows rows(vocab_size, whole_nucleus);
+    return SampleWhole(device, LogitsOf(look, rows.size(), vocab_size), rows);
+  });
 }
 
 // A token that is not settled is sampled from all logits, as the caller does; `may_be_open` says
 // whether there may be one.
-Result<Outputs> RunCut(
-    Device& device, const Look& look, int64_t vocab_size, int num_ranks, bool may_be_open) {
+Result<Outputs> RunCut(Device& device,
+                       const Look& look,
+                       int64_t vocab_size,
+                       int num_ranks,
+                       bool may_be_open,
+                       const Body& run_whole) {
   const MixedRows rows(vocab_size, may_be_open);
   const HostTensor logits = LogitsOf(look, rows.size(), vocab_size);
   LONGHAND_ASSIGN_OR_RETURN(Joined joined, Join(device, logits, rows, num_ranks));
-  LONGHAND_ASSIGN_OR_RETURN(const Outputs whole, SampleWhole(device, logits, rows));
+  LONGHAND_ASSIGN_OR_RETURN(const Outputs whole, run_whole(device));
   for (int64_t i = 0; may_be_open && i < rows.size(); ++i) {
     if (joined.token_ids.At(i) != -1) continue;
     joined.token_ids.Set(i, whole[0].At(i));
@@ -235,14 +241,14 @@ void AddShardSamplingCases(std::vector<Case>& cases) {
   };
   for (const Look& look : kLooks) {
     for (const int64_t vocab_size : {29, 1000, 6000}) {
+      const Body whole = Whole(look, vocab_size, /*whole_nucleus=*/true);
       for (const int num_ranks : {1, 2, 3, 4, 8}) {
         if (vocab_size > 1000 && num_ranks % 2 != 0) continue;
         const std::string name = std::string(look.name) + ", " + std::to_string(vocab_size) +
                                  " tokens over " + std::to_string(num_ranks);
         add(
             "JoinShards", name,
-            [=](Device& d) { return RunCut(d, look, vocab_size, num_ranks, true); },
-            [=](Device& d) { return RunWhole(d, look, vocab_size, true); });
+            [=](Device& d) { return RunCut(d, look, vocab_size, num_ranks, true, whole); }, whole);
         if (vocab_size == 1000) {
           add(
               "ShardCandidates", name,
@@ -252,11 +258,11 @@ void AddShardSamplingCases(std::vector<Case>& cases) {
     }
   }
   // What no row may leave open: few tokens are likely, or top_k wants no more than are gathered.
+  const Body whole = Whole(kLooks[1], 6000, /*whole_nucleus=*/false);
   for (const int num_ranks : {2, 4}) {
     add(
         "JoinShards", "settled without all logits, over " + std::to_string(num_ranks),
-        [=](Device& d) { return RunCut(d, kLooks[1], 6000, num_ranks, false); },
-        [=](Device& d) { return RunWhole(d, kLooks[1], 6000, false); });
+        [=](Device& d) { return RunCut(d, kLooks[1], 6000, num_ranks, false, whole); }, whole);
   }
 }
 
