@@ -142,8 +142,9 @@ uint64_t Rng::Next() { return SplitMix64(state_); }
 HostTensor Rng::Normal(std::vector<int64_t> shape, DType dtype, double scale) {
   HostTensor out(dtype, std::move(shape));
   const double factor = scale * 1.7320508075688772 / 65536;
+  uint64_t state = state_;  // In a register: bytes that are written could be a member.
   const auto draw = [&] {
-    const uint64_t bits = Next();
+    const uint64_t bits = SplitMix64(state);
     const uint64_t sum =
         (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
     return (static_cast<double>(sum) - 131070) * factor;
@@ -161,6 +162,7 @@ HostTensor Rng::Normal(std::vector<int64_t> shape, DType dtype, double scale) {
     default:
       LONGHAND_CHECK(false) << DTypeName(dtype);
   }
+  state_ = state;
   return out;
 }
 
