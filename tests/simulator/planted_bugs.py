@@ -7,6 +7,7 @@ the product itself has no hook for it. When the line is no longer there, this te
 import argparse
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -47,10 +48,13 @@ def find(bug, arguments, directory):
     changed = directory / name
     changed.write_text(source.replace(old, new))
     program = directory / "simulator"
-    flags = ["-std=c++20", "-O1", f"-I{arguments.root}"]
-    if arguments.sanitize:
-        flags.append(f"-fsanitize={arguments.sanitize}")
-    subprocess.run([arguments.compiler, *flags, str(changed), *arguments.objects, "-lpthread", "-o", str(program)], check=True)
+    sanitize = [f"-fsanitize={arguments.sanitize}"] if arguments.sanitize else []
+    compiler = shlex.split(arguments.compiler)
+    # By its name alone, so that a compiler's cache knows it again.
+    subprocess.run([*compiler, "-std=c++20", "-O1", f"-I{arguments.root}", *sanitize, "-c", name, "-o", "changed.o"],
+                   cwd=directory, check=True)
+    subprocess.run([compiler[-1], *sanitize, "changed.o", *arguments.objects, "-lpthread", "-o", str(program)],
+                   cwd=directory, check=True)
     ran = subprocess.run([str(program), "--seeds", str(arguments.seeds)], text=True,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if ran.returncode == 0:
@@ -62,7 +66,7 @@ def find(bug, arguments, directory):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=pathlib.Path, required=True)
-    parser.add_argument("--compiler", required=True)
+    parser.add_argument("--compiler", required=True, help="and what it is called by")
     parser.add_argument("--sanitize", default="")
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("objects", nargs="+", help="the simulator's, and libraries")
