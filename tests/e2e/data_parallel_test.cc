@@ -80,11 +80,17 @@ void ExpectSame(const std::vector<Answer>& answers, const std::vector<Answer>& e
   }
 }
 
+constexpr int kStories = 8;
+constexpr int64_t kStoryTokens = 500;
+
 // Each alone, by the only group.
-std::vector<Answer> Undisturbed(int count, int64_t max_tokens) {
-  LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1"});
-  std::vector<Answer> answers;
-  for (int i = 0; i < count; ++i) answers.push_back(cluster.Generate(Story(i, max_tokens)));
+const std::vector<Answer>& Undisturbed() {
+  static const std::vector<Answer> answers = [] {
+    LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1"});
+    std::vector<Answer> made;
+    for (int i = 0; i < kStories; ++i) made.push_back(cluster.Generate(Story(i, kStoryTokens)));
+    return made;
+  }();
   return answers;
 }
 
@@ -98,9 +104,7 @@ bool AllAreUp(const v1::GetStatusResponse& status) {
 }
 
 TEST(DataParallel, AKilledWorkerIsItsOwnGroupsMatter) {
-  constexpr int kCount = 8;
-  constexpr int64_t kMaxTokens = 500;
-  const std::vector<Answer> expected = Undisturbed(kCount, kMaxTokens);
+  const std::vector<Answer>& expected = Undisturbed();
   LocalCluster cluster(TestCheckpointPath(), kTwoGroups);
   ASSERT_EQ(cluster.worker_pids().size(), 4u);
   ASSERT_EQ(cluster.metrics_addresses().size(), 5u);
@@ -109,7 +113,7 @@ TEST(DataParallel, AKilledWorkerIsItsOwnGroupsMatter) {
   EXPECT_EQ(before.ranks(3).group(), 1);
   EXPECT_EQ(before.ranks(3).rank(), 1);
   {
-    Stories stories("story", cluster.channel(), kCount, kMaxTokens);
+    Stories stories("story", cluster.channel(), kStories, kStoryTokens);
     ASSERT_TRUE(cluster.WaitForStatus(BothRun));
     const int64_t made_by_other = cluster.GetStatus().groups(0).generated_tokens();
     ASSERT_EQ(kill(cluster.FindWorker(2), SIGKILL), 0);
@@ -126,12 +130,10 @@ TEST(DataParallel, AKilledWorkerIsItsOwnGroupsMatter) {
 }
 
 TEST(DataParallel, ACoordinatorThatComesBackTakesUpTheStreamsOfAllGroups) {
-  constexpr int kCount = 8;
-  constexpr int64_t kMaxTokens = 400;
-  const std::vector<Answer> expected = Undisturbed(kCount, kMaxTokens);
+  const std::vector<Answer>& expected = Undisturbed();
   LocalCluster cluster(TestCheckpointPath(), kTwoGroups);
-  Stories stories("story", cluster.channel(), kCount, kMaxTokens);
-  stories.WaitForEvents(kCount * 20);
+  Stories stories("story", cluster.channel(), kStories, kStoryTokens);
+  stories.WaitForEvents(kStories * 20);
   ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
   ExpectSame(stories.Finish(), expected);
   EXPECT_TRUE(cluster.WaitForStatus(AllAreUp));
