@@ -1,11 +1,13 @@
 // conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] [--threads N]
-//             [--schedule-seed N] [--max-cases N] [--first N] [--progress] [--json FILE]
+//             [--schedule-seed N] [--case TEXT] [--max-cases N] [--first N]
+//             [--progress] [--json FILE]
 // conformance --list
 //
 // Runs every operation of one backend against the reference. Exit 0: all passed; 1: something
 // failed; 2: usage, or the backend is not here. A fault of a device ends the process: --progress
-// names each case before it runs, and --first goes on behind it. --max-cases takes so many of each
-// operation, evenly spread. --list prints the operations and how many cases each has.
+// names each case before it runs, and --first goes on behind it. --case takes those whose names
+// hold the text. --max-cases takes so many of each operation, evenly spread. --list prints the
+// operations and how many cases each has.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -23,7 +25,7 @@ namespace longhand::conformance {
 namespace {
 
 struct Options {
-  std::string backend, op, json;
+  std::string backend, op, text, json;
   bool bench = false, progress = false, list = false;
   uint64_t schedule_seed = 0;
   size_t max_cases = 0, first = 0;  // max_cases: 0 is all
@@ -48,6 +50,8 @@ Result<Options> ParseOptions(int argc, char** argv) {
       options.backend = value;
     } else if (flag == "--op") {
       options.op = value;
+    } else if (flag == "--case") {
+      options.text = value;
     } else if (flag == "--json") {
       options.json = value;
     } else if (flag == "--threads") {
@@ -153,7 +157,13 @@ int Run(const Options& options) {
       return 2;
     }
   }
-  if (!options.bench) std::erase_if(cases, [](const Case& test) { return bool{test.timed}; });
+  std::erase_if(cases, [&](const Case& test) {
+    return test.name.find(options.text) == std::string::npos || (test.timed && !options.bench);
+  });
+  if (cases.empty() && !options.text.empty()) {
+    std::cerr << "conformance: no such case has \"" << options.text << "\" in its name\n";
+    return 2;
+  }
   if (options.max_cases > 0) Thin(options.max_cases, cases);
   std::printf("backend %s, %d threads; every case has its seed in its source, 11 to 85\n",
               options.backend.c_str(), options.threads);
@@ -197,8 +207,8 @@ int main(int argc, char** argv) {
   using namespace longhand::conformance;
   constexpr const char* kUsage =
       "usage: conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] "
-      "[--threads N] [--schedule-seed N] [--max-cases N] [--first N] [--progress] "
-      "[--json FILE]\n       conformance --list\n";
+      "[--threads N] [--schedule-seed N] [--case TEXT] [--max-cases N] [--first N] "
+      "[--progress] [--json FILE]\n       conformance --list\n";
   if (argc == 2 && std::string(argv[1]) == "--help") {
     std::cout << kUsage;
     return 0;
