@@ -184,10 +184,10 @@ TEST(DataParallel, EachGroupHasItsSpares) {
   const int64_t epoch = cluster.GetStatus().epoch();
   ASSERT_EQ(kill(lost, SIGKILL), 0);
   ASSERT_TRUE(cluster.WaitForStatus([&](const auto& s) {
-    return s.epoch() > epoch && AllAreUp(s) && s.spare_workers_ready() == 2;
+    return s.epoch() > epoch && AllAreUp(s) && s.spare_workers_ready() == 2 &&
+           cluster.FindWorker(1) != lost;  // The ready file follows.
   }));
   EXPECT_THAT(cluster.log(), HasSubstr("takes the place of rank 0"));
-  EXPECT_NE(cluster.FindWorker(1), lost);
   EXPECT_EQ(cluster.Generate(TextRequest("Same text?", 50)).token_ids, expected.token_ids);
 }
 

@@ -59,8 +59,9 @@ TEST(Failover, AStoppedWorkerIsNoticedAndReplacedAlsoWhenNothingRuns) {
   ASSERT_EQ(kill(stopped, SIGSTOP), 0);
   ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return !s.ready(); }));
   EXPECT_TRUE(WaitUntilGone(stopped));
-  ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.ready(); }));
-  EXPECT_NE(cluster.FindWorker(1), stopped);
+  // The ready file follows.
+  ASSERT_TRUE(cluster.WaitForStatus(
+      [&](const auto& s) { return s.ready() && cluster.FindWorker(1) != stopped; }));
   EXPECT_THAT(cluster.log(), HasSubstr("worker rank 1 has not been heard for"));
   EXPECT_EQ(cluster.Generate(TextRequest("Same text?", 50)).token_ids, before.token_ids);
 }

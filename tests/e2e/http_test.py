@@ -443,7 +443,8 @@ class Gateway(unittest.TestCase):
                 self.assertEqual(kept[-1].json()["error"]["message"], "the request was cancelled")
                 self.assertEqual(self.ask("DELETE", f"/v1/streams/{request_id}").status, 404)
         self.assertEqual(self.ask("DELETE", "/v1/streams/unknown").json()["error"]["code"], "not_found")
-        self.assertEqual(self.cluster.metric(name), before + 2)
+        # An exchange is counted once its answer is sent.
+        self.cluster.wait_until(lambda: self.cluster.metric(name) == before + 2, "two were not counted")
 
     def test_adapters_stay_as_they_are_where_nobody_allowed_more(self):
         for verb in ("load", "unload"):
@@ -454,7 +455,7 @@ class Gateway(unittest.TestCase):
         name = 'longhand_http_requests_total{outcome="ok",route="/version"}'
         before = self.cluster.metric(name)
         self.ask("GET", "/version")
-        self.assertEqual(self.cluster.metric(name), before + 1)
+        self.cluster.wait_until(lambda: self.cluster.metric(name) == before + 1, "it was not counted")
         self.assertGreaterEqual(self.cluster.metric("longhand_http_connections"), 0)
 
 
