@@ -98,7 +98,7 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(self.report.exit_status(), 3)
 
     def test_a_program_that_hangs_is_stopped_and_keeps_what_it_said(self):
-        done = processes.run([sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"], 1)
+        done = processes.run([sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"], 5)
         self.assertIsNone(done.status)
         self.assertEqual(done.stdout, "begun\n")
 
