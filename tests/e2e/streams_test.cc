@@ -149,10 +149,10 @@ TEST(Streams, WithoutAJournalAStreamEndsWithItsCoordinator) {
 TEST(Streams, ADrainLeavesWhatItCannotFinishToTheNextCoordinator) {
   const testing::TempDirectory directory;
   const std::string journal = (directory / "journal").string();
-  const v1::GenerateRequest request = NamedRequest("drained", 3000);
+  const v1::GenerateRequest request = NamedRequest("drained", 12000);
   Answer beginning;
   {
-    LocalCluster cluster(TestCheckpointPath(), WithJournal(journal, {"--shutdown-timeout", "0"}));
+    LocalCluster cluster(TestCheckpointPath(), WithJournal(journal, {"--shutdown-timeout", "1"}));
     std::thread client([&] { beginning = cluster.Generate(request); });
     ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.running_requests() == 1; }));
     EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
