@@ -35,7 +35,7 @@ RandomWeights::RandomWeights(const ModelConfig& config,
                              const ShardPlan& plan,
                              Quantization quantization,
                              kernels::Ops& ops)
-    : ops_(ops), quantization_(quantization), sizes_(config) {
+    : WeightSource(quantization), ops_(ops), sizes_(config) {
   // The head, or gate and up, which are one matrix, here and in the encoder, or its merger.
   const RankShard& shard = plan.ranks[0];
   int64_t largest =
@@ -79,19 +79,19 @@ Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Linear(
 
 Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::LayerLinear(
     const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
-  if (quantization_ == Quantization::kNone) return Linear(slices, layout);
+  if (quantization() == Quantization::kNone) return Linear(slices, layout);
   const auto [rows, columns] = sizes_.Of(slices);
-  const bool is_awq = quantization_ == Quantization::kAwq;
+  const bool is_awq = quantization() == Quantization::kAwq;
   const int64_t row_bytes = is_awq ? columns / 2 : columns;
-  const DType dtype = is_awq                                ? DType::kU8
-                      : quantization_ == Quantization::kFp8 ? DType::kF8E4M3
-                                                            : DType::kI8;
+  const DType dtype = is_awq                                 ? DType::kU8
+                      : quantization() == Quantization::kFp8 ? DType::kF8E4M3
+                                                             : DType::kI8;
   uint8_t* codes =
       codes_.data() + NextOffset(rows * row_bytes, static_cast<int64_t>(codes_.size()));
   kernels::QuantizedWeight weight;
   weight.codes = TensorView(codes, dtype, {rows, row_bytes});
   const int64_t group_size = ShardGroupSize({0, columns}, kGroupSize);
-  const bool is_fp8 = quantization_ == Quantization::kFp8;
+  const bool is_fp8 = quantization() == Quantization::kFp8;
   const int64_t groups = is_awq ? columns / group_size : kernels::NumInt8Groups(columns);
   std::vector<float> scales(is_fp8 ? static_cast<size_t>(rows) : 0, kFp8Scale);
   std::vector<Bf16> group_scales(is_fp8 ? 0 : static_cast<size_t>(rows * groups),
@@ -105,12 +105,6 @@ Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::LayerLinear(
   if (is_awq) weight.zeros = TensorView(zeros.data(), DType::kU8, {rows, groups});
   done_bytes_ += static_cast<int64_t>(weight.num_bytes());
   return ops_.PackQuantized(weight, layout);
-}
-
-Result<std::unique_ptr<kernels::PackedLinear>> RandomWeights::Head(const TensorSlice& slice) {
-  constexpr auto kPlain = kernels::LinearLayout::kPlain;
-  return quantization_ == Quantization::kInt8 ? LayerLinear({slice}, kPlain)
-                                              : Linear({slice}, kPlain);
 }
 
 Result<DeviceTensor> RandomWeights::Matrix(const TensorSlice& slice) {

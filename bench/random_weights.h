@@ -33,7 +33,6 @@ class RandomWeights final : public model::WeightSource {
       const std::vector<model::TensorSlice>& slices, kernels::LinearLayout layout) override;
   Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
       const std::vector<model::TensorSlice>& slices, kernels::LinearLayout layout) override;
-  Result<std::unique_ptr<kernels::PackedLinear>> Head(const model::TensorSlice& slice) override;
   Result<model::DeviceTensor> Matrix(const model::TensorSlice& slice) override;
   Result<model::DeviceTensor> Vector(const std::vector<model::TensorSlice>& slices) override;
   int64_t done_bytes() const override { return done_bytes_; }
@@ -44,7 +43,6 @@ class RandomWeights final : public model::WeightSource {
   int64_t NextOffset(int64_t count, int64_t pool_size);
 
   kernels::Ops& ops_;
-  const Quantization quantization_;
   const model::TensorSizes sizes_;
   std::vector<uint16_t> pool_;
   std::vector<uint8_t> codes_;

@@ -22,6 +22,11 @@ enum class Quantization : uint8_t {
 
 inline constexpr int64_t kInt8GroupSize = 32;
 
+// Whether the head is quantised as the layers' matrices are.
+constexpr bool QuantizesHead(Quantization quantization) {
+  return quantization == Quantization::kInt8;
+}
+
 // As --quantization has it: "none", "int8", "fp8", "awq".
 std::string_view QuantizationName(Quantization quantization);
 // kInvalidArgument for other names.

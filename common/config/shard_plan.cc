@@ -99,8 +99,8 @@ int64_t TextWeightBytes(const ModelConfig& config,
                                  matrix(2 * shard.ffn.size(), {0, hidden}) +
                                  matrix(hidden, shard.ffn);
   const int64_t layer_vectors = qkv + 2 * hidden;
-  const int64_t head = quantization == Quantization::kInt8 ? matrix(padded_rows, {0, hidden})
-                                                           : padded_rows * hidden * element_bytes;
+  const int64_t head = QuantizesHead(quantization) ? matrix(padded_rows, {0, hidden})
+                                                   : padded_rows * hidden * element_bytes;
   return config.num_layers * (layer_matrices + layer_vectors * kF32Bytes) +
          shard.vocab.size() * hidden * element_bytes + head + hidden * kF32Bytes;
 }

@@ -32,7 +32,8 @@ class CountingSource final : public WeightSource {
                  DType weight_dtype,
                  Quantization quantization,
                  const kernels::Ops& ops)
-      : sizes_(config),
+      : WeightSource(quantization),
+        sizes_(config),
         weight_dtype_(weight_dtype),
         layer_dtype_(CodesOf(quantization, weight_dtype)),
         group_size_(config.quantization.group_size),
@@ -45,9 +46,6 @@ class CountingSource final : public WeightSource {
   Result<std::unique_ptr<PackedLinear>> LayerLinear(const std::vector<TensorSlice>& slices,
                                                     LinearLayout) override {
     return Count(slices, layer_dtype_);
-  }
-  Result<std::unique_ptr<PackedLinear>> Head(const TensorSlice& slice) override {
-    return Count({slice}, layer_dtype_ == DType::kI8 ? layer_dtype_ : weight_dtype_);
   }
   Result<DeviceTensor> Matrix(const TensorSlice& slice) override {
     const TensorSize size = sizes_.Of(slice);

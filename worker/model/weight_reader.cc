@@ -59,20 +59,14 @@ Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::Linear(
 
 Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::LayerLinear(
     const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
-  if (quantization_ == Quantization::kNone) return Linear(slices, layout);
+  if (quantization() == Quantization::kNone) return Linear(slices, layout);
   LONGHAND_ASSIGN_OR_RETURN(const kernels::QuantizedWeight weight,
-                            codes_.Read(checkpoint_, slices, quantization_, on_disk_));
+                            codes_.Read(checkpoint_, slices, quantization(), on_disk_));
   auto packed = ops_.PackQuantized(weight, layout);
   if (!packed.ok()) return packed.status().WithContext(slices.front().name);
   for (const TensorSlice& slice : slices) codes_.Release(checkpoint_, slice);
   Finish({}, static_cast<int64_t>(weight.num_bytes()));
   return std::move(packed).value();
-}
-
-Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::Head(const TensorSlice& slice) {
-  constexpr auto kPlain = kernels::LinearLayout::kPlain;
-  return quantization_ == Quantization::kInt8 ? LayerLinear({slice}, kPlain)
-                                              : Linear({slice}, kPlain);
 }
 
 Result<DeviceTensor> WeightReader::Matrix(const TensorSlice& slice) {

@@ -33,9 +33,9 @@ class WeightReader final : public WeightSource {
                kernels::Ops& ops,
                const LoadProgress& progress,
                int num_threads)
-      : checkpoint_(checkpoint),
+      : WeightSource(quantization),
+        checkpoint_(checkpoint),
         weight_dtype_(weight_dtype),
-        quantization_(quantization),
         on_disk_(on_disk),
         total_bytes_(total_bytes),
         ops_(ops),
@@ -46,7 +46,6 @@ class WeightReader final : public WeightSource {
                                                         kernels::LinearLayout layout) override;
   Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(const std::vector<TensorSlice>& slices,
                                                              kernels::LinearLayout layout) override;
-  Result<std::unique_ptr<kernels::PackedLinear>> Head(const TensorSlice& slice) override;
   Result<DeviceTensor> Matrix(const TensorSlice& slice) override;
   Result<DeviceTensor> Vector(const std::vector<TensorSlice>& slices) override;
   int64_t done_bytes() const override { return done_bytes_; }
@@ -59,7 +58,6 @@ class WeightReader final : public WeightSource {
 
   const Checkpoint& checkpoint_;
   const DType weight_dtype_;
-  const Quantization quantization_;
   const CheckpointQuantization on_disk_;
   const int64_t total_bytes_;
   kernels::Ops& ops_;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/config/quantization.h"
 #include "common/config/shard_plan.h"
 #include "common/status.h"
 #include "kernels/ops.h"
@@ -26,7 +27,11 @@ struct TensorSlice {
 
 class WeightSource {
  public:
+  explicit WeightSource(Quantization quantization) : quantization_(quantization) {}
   virtual ~WeightSource() = default;
+
+  // Of a layer's matrices.
+  Quantization quantization() const { return quantization_; }
 
   // The slices one below the other; a gate's and an up's with their layout.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> Linear(
@@ -34,8 +39,6 @@ class WeightSource {
   // The same of a decoder layer's matrix, quantised where the source's weights are.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
       const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) = 0;
-  // The head, which is quantised where all that is multiplied by rows is: in int8.
-  virtual Result<std::unique_ptr<kernels::PackedLinear>> Head(const TensorSlice& slice) = 0;
   // [rows, columns] in the weight dtype, not packed.
   virtual Result<DeviceTensor> Matrix(const TensorSlice& slice) = 0;
   // The slices one after the other, in f32.
@@ -43,6 +46,9 @@ class WeightSource {
 
   // Of weights handed out.
   virtual int64_t done_bytes() const = 0;
+
+ private:
+  const Quantization quantization_;
 };
 
 }  // namespace longhand::model

@@ -98,10 +98,12 @@ Result<ModelWeights> ReadWeights(WeightSource& source,
     out.layers.push_back(std::move(layer));
   }
   LONGHAND_ASSIGN_OR_RETURN(out.final_norm, source.Vector({{"model.norm.weight"}}));
-  const std::string head = config.tie_word_embeddings ? embedding : "lm_head.weight";
-  LONGHAND_ASSIGN_OR_RETURN(
-      out.head,
-      source.Head({.name = head, .rows = out.shard.vocab, .padded_rows = plan.padded_vocab_rows}));
+  const TensorSlice head = {.name = config.tie_word_embeddings ? embedding : "lm_head.weight",
+                            .rows = out.shard.vocab,
+                            .padded_rows = plan.padded_vocab_rows};
+  LONGHAND_ASSIGN_OR_RETURN(out.head, QuantizesHead(source.quantization())
+                                          ? source.LayerLinear({head}, kPlain)
+                                          : source.Linear({head}, kPlain));
   LONGHAND_RETURN_IF_ERROR(LoadVision(source, config.vision, &out.vision));
   out.bytes = source.done_bytes();
   return out;
