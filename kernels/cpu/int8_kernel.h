@@ -130,25 +130,14 @@ struct Int8Block {
   const char* panel;
   int64_t groups;
   Ahead ahead;
-  float* partial;  // [rows][32]
-  bool first, last;
-  int64_t row, column;  // of out
+  PartialSums sums;
 };
 
 template <typename S, int R>
 void MultiplyInt8Block(const LinearTask& task, const Int8Block& block) {
-  typename S::F sum[R][2];
-  if (block.first) {
-    ZeroTile<S, R, 2>(sum);
-  } else {
-    LoadTile<S, R, 2>(block.partial, kPanelColumns, kPanelColumns, sum);
-  }
-  MultiplyGroups<S, R, 1>(block.x, block.panel, block.groups, block.ahead, sum);
-  if (block.last) {
-    FinishTile<S, R, 2>(task, task.bias, block.row, block.column, sum);
-  } else {
-    StoreTile<S, R, 2>(block.partial, kPanelColumns, kPanelColumns, sum);
-  }
+  AddPart<S, R, 2>(task, block.sums, [&](typename S::F(&sum)[R][2]) LONGHAND_INLINE_LAMBDA {
+    MultiplyGroups<S, R, 1>(block.x, block.panel, block.groups, block.ahead, sum);
+  });
 }
 
 template <typename S, int R>
@@ -178,14 +167,14 @@ void MultiplyInt8Part(const LinearTask& task,
   block.panel = task.weight + (panel * groups + group) * kInt8GroupBytes;
   block.groups = Clamp(groups - group, static_cast<int>(kInt8PartGroups));
   block.ahead.step = kInt8GroupBytes / kWords / blocks.count;
-  block.first = group == 0;
-  block.last = group + block.groups == groups;
-  block.column = panel * kPanelColumns;
+  block.sums.first = group == 0;
+  block.sums.last = group + block.groups == groups;
+  block.sums.column = panel * kPanelColumns;
   for (int64_t b = 0; b < blocks.count; ++b) {
     const int rows = blocks.Rows(b);
-    block.row = blocks.Begin(b);
-    block.x = packed + (block.row * groups + group * rows) * kInt8RowGroupBytes;
-    block.partial = partials + block.row * kPanelColumns;
+    block.sums.row = blocks.Begin(b);
+    block.x = packed + (block.sums.row * groups + group * rows) * kInt8RowGroupBytes;
+    block.sums.partial = partials + block.sums.row * kPanelColumns;
     block.ahead.p = next + block.ahead.step * kWords * block.groups * b;
     MultiplyInt8Rows<S, S::kInt8Rows>(rows, task, block);
   }

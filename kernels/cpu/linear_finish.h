@@ -1,4 +1,5 @@
-// How tiles of Linear end, whatever the weights are, and how far ahead weights are fetched.
+// How tiles of Linear begin and end, whatever the weights are, and how far ahead weights are
+// fetched.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +47,30 @@ LONGHAND_INLINE void FinishTile(const LinearTask& task,
     }
   }
   StoreTile<S, R, V>(task.out + row * task.out_features + column, task.out_features, columns, sum);
+}
+
+// A tile's sums over a part of k; between the parts they wait in `partial`.
+struct PartialSums {
+  float* partial = nullptr;          // [rows][32]
+  bool first = false, last = false;  // of the parts
+  int64_t row = 0, column = 0;       // of out
+};
+
+// `add` adds a part's products to the tile.
+template <typename S, int R, int V, typename Add>
+LONGHAND_INLINE void AddPart(const LinearTask& task, const PartialSums& sums, const Add& add) {
+  typename S::F sum[R][V];
+  if (sums.first) {
+    ZeroTile<S, R, V>(sum);
+  } else {
+    LoadTile<S, R, V>(sums.partial, kPanelColumns, kPanelColumns, sum);
+  }
+  add(sum);
+  if (sums.last) {
+    FinishTile<S, R, V>(task, task.bias, sums.row, sums.column, sum);
+  } else {
+    StoreTile<S, R, V>(sums.partial, kPanelColumns, kPanelColumns, sum);
+  }
 }
 
 // How far ahead of its use a weight is fetched: what the hardware fetches by itself ends with the

@@ -179,27 +179,16 @@ struct Block {
   int64_t panel_bytes;  // from row to row
   int64_t depth;        // k's of this part
   Ahead ahead;
-  float* partial;       // [rows][32] sums between the parts
-  bool first, last;     // of the parts
-  int64_t row, column;  // of out
+  PartialSums sums;
 };
 
 template <typename S, typename B, int R>
 void MultiplyBlock(const LinearTask& task, const Block& block) {
   constexpr int V = S::kVectors;
-  typename S::F sum[R][V];
-  if (block.first) {
-    ZeroTile<S, R, V>(sum);
-  } else {
-    LoadTile<S, R, V>(block.partial, kPanelColumns, kPanelColumns, sum);
-  }
-  MultiplyTile<S, B, R, V, /*kRowStep=*/1, /*kDepthStep=*/R, /*kPrefetch=*/true>(
-      block.x, block.panel, block.panel_bytes, block.depth, block.ahead, sum);
-  if (block.last) {
-    FinishTile<S, R, V>(task, task.bias, block.row, block.column, sum);
-  } else {
-    StoreTile<S, R, V>(block.partial, kPanelColumns, kPanelColumns, sum);
-  }
+  AddPart<S, R, V>(task, block.sums, [&](typename S::F(&sum)[R][V]) LONGHAND_INLINE_LAMBDA {
+    MultiplyTile<S, B, R, V, /*kRowStep=*/1, /*kDepthStep=*/R, /*kPrefetch=*/true>(
+        block.x, block.panel, block.panel_bytes, block.depth, block.ahead, sum);
+  });
 }
 
 template <typename S, typename B, int R>
@@ -213,8 +202,8 @@ template <typename S, template <int> typename Row>
 void MultiplyPanel(int rows, const LinearTask& task, Block block) {
   MultiplyRows<S, Row<0>, S::kRows>(rows, task, block);
   if constexpr (S::kVectors == 1) {
-    block.partial += 16;
-    block.column += 16;
+    block.sums.partial += 16;
+    block.sums.column += 16;
     MultiplyRows<S, Row<1>, S::kRows>(rows, task, block);
   }
 }
@@ -287,14 +276,14 @@ void MultiplyPart(const LinearTask& task,
   block.panel = rows;
   block.panel_bytes = kPanelColumns * Row<0>::kBytes;
   block.depth = part.depth;
-  block.first = part.k == 0;
-  block.last = part.k + part.depth == task.in_features;
-  block.column = part.panel * kPanelColumns;
+  block.sums.first = part.k == 0;
+  block.sums.last = part.k + part.depth == task.in_features;
+  block.sums.column = part.panel * kPanelColumns;
   block.ahead.step = stored_bytes / blocks.count;
   for (int64_t b = 0; b < blocks.count; ++b) {
-    block.row = blocks.Begin(b);
-    block.x = packed + part.k * task.num_rows + block.row * part.depth;
-    block.partial = partials + block.row * kPanelColumns;
+    block.sums.row = blocks.Begin(b);
+    block.x = packed + part.k * task.num_rows + block.sums.row * part.depth;
+    block.sums.partial = partials + block.sums.row * kPanelColumns;
     block.ahead.p = next.Weight(task, stored_bytes) + block.ahead.step * part.depth * b;
     MultiplyPanel<S, Row>(blocks.Rows(b), task, block);
   }
