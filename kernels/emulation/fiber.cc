@@ -64,6 +64,9 @@ FiberStack::FiberStack() {
   LONGHAND_CHECK(memory != MAP_FAILED) << "no memory for a fiber's stack";
   LONGHAND_CHECK(mprotect(memory, kPage, PROT_NONE) == 0) << "no guard page";
   bottom_ = static_cast<char*>(memory) + kPage;
+  static thread_local size_t next = 0;
+  constexpr size_t kStep = 128;
+  top_ = bottom_ + kBytes - kStep * next++ % kPage;
 }
 
 FiberStack::~FiberStack() { munmap(bottom_ - kPage, kBytes + kPage); }

@@ -7,7 +7,8 @@
 
 namespace longhand::kernels::emulation {
 
-// Memory for one fiber's stack, with a page below it that must not be touched.
+// Memory for one fiber's stack, with a page below it that must not be touched. Stacks begin at
+// different places of their pages, so that the frames of a warp's lanes fit a cache together.
 class FiberStack {
  public:
   static constexpr size_t kBytes = size_t{256} << 10;
@@ -18,10 +19,11 @@ class FiberStack {
   FiberStack& operator=(const FiberStack&) = delete;
 
   char* bottom() const { return bottom_; }
-  char* top() const { return bottom_ + kBytes; }
+  char* top() const { return top_; }
 
  private:
   char* bottom_;
+  char* top_;
 };
 
 // Where a fiber stopped, and what the address sanitizer must know about it.

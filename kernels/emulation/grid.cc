@@ -81,11 +81,15 @@ void Machine::RunBlock(size_t block) {
   for (BarrierState& barrier : barriers_) barrier = {};
   landings_.clear();
   std::memset(in_operation_, 0, sizeof(in_operation_));
-  std::memset(ended_, 0, sizeof(ended_));
+  for (size_t warp = 0; warp < kWarp; ++warp) {
+    const size_t lanes = threads_.size() - std::min(threads_.size(), warp * kWarp);
+    ended_[warp] = lanes < kWarp ? ~0u << lanes : 0;
+  }
   for (size_t i = 0; i < threads_.size(); ++i) {
     const auto index = static_cast<unsigned>(i);
     Thread& thread = threads_[i];
     thread.state = State::kNew;
+    thread.index = static_cast<int>(i);
     thread.position = Dim3(index % dim.x, index / dim.x % dim.y, index / dim.x / dim.y);
     thread.copies.clear();
     thread.next_group = 0;
@@ -150,28 +154,6 @@ void Machine::ReturnToCaller(Fiber& from) {
   SwitchFiber(from, caller_, /*is_over=*/true);
 }
 
-void Machine::Resume(Fiber& from, Thread& to, bool is_over) {
-  if (to.state == State::kNew) PrepareFiber(TakeStack(), &FiberMain, to.fiber);
-  to.state = State::kReady;
-  current_ = &to;
-  t_position.thread = to.position;
-  previous_ = &from;
-  SwitchFiber(from, to.fiber, is_over);
-}
-
-void Machine::Yield() {
-  Thread& self = *current_;
-  Thread* next = Pick();
-  if (next == &self) return;
-  Resume(self.fiber, *next, /*is_over=*/false);
-  CollectRetired();
-}
-
-void Machine::CollectRetired() {
-  if (retired_ != nullptr) free_stacks_.push_back(retired_);
-  retired_ = nullptr;
-}
-
 FiberStack* Machine::TakeStack() {
   if (free_stacks_.empty()) {
     stacks_.push_back(std::make_unique<FiberStack>());
@@ -189,25 +171,15 @@ int Machine::PickBit(uint32_t bits) {
   return (std::countr_zero(std::rotr(bits, turn)) + turn) % kWarp;
 }
 
-// The lanes of one warp in order while they can go on, for their stacks are in the cache; or any.
-Thread* Machine::Pick() {
-  if (ready_warps_ == 0 && !LandForSleepers()) {
-    DescribeDeadlock();
-    emulation::Fail("%s", deadlock_.c_str());
-  }
-  int lane;
-  if (shuffled_) {
-    warp_ = PickBit(ready_warps_);
-    lane = PickBit(ready_[warp_]);
-  } else {
-    if (ready_[warp_] == 0) {
-      warp_ = (std::countr_zero(std::rotr(ready_warps_, warp_)) + warp_) % kWarp;
-    }
-    lane = std::countr_zero(ready_[warp_]);
-  }
-  ready_[warp_] &= ~(1u << lane);
-  if (ready_[warp_] == 0) ready_warps_ &= ~(1u << warp_);
-  return &threads_[static_cast<size_t>(warp_ * kWarp + lane)];
+int Machine::PickAnyLane() {
+  warp_ = PickBit(ready_warps_);
+  return PickBit(ready_[warp_]);
+}
+
+void Machine::LandOrFail() {
+  if (LandForSleepers()) return;
+  DescribeDeadlock();
+  emulation::Fail("%s", deadlock_.c_str());
 }
 
 void Machine::SetReady(int index) {

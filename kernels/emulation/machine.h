@@ -2,6 +2,7 @@
 // For the files of this folder alone.
 #pragma once
 
+#include <bit>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdlib>
@@ -31,6 +32,7 @@ struct PendingCopy {
 struct Thread {
   Fiber fiber;
   State state = State::kNew;
+  int index = 0;  // in the block
   Dim3 position;
   int barrier = 0;
   bool any_at_barrier = false;
@@ -53,7 +55,7 @@ class Machine {
   void* shared() const { return shared_.get(); }
   size_t shared_bytes() const { return shared_bytes_; }
   Thread& current() { return *current_; }
-  int index() const { return static_cast<int>(current_ - threads_.data()); }
+  int index() const { return current_->index; }
 
   void ArriveAtBarrier(int id, int num_threads, bool predicate);
   // Whether any thread there had the predicate.
@@ -80,11 +82,16 @@ class Machine {
   void RunBlock(size_t block);
   uint64_t Random();
   int PickBit(uint32_t bits);
+  // The lanes of one warp in order while they can go on, for their stacks are in the cache; or any.
   Thread* Pick();
+  int PickAnyLane();
+  void LandOrFail();
   void SetReady(int index);
   void Finish();
   void ReleaseBarrier(int id);
   void CheckBarriers();
+  [[noreturn]] void RefuseMask(const char* name, uint32_t mask);
+  void CompleteInWarp(const Thread& last);
   // What lands there; false where nothing does.
   bool LandAt(const void* place);
   bool LandForSleepers();
@@ -115,7 +122,7 @@ class Machine {
   uint32_t ready_warps_ = 0;
   int warp_ = 0;
   uint32_t in_operation_[kWarp] = {};  // lanes, of each warp
-  uint32_t ended_[kWarp] = {};
+  uint32_t ended_[kWarp] = {};         // or never were
   BarrierState barriers_[kNumBarriers];
   std::vector<Landing> landings_;
   // Of the OS thread.
@@ -125,6 +132,47 @@ class Machine {
   std::vector<std::unique_ptr<FiberStack>> stacks_;
   std::vector<FiberStack*> free_stacks_;
 };
+
+// What every switch takes is inline.
+
+inline Thread* Machine::Pick() {
+  if (ready_warps_ == 0) LandOrFail();
+  int lane;
+  if (shuffled_) {
+    lane = PickAnyLane();
+  } else {
+    if (ready_[warp_] == 0) {
+      warp_ = (std::countr_zero(std::rotr(ready_warps_, warp_)) + warp_) % kWarp;
+    }
+    lane = std::countr_zero(ready_[warp_]);
+  }
+  ready_[warp_] &= ~(1u << lane);
+  if (ready_[warp_] == 0) ready_warps_ &= ~(1u << warp_);
+  return &threads_[static_cast<size_t>(warp_ * kWarp + lane)];
+}
+
+inline void Machine::Resume(Fiber& from, Thread& to, bool is_over) {
+  if (to.state == State::kNew) PrepareFiber(TakeStack(), &FiberMain, to.fiber);
+  to.state = State::kReady;
+  current_ = &to;
+  t_position.thread = to.position;
+  previous_ = &from;
+  SwitchFiber(from, to.fiber, is_over);
+}
+
+inline void Machine::CollectRetired() {
+  if (retired_ == nullptr) return;
+  free_stacks_.push_back(retired_);
+  retired_ = nullptr;
+}
+
+inline void Machine::Yield() {
+  Thread& self = *current_;
+  Thread* next = Pick();
+  if (next == &self) return;
+  Resume(self.fiber, *next, /*is_over=*/false);
+  CollectRetired();
+}
 
 inline Machine& TheMachine() {
   static thread_local Machine machine;

@@ -90,40 +90,50 @@ void Machine::Wake(const void* place) {
   }
 }
 
-void Machine::WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot) {
+void Machine::RefuseMask(const char* name, uint32_t mask) {
   const int warp = index() / kWarp, lane = index() % kWarp;
   const auto fail = [&](const char* what, uint32_t lanes) {
     emulation::Fail("%s with mask %x in lane %d: %s %x", name, mask, lane, what, lanes);
   };
-  const size_t begin = static_cast<size_t>(warp) * kWarp;
-  const size_t num_lanes = std::min<size_t>(kWarp, threads_.size() - begin);
-  const uint32_t exist = num_lanes == kWarp ? ~0u : (1u << num_lanes) - 1;
+  const size_t num_lanes = threads_.size() - static_cast<size_t>(warp) * kWarp;
+  const uint32_t exist = num_lanes >= kWarp ? ~0u : (1u << num_lanes) - 1;
   if ((mask >> lane & 1) == 0) fail("its mask lacks the lane itself, of", exist);
   if ((mask & ~exist) != 0) fail("the block has only lanes", exist);
-  if ((mask & ended_[warp]) != 0) fail("it waits forever for the ended lanes", ended_[warp]);
+  fail("it waits forever for the ended lanes", ended_[warp] & exist);
+  std::abort();  // Fail does not return.
+}
+
+void Machine::CompleteInWarp(const Thread& last) {
+  const int warp = last.index / kWarp;
+  void* slots[kWarp] = {};
+  for (uint32_t rest = last.mask; rest != 0; rest &= rest - 1) {
+    const int lane = std::countr_zero(rest);
+    Thread& thread = threads_[static_cast<size_t>(warp * kWarp + lane)];
+    if (thread.mask != last.mask || thread.complete != last.complete) {
+      emulation::Fail("%s with mask %x in lane %d: another operation or mask in lanes %x",
+                      last.operation, last.mask, last.index % kWarp, 1u << lane);
+    }
+    slots[lane] = thread.slot;
+    thread.state = State::kReady;
+  }
+  last.complete(slots, last.mask);
+  in_operation_[warp] &= ~last.mask;
+  ready_[warp] |= last.mask;
+  ready_warps_ |= 1u << warp;
+}
+
+void Machine::WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot) {
   Thread& self = *current_;
+  const int warp = self.index / kWarp;
+  const uint32_t lane = 1u << self.index % kWarp;
+  if (((mask & ended_[warp]) | (lane & ~mask)) != 0) RefuseMask(name, mask);
   self.state = State::kInWarpOperation;
   self.operation = name;
   self.mask = mask;
   self.complete = complete;
   self.slot = slot;
-  in_operation_[warp] |= 1u << lane;
-  if ((in_operation_[warp] & mask) == mask) {
-    void* slots[kWarp] = {};
-    for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
-      const int other = std::countr_zero(rest);
-      Thread& thread = threads_[begin + static_cast<size_t>(other)];
-      if (thread.mask != mask || thread.complete != complete) {
-        fail("another operation or mask in lanes", 1u << other);
-      }
-      slots[other] = thread.slot;
-      thread.state = State::kReady;
-    }
-    complete(slots, mask);
-    in_operation_[warp] &= ~mask;
-    ready_[warp] |= mask;
-    ready_warps_ |= 1u << warp;
-  }
+  in_operation_[warp] |= lane;
+  if ((in_operation_[warp] & mask) == mask) CompleteInWarp(self);
   Yield();
 }
 
