@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/check.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "tests/unit/worker/comm/device_ranks.h"
 #include "tests/unit/worker/comm/in_memory_store.h"
@@ -50,7 +51,10 @@ class RankGroup {
   // Why there is no such group on this machine; empty where there is.
   const std::string& why_not() const { return why_not_; }
   int size() const { return static_cast<int>(ranks_.size()); }
-  Communicator& operator[](int rank) { return *ranks_[static_cast<size_t>(rank)]; }
+  Communicator& operator[](int rank) {
+    LONGHAND_CHECK(ranks_[static_cast<size_t>(rank)] != nullptr) << "rank " << rank;
+    return *ranks_[static_cast<size_t>(rank)];
+  }
   // The device of a rank of kPeers, on which its calls run.
   kernels::CudaOps& ops(int rank) { return *ops_[static_cast<size_t>(rank)]; }
   // Lets one rank go, as when its process ends.
