@@ -159,6 +159,23 @@ class Writing(PageCase):
                 self.wait_for_end()
                 self.check_text(request_id)
 
+    def test_a_tab_that_nobody_looks_at_lets_go_of_its_stream_and_takes_it_up_again(self):
+        self.page.add_init_script("let isHidden = false; Object.defineProperty(document, 'hidden', { get: () => isHidden });"
+                                  "window.hide = (value) => { isHidden = value; document.dispatchEvent(new Event('visibilitychange')); };")
+        self.open()
+        request_id = self.write(**LONG)
+        self.wait_for_words(20)
+        with self.page.expect_event("requestfailed", lambda request: request.url.endswith("/v1/chat/completions")):
+            self.page.evaluate("hide(true)")
+        words = self.num_words()
+        self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "the server does not write on")
+        self.assertEqual(self.num_words(), words)
+        with self.page.expect_request(lambda request: f"/v1/streams/{request_id}?from=" in request.url) as again:
+            self.page.evaluate("hide(false)")
+        self.assertGreater(int(again.value.url.partition("from=")[2]), 20)
+        self.wait_for_end()
+        self.check_text(request_id)
+
     def test_a_request_that_was_cut_off_before_it_was_taken_is_sent_again(self):
         self.may_fail = ("Failed to load resource",)
         self.open()

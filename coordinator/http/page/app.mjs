@@ -1,5 +1,6 @@
 // The writing page: its parts, and what goes between them. The address names the text that is open (#text=ID).
 
+import { Attention } from "./attention.mjs";
 import { Composer } from "./composer.mjs";
 import { Follower } from "./follower.mjs";
 import { askForKeys } from "./key_panel.mjs";
@@ -23,6 +24,7 @@ const recents = new Recents();
 const composer = new Composer(vault);
 const reader = new Reader();
 const list = new RecentList(recents);
+const attention = new Attention();
 
 let open = null; // {entry, values, follower, isEnded, isWaiting, stopping, last}
 
@@ -50,6 +52,8 @@ for (const example of document.querySelectorAll(".examples button")) {
     composer.focus();
   });
 }
+attention.addEventListener("lost", () => open?.follower.rest());
+attention.addEventListener("regained", () => open?.follower.goOn());
 const status = watchStatus();
 composer.restoreDraft();
 addEventListener("hashchange", () => show());
@@ -92,6 +96,7 @@ async function show(known = null) {
   composer.isSending = !entry.isTaken;
   const text = { entry, values, isEnded: false, isWaiting: false, stopping: false, last: 0 };
   text.follower = new Follower(server, entry, values && requestOf(id, values), reportOf(text));
+  if (attention.isLost) text.follower.rest();
   open = text;
   reader.open(entry, values);
   at("reader").focus({ preventScroll: true });

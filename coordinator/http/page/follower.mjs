@@ -7,6 +7,9 @@ import { ServerError } from "./server.mjs";
 const SILENCE_MS = 20_000; // the server says something every 5 s
 const LONGEST_WAIT_S = 15;
 
+// Why a connection was let go of.
+class Resting extends Error {}
+
 export class Follower {
   #server;
   #entry;
@@ -15,6 +18,7 @@ export class Follower {
   #stop = new AbortController();
   #connection = null;
   #failures = 0;
+  #isResting = false;
   #wake = () => {};
 
   // `entry`: {id, isTaken}; `request`: {path, body}, or null. `report` has the methods onTaken(), onEvent(id, data), onConnected(),
@@ -33,6 +37,7 @@ export class Follower {
     addEventListener("online", retryNow);
     try {
       while (true) {
+        while (this.#mayRest) await this.#untilWoken();
         try {
           last = await this.#follow(last);
           if (last === null) return;
@@ -41,7 +46,8 @@ export class Follower {
           if (this.#stop.signal.aborted) throw this.#stop.signal.reason;
           if (error instanceof ServerError && !error.isPassing && !(await this.#mayComeBack(error))) throw error;
           last = error.lastEvent ?? last;
-          await this.#wait(error.retryAfterS, error instanceof ServerError ? error.message : "The server cannot be reached");
+          if (!(error instanceof Resting))
+            await this.#wait(error.retryAfterS, error instanceof ServerError ? error.message : "The server cannot be reached");
         }
       }
     } finally {
@@ -58,6 +64,22 @@ export class Follower {
     this.#wake();
   }
 
+  // Lets go of the connection until goOn(): a browser has six to a server, for all of its tabs, and the server writes on. What the
+  // server has not taken yet is sent all the same.
+  rest() {
+    this.#isResting = true;
+    if (this.#mayRest) this.#connection?.abort(new Resting());
+  }
+
+  goOn() {
+    this.#isResting = false;
+    this.#wake();
+  }
+
+  get #mayRest() {
+    return this.#isResting && this.#entry.isTaken;
+  }
+
   // The number of the last event, where the connection was lost; null when the stream is over.
   async #follow(last) {
     this.#connection = new AbortController();
@@ -68,6 +90,7 @@ export class Follower {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new EventParser();
     try {
+      if (this.#mayRest) throw new Resting();
       while (true) {
         const { done, value } = await this.#orSilence(reader.read());
         if (done) return last;
@@ -116,14 +139,20 @@ export class Follower {
   async #wait(retryAfterS, reason) {
     const seconds = waitAfter(this.#failures++, retryAfterS, Math.random());
     this.#report.onWaiting(seconds, reason);
-    await new Promise((resolve, reject) => {
-      const timer = setTimeout(resolve, seconds * 1000);
-      this.#wake = resolve;
-      this.#stop.signal.addEventListener("abort", () => {
-        clearTimeout(timer);
-        reject(this.#stop.signal.reason);
+    await this.#untilWoken(seconds);
+  }
+
+  async #untilWoken(seconds = null) {
+    let timer = null;
+    try {
+      await new Promise((resolve, reject) => {
+        if (seconds !== null) timer = setTimeout(resolve, seconds * 1000);
+        this.#wake = resolve;
+        this.#stop.signal.addEventListener("abort", () => reject(this.#stop.signal.reason));
       });
-    });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }
 
