@@ -12,8 +12,6 @@
 namespace longhand::cluster {
 namespace {
 
-constexpr int64_t kPixelsPerToken = 28 * 28;  // a merged 2 x 2 of patches
-constexpr int64_t kPatchesPerToken = 4;
 // Tokens that the default cache of a host holds at most, unless one context is longer.
 constexpr int64_t kDefaultKvTokens = 256 * 1024;
 
@@ -146,11 +144,14 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
                              capacity.kv_tokens(), " tokens)");
   }
   capacity.max_model_len = options.max_model_len > 0 ? options.max_model_len : limit;
+  const VisionConfig& vision = model.vision;
+  const int64_t patches_per_token = vision.spatial_merge_size * vision.spatial_merge_size;
+  const int64_t pixels_per_token = patches_per_token * vision.patch_size * vision.patch_size;
   const int64_t image_tokens =
-      std::max<int64_t>(1, std::min(max_pixels / kPixelsPerToken, capacity.max_model_len));
-  capacity.max_patches_per_image = image_tokens * kPatchesPerToken;
+      std::max<int64_t>(1, std::min(max_pixels / pixels_per_token, capacity.max_model_len));
+  capacity.max_patches_per_image = image_tokens * patches_per_token;
   capacity.encoder_cache_tokens = std::max(2 * image_tokens, options.max_num_batched_tokens);
-  capacity.image_bytes = 2 * capacity.encoder_cache_tokens * kPixelsPerToken * 3;
+  capacity.image_bytes = 2 * capacity.encoder_cache_tokens * pixels_per_token * 3;
   return capacity;
 }
 
