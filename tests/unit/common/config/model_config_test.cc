@@ -175,6 +175,51 @@ TEST(ModelConfig, ReadsPixelLimitsFromEveryFileThatHasThem) {
   }
 }
 
+// The published files name 12845056.
+TEST(ModelConfig, PixelLimitsThatNoFileHasAreTheClassDefaults) {
+  for (const char* text : {R"({"patch_size": 14})", R"({"size": null, "max_pixels": null})"}) {
+    const TempDirectory directory;
+    directory.Write("config.json", Published());
+    directory.Write("preprocessor_config.json", text);
+    const auto config = ModelConfig::Load(directory.path());
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->image_policy.min_pixels, 56 * 56) << text;
+    EXPECT_EQ(config->image_policy.max_pixels, 28 * 28 * 1280) << text;
+  }
+}
+
+TEST(ModelConfig, PicturesPreparedInAnotherWayAreRefused) {
+  const struct {
+    const char* text;
+    const char* message;
+  } cases[] = {
+      {R"({"do_resize": false})", "field do_resize is false; expected true"},
+      {R"({"do_rescale": false})", "field do_rescale is false; expected true"},
+      {R"({"do_normalize": false})", "field do_normalize is false; expected true"},
+      {R"({"resample": 2})", "field resample is 2; expected"},
+      {R"({"rescale_factor": 0.0078431372549})", "rescale_factor is 7.8431372549E-3; expected"},
+  };
+  for (const auto& c : cases) {
+    const TempDirectory directory;
+    directory.Write("config.json", Published());
+    directory.Write("preprocessor_config.json", c.text);
+    EXPECT_THAT(ModelConfig::Load(directory.path()).status().message(), HasSubstr(c.message));
+  }
+}
+
+TEST(ModelConfig, TheHeadIsTiedWhereEitherPlaceSaysSo) {
+  const std::string tied = "\"tie_word_embeddings\": true", apart = "\"tie_word_embeddings\": false";
+  const auto load = [&](const std::string& top, const std::string& text) {
+    return LoadText(Join({Replaced(kTop, apart, top), kVision,
+                          "\"text_config\": {" + text + ", " + kTextFields + ", " + kRope + "}"}));
+  };
+  for (const auto& config : {load(apart, tied), load(tied, apart), load(tied, tied)}) {
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_TRUE(config->tie_word_embeddings);
+  }
+  EXPECT_FALSE(load(apart, apart)->tie_word_embeddings);
+}
+
 TEST(ModelConfig, AMissingDirectoryIsNotFound) {
   const auto config = ModelConfig::Load("/nonexistent/model");
   EXPECT_EQ(config.status().code(), StatusCode::kNotFound);
@@ -213,6 +258,13 @@ TEST(ModelConfig, RefusesWrongFieldsByName) {
        "field image_token_id is 152064; expected an integer from 0 to 152063"},
       {"\"use_sliding_window\": false", "\"use_sliding_window\": true",
        "field use_sliding_window is true; expected false"},
+      {"\"use_sliding_window\": false",
+       R"("layer_types": ["full_attention", "sliding_attention"])",
+       "field layer_types is [\"full_attention\",\"sliding_attention\"]; expected "
+       "\"full_attention\""},
+      {"\"hidden_act\": \"silu\"", "\"head_dim\": 64", "field head_dim is 64; expected"},
+      {"\"in_chans\": 3", R"("rope_parameters": {"rope_type": "axial", "rope_theta": 500})",
+       "field vision_config.rope_parameters.rope_theta is 500; expected"},
       {"\"torch_dtype\": \"bfloat16\"", "\"torch_dtype\": \"int8\"",
        "field torch_dtype is \"int8\"; expected \"bfloat16\""},
   };
