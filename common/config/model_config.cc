@@ -63,12 +63,14 @@ void CheckText(JsonFields& text, ModelConfig* config) {
   text.Int("head_dim", config->head_dim, config->head_dim, config->head_dim);
 }
 
-// rope_scaling until transformers 4.57, rope_parameters (with the base in it) since 5.0.
-void ReadRope(JsonFields& text, const ModelConfig& config, RopeConfig* rope) {
-  const std::string_view name = text.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  if (text.status().ok() && !text.Has(name))
+// rope_scaling until transformers 4.57, rope_parameters (with the base in it) since 5.0. A
+// rope_scaling that was written beside those, as for YaRN, is the one that counts.
+void ReadRope(JsonFields& text, JsonFields nested, const ModelConfig& config, RopeConfig* rope) {
+  JsonFields& owner = nested.Has("rope_scaling") || nested.Has("rope_parameters") ? nested : text;
+  const std::string_view name = owner.Has("rope_scaling") ? "rope_scaling" : "rope_parameters";
+  if (text.status().ok() && !owner.Has(name))
     return text.Fail("rope_scaling", "missing", "an object with mrope_section");
-  JsonFields scaling = text.Object(name);
+  JsonFields scaling = owner.Object(name);
   rope->theta = scaling.Number("rope_theta", 1, 1e12, text.Number("rope_theta", 1, 1e12, 1e6));
   scaling.OneOf("rope_type", {"default", "mrope", "yarn"});
   scaling.OneOf("type", {"default", "mrope", "yarn"});
@@ -224,7 +226,7 @@ Status ReadConfigJson(const std::filesystem::path& directory, ModelConfig* confi
   // Written in either place, and in the other one as false.
   config->tie_word_embeddings =
       text.Bool("tie_word_embeddings", false) || top.Bool("tie_word_embeddings", false);
-  if (status.ok()) ReadRope(text, *config, &config->rope);
+  if (status.ok()) ReadRope(text, top.Object("text_config"), *config, &config->rope);
   ReadVision(top.Object("vision_config"), &config->vision);
   CheckVision(top.Object("vision_config"), *config);
   if (!status.ok()) return status;
@@ -283,17 +285,19 @@ void ReadImageFields(JsonFields& fields, const VisionConfig& vision, ImagePolicy
   }
 }
 
-// preprocessor_config.json until transformers 4.57; 5.x nests the same under processor_config.json.
+// preprocessor_config.json until transformers 4.57; 5.x nests the same in processor_config.json,
+// which counts where both are there. That of 4.x has no image processor in it.
 Status ReadImagePolicy(const std::filesystem::path& directory, ModelConfig* config) {
-  for (const char* file : {"preprocessor_config.json", "processor_config.json"}) {
+  for (const std::string_view file : {"processor_config.json", "preprocessor_config.json"}) {
     auto object = internal::ReadJsonObject(directory / file);
     if (object.status().code() == StatusCode::kNotFound) continue;
     if (!object.ok()) return object.status();
     Status status;
-    JsonFields top(file, "", *object, status);
+    JsonFields top(std::string(file), "", *object, status);
+    const bool is_nested = file == "processor_config.json";
+    if (is_nested && !top.Has("image_processor")) continue;
     JsonFields nested = top.Object("image_processor");
-    ReadImageFields(top.Has("image_processor") ? nested : top, config->vision,
-                    &config->image_policy);
+    ReadImageFields(is_nested ? nested : top, config->vision, &config->image_policy);
     return status;
   }
   return OkStatus();

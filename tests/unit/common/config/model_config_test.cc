@@ -137,6 +137,21 @@ TEST(ModelConfig, ReadsYarn) {
   EXPECT_EQ(config->rope.yarn_attention_factor, 0.0);
 }
 
+// Whoever follows Qwen's advice for long contexts writes rope_scaling, and leaves the rest.
+TEST(ModelConfig, RopeScalingCountsMoreThanRopeParametersOfTheSameObject) {
+  const std::string yarn = R"("rope_scaling": {"rope_type": "yarn", "factor": 4,
+      "original_max_position_embeddings": 32768, "mrope_section": [16, 24, 24]})";
+  const std::string usual = R"("rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0,
+      "mrope_section": [16, 24, 24]})";
+  const auto load = [&](const std::string& top, const std::string& text) {
+    return LoadText(
+        Join({kTop, kVision, top, "\"text_config\": {" + text + ", " + kTextFields + "}"}));
+  };
+  EXPECT_EQ(load("\"a\": 0", yarn + ", " + usual)->rope.yarn_factor, 4.0);
+  EXPECT_EQ(load(yarn, usual)->rope.yarn_factor, 1.0);
+  EXPECT_EQ(load(yarn, "\"a\": 0")->rope.yarn_factor, 4.0);
+}
+
 TEST(ModelConfig, ReadsGenerationDefaults) {
   const TempDirectory directory;
   directory.Write("config.json", Published());
@@ -175,6 +190,19 @@ TEST(ModelConfig, ReadsPixelLimitsFromEveryFileThatHasThem) {
   }
 }
 
+// As where transformers 5 saved over published files, or one was copied beside its own.
+TEST(ModelConfig, ANestedImageProcessorCountsMoreThanAFileBesideIt) {
+  const TempDirectory directory;
+  directory.Write("config.json", Published());
+  directory.Write("preprocessor_config.json", R"({"min_pixels": 784, "max_pixels": 100352})");
+  directory.Write("processor_config.json", R"({"processor_class": "Qwen2_5_VLProcessor"})");
+  EXPECT_EQ(ModelConfig::Load(directory.path())->image_policy.max_pixels, 100352);
+  directory.Write(
+      "processor_config.json",
+      R"({"image_processor": {"size": {"shortest_edge": 3136, "longest_edge": 50176}}})");
+  EXPECT_EQ(ModelConfig::Load(directory.path())->image_policy.max_pixels, 50176);
+}
+
 // The published files name 12845056.
 TEST(ModelConfig, PixelLimitsThatNoFileHasAreTheClassDefaults) {
   for (const char* text : {R"({"patch_size": 14})", R"({"size": null, "max_pixels": null})"}) {
@@ -208,7 +236,8 @@ TEST(ModelConfig, PicturesPreparedInAnotherWayAreRefused) {
 }
 
 TEST(ModelConfig, TheHeadIsTiedWhereEitherPlaceSaysSo) {
-  const std::string tied = "\"tie_word_embeddings\": true", apart = "\"tie_word_embeddings\": false";
+  const std::string tied = "\"tie_word_embeddings\": true",
+                    apart = "\"tie_word_embeddings\": false";
   const auto load = [&](const std::string& top, const std::string& text) {
     return LoadText(Join({Replaced(kTop, apart, top), kVision,
                           "\"text_config\": {" + text + ", " + kTextFields + ", " + kRope + "}"}));
@@ -258,8 +287,7 @@ TEST(ModelConfig, RefusesWrongFieldsByName) {
        "field image_token_id is 152064; expected an integer from 0 to 152063"},
       {"\"use_sliding_window\": false", "\"use_sliding_window\": true",
        "field use_sliding_window is true; expected false"},
-      {"\"use_sliding_window\": false",
-       R"("layer_types": ["full_attention", "sliding_attention"])",
+      {"\"use_sliding_window\": false", R"("layer_types": ["full_attention", "sliding_attention"])",
        "field layer_types is [\"full_attention\",\"sliding_attention\"]; expected "
        "\"full_attention\""},
       {"\"hidden_act\": \"silu\"", "\"head_dim\": 64", "field head_dim is 64; expected"},
