@@ -27,6 +27,20 @@ std::string Gib(int64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
 }
 
+// Attention in bf16 is compiled for these on GPUs. Without this an image encoder of others would be
+// found out by the first picture.
+Status CheckHeadSizes(const std::string& device, DType dtype, const ModelConfig& model) {
+  const bool is_gpu = device == "cuda" || device == "emulated";
+  if (!is_gpu || dtype != DType::kBf16) return OkStatus();
+  for (const int64_t size : {model.head_dim, model.vision.head_dim()}) {
+    if (size == 16 || size == 32 || size == 64 || size == 80 || size == 128) continue;
+    return Unimplemented(size == model.head_dim ? "heads" : "the image encoder's heads", " have ",
+                         size, " elements; in bfloat16 on --device ", device,
+                         " they may have 16, 32, 64, 80 or 128");
+  }
+  return OkStatus();
+}
+
 int64_t LargestRank(const ShardPlan& shards, int64_t RankShard::* field) {
   int64_t largest = 0;
   for (const RankShard& rank : shards.ranks) largest = std::max(largest, rank.*field);
@@ -84,6 +98,7 @@ Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model
                             ChooseQuantization(options.quantization, model.quantization));
   LONGHAND_RETURN_IF_ERROR(
       CheckDeviceQuantizes(options.device, capacity.dtype, capacity.quantization));
+  LONGHAND_RETURN_IF_ERROR(CheckHeadSizes(options.device, capacity.dtype, model));
   capacity.block_size = options.block_size;
   LONGHAND_ASSIGN_OR_RETURN(
       capacity.shards, PlanShards(model, options.tensor_parallel_size,

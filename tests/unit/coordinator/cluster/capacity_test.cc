@@ -70,6 +70,18 @@ TEST(Capacity, AnFp8CacheOnACpuIsRefused) {
             "--kv-cache-dtype is fp8; on --device cpu it may be auto, float32, bfloat16 or int8");
 }
 
+TEST(Capacity, HeadsThatAGpuHasNoKernelsForAreRefused) {
+  ModelConfig model = Model7B();
+  EXPECT_EQ(PlanShape({.device = "cuda"}, model).status(), OkStatus());
+  model.vision.num_heads = 32;
+  EXPECT_EQ(PlanShape({.device = "cpu"}, model).status(), OkStatus());
+  EXPECT_EQ(PlanShape({.device = "cuda", .dtype = "float32"}, model).status(), OkStatus());
+  EXPECT_EQ(
+      PlanShape({.device = "cuda"}, model).status().message(),
+      "the image encoder's heads have 40 elements; in bfloat16 on --device cuda they may have "
+      "16, 32, 64, 80 or 128");
+}
+
 TEST(Capacity, WithMemoryToSpareTheCacheHoldsWhatSequencesCanUse) {
   const Result<Capacity> capacity =
       PlanCapacity({.max_num_seqs = 2}, Model7B(), kMaxPixels, 1024 * kGib, kHostBytes);
