@@ -214,16 +214,28 @@ JsonFields JsonFields::Object(std::string_view name) {
   return JsonFields(file_, found.owner->prefix_ + std::string(name) + ".", *object, status_);
 }
 
-void JsonFields::OneOf(std::string_view name, std::initializer_list<std::string_view> allowed) {
-  if (!Has(name)) return;
-  const std::string value = String(name, "");
-  if (!status_.ok() || std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return;
+void JsonFields::FailUnlessOneOf(const Found& found,
+                                 std::string_view name,
+                                 const boost::json::value& value,
+                                 std::initializer_list<std::string_view> allowed) {
   std::string expected;
   for (const std::string_view name_allowed : allowed) {
-    if (!expected.empty()) expected += " or ";
-    expected += "\"" + std::string(name_allowed) + "\"";
+    if (value.is_string() && value.get_string() == boost::json::string_view(name_allowed)) return;
+    expected += (expected.empty() ? "\"" : " or \"") + std::string(name_allowed) + "\"";
   }
-  FailAt(Find(name), name, expected);
+  FailAt(found, name, expected);
+}
+
+void JsonFields::OneOf(std::string_view name, std::initializer_list<std::string_view> allowed) {
+  const Found found = Find(name);
+  if (found.value != nullptr) FailUnlessOneOf(found, name, *found.value, allowed);
+}
+
+void JsonFields::EachOneOf(std::string_view name, std::initializer_list<std::string_view> allowed) {
+  const Found found = Find(name);
+  const boost::json::array* array = found.value == nullptr ? nullptr : Array(name, 0, found);
+  if (array == nullptr) return;
+  for (const boost::json::value& value : *array) FailUnlessOneOf(found, name, value, allowed);
 }
 
 }  // namespace longhand::internal

@@ -60,6 +60,8 @@ class JsonFields {
 
   // Fails unless the field is absent or one of `allowed`.
   void OneOf(std::string_view name, std::initializer_list<std::string_view> allowed);
+  // The same for each element of a list.
+  void EachOneOf(std::string_view name, std::initializer_list<std::string_view> allowed);
   // Records an error about a field of this object.
   void Fail(std::string_view name, std::string_view found, std::string_view expected);
 
@@ -73,6 +75,10 @@ class JsonFields {
   };
   Found Find(std::string_view name) const;
   void FailAt(const Found& found, std::string_view name, std::string_view expected);
+  void FailUnlessOneOf(const Found& found,
+                       std::string_view name,
+                       const boost::json::value& value,
+                       std::initializer_list<std::string_view> allowed);
   const boost::json::array* Array(std::string_view name, size_t size, const Found& found);
 
   std::string file_;

@@ -18,6 +18,10 @@ constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxVocab = 1 << 24;
 constexpr int64_t kMaxPositions = int64_t{1} << 30;
 constexpr int64_t kMaxPixels = int64_t{1} << 28;
+// Of a file that names none: the image processor's class defaults. The published files name theirs.
+constexpr int64_t kDefaultMinPixels = 56 * 56;
+constexpr int64_t kDefaultMaxPixels = 28 * 28 * 1280;
+constexpr int64_t kBicubic = 3;  // as Pillow counts its filters
 
 // A nested config leaves out what equals the class defaults of Qwen2_5_VLTextConfig (the 72B's
 // sizes, epsilon apart); a flat one always writes these fields.
@@ -36,9 +40,9 @@ void ReadText(JsonFields& text, bool nested, ModelConfig* config) {
       text.Int("max_position_embeddings", 1, kMaxPositions, absent(32768));
   config->rms_norm_eps = static_cast<float>(
       text.Number("rms_norm_eps", 0, 1, nested ? std::optional<double>(1e-5) : std::nullopt));
-  config->tie_word_embeddings = text.Bool("tie_word_embeddings", false);
   text.OneOf("hidden_act", {"silu"});
   if (text.Bool("use_sliding_window", false)) text.Fail("use_sliding_window", "true", "false");
+  text.EachOneOf("layer_types", {"full_attention"});
 }
 
 void CheckText(JsonFields& text, ModelConfig* config) {
@@ -56,14 +60,17 @@ void CheckText(JsonFields& text, ModelConfig* config) {
     text.Fail("hidden_size", std::to_string(config->hidden_size),
               "an even head size; it is " + std::to_string(config->head_dim));
   }
+  text.Int("head_dim", config->head_dim, config->head_dim, config->head_dim);
 }
 
-// rope_scaling until transformers 4.57, rope_parameters (with the base in it) since 5.0.
-void ReadRope(JsonFields& text, const ModelConfig& config, RopeConfig* rope) {
-  const std::string_view name = text.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  if (text.status().ok() && !text.Has(name))
+// rope_scaling until transformers 4.57, rope_parameters (with the base in it) since 5.0. A
+// rope_scaling that was written beside those, as for YaRN, is the one that counts.
+void ReadRope(JsonFields& text, JsonFields nested, const ModelConfig& config, RopeConfig* rope) {
+  JsonFields& owner = nested.Has("rope_scaling") || nested.Has("rope_parameters") ? nested : text;
+  const std::string_view name = owner.Has("rope_scaling") ? "rope_scaling" : "rope_parameters";
+  if (text.status().ok() && !owner.Has(name))
     return text.Fail("rope_scaling", "missing", "an object with mrope_section");
-  JsonFields scaling = text.Object(name);
+  JsonFields scaling = owner.Object(name);
   rope->theta = scaling.Number("rope_theta", 1, 1e12, text.Number("rope_theta", 1, 1e12, 1e6));
   scaling.OneOf("rope_type", {"default", "mrope", "yarn"});
   scaling.OneOf("type", {"default", "mrope", "yarn"});
@@ -105,6 +112,10 @@ void ReadVision(JsonFields vision, VisionConfig* out) {
       vision.IntList("fullatt_block_indexes", 0, out->depth - 1, 0, absent.fullatt_block_indexes);
   vision.Int(vision.Has("in_channels") ? "in_channels" : "in_chans", 3, 3, 3);
   vision.OneOf("hidden_act", {"silu"});
+  // Written since transformers 5.
+  JsonFields rope = vision.Object("rope_parameters");
+  rope.OneOf("rope_type", {"axial", "default"});
+  rope.Number("rope_theta", 1e4, 1e4, 1e4);
 }
 
 void CheckVision(JsonFields vision, const ModelConfig& config) {
@@ -212,7 +223,10 @@ Status ReadConfigJson(const std::filesystem::path& directory, ModelConfig* confi
   text.SetFallback(&top);
   ReadText(text, nested, config);
   CheckText(text, config);
-  if (status.ok()) ReadRope(text, *config, &config->rope);
+  // Written in either place, and in the other one as false.
+  config->tie_word_embeddings =
+      text.Bool("tie_word_embeddings", false) || top.Bool("tie_word_embeddings", false);
+  if (status.ok()) ReadRope(text, top.Object("text_config"), *config, &config->rope);
   ReadVision(top.Object("vision_config"), &config->vision);
   CheckVision(top.Object("vision_config"), *config);
   if (!status.ok()) return status;
@@ -243,14 +257,19 @@ Status ReadGenerationConfig(const std::filesystem::path& directory, ModelConfig*
 
 void ReadImageFields(JsonFields& fields, const VisionConfig& vision, ImagePolicy* out) {
   JsonFields size = fields.Object("size");
-  const int64_t shortest = size.Int("shortest_edge", 1, kMaxPixels, out->min_pixels);
-  const int64_t longest = size.Int("longest_edge", 1, kMaxPixels, out->max_pixels);
+  const int64_t shortest = size.Int("shortest_edge", 1, kMaxPixels, kDefaultMinPixels);
+  const int64_t longest = size.Int("longest_edge", 1, kMaxPixels, kDefaultMaxPixels);
   out->min_pixels = fields.Int("min_pixels", 1, kMaxPixels, shortest);
   out->max_pixels = fields.Int("max_pixels", 1, kMaxPixels, longest);
   if (fields.status().ok() && out->min_pixels > out->max_pixels) {
     fields.Fail("min_pixels", std::to_string(out->min_pixels),
                 "at most max_pixels, " + std::to_string(out->max_pixels));
   }
+  for (const char* step : {"do_resize", "do_rescale", "do_normalize"}) {
+    if (!fields.Bool(step, true)) fields.Fail(step, "false", "true");
+  }
+  fields.Int("resample", kBicubic, kBicubic, kBicubic);
+  fields.Number("rescale_factor", 0.003921568, 0.003921569, 1.0 / 255);
   fields.Int("patch_size", vision.patch_size, vision.patch_size, vision.patch_size);
   fields.Int("merge_size", vision.spatial_merge_size, vision.spatial_merge_size,
              vision.spatial_merge_size);
@@ -266,17 +285,19 @@ void ReadImageFields(JsonFields& fields, const VisionConfig& vision, ImagePolicy
   }
 }
 
-// preprocessor_config.json until transformers 4.57; 5.x nests the same under processor_config.json.
+// preprocessor_config.json until transformers 4.57; 5.x nests the same in processor_config.json,
+// which counts where both are there. That of 4.x has no image processor in it.
 Status ReadImagePolicy(const std::filesystem::path& directory, ModelConfig* config) {
-  for (const char* file : {"preprocessor_config.json", "processor_config.json"}) {
+  for (const std::string_view file : {"processor_config.json", "preprocessor_config.json"}) {
     auto object = internal::ReadJsonObject(directory / file);
     if (object.status().code() == StatusCode::kNotFound) continue;
     if (!object.ok()) return object.status();
     Status status;
-    JsonFields top(file, "", *object, status);
+    JsonFields top(std::string(file), "", *object, status);
+    const bool is_nested = file == "processor_config.json";
+    if (is_nested && !top.Has("image_processor")) continue;
     JsonFields nested = top.Object("image_processor");
-    ReadImageFields(top.Has("image_processor") ? nested : top, config->vision,
-                    &config->image_policy);
+    ReadImageFields(is_nested ? nested : top, config->vision, &config->image_policy);
     return status;
   }
   return OkStatus();

@@ -12,8 +12,6 @@
 namespace longhand::cluster {
 namespace {
 
-constexpr int64_t kPixelsPerToken = 28 * 28;  // a merged 2 x 2 of patches
-constexpr int64_t kPatchesPerToken = 4;
 // Tokens that the default cache of a host holds at most, unless one context is longer.
 constexpr int64_t kDefaultKvTokens = 256 * 1024;
 
@@ -27,6 +25,20 @@ DType ParseDType(const std::string& name, DType when_auto) {
 
 std::string Gib(int64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
+}
+
+// Attention in bf16 is compiled for these on GPUs. Without this an image encoder of others would be
+// found out by the first picture.
+Status CheckHeadSizes(const std::string& device, DType dtype, const ModelConfig& model) {
+  const bool is_gpu = device == "cuda" || device == "emulated";
+  if (!is_gpu || dtype != DType::kBf16) return OkStatus();
+  for (const int64_t size : {model.head_dim, model.vision.head_dim()}) {
+    if (size == 16 || size == 32 || size == 64 || size == 80 || size == 128) continue;
+    return Unimplemented(size == model.head_dim ? "heads" : "the image encoder's heads", " have ",
+                         size, " elements; in bfloat16 on --device ", device,
+                         " they may have 16, 32, 64, 80 or 128");
+  }
+  return OkStatus();
 }
 
 int64_t LargestRank(const ShardPlan& shards, int64_t RankShard::* field) {
@@ -86,6 +98,7 @@ Result<Capacity> PlanShape(const ServeOptions& options, const ModelConfig& model
                             ChooseQuantization(options.quantization, model.quantization));
   LONGHAND_RETURN_IF_ERROR(
       CheckDeviceQuantizes(options.device, capacity.dtype, capacity.quantization));
+  LONGHAND_RETURN_IF_ERROR(CheckHeadSizes(options.device, capacity.dtype, model));
   capacity.block_size = options.block_size;
   LONGHAND_ASSIGN_OR_RETURN(
       capacity.shards, PlanShards(model, options.tensor_parallel_size,
@@ -146,11 +159,14 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
                              capacity.kv_tokens(), " tokens)");
   }
   capacity.max_model_len = options.max_model_len > 0 ? options.max_model_len : limit;
+  const VisionConfig& vision = model.vision;
+  const int64_t patches_per_token = vision.spatial_merge_size * vision.spatial_merge_size;
+  const int64_t pixels_per_token = patches_per_token * vision.patch_size * vision.patch_size;
   const int64_t image_tokens =
-      std::max<int64_t>(1, std::min(max_pixels / kPixelsPerToken, capacity.max_model_len));
-  capacity.max_patches_per_image = image_tokens * kPatchesPerToken;
+      std::max<int64_t>(1, std::min(max_pixels / pixels_per_token, capacity.max_model_len));
+  capacity.max_patches_per_image = image_tokens * patches_per_token;
   capacity.encoder_cache_tokens = std::max(2 * image_tokens, options.max_num_batched_tokens);
-  capacity.image_bytes = 2 * capacity.encoder_cache_tokens * kPixelsPerToken * 3;
+  capacity.image_bytes = 2 * capacity.encoder_cache_tokens * pixels_per_token * 3;
   return capacity;
 }
 

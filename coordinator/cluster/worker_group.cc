@@ -115,8 +115,9 @@ void WorkerGroup::OnResult(int64_t epoch, StepResult result) {
   if (done.step > kWarmUpReleaseStep) return listener_->OnStepResult(std::move(done));
   ++warm_up_steps_;
   changed_.notify_all();
-  if (!done.status.ok()) {
-    GoDownLocked(epoch, LossCause::kStepError, done.status.WithContext("the first step failed"));
+  const Status warm = CheckWarmUp(done);
+  if (!warm.ok()) {
+    GoDownLocked(epoch, LossCause::kStepError, warm.WithContext("the first step failed"));
   }
 }
 

@@ -349,14 +349,7 @@ void WorkerGroup::OpenStreams() {
 Status WorkerGroup::WarmUp() {
   SetState(GroupState::kWarmingUp, "warming up");
   const int64_t epoch = status().epoch;
-  StepPlan plan{.epoch = epoch, .step = kWarmUpStep};
-  plan.chunks.push_back({.sequence_id = kWarmUpSequence,
-                         .token_ids = {0},
-                         .positions = {0, 0, 0},
-                         .new_block_ids = {0},
-                         .start = {SequenceStart{.sampling = {.temperature = 0}}},
-                         .sample = true});
-  Execute(std::move(plan));
+  Execute(WarmUpPlan(epoch));
   Execute({.epoch = epoch, .step = kWarmUpReleaseStep, .released_sequences = {kWarmUpSequence}});
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return !down_.ok() || warm_up_steps_ == 2 || stopping(); });

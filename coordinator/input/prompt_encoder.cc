@@ -71,8 +71,9 @@ Result<std::vector<int32_t>> PromptEncoder::Encode(const PromptInput& input,
                                          ? EncodeChat(std::get<ChatPrompt>(input), num_images)
                                      : std::holds_alternative<TextPrompt>(input)
                                          ? EncodeText(std::get<TextPrompt>(input))
-                                         : CheckTokens(std::get<TokenPrompt>(input));
+                                         : std::get<TokenPrompt>(input).token_ids;
   if (!ids.ok()) return ids;
+  LONGHAND_RETURN_IF_ERROR(CheckTokens(*ids));
   if (ids->empty()) return InvalidArgument("the prompt is empty; it needs at least one token");
   const int64_t num_tokens = static_cast<int64_t>(ids->size());
   if (num_tokens > limits_.max_model_len) {
@@ -102,15 +103,15 @@ Result<std::vector<int32_t>> PromptEncoder::EncodeText(const TextPrompt& prompt)
   return tokenizer_.Encode(prompt.text, shim::ControlTokens::kParse);
 }
 
-Result<std::vector<int32_t>> PromptEncoder::CheckTokens(const TokenPrompt& prompt) const {
-  for (size_t i = 0; i < prompt.token_ids.size(); ++i) {
-    const int32_t id = prompt.token_ids[i];
-    if (id < 0 || id >= limits_.vocab_size) {
-      return InvalidArgument("token id ", i, " of the prompt is ", id, "; it must be in [0, ",
+// A tokenizer may know more tokens than the embedding has rows.
+Status PromptEncoder::CheckTokens(std::span<const int32_t> ids) const {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= limits_.vocab_size) {
+      return InvalidArgument("token id ", i, " of the prompt is ", ids[i], "; it must be in [0, ",
                              limits_.vocab_size, ")");
     }
   }
-  return prompt.token_ids;
+  return OkStatus();
 }
 
 // Refuses early what cannot fit: to tokenise it would take seconds first, and gigabytes. The

@@ -36,7 +36,7 @@ class PromptEncoder {
  private:
   Result<std::vector<int32_t>> EncodeChat(const ChatPrompt& chat, size_t num_images) const;
   Result<std::vector<int32_t>> EncodeText(const TextPrompt& prompt) const;
-  Result<std::vector<int32_t>> CheckTokens(const TokenPrompt& prompt) const;
+  Status CheckTokens(std::span<const int32_t> ids) const;
   Status CheckSize(std::span<const std::string_view> texts) const;
 
   const shim::Tokenizer& tokenizer_;

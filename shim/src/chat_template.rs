@@ -36,8 +36,8 @@ pub struct Rendered {
 }
 
 impl ChatTemplate {
-    /// From the contents of the checkpoint's files, each may be absent. chat_template.jinja wins over
-    /// chat_template.json, which wins over `chat_template` in tokenizer_config.json.
+    /// From the contents of the checkpoint's files, each may be absent. chat_template.json wins over
+    /// chat_template.jinja, which wins over `chat_template` in tokenizer_config.json.
     pub fn load(
         jinja: Option<&[u8]>,
         template_json: Option<&[u8]>,
@@ -46,16 +46,16 @@ impl ChatTemplate {
         let config = config_json.map_or(Ok(Map::new()), |json| {
             parse_object("tokenizer_config.json", json)
         })?;
-        let (file, source) = if let Some(jinja) = jinja {
-            let text = std::str::from_utf8(jinja)
-                .map_err(|error| Error::invalid(format!("chat_template.jinja: {error}")))?;
-            ("chat_template.jinja", text.to_owned())
-        } else if let Some(json) = template_json {
+        let (file, source) = if let Some(json) = template_json {
             let file = parse_object("chat_template.json", json)?;
             (
                 "chat_template.json",
                 template_of("chat_template.json", &file)?,
             )
+        } else if let Some(jinja) = jinja {
+            let text = std::str::from_utf8(jinja)
+                .map_err(|error| Error::invalid(format!("chat_template.jinja: {error}")))?;
+            ("chat_template.jinja", text.to_owned())
         } else {
             (
                 "tokenizer_config.json",

@@ -93,4 +93,4 @@ class Generation:
             raise ClusterError(
                 f"{self.name}: exit {self._process.returncode}: {err.decode(errors='replace')}"
             )
-        return json.loads(out.decode().strip().splitlines()[-1])
+        return json.loads(out.decode().strip().split("\n")[-1])

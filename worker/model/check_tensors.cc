@@ -8,11 +8,9 @@
 namespace longhand::model {
 namespace {
 
-// What other programs save beside the weights, without a meaning here: computed tables, and a copy
-// of the embedding where the head is tied to it.
-bool IsIgnored(std::string_view name, const ModelConfig& config) {
-  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_pos_emb.inv_freq") ||
-         (config.tie_word_embeddings && name == "lm_head.weight");
+// Computed tables, which other programs save beside the weights.
+bool IsIgnored(std::string_view name) {
+  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_pos_emb.inv_freq");
 }
 
 std::string ShapeToString(const std::vector<int64_t>& shape) {
@@ -46,7 +44,7 @@ Status CheckTensors(const Checkpoint& checkpoint, const ModelConfig& config) {
     known.insert(spec.name);
   }
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (known.contains(name) || IsIgnored(name, config)) continue;
+    if (known.contains(name) || IsIgnored(name)) continue;
     return InvalidArgument(tensor.file, ": tensor ", tensor.name_in_file, " ", ToString(tensor),
                            " belongs to no part of the model that config.json describes");
   }

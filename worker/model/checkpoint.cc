@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
 constexpr std::string_view kSingleFile = "model.safetensors";
+constexpr std::string_view kLfsPointer = "version https://git-lfs";
 
 // transformers 5 keeps the text model under model.language_model and the encoder under
 // model.visual.
@@ -74,7 +75,9 @@ std::string ToString(const CheckpointTensor& tensor) {
 Result<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory) {
   Checkpoint checkpoint;
   std::error_code ignored;
-  if (std::filesystem::exists(directory / kIndexFile, ignored)) {
+  // Beside a whole file an index is of what lay there before: the reference too takes the file.
+  if (!std::filesystem::exists(directory / kSingleFile, ignored) &&
+      std::filesystem::exists(directory / kIndexFile, ignored)) {
     LONGHAND_ASSIGN_OR_RETURN(const auto index, ReadIndex(directory / kIndexFile));
     std::set<std::string> files;
     for (const auto& [name, file] : index) files.insert(file);
@@ -103,6 +106,11 @@ Status Checkpoint::AddFile(const std::filesystem::path& path) {
   const std::string file = path.filename().string();
   LONGHAND_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
   if (mapped.bytes().empty()) return InvalidArgument(file, ": the file is empty");
+  if (mapped.bytes().starts_with(kLfsPointer)) {
+    return InvalidArgument(file, ": ", mapped.bytes().size(),
+                           " bytes that point at the file in Git LFS; expected the file itself, "
+                           "which `git lfs pull` or `longhand pull` brings");
+  }
   auto entries = shim::ParseSafetensorsHeader(mapped.bytes());
   if (!entries.ok()) return entries.status().WithContext(file);
   for (const shim::SafetensorsEntry& entry : *entries) {

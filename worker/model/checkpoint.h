@@ -37,8 +37,8 @@ std::string ToString(const CheckpointTensor& tensor);
 
 class Checkpoint {
  public:
-  // Maps model.safetensors, or what model.safetensors.index.json names. kNotFound when there is
-  // neither, kInvalidArgument naming file and tensor for a file that is truncated or not
+  // Maps model.safetensors or, without it, what model.safetensors.index.json names. kNotFound when
+  // there is neither, kInvalidArgument naming file and tensor for a file that is truncated or not
   // safetensors, a tensor that two files hold, or an index that disagrees with its files.
   static Result<Checkpoint> Open(const std::filesystem::path& directory);
 

@@ -24,14 +24,18 @@ Result<ModelWeights> LoadWeights(const Checkpoint& checkpoint,
                                  kernels::Ops& ops,
                                  const LoadProgress& progress,
                                  int num_threads) {
-  LONGHAND_RETURN_IF_ERROR(CheckTensors(checkpoint, config));
+  ModelConfig model = config;
+  // What config.json ties may be in the files all the same, equal to the embedding or trained apart
+  // from it: the files are right, as in the reference.
+  if (checkpoint.Find("lm_head.weight") != nullptr) model.tie_word_embeddings = false;
+  LONGHAND_RETURN_IF_ERROR(CheckTensors(checkpoint, model));
   const DType weight_dtype = WeightDTypeOf(checkpoint, model_dtype);
   LONGHAND_ASSIGN_OR_RETURN(const ShardPlan plan,
-                            PlanShards(config, tp_size, weight_dtype, model_dtype, quantization));
+                            PlanShards(model, tp_size, weight_dtype, model_dtype, quantization));
   LONGHAND_CHECK(rank >= 0 && rank < tp_size) << "rank " << rank << " of " << tp_size;
-  WeightReader reader(checkpoint, weight_dtype, quantization, config.quantization,
+  WeightReader reader(checkpoint, weight_dtype, quantization, model.quantization,
                       plan.ranks[rank].weight_bytes, ops, progress, num_threads);
-  LONGHAND_ASSIGN_OR_RETURN(ModelWeights weights, ReadWeights(reader, config, plan, rank));
+  LONGHAND_ASSIGN_OR_RETURN(ModelWeights weights, ReadWeights(reader, model, plan, rank));
   weights.rounds_rows = quantization == Quantization::kFp8;
   return weights;
 }

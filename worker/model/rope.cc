@@ -49,10 +49,11 @@ RopeFrequencies ComputeRopeFrequencies(const RopeConfig& rope, int64_t head_dim)
     out.inv_freq.push_back(yarn ? 1.0f / (factor * period) * (1.0f - kept) + extrapolated * kept
                                 : extrapolated);
   }
-  if (yarn) {
-    out.attention_scaling = static_cast<float>(rope.yarn_attention_factor != 0
-                                                   ? rope.yarn_attention_factor
-                                                   : 0.1 * std::log(rope.yarn_factor) + 1.0);
+  // A factor of 1 stretches nothing, and its attention factor counts where it is given.
+  if (rope.yarn_attention_factor != 0) {
+    out.attention_scaling = static_cast<float>(rope.yarn_attention_factor);
+  } else if (yarn) {
+    out.attention_scaling = static_cast<float>(0.1 * std::log(rope.yarn_factor) + 1.0);
   }
   return out;
 }

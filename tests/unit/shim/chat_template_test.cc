@@ -121,14 +121,15 @@ TEST(ChatTemplate, AnotherTemplateOfTheListIsNotTaken) {
   EXPECT_EQ(chat_template->Render(UserSays("hi"))->text, "D<e>");
 }
 
-TEST(ChatTemplate, JinjaFileWinsOverJsonOverConfig) {
+// As transformers 4.57 and 5 choose; 4.49 preferred the jinja file.
+TEST(ChatTemplate, JsonFileWinsOverJinjaOverConfig) {
   const TempDirectory directory;
   directory.Write("tokenizer_config.json", R"({"chat_template": "config"})");
   EXPECT_EQ(ChatTemplate::Load(directory.path())->Render("{}")->text, "config");
-  directory.Write("chat_template.json", R"({"chat_template": "json"})");
-  EXPECT_EQ(ChatTemplate::Load(directory.path())->Render("{}")->text, "json");
   directory.Write("chat_template.jinja", "jinja");
   EXPECT_EQ(ChatTemplate::Load(directory.path())->Render("{}")->text, "jinja");
+  directory.Write("chat_template.json", R"({"chat_template": "json"})");
+  EXPECT_EQ(ChatTemplate::Load(directory.path())->Render("{}")->text, "json");
 }
 
 TEST(ChatTemplate, ACheckpointWithoutOneIsRefused) {

@@ -137,6 +137,21 @@ TEST(ModelConfig, ReadsYarn) {
   EXPECT_EQ(config->rope.yarn_attention_factor, 0.0);
 }
 
+// Whoever follows Qwen's advice for long contexts writes rope_scaling, and leaves the rest.
+TEST(ModelConfig, RopeScalingCountsMoreThanRopeParametersOfTheSameObject) {
+  const std::string yarn = R"("rope_scaling": {"rope_type": "yarn", "factor": 4,
+      "original_max_position_embeddings": 32768, "mrope_section": [16, 24, 24]})";
+  const std::string usual = R"("rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0,
+      "mrope_section": [16, 24, 24]})";
+  const auto load = [&](const std::string& top, const std::string& text) {
+    return LoadText(
+        Join({kTop, kVision, top, "\"text_config\": {" + text + ", " + kTextFields + "}"}));
+  };
+  EXPECT_EQ(load("\"a\": 0", yarn + ", " + usual)->rope.yarn_factor, 4.0);
+  EXPECT_EQ(load(yarn, usual)->rope.yarn_factor, 1.0);
+  EXPECT_EQ(load(yarn, "\"a\": 0")->rope.yarn_factor, 4.0);
+}
+
 TEST(ModelConfig, ReadsGenerationDefaults) {
   const TempDirectory directory;
   directory.Write("config.json", Published());
@@ -173,6 +188,65 @@ TEST(ModelConfig, ReadsPixelLimitsFromEveryFileThatHasThem) {
     EXPECT_EQ(config->image_policy.min_pixels, 784) << c.text;
     EXPECT_EQ(config->image_policy.max_pixels, 100352) << c.text;
   }
+}
+
+// As where transformers 5 saved over published files, or one was copied beside its own.
+TEST(ModelConfig, ANestedImageProcessorCountsMoreThanAFileBesideIt) {
+  const TempDirectory directory;
+  directory.Write("config.json", Published());
+  directory.Write("preprocessor_config.json", R"({"min_pixels": 784, "max_pixels": 100352})");
+  directory.Write("processor_config.json", R"({"processor_class": "Qwen2_5_VLProcessor"})");
+  EXPECT_EQ(ModelConfig::Load(directory.path())->image_policy.max_pixels, 100352);
+  directory.Write(
+      "processor_config.json",
+      R"({"image_processor": {"size": {"shortest_edge": 3136, "longest_edge": 50176}}})");
+  EXPECT_EQ(ModelConfig::Load(directory.path())->image_policy.max_pixels, 50176);
+}
+
+// The published files name 12845056.
+TEST(ModelConfig, PixelLimitsThatNoFileHasAreTheClassDefaults) {
+  for (const char* text : {R"({"patch_size": 14})", R"({"size": null, "max_pixels": null})"}) {
+    const TempDirectory directory;
+    directory.Write("config.json", Published());
+    directory.Write("preprocessor_config.json", text);
+    const auto config = ModelConfig::Load(directory.path());
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->image_policy.min_pixels, 56 * 56) << text;
+    EXPECT_EQ(config->image_policy.max_pixels, 28 * 28 * 1280) << text;
+  }
+}
+
+TEST(ModelConfig, PicturesPreparedInAnotherWayAreRefused) {
+  const struct {
+    const char* text;
+    const char* message;
+  } cases[] = {
+      {R"({"do_resize": false})", "field do_resize is false; expected true"},
+      {R"({"do_rescale": false})", "field do_rescale is false; expected true"},
+      {R"({"do_normalize": false})", "field do_normalize is false; expected true"},
+      {R"({"resample": 2})", "field resample is 2; expected"},
+      {R"({"rescale_factor": 0.0078431372549})", "rescale_factor is 7.8431372549E-3; expected"},
+  };
+  for (const auto& c : cases) {
+    const TempDirectory directory;
+    directory.Write("config.json", Published());
+    directory.Write("preprocessor_config.json", c.text);
+    EXPECT_THAT(ModelConfig::Load(directory.path()).status().message(), HasSubstr(c.message));
+  }
+}
+
+TEST(ModelConfig, TheHeadIsTiedWhereEitherPlaceSaysSo) {
+  const std::string tied = "\"tie_word_embeddings\": true",
+                    apart = "\"tie_word_embeddings\": false";
+  const auto load = [&](const std::string& top, const std::string& text) {
+    return LoadText(Join({Replaced(kTop, apart, top), kVision,
+                          "\"text_config\": {" + text + ", " + kTextFields + ", " + kRope + "}"}));
+  };
+  for (const auto& config : {load(apart, tied), load(tied, apart), load(tied, tied)}) {
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_TRUE(config->tie_word_embeddings);
+  }
+  EXPECT_FALSE(load(apart, apart)->tie_word_embeddings);
 }
 
 TEST(ModelConfig, AMissingDirectoryIsNotFound) {
@@ -213,6 +287,12 @@ TEST(ModelConfig, RefusesWrongFieldsByName) {
        "field image_token_id is 152064; expected an integer from 0 to 152063"},
       {"\"use_sliding_window\": false", "\"use_sliding_window\": true",
        "field use_sliding_window is true; expected false"},
+      {"\"use_sliding_window\": false", R"("layer_types": ["full_attention", "sliding_attention"])",
+       "field layer_types is [\"full_attention\",\"sliding_attention\"]; expected "
+       "\"full_attention\""},
+      {"\"hidden_act\": \"silu\"", "\"head_dim\": 64", "field head_dim is 64; expected"},
+      {"\"in_chans\": 3", R"("rope_parameters": {"rope_type": "axial", "rope_theta": 500})",
+       "field vision_config.rope_parameters.rope_theta is 500; expected"},
       {"\"torch_dtype\": \"bfloat16\"", "\"torch_dtype\": \"int8\"",
        "field torch_dtype is \"int8\"; expected \"bfloat16\""},
   };

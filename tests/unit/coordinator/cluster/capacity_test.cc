@@ -42,6 +42,19 @@ TEST(Capacity, TheDefaultCacheTakesAQuarterOfWhatTheWeightsLeave) {
   EXPECT_EQ(capacity->max_patches_per_image, 1337 * 4);
 }
 
+// A token is as many pixels as its patches have.
+TEST(Capacity, PicturesHaveThePatchesOfTheModel) {
+  ModelConfig model = Model7B();
+  model.vision.patch_size = 16;
+  model.vision.spatial_merge_size = 1;
+  const Result<Capacity> capacity =
+      PlanCapacity({.max_num_batched_tokens = 512}, model, 256 * 1000, 24 * kGib, kHostBytes);
+  ASSERT_TRUE(capacity.ok()) << capacity.status();
+  EXPECT_EQ(capacity->max_patches_per_image, 1000);
+  EXPECT_EQ(capacity->encoder_cache_tokens, 2000);
+  EXPECT_EQ(capacity->image_bytes, 2 * 2000 * 256 * 3);
+}
+
 // An element is one byte, and each token and head has a scale of four.
 TEST(Capacity, ACacheIn8BitsHasItsScales) {
   for (const char* const dtype : {"int8", "fp8"}) {
@@ -55,6 +68,18 @@ TEST(Capacity, ACacheIn8BitsHasItsScales) {
 TEST(Capacity, AnFp8CacheOnACpuIsRefused) {
   EXPECT_EQ(PlanShape({.device = "cpu", .kv_cache_dtype = "fp8"}, Model7B()).status().message(),
             "--kv-cache-dtype is fp8; on --device cpu it may be auto, float32, bfloat16 or int8");
+}
+
+TEST(Capacity, HeadsThatAGpuHasNoKernelsForAreRefused) {
+  ModelConfig model = Model7B();
+  EXPECT_EQ(PlanShape({.device = "cuda"}, model).status(), OkStatus());
+  model.vision.num_heads = 32;
+  EXPECT_EQ(PlanShape({.device = "cpu"}, model).status(), OkStatus());
+  EXPECT_EQ(PlanShape({.device = "cuda", .dtype = "float32"}, model).status(), OkStatus());
+  EXPECT_EQ(
+      PlanShape({.device = "cuda"}, model).status().message(),
+      "the image encoder's heads have 40 elements; in bfloat16 on --device cuda they may have "
+      "16, 32, 64, 80 or 128");
 }
 
 TEST(Capacity, WithMemoryToSpareTheCacheHoldsWhatSequencesCanUse) {

@@ -100,6 +100,17 @@ TEST_F(PromptEncoderTest, BadRequestsAreRefusedWithWhatWasSeen) {
   EXPECT_THAT(Refusal(TextPrompt{"<|video_pad|>"}), HasSubstr("videos are not supported"));
 }
 
+// Every token of the tests' tokenizer from 500 on.
+TEST_F(PromptEncoderTest, TokensThatTheEmbeddingHasNoRowForAreRefused) {
+  PromptEncoder::Limits limits = Limits();
+  limits.vocab_size = 500;
+  const PromptEncoder encoder(tokenizer_, chat_template_, limits);
+  for (const PromptInput& input :
+       {PromptInput(UserSays("hi")), PromptInput(TextPrompt{"<|im_start|>"})}) {
+    EXPECT_THAT(encoder.Encode(input, 0).status().message(), HasSubstr("it must be in [0, 500)"));
+  }
+}
+
 TEST_F(PromptEncoderTest, APromptOverTheContextIsRefusedNamingBothNumbers) {
   std::string text;
   for (int i = 0; i < 4097; ++i) text += "1";  // each digit is a token

@@ -75,6 +75,17 @@ TEST_F(ShardedCheckpoint, TheIndexNamesTheFiles) {
             OkStatus());
 }
 
+// As where a merged model was saved over a sharded one.
+TEST_F(ShardedCheckpoint, AWholeFileCountsMoreThanAnIndexBesideIt) {
+  WriteSafetensors(directory_ / "model.safetensors", Two());
+  directory_.Write("model.safetensors.index.json",
+                   R"({"weight_map": {"model.norm.weight": "a.safetensors"}})");
+  const auto checkpoint = Checkpoint::Open(directory_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->Find("model.norm.weight")->file, "model.safetensors");
+  EXPECT_EQ(checkpoint->tensors().size(), 2u);
+}
+
 TEST_F(ShardedCheckpoint, AnIndexThatDisagreesWithItsFilesIsRefused) {
   EXPECT_THAT(OpenWithIndex(R"({"model.norm.weight": "a.safetensors",
                                 "visual.blocks.0.norm1.weight": "a.safetensors"})")
@@ -135,6 +146,9 @@ TEST(Checkpoint, DamagedFilesAreRefusedByName) {
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << left;
     EXPECT_THAT(status.message(), HasSubstr("model.safetensors: ")) << left;
   }
+  directory.Write("model.safetensors", "version https://git-lfs.github.com/spec/v1\nsize 1\n");
+  EXPECT_THAT(Checkpoint::Open(directory.path()).status().message(),
+              HasSubstr("model.safetensors: 50 bytes that point at the file in Git LFS"));
   std::filesystem::remove(file);
   std::filesystem::create_directory(file);
   EXPECT_EQ(Checkpoint::Open(directory.path()).status().code(), StatusCode::kInvalidArgument);

@@ -44,9 +44,11 @@ TEST(Rope, AYarnFactorOfOneChangesNothing) {
 }
 
 TEST(Rope, AGivenAttentionFactorIsTaken) {
-  RopeConfig rope = Yarn(4);
-  rope.yarn_attention_factor = 1.5;
-  EXPECT_EQ(ComputeRopeFrequencies(rope, 128).attention_scaling, 1.5f);
+  for (const double factor : {4.0, 1.0}) {
+    RopeConfig rope = Yarn(factor);
+    rope.yarn_attention_factor = 1.5;
+    EXPECT_EQ(ComputeRopeFrequencies(rope, 128).attention_scaling, 1.5f) << factor;
+  }
 }
 
 }  // namespace

@@ -218,6 +218,14 @@ TEST_F(Weights, ATiedHeadIsTheEmbedding) {
   EXPECT_EQ(Unpack(*weights.head), ToFloats(tensors.at("model.embed_tokens.weight")));
 }
 
+TEST_F(Weights, AHeadInTheFilesIsReadThoughTheConfigTiesIt) {
+  ModelConfig config = TinyConfig();
+  const TestTensors tensors = RandomTensors(config, /*seed=*/4);
+  config.tie_word_embeddings = true;
+  const ModelWeights weights = Load(tensors, 1, 0, DType::kF32, config);
+  EXPECT_EQ(Unpack(*weights.head), ToFloats(tensors.at("lm_head.weight")));
+}
+
 TEST_F(Weights, Float32OnDiskIsKeptOrRoundedAsTheModelAsks) {
   const TestTensors tensors = RandomTensors(TinyConfig(), /*seed=*/5, DType::kF32);
   const std::vector<float> on_disk = ToFloats(tensors.at("model.layers.0.mlp.down_proj.weight"));
