@@ -101,10 +101,10 @@ class Gateway(unittest.TestCase):
 
     def test_a_web_page_may_call(self):
         preflight = self.ask("OPTIONS", "/v1/chat/completions", Origin="https://a.example",
-                             Access_Control_Request_Method="POST", Access_Control_Request_Headers="authorization")
+                             Access_Control_Request_Method="POST", Access_Control_Request_Headers="authorization,x-stainless-lang")
         self.assertEqual((preflight.status, preflight.body), (204, b""))
         self.assertEqual(preflight.headers["access-control-allow-origin"], "*")
-        self.assertIn("authorization", preflight.headers["access-control-allow-headers"])
+        self.assertEqual(preflight.headers["access-control-allow-headers"], "authorization,x-stainless-lang")
         self.assertEqual(self.ask("GET", "/v1/models", Origin="https://a.example").headers["access-control-allow-origin"], "*")
 
     def test_a_whole_answer(self):
