@@ -95,9 +95,20 @@ class Gateway(unittest.TestCase):
         self.assertEqual(given.headers["x-request-id"], "mine-1")
         self.assertRegex(self.ask("GET", "/livez").headers["x-request-id"], r"^req-[0-9a-f]{24}$")
         self.assertRegex(self.ask("GET", "/livez", X_Request_Id="x" * 200).headers["x-request-id"], r"^req-")
-        typed = self.cluster.connect()
-        typed.send(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}")
-        self.assertEqual(typed.answer().status, 415)
+
+    def test_a_body_is_json_as_it_is(self):
+        def post(*lines):
+            with self.cluster.connect() as connection:
+                connection.send("\r\n".join(["POST /v1/completions HTTP/1.1", "Host: a", "Content-Length: 2", *lines, "", "{}"]).encode())
+                return connection.answer()
+        for lines in [("Content-Type: application/json; charset=utf-8",), ("Content-Type: Application/JSON",), (),
+                      ("Content-Type: application/json", "Content-Encoding: identity")]:
+            self.assertEqual(post(*lines).json()["error"]["param"], "prompt", lines)
+        for lines in [("Content-Type: text/plain",), ("Content-Type: application/jsonl",)]:
+            self.assertEqual(post(*lines).status, 415, lines)
+        packed = post("Content-Type: application/json", "Content-Encoding: gzip")
+        self.assertEqual((packed.status, packed.headers["accept-encoding"]), (415, "identity"))
+        self.assertIn("uncompressed", packed.json()["error"]["message"])
 
     def test_a_web_page_may_call(self):
         preflight = self.ask("OPTIONS", "/v1/chat/completions", Origin="https://a.example",
