@@ -24,7 +24,7 @@ void ParseNumbers(RequestFields& fields, v1::Sampling* sampling) {
   // vLLM writes -1 for "off".
   if (const auto value = fields.Int("top_k", -1, kMaxInt32))
     sampling->set_top_k(static_cast<int32_t>(std::max<int64_t>(*value, 0)));
-  if (const auto value = fields.Unsigned("seed")) sampling->set_seed(*value);
+  if (const auto value = fields.Seed("seed")) sampling->set_seed(*value);
   if (const auto value = fields.Int("n", 1, 16)) sampling->set_n(static_cast<uint32_t>(*value));
   if (const auto value = fields.Int("min_tokens", 0, kMaxInt64)) sampling->set_min_tokens(*value);
   sampling->set_ignore_eos(fields.Bool("ignore_eos", false));

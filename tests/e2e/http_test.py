@@ -292,7 +292,7 @@ class Gateway(unittest.TestCase):
     def test_each_wrong_parameter_is_named(self):
         user = [{"role": "user", "content": "Hi"}]
         for param, value in [("temperature", -1), ("temperature", "hot"), ("top_p", 0), ("top_p", 1.5), ("top_k", -2),
-                             ("top_k", 1.5), ("min_p", 2), ("seed", -1), ("seed", "x"), ("n", 0), ("n", 17), ("n", None and 0),
+                             ("top_k", 1.5), ("min_p", 2), ("seed", -2 ** 63 - 1), ("seed", "x"), ("n", 0), ("n", 17), ("n", None and 0),
                              ("max_tokens", 0), ("max_completion_tokens", -5), ("min_tokens", -1), ("presence_penalty", 3),
                              ("frequency_penalty", -3), ("repetition_penalty", 0), ("stop", 5), ("stop", [""]),
                              ("stop", ["a"] * 17), ("stop_token_ids", ["a"]), ("stop_token_ids", [1 << 30]),

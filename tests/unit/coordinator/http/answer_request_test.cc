@@ -129,6 +129,15 @@ TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
   EXPECT_EQ(fault->param, "max_tokens");
 }
 
+TEST(AnswerRequest, ASeedIsAnyNumberOf64Bits) {
+  std::optional<Fault> fault;
+  EXPECT_EQ(Parse(R"("seed":-2)", &fault).wire.sampling().seed(), 18446744073709551614u);
+  EXPECT_FALSE(Parse(R"("seed":-1)", &fault).wire.sampling().has_seed());
+  ASSERT_FALSE(fault) << fault->status;
+  Parse(R"("seed":0.5)", &fault);
+  EXPECT_EQ(fault->param, "seed");
+}
+
 TEST(AnswerRequest, WhatChangesAnAnswerElsewhereIsNotPassedOver) {
   for (const char* field :
        {R"("use_beam_search":true)", R"("bad_words":["a"])", R"("allowed_token_ids":[1])",
