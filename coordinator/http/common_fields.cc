@@ -110,9 +110,17 @@ void CountTokens(AnswerRequest* out) {
   wanted->set_prompt_token_ids(true);
 }
 
+// "none" and "auto" ask for what is done anyway.
+void RefuseForcedCall(RequestFields& fields, const char* name) {
+  const boost::json::value* choice = fields.Find(name);
+  if (choice != nullptr && *choice != "none" && *choice != "auto")
+    fields.Refuse(name, "the model calls no tools");
+}
+
 void RefuseWhatIsNotDone(RequestFields& fields) {
   fields.Refuse("tools", "the model calls no tools");
   fields.Refuse("functions", "the model calls no functions");
+  for (const char* name : {"tool_choice", "function_call"}) RefuseForcedCall(fields, name);
   fields.Refuse("audio", "the model has no voice");
   fields.Refuse("logit_bias", "logits are changed by penalties only");
   fields.Refuse("prompt_logprobs", "gRPC returns them");
