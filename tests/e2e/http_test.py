@@ -132,6 +132,16 @@ class Gateway(unittest.TestCase):
         parts = self.chat([{"type": "text", "text": "Hello"}], 8).json()
         self.assertEqual(parts["choices"][0]["message"], choice["message"])
 
+    def test_bare_events_are_one_line(self):
+        answer = self.chat("Hello", 8, stream=True, stream_options={"include_usage": True}, bare_events=True)
+        events = answer.body.decode().split("\n\n")
+        self.assertEqual([events.pop(), events.pop()], ["", "data: [DONE]"])
+        chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+        self.assertEqual(chunks[-1]["usage"]["completion_tokens"], 8)
+        again = self.ask("GET", f"/v1/streams/{chunks[0]['id']}?from=2").events()
+        self.assertEqual([event.json() for event in again[:-1]], chunks[1:])
+        self.refused(400, "bare_events", messages=[{"role": "user", "content": "Hi"}], bare_events="no")
+
     def test_a_stream_says_what_the_whole_answer_says(self):
         whole = self.chat("Hello", 40).json()
         answer = self.chat("Hello", 40, stream=True, stream_options={"include_usage": True})
