@@ -7,7 +7,6 @@
 
 #include "coordinator/http/document_json.h"
 #include "coordinator/http/error_response.h"
-#include "coordinator/http/event_writer.h"
 #include "coordinator/http/pool_job.h"
 #include "coordinator/http/told.h"
 
@@ -153,9 +152,10 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   });
   if (!stream.ok()) co_return co_await exchange.Reply(ErrorResponse(stream.status()));
   const bool wants_stream = request.stream;
+  const auto lines = request.bare_events ? EventWriter::Lines::kDataOnly : EventWriter::Lines::kAll;
   parsed = Parsed();  // What was prepared is the engine's now.
   if (wants_stream) {
-    co_await SendEvents(exchange, std::move(stream).value(), from);
+    co_await SendEvents(exchange, std::move(stream).value(), from, lines);
   } else {
     co_await SendWhole(exchange, std::move(stream).value());
   }
@@ -194,7 +194,7 @@ boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::stri
     if (!found.ok()) co_return co_await exchange.Reply(ErrorResponse(found.status()));
     stream = std::move(found).value();
   }
-  co_await SendEvents(exchange, std::move(stream), from);
+  co_await SendEvents(exchange, std::move(stream), from, EventWriter::Lines::kAll);
 }
 
 boost::asio::awaitable<void> AnswerHandler::Cancel(Exchange& exchange, std::string request_id) {
@@ -239,7 +239,8 @@ boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange, Stream
 
 boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
                                                        Stream stream,
-                                                       int64_t from) {
+                                                       int64_t from,
+                                                       EventWriter::Lines lines) {
   const Following following(stream, exchange.waker());
   EventStream::Next next = stream->Look(1);
   while (!next.accepted && !next.end && !exchange.gone()) {
@@ -249,7 +250,7 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
   if (exchange.gone()) co_return;
   if (!next.accepted && next.end) co_return co_await exchange.Reply(ErrorResponse(*next.end));
   EventWriter writer(HeadOf(*stream, parts_.intake.preparer().served_model_name()),
-                     parts_.intake.tokenizer());
+                     parts_.intake.tokenizer(), lines);
   int64_t seq = 1;
   for (; seq < from; ++seq) {
     next = stream->Look(seq);
@@ -267,7 +268,10 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
   }
   if (!co_await exchange.Begin(EventStreamHead())) co_return;
   std::string out;
-  auto ping_due = std::chrono::steady_clock::now() + parts_.ping_interval;
+  const auto next_ping = [this, lines](Deadline now) {
+    return lines == EventWriter::Lines::kAll ? now + parts_.ping_interval : Deadline::max();
+  };
+  Deadline ping_due = next_ping(std::chrono::steady_clock::now());
   while (!exchange.gone()) {
     next = stream->Look(seq);
     for (; next.event != nullptr && out.size() < kMaxSendBytes; next = stream->Look(++seq))
@@ -280,7 +284,7 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
       const bool was_sent = co_await exchange.Send(out);
       if (!was_sent) co_return;
       out.clear();
-      ping_due = now + parts_.ping_interval;
+      ping_due = next_ping(now);
     } else if (!is_over) {
       co_await exchange.Sleep(ping_due);
     }

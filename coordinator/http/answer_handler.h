@@ -11,6 +11,7 @@
 #include "coordinator/api/input_pool.h"
 #include "coordinator/api/request_intake.h"
 #include "coordinator/http/answer_request.h"
+#include "coordinator/http/event_writer.h"
 #include "coordinator/http/exchange.h"
 #include "coordinator/http/image_fetcher.h"
 
@@ -50,7 +51,10 @@ class AnswerHandler {
   boost::asio::awaitable<void> Answer(Exchange& exchange, Parse parse);
   boost::asio::awaitable<Status> FetchImages(Exchange& exchange, AnswerRequest* request);
   boost::asio::awaitable<void> SendWhole(Exchange& exchange, Stream stream);
-  boost::asio::awaitable<void> SendEvents(Exchange& exchange, Stream stream, int64_t from);
+  boost::asio::awaitable<void> SendEvents(Exchange& exchange,
+                                          Stream stream,
+                                          int64_t from,
+                                          EventWriter::Lines lines);
 
   const Parts parts_;
 };

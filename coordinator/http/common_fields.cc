@@ -24,7 +24,7 @@ void ParseNumbers(RequestFields& fields, v1::Sampling* sampling) {
   // vLLM writes -1 for "off".
   if (const auto value = fields.Int("top_k", -1, kMaxInt32))
     sampling->set_top_k(static_cast<int32_t>(std::max<int64_t>(*value, 0)));
-  if (const auto value = fields.Unsigned("seed")) sampling->set_seed(*value);
+  if (const auto value = fields.Seed("seed")) sampling->set_seed(*value);
   if (const auto value = fields.Int("n", 1, 16)) sampling->set_n(static_cast<uint32_t>(*value));
   if (const auto value = fields.Int("min_tokens", 0, kMaxInt64)) sampling->set_min_tokens(*value);
   sampling->set_ignore_eos(fields.Bool("ignore_eos", false));
@@ -66,6 +66,7 @@ void ParseStops(RequestFields& fields, v1::Sampling* sampling) {
 
 void ParseStreamOptions(RequestFields& fields, AnswerRequest* out) {
   out->stream = fields.Bool("stream", false);
+  out->bare_events = fields.Bool("bare_events", false);
   const boost::json::object* options = fields.Object("stream_options");
   if (options == nullptr) return;
   if (!out->stream) return fields.Fail("stream_options", "it is for requests with stream: true");
@@ -110,9 +111,17 @@ void CountTokens(AnswerRequest* out) {
   wanted->set_prompt_token_ids(true);
 }
 
+// "none" and "auto" ask for what is done anyway.
+void RefuseForcedCall(RequestFields& fields, const char* name) {
+  const boost::json::value* choice = fields.Find(name);
+  if (choice != nullptr && *choice != "none" && *choice != "auto")
+    fields.Refuse(name, "the model calls no tools");
+}
+
 void RefuseWhatIsNotDone(RequestFields& fields) {
   fields.Refuse("tools", "the model calls no tools");
   fields.Refuse("functions", "the model calls no functions");
+  for (const char* name : {"tool_choice", "function_call"}) RefuseForcedCall(fields, name);
   fields.Refuse("audio", "the model has no voice");
   fields.Refuse("logit_bias", "logits are changed by penalties only");
   fields.Refuse("prompt_logprobs", "gRPC returns them");

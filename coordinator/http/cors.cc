@@ -22,12 +22,16 @@ std::vector<Header> Cors::HeadersFor(const Request& request) const {
 std::optional<Response> Cors::AnswerPreflight(const Request& request,
                                               const std::string& allowed_methods) {
   if (request.method != "OPTIONS") return std::nullopt;
+  // Whatever the client has of its own may be sent, as OpenAI's for JavaScript has X-Stainless-*.
+  const std::string* wanted = request.FindHeader("access-control-request-headers");
   return Response{.status = 204,
                   .content_type = "",
                   .headers = {{"Allow", allowed_methods},
                               {"Access-Control-Allow-Methods", allowed_methods},
                               {"Access-Control-Allow-Headers",
-                               "Authorization, Content-Type, Last-Event-ID, X-Request-Id"},
+                               wanted != nullptr && !wanted->empty()
+                                   ? *wanted
+                                   : "Authorization, Content-Type, Last-Event-ID, X-Request-Id"},
                               {"Access-Control-Max-Age", "600"}}};
 }
 

@@ -6,18 +6,10 @@
 #include "coordinator/http/error_response.h"
 
 namespace longhand::http {
-namespace {
-
 namespace json = boost::json;
 
-void AppendEvent(int64_t id, std::string_view data, std::string* out) {
-  out->append("id: ").append(std::to_string(id)).append("\ndata: ").append(data).append("\n\n");
-}
-
-}  // namespace
-
-EventWriter::EventWriter(AnswerHead head, const shim::Tokenizer& tokenizer)
-    : head_(std::move(head)), tokenizer_(tokenizer) {
+EventWriter::EventWriter(AnswerHead head, const shim::Tokenizer& tokenizer, Lines lines)
+    : head_(std::move(head)), tokenizer_(tokenizer), lines_(lines) {
   prefix_ = json::serialize(json::object{{"id", head_.request_id},
                                          {"object", head_.is_document() ? "document.chunk"
                                                     : head_.is_chat()   ? "chat.completion.chunk"
@@ -104,6 +96,11 @@ std::string EventWriter::ChunkJson(const json::array& choices,
     chunk.append(",\"usage\":").append(json::serialize(shown));
   }
   return chunk.append("}");
+}
+
+void EventWriter::AppendEvent(int64_t id, std::string_view data, std::string* out) const {
+  if (lines_ == Lines::kAll) out->append("id: ").append(std::to_string(id)).append("\n");
+  out->append("data: ").append(data).append("\n\n");
 }
 
 int64_t EventWriter::TailLength(const Status& end) const {

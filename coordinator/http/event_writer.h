@@ -17,8 +17,11 @@ namespace longhand::http {
 
 class EventWriter {
  public:
+  // Some clients take an event for one line, "data: ...": to them the stream is bare, without ids
+  // and without pings.
+  enum class Lines { kAll, kDataOnly };
   // `tokenizer` outlives it.
-  EventWriter(AnswerHead head, const shim::Tokenizer& tokenizer);
+  EventWriter(AnswerHead head, const shim::Tokenizer& tokenizer, Lines lines = Lines::kAll);
 
   // Events come in their order, from the first; those that the client has already are skipped.
   void Skip(const v1::GenerateEvent& event);
@@ -38,6 +41,7 @@ class EventWriter {
     int64_t num_characters = 0;
   };
   Choice& ChoiceOf(const v1::GenerateEvent& event);
+  void AppendEvent(int64_t id, std::string_view data, std::string* out) const;
   boost::json::object ChoiceJson(const v1::GenerateEvent& event, Choice& choice) const;
   std::string ChunkJson(const boost::json::array& choices,
                         const v1::GenerateEvent* event,
@@ -45,6 +49,7 @@ class EventWriter {
 
   const AnswerHead head_;
   const shim::Tokenizer& tokenizer_;
+  const Lines lines_;
   std::string prefix_;  // of every chunk, as JSON
   std::vector<Choice> choices_;
   v1::Usage usage_;  // so far, then whole

@@ -1,9 +1,11 @@
 #include "coordinator/http/gateway.h"
 
+#include <boost/beast/core/string.hpp>
 #include <boost/json.hpp>
 #include <ctime>
 #include <utility>
 
+#include "common/trim.h"
 #include "common/version.h"
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/openapi.h"
@@ -45,7 +47,24 @@ bool ChangesAdapters(RouteId id) {
 
 bool IsJson(const Request& request) {
   const std::string* type = request.FindHeader("content-type");
-  return type == nullptr || type->rfind("application/json", 0) == 0;
+  if (type == nullptr) return true;
+  const std::string_view media_type = std::string_view(*type).substr(0, type->find(';'));
+  return boost::beast::iequals(Trim(media_type, " \t"), "application/json");
+}
+
+bool IsCompressed(const Request& request) {
+  const std::string* coding = request.FindHeader("content-encoding");
+  return coding != nullptr && !coding->empty() && !boost::beast::iequals(*coding, "identity");
+}
+
+// What is wrong with the body, by what the head says of it.
+std::optional<Response> RefuseBody(const Request& request) {
+  if (!IsJson(request)) return ErrorResponse(415, "the Content-Type must be application/json");
+  if (!IsCompressed(request)) return std::nullopt;
+  Response refusal = ErrorResponse(
+      415, "the body has a Content-Encoding, but no coding is undone here: send it uncompressed");
+  refusal.headers.emplace_back("Accept-Encoding", "identity");
+  return refusal;
 }
 
 }  // namespace
@@ -123,8 +142,7 @@ std::optional<Response> Gateway::CheckHead(const Request& request) {
     refusal = ErrorResponse(
         403, "adapters are loaded and unloaded by HTTP only with --allow-runtime-lora-updating");
   }
-  if (!refusal && match.route->method == "POST" && !IsJson(request))
-    refusal = ErrorResponse(415, "the Content-Type must be application/json");
+  if (!refusal && match.route->method == "POST") refusal = RefuseBody(request);
   if (refusal) metrics_.CountRequest(match.route, refusal->status);
   return refusal;
 }

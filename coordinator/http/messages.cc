@@ -64,13 +64,20 @@ Status AddPart(const json::value& value, v1::ChatMessage* message, AnswerRequest
                          "; it must be 'text' or 'image_url'");
 }
 
+// Clients send the list that they got, which is empty.
+Status RefuseCalls(const json::object& message) {
+  RequestFields fields(message);
+  for (const char* name : {"tool_calls", "function_call"})
+    fields.Refuse(name, "the model calls no tools");
+  return fields.fault() ? fields.fault()->status : OkStatus();
+}
+
 Status AddMessage(const json::value& value, AnswerRequest* out) {
   const json::object* object = value.if_object();
   const json::value* role = object == nullptr ? nullptr : object->if_contains("role");
   if (role == nullptr || !role->is_string())
     return InvalidArgument("it must be an object with a role");
-  if (object->contains("tool_calls") && !object->at("tool_calls").is_null())
-    return InvalidArgument("it has tool_calls, which are not supported");
+  LONGHAND_RETURN_IF_ERROR(RefuseCalls(*object));
   v1::ChatMessage* message = out->wire.mutable_messages()->add_messages();
   message->set_role(*role == "developer" ? "system" : std::string(role->get_string()));
   const json::value* content = object->if_contains("content");

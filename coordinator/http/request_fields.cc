@@ -94,14 +94,15 @@ std::optional<int64_t> RequestFields::Int(std::string_view name, int64_t min, in
   return std::nullopt;
 }
 
-std::optional<uint64_t> RequestFields::Unsigned(std::string_view name) {
+std::optional<uint64_t> RequestFields::Seed(std::string_view name) {
   const boost::json::value* value = Find(name);
   if (value == nullptr) return std::nullopt;
   if (value->is_uint64()) return value->get_uint64();
   const std::optional<int64_t> number = WholeNumber(*value);
-  if (number && *number >= 0) return static_cast<uint64_t>(*number);
-  Fail(name, "it must be a whole number from 0 to 18446744073709551615");
-  return std::nullopt;
+  if (!number)
+    Fail(name, "it must be a whole number from -9223372036854775808 to 18446744073709551615");
+  if (!number || *number == -1) return std::nullopt;
+  return static_cast<uint64_t>(*number);
 }
 
 bool RequestFields::Bool(std::string_view name, bool absent) {

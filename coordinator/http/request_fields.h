@@ -25,7 +25,8 @@ class RequestFields {
   bool Has(std::string_view name) const { return Find(name) != nullptr; }
   std::optional<double> Number(std::string_view name);
   std::optional<int64_t> Int(std::string_view name, int64_t min, int64_t max);
-  std::optional<uint64_t> Unsigned(std::string_view name);
+  // A seed: nothing for -1, as in vLLM; another negative number counts from the end of 64 bits.
+  std::optional<uint64_t> Seed(std::string_view name);
   bool Bool(std::string_view name, bool absent);
   std::optional<std::string> String(std::string_view name);
   const boost::json::object* Object(std::string_view name);

@@ -95,16 +95,27 @@ class Gateway(unittest.TestCase):
         self.assertEqual(given.headers["x-request-id"], "mine-1")
         self.assertRegex(self.ask("GET", "/livez").headers["x-request-id"], r"^req-[0-9a-f]{24}$")
         self.assertRegex(self.ask("GET", "/livez", X_Request_Id="x" * 200).headers["x-request-id"], r"^req-")
-        typed = self.cluster.connect()
-        typed.send(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}")
-        self.assertEqual(typed.answer().status, 415)
+
+    def test_a_body_is_json_as_it_is(self):
+        def post(*lines):
+            with self.cluster.connect() as connection:
+                connection.send("\r\n".join(["POST /v1/completions HTTP/1.1", "Host: a", "Content-Length: 2", *lines, "", "{}"]).encode())
+                return connection.answer()
+        for lines in [("Content-Type: application/json; charset=utf-8",), ("Content-Type: Application/JSON",), (),
+                      ("Content-Type: application/json", "Content-Encoding: identity")]:
+            self.assertEqual(post(*lines).json()["error"]["param"], "prompt", lines)
+        for lines in [("Content-Type: text/plain",), ("Content-Type: application/jsonl",)]:
+            self.assertEqual(post(*lines).status, 415, lines)
+        packed = post("Content-Type: application/json", "Content-Encoding: gzip")
+        self.assertEqual((packed.status, packed.headers["accept-encoding"]), (415, "identity"))
+        self.assertIn("uncompressed", packed.json()["error"]["message"])
 
     def test_a_web_page_may_call(self):
         preflight = self.ask("OPTIONS", "/v1/chat/completions", Origin="https://a.example",
-                             Access_Control_Request_Method="POST", Access_Control_Request_Headers="authorization")
+                             Access_Control_Request_Method="POST", Access_Control_Request_Headers="authorization,x-stainless-lang")
         self.assertEqual((preflight.status, preflight.body), (204, b""))
         self.assertEqual(preflight.headers["access-control-allow-origin"], "*")
-        self.assertIn("authorization", preflight.headers["access-control-allow-headers"])
+        self.assertEqual(preflight.headers["access-control-allow-headers"], "authorization,x-stainless-lang")
         self.assertEqual(self.ask("GET", "/v1/models", Origin="https://a.example").headers["access-control-allow-origin"], "*")
 
     def test_a_whole_answer(self):
@@ -120,6 +131,16 @@ class Gateway(unittest.TestCase):
         self.assertNotIn("token_ids", choice)
         parts = self.chat([{"type": "text", "text": "Hello"}], 8).json()
         self.assertEqual(parts["choices"][0]["message"], choice["message"])
+
+    def test_bare_events_are_one_line(self):
+        answer = self.chat("Hello", 8, stream=True, stream_options={"include_usage": True}, bare_events=True)
+        events = answer.body.decode().split("\n\n")
+        self.assertEqual([events.pop(), events.pop()], ["", "data: [DONE]"])
+        chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+        self.assertEqual(chunks[-1]["usage"]["completion_tokens"], 8)
+        again = self.ask("GET", f"/v1/streams/{chunks[0]['id']}?from=2").events()
+        self.assertEqual([event.json() for event in again[:-1]], chunks[1:])
+        self.refused(400, "bare_events", messages=[{"role": "user", "content": "Hi"}], bare_events="no")
 
     def test_a_stream_says_what_the_whole_answer_says(self):
         whole = self.chat("Hello", 40).json()
@@ -281,7 +302,7 @@ class Gateway(unittest.TestCase):
     def test_each_wrong_parameter_is_named(self):
         user = [{"role": "user", "content": "Hi"}]
         for param, value in [("temperature", -1), ("temperature", "hot"), ("top_p", 0), ("top_p", 1.5), ("top_k", -2),
-                             ("top_k", 1.5), ("min_p", 2), ("seed", -1), ("seed", "x"), ("n", 0), ("n", 17), ("n", None and 0),
+                             ("top_k", 1.5), ("min_p", 2), ("seed", -2 ** 63 - 1), ("seed", "x"), ("n", 0), ("n", 17), ("n", None and 0),
                              ("max_tokens", 0), ("max_completion_tokens", -5), ("min_tokens", -1), ("presence_penalty", 3),
                              ("frequency_penalty", -3), ("repetition_penalty", 0), ("stop", 5), ("stop", [""]),
                              ("stop", ["a"] * 17), ("stop_token_ids", ["a"]), ("stop_token_ids", [1 << 30]),

@@ -129,13 +129,43 @@ TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
   EXPECT_EQ(fault->param, "max_tokens");
 }
 
+TEST(AnswerRequest, ASeedIsAnyNumberOf64Bits) {
+  std::optional<Fault> fault;
+  EXPECT_EQ(Parse(R"("seed":-2)", &fault).wire.sampling().seed(), 18446744073709551614u);
+  EXPECT_FALSE(Parse(R"("seed":-1)", &fault).wire.sampling().has_seed());
+  ASSERT_FALSE(fault) << fault->status;
+  Parse(R"("seed":0.5)", &fault);
+  EXPECT_EQ(fault->param, "seed");
+}
+
+TEST(AnswerRequest, AnswersComeBackAsClientsKeepThem) {
+  const auto parse = [](const std::string& answer) {
+    AnswerRequest request;
+    return ParseChatRequest(
+        boost::json::parse(R"({"tool_choice":"auto","function_call":"none","messages":[
+            {"role":"user","content":"Hi"},{"role":"assistant","content":"Ho",)" +
+                           answer + "}]}")
+            .as_object(),
+        &request);
+  };
+  EXPECT_FALSE(parse(R"("tool_calls":[],"function_call":null,"refusal":null,"annotations":[])"));
+  for (const char* call : {R"("tool_calls":[{"id":"a"}])", R"("function_call":{"name":"f"})"}) {
+    const std::optional<Fault> fault = parse(call);
+    ASSERT_TRUE(fault) << call;
+    EXPECT_THAT(fault->status.message(), HasSubstr("message 1: "));
+    EXPECT_THAT(fault->status.message(), HasSubstr("the model calls no tools"));
+  }
+}
+
 TEST(AnswerRequest, WhatChangesAnAnswerElsewhereIsNotPassedOver) {
   for (const char* field :
        {R"("use_beam_search":true)", R"("bad_words":["a"])", R"("allowed_token_ids":[1])",
         R"("truncate_prompt_tokens":5)", R"("include_stop_str_in_output":true)",
         R"("mm_processor_kwargs":{"min_pixels":1})", R"("documents":[{}])",
         R"("add_generation_prompt":false)", R"("skip_special_tokens":false)",
-        R"("chat_template_kwargs":{"enable_thinking":true})"}) {
+        R"("chat_template_kwargs":{"enable_thinking":true})", R"("tool_choice":"required")",
+        R"("tool_choice":{"type":"function","function":{"name":"f"}})",
+        R"("function_call":{"name":"f"})"}) {
     std::optional<Fault> fault;
     Parse(field, &fault);
     ASSERT_TRUE(fault) << field;

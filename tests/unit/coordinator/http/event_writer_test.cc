@@ -46,8 +46,9 @@ class EventWriterTest : public ::testing::Test {
   std::string WriteFrom(const AnswerHead& head,
                         const std::vector<v1::GenerateEvent>& events,
                         const Status& end,
-                        int64_t from) const {
-    EventWriter writer(head, tokenizer_);
+                        int64_t from,
+                        EventWriter::Lines lines = EventWriter::Lines::kAll) const {
+    EventWriter writer(head, tokenizer_, lines);
     std::string out;
     for (const v1::GenerateEvent& event : events) {
       if (event.seq() < from) {
@@ -62,6 +63,16 @@ class EventWriterTest : public ::testing::Test {
 
   const shim::Tokenizer tokenizer_ = testing::LoadTestTokenizer();
 };
+
+TEST_F(EventWriterTest, EventsMayBeOneLine) {
+  std::string bare = WriteFrom(Chat(true), Events(3), OkStatus(), 1);
+  for (int id = 1; id <= 5; ++id) {
+    const std::string line = "id: " + std::to_string(id) + "\n";
+    ASSERT_NE(bare.find(line), std::string::npos);
+    bare.erase(bare.find(line), line.size());
+  }
+  EXPECT_EQ(WriteFrom(Chat(true), Events(3), OkStatus(), 1, EventWriter::Lines::kDataOnly), bare);
+}
 
 TEST_F(EventWriterTest, AChunkHasOpenAisShape) {
   v1::GenerateEvent event;

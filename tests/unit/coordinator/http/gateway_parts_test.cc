@@ -20,6 +20,7 @@ namespace longhand::http {
 namespace {
 
 using ::testing::Contains;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
@@ -112,6 +113,16 @@ TEST(Cors, TellsAPageWhetherItMayRead) {
               Contains(Header("Access-Control-Allow-Origin", "*")));
   EXPECT_THAT(Cors({"none"}).HeadersFor(request), testing::ElementsAre(Header("Vary", "Origin")));
   EXPECT_THAT(Cors({"*"}).HeadersFor(Request()), IsEmpty());
+}
+
+TEST(Cors, APageMaySendTheHeadersThatItsClientHas) {
+  Request request;
+  request.method = "OPTIONS";
+  EXPECT_THAT(Cors::AnswerPreflight(request, "POST")->headers,
+              Contains(Pair("Access-Control-Allow-Headers", HasSubstr("Authorization"))));
+  request.headers = {{"access-control-request-headers", "authorization,x-stainless-lang"}};
+  EXPECT_THAT(Cors::AnswerPreflight(request, "POST")->headers,
+              Contains(Header("Access-Control-Allow-Headers", "authorization,x-stainless-lang")));
 }
 
 }  // namespace
