@@ -384,6 +384,7 @@ Result<int64_t> Store::SizeBytes() {
 }
 
 Status Store::InTransaction(const std::function<Status()>& body) {
+  LONGHAND_RETURN_IF_ERROR(database_.CheckPlace());
   LONGHAND_RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   Status status = body();
   if (status.ok()) status = database_.Execute("COMMIT");

@@ -57,6 +57,24 @@ TEST(Journal, ADiskThatDoesNotAnswerIsNotHealthyUntilItDoes) {
   while (!journal.health().ok()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+TEST(Journal, LetsNothingOutOnceItsFileIsGone) {
+  const TempDirectory directory;
+  JournalConfig config;
+  config.retry_interval = std::chrono::milliseconds(5);
+  std::atomic<int> num_let_out = 0;
+  {
+    Journal journal(config, OpenStore(directory.path() / "journal"), NoMetrics());
+    std::filesystem::remove_all(directory.path() / "journal");
+    journal.Append(RequestEntry{"a", "request"}, [&] { ++num_let_out; });
+    while (journal.health().ok() && num_let_out == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(journal.health().code(), StatusCode::kUnavailable);
+    EXPECT_THAT(journal.health().message(),
+                ::testing::HasSubstr("journal/journal.db was deleted or moved while it was open"));
+  }
+  EXPECT_EQ(num_let_out, 0);
+}
+
 // Requests that end faster than one transaction forgets them.
 TEST(Journal, ForgetsAllThatItMayHoweverMuchItIs) {
   const TempDirectory directory;
