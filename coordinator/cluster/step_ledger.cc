@@ -7,7 +7,7 @@
 namespace longhand::cluster {
 
 void StepLedger::Sent(int64_t step, Duration allowance, int64_t num_tokens) {
-  if (steps_.empty()) oldest_since_ = clock_.Now();
+  if (steps_.empty()) oldest_for_ = Duration::zero();
   steps_.push_back({.step = step, .allowance = allowance, .num_tokens = num_tokens});
 }
 
@@ -38,15 +38,14 @@ Result<std::optional<StepResult>> StepLedger::Answered(StepResult result) {
     return std::optional<StepResult>();
   std::optional<StepResult> done(std::move(pending->joined));
   steps_.pop_front();
-  oldest_since_ = clock_.Now();
+  oldest_for_ = Duration::zero();
   return done;
 }
 
 Status StepLedger::CheckDeadline() const {
   if (steps_.empty()) return OkStatus();
   const PendingStep& oldest = steps_.front();
-  const Duration taken = clock_.Now() - oldest_since_;
-  if (taken <= oldest.allowance) return OkStatus();
+  if (oldest_for_ <= oldest.allowance) return OkStatus();
   std::string missing;
   for (int32_t rank = 0; rank < num_ranks_; ++rank) {
     if ((oldest.answered_ranks >> rank & 1) == 0) missing += " " + std::to_string(rank);
@@ -54,7 +53,7 @@ Status StepLedger::CheckDeadline() const {
   using std::chrono::duration_cast;
   using std::chrono::milliseconds;
   return DeadlineExceeded("step ", oldest.step, " has taken ",
-                          duration_cast<milliseconds>(taken).count(), " ms, more than the ",
+                          duration_cast<milliseconds>(oldest_for_).count(), " ms, more than the ",
                           duration_cast<milliseconds>(oldest.allowance).count(),
                           " ms allowed; no answer from rank", missing);
 }

@@ -1,4 +1,5 @@
-// StepLedger: which steps are out, who has answered, and how long the oldest has taken.
+// StepLedger: which steps are out, who has answered, and how long the oldest has taken. The time
+// that counts is a Heartbeat's: that in which somebody listened.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +15,15 @@ namespace longhand::cluster {
 // Not thread-safe; WorkerGroup guards it. One an epoch.
 class StepLedger {
  public:
-  StepLedger(int32_t num_ranks, const Clock& clock) : num_ranks_(num_ranks), clock_(clock) {}
+  explicit StepLedger(int32_t num_ranks) : num_ranks_(num_ranks) {}
 
   // A step was sent; it may take `allowance` from the moment at which the step before it is done.
   void Sent(int64_t step, Duration allowance, int64_t num_tokens);
   // One rank's answer. The joined result - rank 0's, with the first error - once all ranks have
   // answered the oldest step. kInternal for an answer that nobody waits for.
   Result<std::optional<StepResult>> Answered(StepResult result);
+  // So much time has passed, in which answers were listened for.
+  void OnTime(Duration passed) { oldest_for_ += passed; }
   // kDeadlineExceeded naming step and missing ranks when the oldest step is overdue.
   Status CheckDeadline() const;
   bool empty() const { return steps_.empty(); }
@@ -37,9 +40,8 @@ class StepLedger {
   };
 
   const int32_t num_ranks_;
-  const Clock& clock_;
   std::deque<PendingStep> steps_;  // oldest first
-  TimePoint oldest_since_;
+  Duration oldest_for_{};
 };
 
 }  // namespace longhand::cluster

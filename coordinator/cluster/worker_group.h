@@ -161,7 +161,8 @@ class WorkerGroup final : public engine::StepExecutor {
 
   // The watching thread (worker_group_watch.cc).
   void Watch();
-  void WatchRanks();
+  // `listened` is how long, since the last time.
+  void WatchRanks(Duration listened);
   void WatchSpares();
   void PrepareSpare(size_t idx);
   void OnPrepared(size_t idx, const WorkerLink& worker, const Status& status);

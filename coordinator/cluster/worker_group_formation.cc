@@ -79,7 +79,7 @@ Status WorkerGroup::Form() {
     warm_up_steps_ = 0;
     a_rank_failed_ = false;
     status_.stalled.clear();
-    ledger_ = std::make_unique<StepLedger>(static_cast<int32_t>(ranks_.size()), clock_);
+    ledger_ = std::make_unique<StepLedger>(static_cast<int32_t>(ranks_.size()));
   }
   LONGHAND_RETURN_IF_ERROR(Connect());
   LONGHAND_RETURN_IF_ERROR(CheckRanksAlike());

@@ -37,17 +37,18 @@ void WorkerGroup::Watch() {
     const Duration listened = std::min(now - before, kMostOfATick);
     before = now;
     for (const auto& worker : workers_) worker->OnTime(listened);
-    WatchRanks();
+    WatchRanks(listened);
     WatchSpares();
   }
 }
 
-void WorkerGroup::WatchRanks() {
+void WorkerGroup::WatchRanks(Duration listened) {
   std::unique_lock lock(mutex_);
   if (!has_ranks_ || !down_.ok()) return;
   const int64_t epoch = status_.epoch;
   const std::vector<Heartbeat> ranks = Heartbeats();
   status_.stalled = up_ ? WhyStalled(ranks, OperationLimit()) : "";
+  ledger_->OnTime(listened);
   const Status deadline = ledger_->CheckDeadline();
   const bool is_up = up_;
   lock.unlock();

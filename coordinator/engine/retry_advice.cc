@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "common/duration.h"
 
@@ -17,27 +18,31 @@ constexpr std::chrono::seconds kWindow(60);
 
 void RetryAdvice::OnTokens(int64_t count, TimePoint now) {
   num_tokens_ += static_cast<double>(count);
-  if (now - since_ < kWindow) return;
-  num_tokens_ *= Seconds(kWindow / 2) / Seconds(now - since_);
-  since_ = now - kWindow / 2;
+  busy_ += now - std::exchange(latest_, now);
+  if (busy_ < kWindow) return;
+  num_tokens_ *= Seconds(kWindow / 2) / Seconds(busy_);
+  busy_ = kWindow / 2;
 }
 
 void RetryAdvice::OnIdle(TimePoint now) {
-  num_tokens_ = 0;
-  since_ = now;
+  latest_ = now;
+  num_due_ = 0;
 }
 
 void RetryAdvice::OnPlaceFree() { num_due_ = std::max<int64_t>(0, num_due_ - 1); }
 
-double RetryAdvice::TokensPerSecond(TimePoint now) const {
+double RetryAdvice::SecondsFor(double num_tokens, TimePoint now) const {
+  // Before the first token nobody knows: those who were refused come back one a second.
+  if (num_tokens_ == 0) return static_cast<double>(num_due_);
   // A second at least: the first step's tokens are no rate.
-  return num_tokens_ / std::max(1.0, Seconds(now - since_));
+  const double busy = std::max(1.0, Seconds(busy_ + (now - latest_)));
+  return num_tokens / std::max(1.0, num_tokens_ / busy);
 }
 
 int64_t RetryAdvice::Refuse(int64_t num_answers, int64_t answer_tokens, TimePoint now) {
   num_due_ = std::min(kMaxDue, num_due_ + num_answers);
   const double num_tokens = static_cast<double>(num_due_) * static_cast<double>(answer_tokens);
-  const double seconds = num_tokens / std::max(1.0, TokensPerSecond(now));
+  const double seconds = SecondsFor(num_tokens, now);
   return static_cast<int64_t>(
       std::ceil(std::clamp(seconds, 1.0, static_cast<double>(kMaxSeconds))));
 }

@@ -120,4 +120,14 @@ Result<Statement> Database::Prepare(std::string_view sql) {
   return statement;
 }
 
+Status Database::CheckPlace() const {
+  int has_moved = 0;
+  const int code =
+      sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &has_moved);
+  LONGHAND_RETURN_IF_ERROR(SqliteStatus(code, "the journal", database_.get()));
+  if (has_moved == 0) return OkStatus();
+  return Unavailable(sqlite3_db_filename(database_.get(), "main"),
+                     " was deleted or moved while it was open; a restart makes a new one");
+}
+
 }  // namespace longhand::journal

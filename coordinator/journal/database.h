@@ -52,6 +52,8 @@ class Database {
   // Any number of statements without parameters or rows.
   Status Execute(const std::string& sql);
   Result<Statement> Prepare(std::string_view sql);
+  // kUnavailable when its path names another file by now, or none: what is written is lost.
+  Status CheckPlace() const;
 
  private:
   struct Closer {

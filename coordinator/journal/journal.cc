@@ -65,17 +65,16 @@ void Journal::Run() {
     std::vector<Queued> batch;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, config_.prune_interval, [&] { return stopping_ || !queue_.empty(); });
+      changed_.wait_until(lock, next_prune, [&] { return stopping_ || !queue_.empty(); });
       if (stopping_ && queue_.empty()) return;
       batch.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));
       queue_.clear();
       num_writing_ = batch.size();
     }
     if (!batch.empty()) WriteBatch(std::move(batch));
-    if (std::chrono::steady_clock::now() >= next_prune) {
-      Prune();
+    // What ended since the last time may be more than one transaction forgets.
+    if (std::chrono::steady_clock::now() >= next_prune && !Prune())
       next_prune = std::chrono::steady_clock::now() + config_.prune_interval;
-    }
   }
 }
 
@@ -107,10 +106,15 @@ void Journal::WriteBatch(std::vector<Queued> batch) {
   }
 }
 
-void Journal::Prune() {
-  (void)Touch([&] { return store_->Prune(config_.retention, Now()); });
+bool Journal::Prune() {
+  Result<bool> has_more = false;
+  (void)Touch([&] {
+    has_more = store_->Prune(config_.retention, Now());
+    return has_more.status();
+  });
   const Result<int64_t> bytes = store_->SizeBytes();
   if (bytes.ok()) bytes_.Set(static_cast<double>(*bytes));
+  return has_more.ok() && *has_more;
 }
 
 Status Journal::Touch(const std::function<Status()>& access) {

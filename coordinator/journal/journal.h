@@ -58,7 +58,8 @@ class Journal {
 
   void Run();
   void WriteBatch(std::vector<Queued> batch);
-  void Prune();
+  // Whether there may be more to forget.
+  bool Prune();
   // Calls `access` and notes how it went, and meanwhile since when it runs.
   Status Touch(const std::function<Status()>& access);
   // Whether the journal was told to stop meanwhile.

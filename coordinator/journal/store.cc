@@ -348,9 +348,10 @@ Chain& Store::Open(const std::string& request_id, Chains* changed) {
   return found->second;
 }
 
-Status Store::Prune(const Retention& retention, WallTime now, int64_t max_requests) {
+Result<bool> Store::Prune(const Retention& retention, WallTime now, int64_t max_requests) {
   const int64_t oldest = (now - retention.max_age).time_since_epoch().count();
-  return InTransaction([&]() -> Status {
+  int64_t num_forgotten = 0;
+  LONGHAND_RETURN_IF_ERROR(InTransaction([&]() -> Status {
     LONGHAND_ASSIGN_OR_RETURN(
         Statement rows,
         database_.Prepare("SELECT key, ended_at FROM requests WHERE ended_at IS NOT "
@@ -366,9 +367,11 @@ Status Store::Prune(const Retention& retention, WallTime now, int64_t max_reques
       LONGHAND_ASSIGN_OR_RETURN(const int64_t size_bytes, SizeBytes());
       if (ended_at > oldest && size_bytes <= retention.max_bytes) break;
       LONGHAND_RETURN_IF_ERROR(Forget(key));
+      ++num_forgotten;
     }
     return database_.Execute("PRAGMA incremental_vacuum");
-  });
+  }));
+  return num_forgotten == max_requests;
 }
 
 Result<int64_t> Store::SizeBytes() {
@@ -381,6 +384,7 @@ Result<int64_t> Store::SizeBytes() {
 }
 
 Status Store::InTransaction(const std::function<Status()>& body) {
+  LONGHAND_RETURN_IF_ERROR(database_.CheckPlace());
   LONGHAND_RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   Status status = body();
   if (status.ok()) status = database_.Execute("COMMIT");

@@ -61,8 +61,9 @@ class Store {
   // One transaction. LONGHAND_CHECKs that a request begins once, counts its events without gaps,
   // and ends at most once.
   Status Write(std::span<const Entry> entries, WallTime now);
-  // One transaction: forgets what the retention allows, at most `max_requests` of them.
-  Status Prune(const Retention& retention, WallTime now, int64_t max_requests = 100);
+  // One transaction: forgets what the retention allows, at most `max_requests` of them. Whether it
+  // may allow more.
+  Result<bool> Prune(const Retention& retention, WallTime now, int64_t max_requests = 100);
   // Of the pages in use; the write-ahead log comes on top, at most a few megabytes.
   Result<int64_t> SizeBytes();
 

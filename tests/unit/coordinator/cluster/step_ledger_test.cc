@@ -17,8 +17,7 @@ StepResult ResultOf(int64_t step, int32_t rank, Status status = OkStatus()) {
 
 class StepLedgerTest : public ::testing::Test {
  protected:
-  ManualClock clock_;
-  StepLedger ledger_{/*num_ranks=*/2, clock_};
+  StepLedger ledger_{/*num_ranks=*/2};
 };
 
 TEST_F(StepLedgerTest, AStepIsDoneWhenEveryRankHasAnsweredAndHasRankZerosTokens) {
@@ -53,14 +52,14 @@ TEST_F(StepLedgerTest, AnAnswerThatNobodyWaitsForIsAnError) {
 TEST_F(StepLedgerTest, TheClockOfAStepStartsWhenTheOneBeforeItIsDone) {
   ledger_.Sent(1, milliseconds(10), /*num_tokens=*/1);
   ledger_.Sent(2, milliseconds(10), /*num_tokens=*/2);
-  clock_.Advance(milliseconds(10));
+  ledger_.OnTime(milliseconds(10));
   EXPECT_TRUE(ledger_.CheckDeadline().ok());
   ASSERT_TRUE(ledger_.Answered(ResultOf(1, 0)).ok());
   ASSERT_TRUE(ledger_.Answered(ResultOf(1, 1)).ok());
-  clock_.Advance(milliseconds(10));
+  ledger_.OnTime(milliseconds(10));
   EXPECT_TRUE(ledger_.CheckDeadline().ok());
   ASSERT_TRUE(ledger_.Answered(ResultOf(2, 0)).ok());
-  clock_.Advance(milliseconds(1));
+  ledger_.OnTime(milliseconds(1));
   const Status late = ledger_.CheckDeadline();
   EXPECT_EQ(late.code(), StatusCode::kDeadlineExceeded);
   EXPECT_THAT(late.message(), HasSubstr("step 2 has taken 11 ms, more than the 10 ms allowed"));
@@ -68,7 +67,7 @@ TEST_F(StepLedgerTest, TheClockOfAStepStartsWhenTheOneBeforeItIsDone) {
 }
 
 TEST_F(StepLedgerTest, AnIdleLedgerIsNeverLate) {
-  clock_.Advance(std::chrono::hours(1));
+  ledger_.OnTime(std::chrono::hours(1));
   EXPECT_TRUE(ledger_.CheckDeadline().ok());
   ledger_.Sent(1, milliseconds(10), /*num_tokens=*/1);
   EXPECT_TRUE(ledger_.CheckDeadline().ok());

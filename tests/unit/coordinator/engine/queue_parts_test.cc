@@ -105,11 +105,29 @@ TEST(RetryAdviceTest, EachRefusedOneIsToldALaterPlace) {
 }
 
 TEST(RetryAdviceTest, IsBetweenASecondAndTenMinutes) {
-  RetryAdvice advice;
-  EXPECT_EQ(advice.Refuse(1, 1'000'000, TimePoint{}), 600);
+  RetryAdvice slow;
+  slow.OnTokens(1, TimePoint(seconds(1)));
+  EXPECT_EQ(slow.Refuse(1, 1'000'000, TimePoint(seconds(1))), 600);
   RetryAdvice fast;
   fast.OnTokens(1'000'000, TimePoint(seconds(1)));
   EXPECT_EQ(fast.Refuse(1, 1, TimePoint(seconds(1))), 1);
+}
+
+// A burst upon a server that has made no token yet.
+TEST(RetryAdviceTest, WithoutATokenYetTheyComeBackOneASecond) {
+  RetryAdvice advice;
+  EXPECT_EQ(advice.Refuse(1, 1'000'000, TimePoint{}), 1);
+  EXPECT_EQ(advice.Refuse(2, 1'000'000, TimePoint{}), 3);
+}
+
+// Places are free, and the rate is what it was.
+TEST(RetryAdviceTest, IdleTimeForgetsWhoWasRefusedAndNotTheRate) {
+  RetryAdvice advice;
+  TimePoint now{};
+  for (int i = 0; i < 10; ++i) advice.OnTokens(100, now += seconds(1));
+  EXPECT_EQ(advice.Refuse(500, 50, now), 250);
+  advice.OnIdle(now += seconds(3600));
+  EXPECT_EQ(advice.Refuse(4, 50, now), 2);
 }
 
 // An hour of silence says nothing about how fast tokens are made.

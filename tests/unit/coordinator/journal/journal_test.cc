@@ -57,6 +57,50 @@ TEST(Journal, ADiskThatDoesNotAnswerIsNotHealthyUntilItDoes) {
   while (!journal.health().ok()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+TEST(Journal, LetsNothingOutOnceItsFileIsGone) {
+  const TempDirectory directory;
+  JournalConfig config;
+  config.retry_interval = std::chrono::milliseconds(5);
+  std::atomic<int> num_let_out = 0;
+  {
+    Journal journal(config, OpenStore(directory.path() / "journal"), NoMetrics());
+    std::filesystem::remove_all(directory.path() / "journal");
+    journal.Append(RequestEntry{"a", "request"}, [&] { ++num_let_out; });
+    while (journal.health().ok() && num_let_out == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(journal.health().code(), StatusCode::kUnavailable);
+    EXPECT_THAT(journal.health().message(),
+                ::testing::HasSubstr("journal/journal.db was deleted or moved while it was open"));
+  }
+  EXPECT_EQ(num_let_out, 0);
+}
+
+// Requests that end faster than one transaction forgets them.
+TEST(Journal, ForgetsAllThatItMayHoweverMuchItIs) {
+  const TempDirectory directory;
+  constexpr int kNumRequests = 1000;
+  JournalConfig config;
+  config.prune_interval = std::chrono::hours(24 * 365);  // The first one, and no other.
+  config.retention.max_bytes = 0;
+  std::unique_ptr<Store> store = OpenStore(directory.path());
+  std::vector<Entry> entries;
+  for (int i = 0; i < kNumRequests; ++i) {
+    entries.emplace_back(RequestEntry{std::to_string(i), "request"});
+    entries.emplace_back(EndEntry{std::to_string(i), "OK"});
+  }
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  ASSERT_EQ(store->Write(entries, now), OkStatus());
+  Journal journal(config, std::move(store), NoMetrics());
+  const auto num_kept = [&] {
+    Result<Database> database =
+        Database::Open(FilePath(directory.path()), Database::Mode::kReadOnly);
+    Result<Statement> rows = database->Prepare("SELECT count(*) FROM requests");
+    EXPECT_TRUE(*rows->Step());
+    return rows->Int(0);
+  };
+  while (num_kept() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 // A small file system of its own; needs root.
 class FullDisk : public ::testing::Test {
  protected:

@@ -62,8 +62,9 @@ TEST_F(ReaderTest, AFileThatIsTooLargeLosesNoMoreThanItMust) {
     Write(RequestEntry{id, std::string(50'000, 'x')});
     Write(EndEntry{id, "OK"});
   }
-  ASSERT_EQ(store_->Prune({.max_age = std::chrono::hours(1), .max_bytes = 140'000}, WallTime()),
-            OkStatus());
+  ASSERT_EQ(
+      store_->Prune({.max_age = std::chrono::hours(1), .max_bytes = 140'000}, WallTime()).status(),
+      OkStatus());
   EXPECT_FALSE(ReadRequest(directory_.path(), "b")->has_value());
   EXPECT_TRUE(ReadRequest(directory_.path(), "c")->has_value());
 }

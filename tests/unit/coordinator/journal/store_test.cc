@@ -130,10 +130,10 @@ TEST(Store, OldOnesThatAreOverAreForgotten) {
     EXPECT_TRUE(*rows->Step());
     return rows->Int(0);
   };
-  ASSERT_EQ(store->Prune({.max_age = std::chrono::hours(1)}, later), OkStatus());
+  ASSERT_EQ(store->Prune({.max_age = std::chrono::hours(1)}, later).status(), OkStatus());
   EXPECT_EQ(count(), 2);
   // Whatever its age, when the file is too large; what runs stays.
-  ASSERT_EQ(store->Prune({.max_bytes = 1}, later), OkStatus());
+  ASSERT_EQ(store->Prune({.max_bytes = 1}, later).status(), OkStatus());
   EXPECT_EQ(count(), 1);
 }
 
