@@ -32,10 +32,9 @@ void RetryAdvice::OnIdle(TimePoint now) {
 void RetryAdvice::OnPlaceFree() { num_due_ = std::max<int64_t>(0, num_due_ - 1); }
 
 double RetryAdvice::SecondsFor(double num_tokens, TimePoint now) const {
-  // Before the first token nobody knows: those who were refused come back one a second.
-  if (num_tokens_ == 0) return static_cast<double>(num_due_);
-  // A second at least: the first step's tokens are no rate.
-  const double busy = std::max(1.0, Seconds(busy_ + (now - latest_)));
+  // Before a second of tokens nobody knows: those who were refused come back one a second.
+  const double busy = Seconds(busy_ + (now - latest_));
+  if (num_tokens_ == 0 || busy < 1) return static_cast<double>(num_due_);
   return num_tokens / std::max(1.0, num_tokens_ / busy);
 }
 

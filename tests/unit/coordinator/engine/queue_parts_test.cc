@@ -113,11 +113,12 @@ TEST(RetryAdviceTest, IsBetweenASecondAndTenMinutes) {
   EXPECT_EQ(fast.Refuse(1, 1, TimePoint(seconds(1))), 1);
 }
 
-// A burst upon a server that has made no token yet.
-TEST(RetryAdviceTest, WithoutATokenYetTheyComeBackOneASecond) {
+// A burst upon a server that has made next to no token yet.
+TEST(RetryAdviceTest, BeforeASecondOfTokensTheyComeBackOneASecond) {
   RetryAdvice advice;
   EXPECT_EQ(advice.Refuse(1, 1'000'000, TimePoint{}), 1);
-  EXPECT_EQ(advice.Refuse(2, 1'000'000, TimePoint{}), 3);
+  advice.OnTokens(1, TimePoint(std::chrono::milliseconds(10)));
+  EXPECT_EQ(advice.Refuse(2, 1'000'000, TimePoint(std::chrono::milliseconds(10))), 3);
 }
 
 // Places are free, and the rate is what it was.
