@@ -186,6 +186,7 @@ class Coordinator {
                                   .documents = documents_,
                                   .journal = journal_.get(),
                                   .adapters = adapters_,
+                                  .is_ready = [this] { return health_.Check().ready; },
                                   .checkpoint_digest = model_.digest,
                                   .clock = clock_,
                                   .metrics = metrics_}};

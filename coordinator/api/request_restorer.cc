@@ -1,5 +1,6 @@
 #include "coordinator/api/request_restorer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <unordered_map>
@@ -15,8 +16,8 @@ namespace {
 
 // How long the clients of an earlier coordinator have to come back to streams that they hold.
 constexpr Duration kReaderPatience = std::chrono::seconds(60);
-// Attempts without an event: the first with company, the second alone.
-constexpr int32_t kMaxAttempts = 2;
+// Attempts without an event: the first with company, the others alone.
+constexpr int32_t kMaxAttempts = 3;
 constexpr std::chrono::milliseconds kLookEvery(5);
 
 const std::string& ModelOf(const journal::v1::RequestRecord& record) {
@@ -79,7 +80,12 @@ void RequestRestorer::JoinDocuments() {
 void RequestRestorer::Restore() {
   std::vector<Unfinished*> trusted, suspects;
   for (Unfinished& request : requests_) {
-    if (request.stored.is_document()) {
+    if (request.attempts >= kMaxAttempts) {
+      request.damage = Internal("the coordinator ended ", request.attempts,
+                                " times in a row while it took this request up again; it is not "
+                                "tried any more");
+    }
+    if (request.stored.is_document() || !request.damage.ok()) {
       RestoreOrEnd(request);
     } else {
       (request.attempts == 0 ? trusted : suspects).push_back(&request);
@@ -87,14 +93,12 @@ void RequestRestorer::Restore() {
   }
   NoteAttempts(trusted);
   for (Unfinished* request : trusted) RestoreOrEnd(*request);
+  // Whom chance met once is tried behind the others: to meet it again, chance must wait for it.
+  std::ranges::stable_sort(suspects, {}, &Unfinished::attempts);
   for (Unfinished* request : suspects) {
-    if (request->attempts >= kMaxAttempts) {
-      request->damage = Internal("the coordinator ended ", request->attempts,
-                                 " times in a row while it took this request up again; it is not "
-                                 "tried any more");
-      RestoreOrEnd(*request);
-      continue;
-    }
+    // What ends the coordinator before a token can be made is not the request.
+    while (!parts_.is_ready() && !stopping_) std::this_thread::sleep_for(kLookEvery);
+    if (stopping_) return;
     NoteAttempts({request});
     if (stopping_) return;
     RestoreOrEnd(*request);

@@ -2,11 +2,13 @@
 //
 // Those that were tried before and got not one event further may be what ended the coordinator:
 // they are tried one at a time, each noted in the journal before it begins, until it gets its next
-// event. One that was tried alone and in vain is given up. Documents compute nothing themselves and
-// are under no suspicion: their calls to the model are requests of their own.
+// event. One that was tried alone twice, while tokens could be made, and in vain, is given up.
+// Documents compute nothing themselves and are under no suspicion: their calls to the model are
+// requests of their own.
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,7 +33,8 @@ class RequestRestorer {
     DocumentDesk& documents;
     journal::Journal* journal = nullptr;
     AdapterTable& adapters;
-    std::string checkpoint_digest;  // what is loaded here; another one's requests cannot go on
+    std::function<bool()> is_ready;  // whether tokens can be made; any thread
+    std::string checkpoint_digest;   // what is loaded here; another one's requests cannot go on
     const Clock& clock;
     Metrics& metrics;
   };

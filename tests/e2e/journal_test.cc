@@ -6,10 +6,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <thread>
 
 #include "client/chaos/chaos.h"
-#include "coordinator/journal/database.h"
 #include "coordinator/journal/store.h"
 #include "tests/e2e/local_cluster.h"
 #include "tests/e2e/requests.h"
@@ -114,53 +114,79 @@ TEST(Journal, AnotherCheckpointOfTheSameNameDoesNotGoOnWithARequest) {
   }
 }
 
-// A coordinator that never has a group takes up what it finds, and dies over it.
-void DieOver(const std::string& journal, int64_t attempts) {
-  RunningCommand coordinator({"--model", TestCheckpointPath(), "--workers", "unix:/no/such/worker",
-                              "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0",
-                              "--metrics-address", "127.0.0.1:0", "--journal", journal},
-                             LonghandPath() + "-coordinator");
-  int64_t noted = 0;
-  while (noted < attempts) {
-    Result<journal::Database> database =
-        journal::Database::Open(journal::FilePath(journal), journal::Database::Mode::kReadOnly);
-    ASSERT_TRUE(database.ok()) << database.status();
-    Result<journal::Statement> row = database->Prepare("SELECT max(attempts) FROM attempts");
-    if (row.ok() && row->Step().ok()) noted = row->Int(0);
-  }
-  coordinator.Signal(SIGKILL);
-  EXPECT_EQ(coordinator.Wait().exit_code, 128 + SIGKILL);
+// How often what is unfinished there was taken up in vain; nothing when nobody has the journal
+// open.
+std::map<std::string, int32_t> AttemptsIn(const std::string& journal) {
+  auto store = journal::Store::Open(journal, journal::Sync::kProcess);
+  EXPECT_TRUE(store.ok()) << store.status();
+  std::map<std::string, int32_t> attempts;
+  for (const journal::StoredRequest& request : (*store)->TakeUnfinished())
+    attempts[request.request_id] = request.attempts;
+  return attempts;
 }
 
-// The first start takes both up together, the second the older one alone: that is the one.
-TEST(Journal, ARequestThatEndsCoordinatorsIsGivenUpAlone) {
-  const testing::TempDirectory directory;
-  const std::string journal = (directory / "journal").string();
-  v1::GenerateRequest request = TextRequest("Same text?", 2000);
-  request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
-  Answer undisturbed;
-  {
-    LocalCluster cluster(TestCheckpointPath(), WithJournal(journal));
-    undisturbed = cluster.Generate(request);
-    request.set_request_id("poison");
-    Follower poison(cluster, request);
-    while (poison.num_seen() < 3) std::this_thread::yield();
-    request.set_request_id("innocent");
-    Follower innocent(cluster, request);
-    while (innocent.num_seen() < 3) std::this_thread::yield();
+void SetAttempts(const std::string& journal, const std::map<std::string, int32_t>& attempts) {
+  auto store = journal::Store::Open(journal, journal::Sync::kProcess);
+  ASSERT_TRUE(store.ok()) << store.status();
+  std::vector<journal::Entry> entries;
+  for (const auto& [id, count] : attempts) entries.emplace_back(journal::AttemptEntry{id, count});
+  const Status written = (*store)->Write(entries, journal::WallTime());
+  ASSERT_TRUE(written.ok()) << written;
+}
+
+// Two answers that a death has cut off, with what they would have been.
+class CutOff : public ::testing::Test {
+ protected:
+  CutOff() {
+    request_.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+    LocalCluster cluster(TestCheckpointPath(), WithJournal(journal_));
+    undisturbed_ = cluster.Generate(request_);
+    std::vector<std::unique_ptr<Follower>> followers;
+    for (const char* id : {"first", "second"}) {
+      request_.set_request_id(id);
+      followers.push_back(std::make_unique<Follower>(cluster, request_));
+      while (followers.back()->num_seen() < 3) std::this_thread::yield();
+    }
     EXPECT_EQ(cluster.StopWith(SIGKILL), 128 + SIGKILL);
-    poison.Finish();
-    innocent.Finish();
+    for (const auto& follower : followers) follower->Finish();
   }
-  DieOver(journal, 1);
-  DieOver(journal, 2);
-  LocalCluster cluster(TestCheckpointPath(), WithJournal(journal));
-  const Answer given_up = cluster.Attach("poison", 1);
+
+  const testing::TempDirectory directory_;
+  const std::string journal_ = (directory_ / "journal").string();
+  v1::GenerateRequest request_ = TextRequest("Same text?", 2000);
+  Answer undisturbed_;
+};
+
+TEST_F(CutOff, ARequestThatEndsCoordinatorsIsGivenUpAlone) {
+  SetAttempts(journal_, {{"first", 3}, {"second", 2}});
+  LocalCluster cluster(TestCheckpointPath(), WithJournal(journal_));
+  const Answer given_up = cluster.Attach("first", 1);
   EXPECT_EQ(given_up.status.error_code(), grpc::StatusCode::INTERNAL);
   EXPECT_THAT(given_up.status.error_message(), HasSubstr("it is not tried any more"));
-  const Answer answer = cluster.Attach("innocent", 1);
+  const Answer answer = cluster.Attach("second", 1);
   EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
-  EXPECT_EQ(EventsOf(answer), EventsOf(undisturbed));
+  EXPECT_EQ(EventsOf(answer), EventsOf(undisturbed_));
+}
+
+// One without workers computes nothing: the first notes that both were there, the second nothing.
+TEST_F(CutOff, NoRequestIsSuspectedOfTheEndOfCoordinatorsThatNeverHadAGroup) {
+  for (int death = 0; death < 2; ++death) {
+    RunningCommand coordinator(
+        {"--model", TestCheckpointPath(), "--workers", "unix:/no/such/worker", "--http-address",
+         "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
+         "--journal", journal_},
+        LonghandPath() + "-coordinator");
+    ASSERT_TRUE(coordinator.WaitForOutput("silent_worker")) << coordinator.Output();
+    coordinator.Signal(SIGKILL);
+    EXPECT_EQ(coordinator.Wait().exit_code, 128 + SIGKILL);
+  }
+  for (const auto& [id, attempts] : AttemptsIn(journal_)) EXPECT_LE(attempts, 1) << id;
+  LocalCluster cluster(TestCheckpointPath(), WithJournal(journal_));
+  for (const char* id : {"first", "second"}) {
+    const Answer answer = cluster.Attach(id, 1);
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(EventsOf(answer), EventsOf(undisturbed_)) << id;
+  }
 }
 
 // The coordinator's writes to the journal hang while a file exists.
