@@ -5,8 +5,19 @@
 
 namespace longhand {
 
-// Applied in this order: repetition, presence and frequency penalty, suppressed tokens (SequenceChunk), temperature, min_p,
-// top_k, top_p. Temperature 0 is greedy: the largest logit after penalties, the lower id on a tie.
+// What is added to a token's logit before all that SamplingParams says.
+struct TokenBias {
+  int32_t token_id = 0;
+  float bias = 0;  // [-kMaxTokenBias, kMaxTokenBias]
+  friend bool operator==(const TokenBias&, const TokenBias&) = default;
+};
+
+inline constexpr float kMaxTokenBias = 100;
+inline constexpr int64_t kMaxTokenBiases = 300;  // of a sequence
+
+// Applied in this order, behind the biases of tokens: repetition, presence and frequency penalty, suppressed tokens
+// (SequenceChunk), temperature, min_p, top_k, top_p. Temperature 0 is greedy: the largest logit after penalties, the lower id
+// on a tie.
 struct SamplingParams {
   float temperature = 1.0f;         // >= 0
   float top_p = 1.0f;               // (0, 1]; 1 is off

@@ -51,6 +51,7 @@ struct SequenceStart {
   std::vector<int32_t> prompt_token_ids;
   std::vector<int32_t> output_token_ids;
   int32_t adapter = -1;  // slot of its adapter, which all ranks have; -1: none
+  std::vector<TokenBias> biases;  // by rising id, at most kMaxTokenBiases
 };
 
 // New tokens of one sequence in this step.
@@ -100,7 +101,7 @@ struct StepPlan {
 
 struct TokenLogprob {
   int32_t token_id = 0;
-  float logprob = 0;  // natural log, of the model's own distribution (before penalties and temperature)
+  float logprob = 0;  // natural log, of the model's own distribution (before biases, penalties and temperature)
 };
 
 struct SampledToken {

@@ -369,12 +369,32 @@ Status CheckLogits(const TensorView& logits) {
 
 }  // namespace
 
+// A backend looks ids up by halves.
+Status Ops::CheckBiases(const std::vector<TokenBias>& biases, int64_t vocab_size) {
+  if (std::ssize(biases) > kMaxTokenBiases) {
+    return InvalidArgument("a row of rows has ", biases.size(), " biases; at most ",
+                           kMaxTokenBiases, " are possible");
+  }
+  int64_t last = -1;
+  for (const TokenBias& bias : biases) {
+    if (bias.token_id <= last || bias.token_id >= vocab_size) {
+      return InvalidArgument("a row of rows has a bias of token ", bias.token_id, " behind ", last,
+                             "; ids must rise, below ", vocab_size);
+    }
+    last = bias.token_id;
+  }
+  return OkStatus();
+}
+
 // What the rows need of a history.
 Result<Ops::HistoryShape> Ops::CheckSampleRows(const std::vector<SampleRow>& rows,
                                                int64_t vocab_size) {
   HistoryShape needed;
   for (const SampleRow& row : rows) {
     if (row.params == nullptr) return InvalidArgument("a row of rows has no params");
+    if (row.biases != nullptr) {
+      LONGHAND_RETURN_IF_ERROR(CheckBiases(*row.biases, vocab_size));
+    }
     if (row.suppressed_ids != nullptr && std::ssize(*row.suppressed_ids) > kMaxSuppressedIds) {
       return InvalidArgument("a row of rows has ", row.suppressed_ids->size(),
                              " suppressed_ids; at most ", kMaxSuppressedIds, " are possible");

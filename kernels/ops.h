@@ -253,6 +253,8 @@ struct VisionAttentionArgs {
 struct SampleRow {
   const SamplingParams* params = nullptr;
   DrawKey key;
+  // Added to logits before penalties: at most kMaxTokenBiases, by rising id; null: none.
+  const std::vector<TokenBias>* biases = nullptr;
   const std::vector<int32_t>* suppressed_ids = nullptr;  // cannot be sampled; null: all can
   // Nor can the tokens whose bit is 0, bit id % 32 of word id / 32: [MaskWords(vocab_size)]; null: all can.
   const std::vector<uint32_t>* allowed = nullptr;
@@ -420,6 +422,7 @@ class Ops {
   struct HistoryShape {
     int64_t num_rows = 0, row_len = 0;
   };
+  static Status CheckBiases(const std::vector<TokenBias>& biases, int64_t vocab_size);
   static Result<HistoryShape> CheckSampleRows(const std::vector<SampleRow>& rows, int64_t vocab_size);
 
   virtual Result<std::unique_ptr<PackedLinear>> DoPackLinear(TensorView weight,

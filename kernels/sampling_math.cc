@@ -27,6 +27,12 @@ int32_t* TokensOf(const SampleRow& row, const TensorView& history) {
   return history.as<int32_t>() + row.history_row * history.dim(1);
 }
 
+void AddBiases(const std::vector<TokenBias>& biases, const Logits& logits) {
+  for (const TokenBias& bias : biases) {
+    if (float* logit = logits.Find(bias.token_id)) *logit += bias.bias;
+  }
+}
+
 // Divides positive logits and multiplies negative ones, once for each token that was seen.
 void ApplyRepetitionPenalty(const SampleRow& row, const int32_t* tokens, const Logits& logits) {
   const float penalty = row.params->repetition_penalty;
@@ -64,6 +70,7 @@ void ApplyPenalties(const SampleRow& row,
                     int64_t num_ids,
                     float* logits) {
   const Logits all{first_id, num_ids, logits};
+  if (row.biases != nullptr) AddBiases(*row.biases, all);
   if (row.params->HasPenalties()) {
     const int32_t* tokens = TokensOf(row, history);
     if (row.params->repetition_penalty != 1.0f) ApplyRepetitionPenalty(row, tokens, all);

@@ -1,5 +1,5 @@
-// The parts of sampling that every backend shares on the host: penalties, and the random number of
-// a token.
+// The parts of sampling that every backend shares on the host: biases and penalties, and the random
+// number of a token.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 namespace longhand::kernels {
 
 // Changes one row of logits, of ids [first_id, first_id + num_ids), as SamplingParams says:
-// penalties, then suppressed ids, and those that are not allowed, to -infinity. Other token ids are
-// skipped.
+// biases, penalties, then suppressed ids, and those that are not allowed, to -infinity. Other token
+// ids are skipped.
 void ApplyPenalties(const SampleRow& row,
                     const TensorView& history,
                     int64_t first_id,

@@ -58,6 +58,11 @@ void SetChunk(const SequenceChunk& from, wire::SequenceChunk* to) {
     to->mutable_start()->mutable_output_token_ids()->Add(start.output_token_ids.begin(),
                                                          start.output_token_ids.end());
     to->mutable_start()->set_adapter(start.adapter + 1);
+    for (const TokenBias& bias : start.biases) {
+      wire::TokenBias* out = to->mutable_start()->add_biases();
+      out->set_token_id(bias.token_id);
+      out->set_bias(bias.bias);
+    }
   }
   to->set_sample(from.sample);
   to->set_output_position(from.output_position);
@@ -83,9 +88,14 @@ SequenceChunk GetChunk(const wire::SequenceChunk& from) {
     to.image_spans.push_back({span.offset(), span.num_tokens(), span.cache_row()});
   }
   if (from.has_start()) {
-    to.start.push_back(
-        {GetSampling(from.start().sampling()), ToVector<int32_t>(from.start().prompt_token_ids()),
-         ToVector<int32_t>(from.start().output_token_ids()), from.start().adapter() - 1});
+    to.start.push_back({GetSampling(from.start().sampling()),
+                        ToVector<int32_t>(from.start().prompt_token_ids()),
+                        ToVector<int32_t>(from.start().output_token_ids()),
+                        from.start().adapter() - 1,
+                        {}});
+    for (const wire::TokenBias& bias : from.start().biases()) {
+      to.start.back().biases.push_back({bias.token_id(), bias.bias()});
+    }
   }
   return to;
 }

@@ -55,9 +55,13 @@ class File:
             yield "No fields."
             return
         yield "| field | type | | |\n|---|---|---:|---|"
+        maps = {entry["name"]: entry["field"] for entry in message.get("nestedType", []) if entry.get("options", {}).get("mapEntry")}
         for at, field in enumerate(message["field"]):
             kind = linked(field["typeName"]) if "typeName" in field else field["type"].removeprefix("TYPE_").lower()
-            if field["label"] == "LABEL_REPEATED":
+            entry = maps.get(field.get("typeName", "").rsplit(".", 1)[-1])
+            if entry:
+                kind = f"map<{', '.join(part['type'].removeprefix('TYPE_').lower() for part in entry)}>"
+            elif field["label"] == "LABEL_REPEATED":
                 kind = f"repeated {kind}"
             elif field.get("proto3Optional"):
                 kind = f"optional {kind}"

@@ -1,12 +1,37 @@
 #include "client/generate/generate_options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <string_view>
 
 #include "client/generate/chat_file.h"
 #include "common/request_id.h"
 
 namespace longhand::client {
 namespace {
+
+// The whole text as a number.
+template <typename Number>
+bool Read(std::string_view text, Number* number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+Status SetLogitBiases(const std::vector<std::string>& given, v1::Sampling* sampling) {
+  for (const std::string& each : given) {
+    const size_t middle = std::min(each.find('='), each.size());
+    int32_t id = 0;
+    float bias = 0;
+    if (!Read(std::string_view(each).substr(0, middle), &id) || middle == each.size() ||
+        !Read(std::string_view(each).substr(middle + 1), &bias)) {
+      return InvalidArgument("--logit-bias is '", each,
+                             "'; it must be a token id, =, and a number, such as 42=-100");
+    }
+    (*sampling->mutable_logit_bias())[id] = bias;
+  }
+  return OkStatus();
+}
 
 void SetExtraSampling(const GenerateOptions& o, v1::Sampling* sampling) {
   for (const std::string& stop : o.stop) sampling->add_stop(stop);
@@ -51,6 +76,9 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   app.add_option("--stop", o.stop, "Text that ends the answer; may be given several times");
   app.add_option("--stop-token-id", o.stop_token_ids,
                  "Token that ends the answer; may be given several times");
+  app.add_option("--logit-bias", o.logit_biases,
+                 "ID=VALUE: what is added to a token's logit, -100 to 100; may be given several "
+                 "times");
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on after the end-of-sequence token");
   app.add_option("--n", o.n, "Answers to the one prompt")->take_last();
   app.add_option("--logprobs", o.logprobs,
@@ -103,6 +131,7 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   request.set_cache_salt(options.cache_salt);
   SetSampling(options.sampling, request.mutable_sampling());
   SetExtraSampling(options, request.mutable_sampling());
+  LONGHAND_RETURN_IF_ERROR(SetLogitBiases(options.logit_biases, request.mutable_sampling()));
   if (options.target_words) request.mutable_length()->set_target_words(*options.target_words);
   if (!options.regex.empty()) request.mutable_constraint()->set_regex(options.regex);
   if (!options.json_schema_file.empty()) {

@@ -31,6 +31,7 @@ struct GenerateOptions {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
+  std::vector<std::string> logit_biases;  // ID=VALUE
   std::optional<int64_t> target_words;
   std::string repetition_guard = "off";
   std::string json_schema_file;

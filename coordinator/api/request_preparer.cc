@@ -193,6 +193,7 @@ Status RequestPreparer::SetLength(const v1::GenerateRequest& wire,
 
 void RequestPreparer::SetSampling(SamplingRequest sampling, engine::Request* request) {
   request->sampling = std::move(sampling.params);
+  request->biases = std::move(sampling.biases);
   request->stop_token_ids = std::move(sampling.stop_token_ids);
   request->ignore_eos = sampling.ignore_eos;
   request->num_choices = sampling.num_choices;

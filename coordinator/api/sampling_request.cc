@@ -1,6 +1,8 @@
 #include "coordinator/api/sampling_request.h"
 
+#include <algorithm>
 #include <cmath>
+#include <string>
 
 namespace longhand::api {
 namespace {
@@ -59,6 +61,25 @@ Status CheckStops(const v1::Sampling& sampling, int64_t vocab_size) {
   return OkStatus();
 }
 
+Result<std::vector<TokenBias>> ParseBiases(const v1::Sampling& sampling, int64_t vocab_size) {
+  if (sampling.logit_bias_size() > kMaxTokenBiases) {
+    return InvalidArgument("logit_bias has ", sampling.logit_bias_size(), " tokens; at most ",
+                           kMaxTokenBiases, " are allowed");
+  }
+  std::vector<TokenBias> biases;
+  for (const auto& [id, bias] : sampling.logit_bias()) biases.push_back({id, bias});
+  std::ranges::sort(biases, {}, &TokenBias::token_id);
+  for (const TokenBias& bias : biases) {
+    if (bias.token_id < 0 || bias.token_id >= vocab_size) {
+      return InvalidArgument("logit_bias has a bias of token ", bias.token_id,
+                             "; ids must be from 0 to ", vocab_size - 1);
+    }
+    const std::string field = "logit_bias of token " + std::to_string(bias.token_id);
+    LONGHAND_RETURN_IF_ERROR(CheckRange(field.c_str(), bias.bias, -kMaxTokenBias, kMaxTokenBias));
+  }
+  return biases;
+}
+
 Status CheckLengths(const v1::Sampling& sampling) {
   if (sampling.has_max_tokens() && sampling.max_tokens() < 1) {
     return InvalidArgument("max_tokens is ", sampling.max_tokens(), "; it must be at least 1");
@@ -99,6 +120,7 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
   LONGHAND_RETURN_IF_ERROR(CheckFilters(p));
   LONGHAND_RETURN_IF_ERROR(CheckStops(sampling, vocab_size));
   LONGHAND_RETURN_IF_ERROR(CheckLengths(sampling));
+  LONGHAND_ASSIGN_OR_RETURN(out.biases, ParseBiases(sampling, vocab_size));
   if (wanted.has_logprobs() && (wanted.logprobs() < 0 || wanted.logprobs() > kMaxLogprobs)) {
     return InvalidArgument("logprobs is ", wanted.logprobs(), "; it must be from 0 to ",
                            kMaxLogprobs);

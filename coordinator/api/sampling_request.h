@@ -16,6 +16,7 @@ namespace longhand::api {
 
 struct SamplingRequest {
   SamplingParams params;
+  std::vector<TokenBias> biases;  // by rising id
   std::vector<std::string> stop_strings;
   std::vector<int32_t> stop_token_ids;
   std::optional<int64_t> max_tokens;

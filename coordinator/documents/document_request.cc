@@ -15,6 +15,7 @@ Status CheckUnset(const v1::Sampling& sampling) {
                     : sampling.stop_token_ids_size() > 0 ? "stop_token_ids"
                     : sampling.min_tokens() > 0          ? "min_tokens"
                     : sampling.ignore_eos()              ? "ignore_eos"
+                    : sampling.logit_bias_size() > 0     ? "logit_bias"
                                                          : nullptr;
   if (set == nullptr) return OkStatus();
   return InvalidArgument(set, " is set; a document takes none");

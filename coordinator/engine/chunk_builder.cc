@@ -64,6 +64,7 @@ void AddScores(const Sequence& sequence, int64_t begin, int64_t end, SequenceChu
 void AddStart(const Sequence& sequence, SequenceChunk* chunk) {
   SequenceStart& start = chunk->start.emplace_back();
   start.sampling = sequence.sampling;
+  start.biases = sequence.request->biases;
   if (sequence.request->adapter != nullptr) start.adapter = sequence.request->adapter->slot;
   if (!sequence.sampling.HasPenalties()) return;
   start.prompt_token_ids = sequence.request->token_ids;

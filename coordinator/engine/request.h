@@ -43,6 +43,7 @@ struct Request {
   int32_t rope_delta = 0;  // token i after the prompt has position i + rope_delta, three times
   std::vector<ImageInput> images;       // by offset
   SamplingParams sampling;              // choice: set by the engine
+  std::vector<TokenBias> biases;        // of tokens, by rising id
   std::vector<int32_t> stop_token_ids;  // the request's own
   bool ignore_eos = false;
   int64_t max_tokens = 0;    // of each answer; at least 1

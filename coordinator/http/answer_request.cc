@@ -40,6 +40,7 @@ void RefuseOfAnswers(RequestFields& fields) {
     fields.Refuse(name, "a document ends with its last section");
   fields.Int("min_tokens", 0, 0);
   fields.Refuse("ignore_eos", "a document ends with its last section");
+  fields.Refuse("logit_bias", "a document is several answers, its outline one of them");
   for (const char* name : {"logprobs", "top_logprobs", "return_token_ids", "prompt_token_ids"})
     fields.Refuse(name, "a document is text");
   fields.Refuse("stream_options", "the last event of a document has the usage");

@@ -1,4 +1,5 @@
 // Sampling and the extensions, as both kinds of completion have them.
+#include <charconv>
 #include <limits>
 
 #include "coordinator/engine/request.h"
@@ -64,6 +65,34 @@ void ParseStops(RequestFields& fields, v1::Sampling* sampling) {
   }
 }
 
+// The number that a key spells in the one way that JSON would: "5" and "05" would be one token
+// twice.
+std::optional<int32_t> TokenIdOfKey(std::string_view key) {
+  int32_t id = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+  if (error != std::errc() || std::to_string(id) != key) return std::nullopt;
+  return id;
+}
+
+void ParseBiases(RequestFields& fields, v1::Sampling* sampling) {
+  const boost::json::object* biases = fields.Object("logit_bias");
+  if (biases == nullptr) return;
+  for (const auto& [key, value] : *biases) {
+    const std::optional<int32_t> id = TokenIdOfKey(key);
+    if (!id) {
+      return fields.Fail("logit_bias", InvalidArgument("logit_bias has the key ", Shown(key),
+                                                       "; keys must be token ids"));
+    }
+    boost::system::error_code error;
+    const double bias = value.is_number() ? value.to_number<double>(error) : 0;
+    if (!value.is_number() || error) {
+      return fields.Fail("logit_bias", InvalidArgument("logit_bias of token ", *id, " is ",
+                                                       Shown(value), "; it must be a number"));
+    }
+    (*sampling->mutable_logit_bias())[*id] = static_cast<float>(bias);
+  }
+}
+
 void ParseStreamOptions(RequestFields& fields, AnswerRequest* out) {
   out->stream = fields.Bool("stream", false);
   out->bare_events = fields.Bool("bare_events", false);
@@ -123,7 +152,6 @@ void RefuseWhatIsNotDone(RequestFields& fields) {
   fields.Refuse("functions", "the model calls no functions");
   for (const char* name : {"tool_choice", "function_call"}) RefuseForcedCall(fields, name);
   fields.Refuse("audio", "the model has no voice");
-  fields.Refuse("logit_bias", "logits are changed by penalties only");
   fields.Refuse("prompt_logprobs", "gRPC returns them");
   fields.Refuse("suffix", "text is not inserted");
   fields.Refuse("echo", "the prompt is not part of the answer");
@@ -135,7 +163,7 @@ void RefuseWhatIsNotDone(RequestFields& fields) {
   fields.Refuse("use_beam_search", "answers are sampled");
   fields.Refuse("include_stop_str_in_output", "a stop string is no part of the answer");
   for (const char* name : {"bad_words", "allowed_token_ids"})
-    fields.Refuse(name, "logits are changed by penalties only");
+    fields.Refuse(name, "logits are changed by penalties and logit_bias only");
   fields.RefuseFalse("add_generation_prompt", "an answer is a message of its own");
   fields.RefuseFalse("skip_special_tokens", "return_token_ids shows them");
   const boost::json::value* modalities = fields.Find("modalities");
@@ -152,6 +180,7 @@ void ParseCommonFields(RequestFields& fields, AnswerRequest* out) {
   ParseNumbers(fields, sampling);
   ParseMaxTokens(fields, sampling);
   ParseStops(fields, sampling);
+  ParseBiases(fields, sampling);
   ParseStreamOptions(fields, out);
   ParseOwnFields(fields, out);
   ParseConstraint(fields, out);

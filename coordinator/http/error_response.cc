@@ -11,7 +11,7 @@ namespace {
 namespace json = boost::json;
 
 // The fields that errors of the request preparer begin with.
-constexpr std::array<std::string_view, 21> kParameters = {"temperature",
+constexpr std::array<std::string_view, 22> kParameters = {"temperature",
                                                           "top_p",
                                                           "top_k",
                                                           "min_p",
@@ -25,6 +25,7 @@ constexpr std::array<std::string_view, 21> kParameters = {"temperature",
                                                           "repetition_penalty",
                                                           "presence_penalty",
                                                           "frequency_penalty",
+                                                          "logit_bias",
                                                           "request_id",
                                                           "from",
                                                           "priority",

@@ -67,8 +67,8 @@ struct Context {
   LargeState large;
   Workspace attention;          // decode's sums of splits
   Workspace attention_arrived;  // how many of them are there: all zero between calls
-  Workspace sample_rows;        // parameters, suppressed ids and masks, as they are staged
-  Workspace edited_logits;      // of rows with penalties, suppressed ids or a mask
+  Workspace sample_rows;        // parameters, biases, suppressed ids and masks, as they are staged
+  Workspace edited_logits;      // of rows with biases, penalties, suppressed ids or a mask
   Workspace sample_states;      // what a row's blocks tell each other: all zero between calls
   Workspace sample_lists;       // ids of tokens that a filter may keep
   // Where rows to be sampled are put together for one copy, in turn: the one may still be read when

@@ -4,12 +4,12 @@
 //   token_ids  [S]              i32
 //   history    [N, L]           i32
 //
-// Three kernels, each with several blocks a row. The first edits rows with penalties, suppressed
-// ids or a mask into a copy, and finds the largest logit. The second adds up what top_k or top_p
-// counts, by score, in bins of 1/64; its last block finds the bin in which the filter ends. The
-// third draws among the tokens above that bin and lists those in it; its last block settles the
-// list exactly, by a radix search over keys of (score, then lower id), and draws among what it
-// keeps. With top_k all that may be kept is on the list.
+// Three kernels, each with several blocks a row. The first edits rows with biases, penalties,
+// suppressed ids or a mask into a copy, and finds the largest logit. The second adds up what top_k
+// or top_p counts, by score, in bins of 1/64; its last block finds the bin in which the filter
+// ends. The third draws among the tokens above that bin and lists those in it; its last block
+// settles the list exactly, by a radix search over keys of (score, then lower id), and draws among
+// what it keeps. With top_k all that may be kept is on the list.
 //
 // Sums are of integers: masses are fixed-point numbers. So the token depends neither on how rows
 // are cut into blocks nor on the order in which blocks come.
@@ -18,12 +18,13 @@
 //            2048 tokens.
 // Cost       reads the row three times: once from memory, then from L2.
 // Workspace  a RowState for each row, a list of vocab_size ids for each row, vocab_size floats for
-//            each edited row, and the rows' parameters, suppressed ids and masks, which come by one
-//            copy (StageSampleRows). Histories stay on the device: the last kernel appends its
-//            token.
+//            each edited row, and the rows' parameters, biases, suppressed ids and masks, which
+//            come by one copy (StageSampleRows). Histories stay on the device: the last kernel
+//            appends its token.
 // Errors     kResourceExhausted for the workspace, kInternal when a launch fails.
 // Source     Gumbel-max: Gumbel, 1954. Written here.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -157,7 +158,8 @@ __global__ void __launch_bounds__(kMaxThreads) DrawKernel(Problem problem) {
   state.num_listed = 0;
 }
 
-// Rows as they are staged: their parameters, then the suppressed ids and the masks of all of them.
+// Rows as they are staged: their parameters, then the biases, suppressed ids and masks of all of
+// them.
 class StagedRows {
  public:
   explicit StagedRows(void* memory, size_t num_rows)
@@ -171,7 +173,8 @@ class StagedRows {
     return static_cast<int32_t>(num_rows * sizeof(RowParams) / sizeof(int32_t));
   }
   static size_t NumIds(const SampleRow& row) {
-    return (row.suppressed_ids != nullptr ? row.suppressed_ids->size() : 0) +
+    return (row.biases != nullptr ? 2 * row.biases->size() : 0) +
+           (row.suppressed_ids != nullptr ? row.suppressed_ids->size() : 0) +
            (row.allowed != nullptr ? row.allowed->size() : 0);
   }
 
@@ -197,11 +200,13 @@ class StagedRows {
     out.counted = !params.HasPenalties()              ? out.history_len
                   : params.repetition_penalty != 1.0f ? 0
                                                       : out.prompt_end;
+    out.biases_begin = next_id_;
+    if (row.biases != nullptr) out.num_biases = AppendBiases(*row.biases);
     out.suppressed_begin = next_id_;
     out.suppressed_end = row.suppressed_ids != nullptr ? Append(*row.suppressed_ids) : next_id_;
     out.allowed_begin = row.allowed != nullptr ? next_id_ : -1;
     if (row.allowed != nullptr) Append(*row.allowed);
-    const bool is_edited = out.counted < out.history_len ||
+    const bool is_edited = out.num_biases > 0 || out.counted < out.history_len ||
                            out.suppressed_begin < out.suppressed_end || row.allowed != nullptr;
     out.edited = is_edited ? num_edited_++ : -1;
     params_[num_rows_++] = out;
@@ -210,6 +215,11 @@ class StagedRows {
   size_t size_bytes() const { return static_cast<size_t>(next_id_) * sizeof(int32_t); }
 
  private:
+  int32_t AppendBiases(const std::vector<TokenBias>& biases) {
+    for (const TokenBias& bias : biases) ids_[next_id_++] = bias.token_id;
+    for (const TokenBias& bias : biases) ids_[next_id_++] = std::bit_cast<int32_t>(bias.bias);
+    return static_cast<int32_t>(biases.size());
+  }
   template <typename Word>
   int32_t Append(const std::vector<Word>& more) {
     std::copy(more.begin(), more.end(), ids_ + next_id_);
@@ -226,7 +236,7 @@ class StagedRows {
 }  // namespace
 
 int64_t SampleRowsBytes(const StepSizes& sizes) {
-  const int64_t num_words = kMaxSuppressedIds + MaskWords(sizes.vocab_size);
+  const int64_t num_words = 2 * kMaxTokenBiases + kMaxSuppressedIds + MaskWords(sizes.vocab_size);
   return sizes.max_num_seqs * (static_cast<int64_t>(sizeof(RowParams)) +
                                static_cast<int64_t>(sizeof(int32_t)) * num_words);
 }

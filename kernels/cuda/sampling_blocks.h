@@ -28,9 +28,12 @@ struct RowParams {
   // Tokens of it that penalties count: prompt [counted, prompt_end), output [prompt_end,
   // history_len). The token that is drawn comes behind them.
   int32_t counted, prompt_end, history_len;
+  // Ids that have biases, by rising id, and then as many biases; all in words from the first row's
+  // parameters on, as are those below.
+  int32_t biases_begin, num_biases;
   int32_t suppressed_begin,
-      suppressed_end;     // suppressed ids, counted from the first row's parameters
-  int32_t allowed_begin;  // a bit for each token, from there too; -1: all are allowed
+      suppressed_end;     // suppressed ids
+  int32_t allowed_begin;  // a bit for each token; -1: all are allowed
   int32_t edited;         // number of the row among the edited ones; -1: it is not
 
   __device__ bool Draws(float largest) const { return temperature > 0 && isfinite(largest); }
@@ -55,7 +58,7 @@ struct Problem {
   const float* logits;  // ids first_id .. first_id + vocab_size - 1; row_stride from row to row
   int64_t vocab_size, first_id, row_stride;
   const RowParams* params;
-  const int32_t* ids;  // that are suppressed, and masks
+  const int32_t* ids;  // that are suppressed or have biases, these, and masks
   int32_t* history;    // [sequences, history_stride]
   int64_t history_stride;
   float* edited_logits;  // [edited rows, vocab_size]

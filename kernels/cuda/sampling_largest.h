@@ -1,5 +1,5 @@
-// The first kernel of sampling, over whole rows and over shards: edits rows with penalties,
-// suppressed ids or a mask into a copy, and finds the largest logit.
+// The first kernel of sampling, over whole rows and over shards: edits rows with biases,
+// penalties, suppressed ids or a mask into a copy, and finds the largest logit.
 #pragma once
 
 #include "kernels/cuda/sampling_blocks.h"
@@ -9,10 +9,10 @@ namespace {
 
 constexpr int kEditedTiles = 4;  // whose tokens are counted at once
 // Beside the count of a token in the output.
-constexpr uint32_t kInPrompt = 1u << 30, kSuppressed = 1u << 31;
+constexpr uint32_t kBiased = 1u << 29, kInPrompt = 1u << 30, kSuppressed = 1u << 31;
 
-// Counts the ids of a row's history, and those that are suppressed, that lie in [first, first +
-// num).
+// Counts the ids of a row's history that lie in [first, first + num), and marks those that have a
+// bias or are suppressed.
 __device__ void CountIds(
     const Problem& problem, const RowParams& params, int64_t first, int num, uint32_t* counts) {
   const int num_threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
@@ -31,6 +31,10 @@ __device__ void CountIds(
       atomicAdd(&counts[at], 1u);
     }
   }
+  for (int i = thread; i < params.num_biases; i += num_threads) {
+    const int64_t at = problem.ids[params.biases_begin + i] - first;
+    if (at >= 0 && at < num) atomicOr(&counts[at], kBiased);
+  }
   for (int i = params.suppressed_begin + thread; i < params.suppressed_end; i += num_threads) {
     const int64_t at = problem.ids[i] - first;
     if (at >= 0 && at < num) atomicOr(&counts[at], kSuppressed);
@@ -38,9 +42,26 @@ __device__ void CountIds(
   __syncthreads();
 }
 
-// A logit after penalties and suppressed ids, as kernels/sampling_math.h says.
-__device__ float Edited(float value, uint32_t count, const RowParams& params) {
+// The bias of a token that has one.
+__device__ float BiasOf(const Problem& problem, const RowParams& params, int64_t id) {
+  const int32_t* ids = problem.ids + params.biases_begin;
+  int begin = 0;
+  for (int num_left = params.num_biases; num_left > 1;) {
+    const int half = num_left / 2;
+    if (ids[begin + half] <= id) begin += half;
+    num_left -= half;
+  }
+  return __uint_as_float(static_cast<uint32_t>(ids[params.num_biases + begin]));
+}
+
+// The logit of `id` after biases, penalties and suppressed ids, as kernels/sampling_math.h says.
+__device__ float Edited(
+    const Problem& problem, const RowParams& params, int64_t id, uint32_t count, float value) {
   if ((count & kSuppressed) != 0) return -INFINITY;
+  if ((count & kBiased) != 0) {
+    value = __fadd_rn(value, BiasOf(problem, params, id));
+    count -= kBiased;
+  }
   if (count == 0) return value;
   if (params.repetition_penalty != 1.0f) {
     value =
@@ -82,8 +103,9 @@ __global__ void __launch_bounds__(kMaxThreads) LargestKernel(Problem problem) {
       if (id >= problem.vocab_size) continue;
       if (edited != nullptr) {
         const int64_t at = counted + id - int64_t{tile} * part.tile_tokens;
-        x[i] = Edited(x[i], counts[at], params);
-        if (!IsAllowed(problem, params, problem.first_id + id)) x[i] = -INFINITY;
+        const int64_t token_id = problem.first_id + id;
+        x[i] = Edited(problem, params, token_id, counts[at], x[i]);
+        if (!IsAllowed(problem, params, token_id)) x[i] = -INFINITY;
         edited[id] = x[i];
       }
       const TokenKey key = KeyOf(x[i], problem.first_id + id);

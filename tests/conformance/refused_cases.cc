@@ -296,6 +296,13 @@ void AddSampling(std::vector<Case>& cases) {
   static const SamplingRows* const kRows = new SamplingRows(2, 9, SamplingParams{});
   static const SamplingRows* const kThree = new SamplingRows(3, 9, SamplingParams{});
   static const SamplingRows* const kMasked = new SamplingRows(2, 9, SamplingParams{}, {511, 0});
+  const auto biased = [](std::vector<TokenBias> biases) {
+    return new SamplingRows(2, 9, SamplingParams{}, {}, std::move(biases));
+  };
+  static const SamplingRows* const kStranger = biased({{9, 1}});
+  static const SamplingRows* const kNegative = biased({{-1, 1}});
+  static const SamplingRows* const kTwice = biased({{3, 1}, {3, 2}});
+  static const SamplingRows* const kMany = biased(MakeBiases(400, 301));
   static const SamplingParams kPenalties{.presence_penalty = 1};
   static const auto* const kBare =
       new std::vector<kernels::SampleRow>(2, kernels::SampleRow{.params = &kPenalties});
@@ -309,6 +316,15 @@ void AddSampling(std::vector<Case>& cases) {
       {{"no rows", [](Device&, Draw& a) { a.rows = nullptr; }},
        {"a row too many", [](Device&, Draw& a) { a.rows = &kThree->rows(); }},
        {"a mask of more tokens", [](Device&, Draw& a) { a.rows = &kMasked->rows(); }},
+       {"a bias of a token that is not there",
+        [](Device&, Draw& a) { a.rows = &kStranger->rows(); }},
+       {"a bias of token -1", [](Device&, Draw& a) { a.rows = &kNegative->rows(); }},
+       {"two biases of a token", [](Device&, Draw& a) { a.rows = &kTwice->rows(); }},
+       {"301 biases",
+        [](Device& d, Draw& a) {
+          a.logits = Zeros(d, {2, 400});
+          a.rows = &kMany->rows();
+        }},
        {"no history", [](Device&, Draw& a) { a.history = {}; }},
        {"a history of fewer rows", [](Device&, Draw& a) { a.history = a.history.Slice(0, 1); }},
        {"a history without room for the token",

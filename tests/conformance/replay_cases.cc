@@ -102,7 +102,8 @@ const SamplingRows& RowsToReplay() {
   static const SamplingRows* const kRows = new SamplingRows(
       kSampledRows, kVocabSize,
       SamplingParams{.temperature = 0.8f, .top_p = 0.95f, .repetition_penalty = 1.2f},
-      MakeMask(kVocabSize, [](int64_t id) { return id % 3 == 0; }));
+      MakeMask(kVocabSize, [](int64_t id) { return id % 3 == 0; }),
+      MakeBiases(kVocabSize, kMaxTokenBiases));
   return *kRows;
 }
 

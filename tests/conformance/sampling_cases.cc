@@ -54,12 +54,15 @@ const Mask kMasks[] = {
     {"most", [](int64_t id, int64_t) { return id % 5 != 3; }},
 };
 
-// Logits as a model's, or `flat`: all alike, so that ties and long cuts happen.
+// Logits as a model's, or `flat`: all alike, so that ties and long cuts happen. With `adds` the
+// biases are in the logits already.
 Result<Outputs> RunSample(Device& device,
                           int64_t vocab_size,
                           const SamplingParams& params,
                           bool flat,
-                          const Mask* mask = nullptr) {
+                          const Mask* mask = nullptr,
+                          const std::vector<TokenBias>& biases = {},
+                          bool adds = false) {
   Rng rng(/*seed=*/71);
   const int64_t num_rows = vocab_size > 10000 ? 4 : 33;
   HostTensor logits = rng.Normal({num_rows, vocab_size}, DType::kF32, flat ? 0.0 : 3.0);
@@ -74,7 +77,16 @@ Result<Outputs> RunSample(Device& device,
   if (mask != nullptr) {
     allowed = MakeMask(vocab_size, [&](int64_t id) { return mask->is_allowed(id, vocab_size); });
   }
-  SamplingRows rows(num_rows, vocab_size, params, std::move(allowed));
+  std::vector<TokenBias> given = biases;
+  for (TokenBias& bias : given) bias.bias = adds ? 0 : bias.bias;
+  SamplingRows rows(num_rows, vocab_size, params, std::move(allowed), std::move(given));
+  for (int64_t i = 0; adds && i < num_rows; ++i) {
+    if (rows.rows()[static_cast<size_t>(i)].biases == nullptr) continue;
+    for (const TokenBias& bias : biases) {
+      float& logit = logits.view().as<float>()[i * vocab_size + bias.token_id];
+      logit += bias.bias;
+    }
+  }
   kernels::SampleArgs args;
   args.logits = device.In(logits);
   args.rows = &rows.rows();
@@ -215,6 +227,25 @@ void AddSample(std::vector<Case>& cases) {
                                return RunSample(d, vocab_size, setting.params, false, &mask);
                              },
                          .tolerance = exact});
+      }
+    }
+    for (const int64_t vocab_size : {1, 29, 420, 5000, 151936}) {
+      for (const int64_t max_count : {1, 2, 300}) {
+        const int64_t count = std::min(max_count, vocab_size);
+        const auto run = [=](Device& d, bool adds) {
+          return RunSample(d, vocab_size, setting.params, false, &kMasks[2],
+                           MakeBiases(vocab_size, count), adds);
+        };
+        if (vocab_size == 1 && max_count > 1) continue;
+        if (vocab_size > 5000 && count < 300) continue;
+        const std::string name = std::string(setting.name) + ", " + std::to_string(count) +
+                                 " biases of " + std::to_string(vocab_size) + " tokens";
+        const auto biased = [=](Device& d) { return run(d, false); };
+        cases.push_back({.op = "Sample", .name = name, .body = biased, .tolerance = exact});
+        cases.push_back({.op = "Sample",
+                         .name = name + " = in the logits already",
+                         .body = biased,
+                         .same_bits = [=](Device& d) { return run(d, true); }});
       }
     }
     if (setting.params.temperature == 0) continue;

@@ -41,6 +41,7 @@ class MixedRows {
       kernels::SampleRow row;
       row.params = &params_[i];
       row.key = {.seed = 99, .choice = 1, .position = static_cast<uint32_t>(i)};
+      if (i % 3 != 2) row.biases = &biases_[i / 3 % biases_.size()];
       if (i % 3 == 1) row.suppressed_ids = &suppressed_ids_;
       if (i % 4 == 2) row.allowed = &masks_[i / 4 % masks_.size()];
       row.history_row = static_cast<int32_t>(i);
@@ -73,6 +74,14 @@ class MixedRows {
       MakeMask(vocab_size_, [this](int64_t id) { return id == vocab_size_ - 1; }),
       MakeMask(vocab_size_, [this](int64_t id) { return std::abs(2 * id - vocab_size_) < 9; }),
       MakeMask(vocab_size_, [](int64_t id) { return id % 3 != 1; })};
+  // Of all that there can be, and of the ids round the middle and at both ends.
+  const std::vector<std::vector<TokenBias>> biases_{
+      MakeBiases(vocab_size_, kMaxTokenBiases),
+      {{0, 1.5f},
+       {static_cast<int32_t>(vocab_size_ / 2 - 1), -2.25f},
+       {static_cast<int32_t>(vocab_size_ / 2), 0.75f},
+       {static_cast<int32_t>(vocab_size_ - 1), 100}},
+      {}};
   std::vector<SamplingParams> params_;
   std::vector<kernels::SampleRow> rows_;
 };

@@ -57,6 +57,11 @@ TEST(CommandLine, UsageErrorsExitWithTwo) {
   const CommandResult seed = RunLonghand({"generate", "--prompt", "Hi", "--seed", "-1"});
   EXPECT_EQ(seed.exit_code, 2);
   EXPECT_THAT(seed.err, HasSubstr("it must be from 0 to 18446744073709551615"));
+  for (const char* bias : {"5", "=1", "5=", "x=1", "5=1x", "5:1"}) {
+    const CommandResult biased = RunLonghand({"generate", "--prompt", "Hi", "--logit-bias", bias});
+    EXPECT_NE(biased.exit_code, 0) << bias;
+    EXPECT_THAT(biased.err, HasSubstr("it must be a token id, =, and a number"));
+  }
   EXPECT_EQ(RunLonghand({"serve"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"serve", "--help"}).exit_code, 0);
 }

@@ -273,6 +273,8 @@ TEST_F(Documents, WhatIsWrongIsSaidBeforeAnythingIsWritten) {
                  "stop_token_ids is set");
   expect_invalid([](auto& r) { r.mutable_sampling()->set_min_tokens(1); }, "min_tokens is set");
   expect_invalid([](auto& r) { r.mutable_sampling()->set_ignore_eos(true); }, "ignore_eos is set");
+  expect_invalid([](auto& r) { (*r.mutable_sampling()->mutable_logit_bias())[5] = 1; },
+                 "logit_bias is set");
   expect_invalid([](auto& r) { r.mutable_sampling()->set_temperature(-1); }, "temperature is -1");
   expect_invalid([](auto& r) { r.mutable_sampling()->set_max_tokens(4000); },
                  "together they must fit the context of 2048");

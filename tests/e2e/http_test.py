@@ -195,6 +195,20 @@ class Gateway(unittest.TestCase):
             self.assertEqual(streamed[choice["index"]], choice["message"]["content"])
             self.assertEqual(logprobs[choice["index"]], choice["logprobs"]["content"])
 
+    def test_a_logit_bias_moves_the_answer_and_not_its_logprobs(self):
+        fields = dict(logprobs=True, top_logprobs=3, return_token_ids=True)
+        plain = self.chat("Hello", 1, **fields).json()["choices"][0]
+        best = plain["token_ids"][0]
+        biased = self.chat("Hello", 1, logit_bias={str(best): -100}, **fields).json()["choices"][0]
+        self.assertEqual(biased["logprobs"]["content"][0]["top_logprobs"], plain["logprobs"]["content"][0]["top_logprobs"])
+        self.assertEqual(biased["message"]["content"], plain["logprobs"]["content"][0]["top_logprobs"][1]["token"])
+        forced = biased["token_ids"][0]
+        for path, prompt in (("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}), ("/v1/completions", {"prompt": "Hello"})):
+            answer = self.ask("POST", path, dict(prompt, max_tokens=4, n=2, temperature=1, ignore_eos=True, return_token_ids=True,
+                                                 logit_bias={str(forced): 100, "5": -0.5})).json()
+            self.assertEqual([choice["token_ids"] for choice in answer["choices"]], [[forced] * 4] * 2)
+        self.assertEqual(self.chat("Hello", 1, logit_bias=None, **fields).json()["choices"][0]["token_ids"], [best])
+
     def test_text_completions(self):
         fields = dict(prompt="Once upon a time", max_tokens=5, temperature=0, ignore_eos=True)
         whole = self.ask("POST", "/v1/completions", {**fields, "logprobs": 2}).json()
@@ -262,6 +276,7 @@ class Gateway(unittest.TestCase):
         refused("target_words", "it must be from 1 to 640000", target_words=640001)
         refused("n", n=2)
         refused("stop", stop="END")
+        refused("logit_bias", "a document is several answers", logit_bias={"1": 2})
         refused("temperature", temperature=-1)
         refused("messages", images=["data:image/png;base64,YQ=="])
         self.refused(404, "model", path="/v1/documents", instruction="Write.", model="another")
@@ -312,7 +327,9 @@ class Gateway(unittest.TestCase):
                              ("response_format", {"type": "xml"}), ("response_format", {"type": "json_schema"}), ("response_format", "json"),
                              ("guided_json", 5), ("guided_choice", ["a", 1]), ("guided_regex", 5), ("structured_outputs", {"choice": "a"}),
                              ("structured_outputs", {"whitespace_pattern": " "}), ("structured_outputs", {"json": {}, "regex": "a"}),
-                             ("modalities", ["audio"]), ("logit_bias", {"1": 2}), ("chat_template", "{{ x }}")]:
+                             ("modalities", ["audio"]), ("logit_bias", [1]), ("logit_bias", {"a": 2}), ("logit_bias", {"01": 2}), ("logit_bias", {"1": "2"}),
+                             ("logit_bias", {"1": 100.5}), ("logit_bias", {"1": 1e300}), ("logit_bias", {"-1": 2}), ("logit_bias", {str(1 << 30): 2}),
+                             ("logit_bias", {str(id): 1 for id in range(301)}), ("chat_template", "{{ x }}")]:
             if value is None:
                 continue
             with self.subTest(param=param, value=value):
@@ -488,7 +505,7 @@ class Streams(unittest.TestCase):
         cluster = Cluster("--tp", "2", "--max-model-len", "4096")
         self.addCleanup(cluster.stop)
         fields = greedy("Write much.", 1200, stream=True, stream_options={"include_usage": True}, logprobs=True,
-                        on_disconnect="continue")
+                        on_disconnect="continue", logit_bias={str(7 + 3 * i): i % 11 - 5 for i in range(300)})
         whole = cluster.chat(**fields, request_id="undisturbed").body
         seed = random.randrange(1 << 32)
         print("seed", seed)

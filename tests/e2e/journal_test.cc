@@ -67,6 +67,8 @@ TEST(Journal, AnAnswerAboutPicturesGoesOnAfterACrash) {
   }
   ASSERT_NE(name, "");
   v1::GenerateRequest request = RecordedRequest(recording, name, 600);
+  for (int32_t id = 300; id < 400; ++id)
+    (*request.mutable_sampling()->mutable_logit_bias())[id] = 0.1f * static_cast<float>(id - 340);
   const Answer undisturbed = cluster.Generate(request);
   ASSERT_TRUE(undisturbed.status.ok()) << undisturbed.status.error_message();
   request.set_request_id("pictured");

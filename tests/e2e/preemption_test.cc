@@ -43,6 +43,8 @@ v1::GenerateRequest StoryRequest(int number) {
   request.mutable_sampling()->set_seed(static_cast<uint64_t>(number));
   request.mutable_sampling()->set_ignore_eos(true);
   request.mutable_sampling()->add_stop("no such text");
+  for (int32_t id = number; id < 900; id += 9)
+    (*request.mutable_sampling()->mutable_logit_bias())[id] = 2;
   return request;
 }
 

@@ -122,6 +122,8 @@ class Maker {
       sampling->add_stop(std::string(1, static_cast<char>('a' + Between(0, 25))) +
                          static_cast<char>('a' + Between(0, 25)));
     if (Chance(0.2)) sampling->add_stop_token_ids(Between(0, 1000));
+    for (int n = Chance(0.3) ? Between(1, 40) : 0; n > 0; --n)
+      (*sampling->mutable_logit_bias())[Between(0, 900)] = Real(-5, 5);
   }
 
   std::mt19937_64 random_;

@@ -70,6 +70,15 @@ TEST_F(RefusalsTest, NumbersOutOfRange) {
   request.mutable_sampling()->add_stop_token_ids(1 << 30);
   ExpectInvalid(request, "stop_token_ids holds 1073741824");
   request.mutable_sampling()->clear_stop_token_ids();
+  auto& biases = *request.mutable_sampling()->mutable_logit_bias();
+  biases[1 << 30] = 1;
+  ExpectInvalid(request, "logit_bias has a bias of token 1073741824; ids must be from 0 to");
+  biases.clear();
+  biases[5] = std::numeric_limits<float>::quiet_NaN();
+  ExpectInvalid(request, "logit_bias of token 5 is nan; it must be from -100 to 100");
+  for (int32_t id = 0; id < 301; ++id) biases[id] = 1;
+  ExpectInvalid(request, "logit_bias has 301 tokens; at most 300 are allowed");
+  biases.clear();
   request.set_priority(101);
   ExpectInvalid(request, "priority is 101; it must be from -100 to 100");
   request.set_priority(100);

@@ -50,6 +50,7 @@ def filter_case(context, case):
                 or any(str(places.get(name, 0)).isdigit() and int(places.get(name, 0)) > 1 for name in ("from", "Last-Event-ID"))
                 or isinstance(body.get("prompt"), list)
                 or (isinstance(body.get("stop_token_ids"), list) and any(isinstance(id, (int, float)) and id > 1000 for id in body["stop_token_ids"]))
+                or (isinstance(body.get("logit_bias"), dict) and any(id.isdigit() and int(id) > 1000 for id in body["logit_bias"]))
                 or any(body.get(name) for name in FORMS) or (body.get("response_format") or {"type": "text"}) != {"type": "text"}
                 or (body.get("stream_options") is not None and body.get("stream") is not True)
                 or (body.get("top_logprobs") is not None and body.get("logprobs") is not True))

@@ -1,6 +1,7 @@
 #include "worker/runner/plan_check.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <string>
 #include <unordered_set>
@@ -78,6 +79,26 @@ Status CheckAdapter(int32_t slot, const PlanContext& context) {
                             ", where none was loaded");
 }
 
+Status CheckBiases(const std::vector<TokenBias>& biases, const PlanLimits& limits) {
+  if (std::ssize(biases) > kMaxTokenBiases) {
+    return InvalidArgument("biases has ", biases.size(), " tokens; at most ", kMaxTokenBiases,
+                           " are allowed");
+  }
+  int64_t last = -1;
+  for (const TokenBias& bias : biases) {
+    if (bias.token_id <= last || bias.token_id >= limits.vocab_size) {
+      return InvalidArgument("biases holds token ", bias.token_id, " behind ", last,
+                             "; ids must rise, to at most ", limits.vocab_size - 1);
+    }
+    if (!(std::abs(bias.bias) <= kMaxTokenBias)) {
+      return InvalidArgument("the bias of token ", bias.token_id, " is ", bias.bias,
+                             "; it must be from ", -kMaxTokenBias, " to ", kMaxTokenBias);
+    }
+    last = bias.token_id;
+  }
+  return OkStatus();
+}
+
 Status CheckStart(const SequenceStart& start, const PlanContext& context) {
   const PlanLimits& limits = context.limits;
   LONGHAND_RETURN_IF_ERROR(CheckAdapter(start.adapter, context));
@@ -85,6 +106,7 @@ Status CheckStart(const SequenceStart& start, const PlanContext& context) {
     return InvalidArgument("num_logprobs is ", start.sampling.num_logprobs,
                            "; it must be from -1 to ", kMaxLogprobs);
   }
+  LONGHAND_RETURN_IF_ERROR(CheckBiases(start.biases, limits));
   const int64_t num_tokens =
       std::ssize(start.prompt_token_ids) + std::ssize(start.output_token_ids);
   if (num_tokens > limits.max_model_len) {

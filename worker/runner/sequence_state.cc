@@ -9,6 +9,7 @@ SequenceState& ApplyChunk(const SequenceChunk& chunk, SequenceStates* states) {
   if (!chunk.start.empty()) {
     const SequenceStart& start = chunk.start.front();
     state = SequenceState{.sampling = start.sampling,
+                          .biases = start.biases,
                           .adapter = start.adapter,
                           .block_table = {},
                           .history_row = state.history_row,

@@ -14,6 +14,7 @@ namespace longhand::runner {
 
 struct SequenceState {
   SamplingParams sampling;
+  std::vector<TokenBias> biases;
   int32_t adapter = -1;  // slot, or none
   std::vector<int32_t> block_table;
   // Its row of the TokenHistory: the prompt's tokens and then the answer's, or with prompt_len 0

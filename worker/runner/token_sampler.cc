@@ -154,6 +154,7 @@ void TokenSampler::CollectRows(const std::vector<SampleRequest>& requests) {
         .key = {.seed = params.seed,
                 .choice = params.choice,
                 .position = static_cast<uint32_t>(position)},
+        .biases = request.state->biases.empty() ? nullptr : &request.state->biases,
         .suppressed_ids = &request.chunk->suppressed_token_ids,
         .allowed = request.chunk->allowed_tokens.empty() ? nullptr : &request.chunk->allowed_tokens,
         .history_row = request.state->history_row,

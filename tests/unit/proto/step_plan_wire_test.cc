@@ -39,7 +39,8 @@ StepPlan FullPlan() {
                                         .num_logprobs = 0},
                          {3, 4},
                          {5},
-                         /*adapter=*/2});
+                         /*adapter=*/2,
+                         {{7, -100}, {151643, 0.5f}}});
   plan.chunks = {chunk};
   return plan;
 }
@@ -83,6 +84,7 @@ TEST(StepPlanWire, APlanSurvivesTheWireFieldByField) {
   EXPECT_EQ(sampling.num_logprobs, 0);
   EXPECT_EQ(chunk.start[0].output_token_ids, std::vector<int32_t>{5});
   EXPECT_EQ(chunk.start[0].adapter, 2);
+  EXPECT_EQ(chunk.start[0].biases, plan.chunks[0].start[0].biases);
   EXPECT_EQ(back->images[0].adapter, 3);
 }
 

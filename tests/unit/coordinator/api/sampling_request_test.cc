@@ -54,6 +54,34 @@ TEST(SamplingRequest, ACheckpointThatDoesNotSampleIsGreedy) {
   EXPECT_EQ(parsed->params.temperature, 0.0f);
 }
 
+TEST(SamplingRequest, BiasesComeByRisingId) {
+  v1::Sampling sampling;
+  EXPECT_TRUE(Parse(sampling)->biases.empty());
+  for (const int32_t id : {99, 0, 41, 7}) (*sampling.mutable_logit_bias())[id] = 100 - 2 * id;
+  const auto parsed = Parse(sampling);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->biases, (std::vector<TokenBias>{{0, 100}, {7, 86}, {41, 18}, {99, -98}}));
+}
+
+TEST(SamplingRequest, WrongBiasesAreNamed) {
+  const auto refusal = [](std::vector<TokenBias> biases) {
+    return Refusal([&](auto& s) {
+      for (const TokenBias& bias : biases) (*s.mutable_logit_bias())[bias.token_id] = bias.bias;
+    });
+  };
+  EXPECT_EQ(refusal({{100, 1}}), "logit_bias has a bias of token 100; ids must be from 0 to 99");
+  EXPECT_EQ(refusal({{-1, 1}}), "logit_bias has a bias of token -1; ids must be from 0 to 99");
+  EXPECT_EQ(refusal({{4, 100}, {5, 101}}),
+            "logit_bias of token 5 is 101; it must be from -100 to 100");
+  EXPECT_EQ(refusal({{5, -100.5f}}),
+            "logit_bias of token 5 is -100.5; it must be from -100 to 100");
+  EXPECT_EQ(refusal({{5, std::numeric_limits<float>::quiet_NaN()}}),
+            "logit_bias of token 5 is nan; it must be from -100 to 100");
+  std::vector<TokenBias> many;
+  for (int32_t id = 0; id < 301; ++id) many.push_back({id, 1});
+  EXPECT_EQ(refusal(many), "logit_bias has 301 tokens; at most 300 are allowed");
+}
+
 TEST(SamplingRequest, EachFieldOutOfRangeIsNamed) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInfinity = std::numeric_limits<float>::infinity();

@@ -123,18 +123,32 @@ TEST(RequestRecord, EqualRequestsHaveOneDigest) {
   EXPECT_NE(DigestOf(request, {}), digest);
 }
 
+// Biases are a map, whose order is nobody's.
+TEST(RequestRecord, DigestsDoNotDependOnTheOrderOfBiases) {
+  v1::GenerateRequest up, down;
+  for (int32_t id = 0; id < 40; ++id) {
+    (*up.mutable_sampling()->mutable_logit_bias())[id] = 1;
+    (*down.mutable_sampling()->mutable_logit_bias())[39 - id] = 1;
+  }
+  EXPECT_EQ(DigestOf(up, {}), DigestOf(down, {}));
+  (*down.mutable_sampling()->mutable_logit_bias())[7] = 2;
+  EXPECT_NE(DigestOf(up, {}), DigestOf(down, {}));
+}
+
 TEST(RequestRecord, LeavesNothingOpen) {
   engine::Request prepared{.request_id = "a", .max_tokens = 8192, .num_choices = 2};
   prepared.sampling = {.temperature = 0.6f, .top_p = 0.95f, .seed = 7};
   v1::GenerateRequest wire;
   wire.set_text("Write.");
   wire.mutable_sampling()->add_stop("END");
+  (*wire.mutable_sampling()->mutable_logit_bias())[5] = -100;
   const v1::GenerateRequest resolved = Resolve(wire, prepared, "longwriter");
   EXPECT_EQ(resolved.request_id(), "a");
   EXPECT_EQ(resolved.model(), "longwriter");
   EXPECT_EQ(resolved.text(), "Write.");
   const v1::Sampling& sampling = resolved.sampling();
   EXPECT_EQ(sampling.stop(0), "END");
+  EXPECT_EQ(sampling.logit_bias().at(5), -100);
   EXPECT_EQ(sampling.temperature(), 0.6f);
   EXPECT_EQ(sampling.seed(), 7u);
   EXPECT_EQ(sampling.max_tokens(), 8192);

@@ -60,7 +60,8 @@ AnswerText ExpectedAnswer(const Request& request, uint32_t choice, const EngineC
       suppressed =
           Forbidden(AllowedTokens(constraint->FindNext().value(), {.may_end = may_end}, stops));
     }
-    const int32_t token_id = SampleToken(context, sampling, num_before, suppressed).token_id;
+    const int32_t token_id =
+        SampleToken(context, sampling, request.biases, num_before, suppressed).token_id;
     answer.token_ids.push_back(token_id);
     if (Contains(stops, token_id)) {
       answer.text += text.Finish();

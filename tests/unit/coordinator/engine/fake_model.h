@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -42,10 +43,14 @@ inline uint64_t ImageEmbedding(const ContentHash& image, int64_t row) {
 // The next token, given the hash of all slots before it.
 inline SampledToken SampleToken(uint64_t context,
                                 const SamplingParams& sampling,
+                                const std::vector<TokenBias>& biases,
                                 int64_t output_position,
                                 const std::vector<int32_t>& suppressed) {
   uint64_t hash = Mix(Mix(Mix(context, sampling.seed), sampling.choice),
                       static_cast<uint64_t>(output_position));
+  for (const TokenBias& bias : biases) {
+    hash = Mix(Mix(hash, static_cast<uint64_t>(bias.token_id)), std::bit_cast<uint32_t>(bias.bias));
+  }
   SampledToken token;
   do {
     hash = Mix(hash, 0xC3);

@@ -103,8 +103,8 @@ std::vector<uint64_t> FakeWorkers::Embeddings(const SequenceChunk& chunk,
 
 SequenceResult FakeWorkers::RunChunk(const SequenceChunk& chunk) {
   if (!chunk.start.empty())
-    sequences_[chunk.sequence_id] =
-        KnownSequence{chunk.start[0].sampling, {}, chunk.num_computed_tokens, -1};
+    sequences_[chunk.sequence_id] = KnownSequence{
+        chunk.start[0].sampling, chunk.start[0].biases, {}, chunk.num_computed_tokens, -1};
   const auto found = sequences_.find(chunk.sequence_id);
   LONGHAND_CHECK(found != sequences_.end())
       << "sequence " << chunk.sequence_id << " was never started";
@@ -140,7 +140,7 @@ SequenceResult FakeWorkers::RunChunk(const SequenceChunk& chunk) {
   suppressed.insert(suppressed.end(), chunk.suppressed_token_ids.begin(),
                     chunk.suppressed_token_ids.end());
   result.tokens.push_back(
-      SampleToken(context, sequence.sampling, chunk.output_position, suppressed));
+      SampleToken(context, sequence.sampling, sequence.biases, chunk.output_position, suppressed));
   sequence.last_sampled = result.tokens[0].token_id;
   return result;
 }

@@ -27,6 +27,7 @@ class FakeWorkers {
  private:
   struct KnownSequence {
     SamplingParams sampling;
+    std::vector<TokenBias> biases;
     std::vector<int32_t> block_table;
     int64_t num_computed_tokens = 0;
     int32_t last_sampled = -1;

@@ -188,6 +188,16 @@ TEST(SchedulerTest, PenaltiesSendThePromptAlong) {
   EXPECT_TRUE(harness.plans_[1].chunks[0].start.empty());
 }
 
+TEST(SchedulerTest, BiasesComeOnceWithTheStart) {
+  EngineHarness harness(AtDepth(1));
+  harness.FormGroup();
+  Request request = Endless("a", 4);
+  request.biases = {{3, -100}, {8, 0.5f}};
+  harness.Submit(request);
+  EXPECT_EQ(harness.plans_[0].chunks[0].start[0].biases, request.biases);
+  EXPECT_TRUE(harness.plans_[1].chunks[0].start.empty());
+}
+
 TEST(SchedulerTest, AResultThatDoesNotFitItsPlanIsAnError) {
   for (const bool drop_token : {true, false}) {
     EngineHarness harness(AtDepth(1));

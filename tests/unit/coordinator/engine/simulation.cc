@@ -141,6 +141,7 @@ Request Simulation::RandomRequest() {
   if (Chance(0.3)) request.stop_token_ids = {5, 9};
   if (Chance(0.3)) request.stop_strings = {"ab", "qrs", "z"};
   if (Chance(0.1)) request.sampling.repetition_penalty = 1.1f;
+  if (Chance(0.3)) request.biases = {{static_cast<int32_t>(Random(kFakeVocabSize)), -2.5f}};
   if (Chance(0.05)) request.deadline = clock_.Now() + std::chrono::milliseconds(Random(200));
   int32_t offset = static_cast<int32_t>(Random(8));
   while (Chance(0.5)) {

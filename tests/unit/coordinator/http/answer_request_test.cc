@@ -51,6 +51,37 @@ TEST(AnswerRequest, FieldsFindTheirPlaces) {
   EXPECT_EQ(request.wire.messages().messages(0).content(0).text(), "Hi");
 }
 
+TEST(AnswerRequest, BiasesAreOfTokensByTheirIds) {
+  std::optional<Fault> fault;
+  const AnswerRequest request = Parse(R"("logit_bias":{"0":-100,"151643":0.5,"7":3})", &fault);
+  ASSERT_FALSE(fault) << fault->status;
+  const auto& biases = request.wire.sampling().logit_bias();
+  ASSERT_EQ(biases.size(), 3u);
+  EXPECT_EQ(biases.at(0), -100);
+  EXPECT_EQ(biases.at(151643), 0.5f);
+  EXPECT_EQ(biases.at(7), 3);
+  for (const char* nothing : {R"("logit_bias":{})", R"("logit_bias":null)"}) {
+    EXPECT_EQ(Parse(nothing, &fault).wire.sampling().logit_bias_size(), 0);
+    EXPECT_FALSE(fault) << fault->status;
+  }
+}
+
+TEST(AnswerRequest, WrongBiasesAreNamed) {
+  const auto refusal = [](const std::string& biases) {
+    std::optional<Fault> fault;
+    Parse("\"logit_bias\":" + biases, &fault);
+    EXPECT_EQ(fault ? fault->param : "", "logit_bias") << biases;
+    return fault ? fault->status.message() : "";
+  };
+  EXPECT_EQ(refusal("[5]"), "logit_bias is a list; it must be an object");
+  for (const char* key : {"", "x", "05", "+5", "5.0", " 5", "-0", "99999999999", "5a"}) {
+    EXPECT_EQ(refusal("{\"" + std::string(key) + "\":1}"),
+              "logit_bias has the key '" + std::string(key) + "'; keys must be token ids");
+  }
+  EXPECT_EQ(refusal(R"({"5":"1"})"), "logit_bias of token 5 is '1'; it must be a number");
+  EXPECT_EQ(refusal(R"({"5":null})"), "logit_bias of token 5 is null; it must be a number");
+}
+
 v1::Constraint ConstraintOf(const std::string& fields) {
   std::optional<Fault> fault;
   AnswerRequest request = Parse(fields, &fault);

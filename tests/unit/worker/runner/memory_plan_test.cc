@@ -72,12 +72,16 @@ class MemoryPlanTest : public ::testing::TestWithParam<Case> {
     }
   }
 
-  // Prefill, decode over several splits of keys, penalties, scores, and an image.
+  // Prefill, decode over several splits of keys, penalties, biases, scores, and an image.
   static std::vector<StepPlan> Plans(const ContentHash& image) {
     std::vector<Answer> answers = {MakeAnswer(1, 300, 0), MakeAnswer(2, 5, 80),
                                    MakeAnswer(3, 14, 100), MakeAnswer(4, 20, 120)};
     answers[1].sampling = {.temperature = 1.0f, .top_p = 0.9f, .seed = 5, .num_logprobs = 0};
     answers[2].sampling = {.temperature = 0, .repetition_penalty = 1.5f, .num_logprobs = 3};
+    for (Answer& answer : answers) {
+      for (int32_t id = 0; id < testing::TinyConfig().vocab_size; ++id)
+        answer.biases.push_back({id, 0.25f * static_cast<float>(id % 7)});
+    }
     answers[3].prompt.assign(20, 90);
     answers[3].images = {{.offset = 4, .num_tokens = 12, .cache_row = 5}};
     std::vector<StepPlan> plans = MakePlans(answers, /*chunk=*/24);

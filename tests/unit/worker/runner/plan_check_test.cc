@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "tests/unit/worker/runner/runner_harness.h"
@@ -134,6 +135,16 @@ TEST_F(PlanCheck, WrongStartsAreRefused) {
        "prompt_token_ids holds -1"},
       {[](StepPlan& p) { p.chunks[0].start[0].output_token_ids = {98}; },
        "output_token_ids holds 98"},
+      {[](StepPlan& p) { p.chunks[0].start[0].biases = {{98, 1}}; },
+       "biases holds token 98 behind -1; ids must rise, to at most 97"},
+      {[](StepPlan& p) { p.chunks[0].start[0].biases = {{4, 1}, {4, 1}}; },
+       "biases holds token 4 behind 4"},
+      {[](StepPlan& p) { p.chunks[0].start[0].biases = {{4, -100.5f}}; },
+       "the bias of token 4 is -100.5; it must be from -100 to 100"},
+      {[](StepPlan& p) { p.chunks[0].start[0].biases = {{4, std::nanf("")}}; },
+       "the bias of token 4 is nan"},
+      {[](StepPlan& p) { p.chunks[0].start[0].biases.resize(301); },
+       "biases has 301 tokens; at most 300 are allowed"},
       {[](StepPlan& p) {
          p.chunks[0].start[0].prompt_token_ids.assign(100, 1);
          p.chunks[0].start[0].output_token_ids.assign(29, 1);

@@ -50,7 +50,7 @@ AheadRun RunAhead(ModelRunner& runner, const std::vector<StepPlan>& plans) {
   return run;
 }
 
-// Greedy, drawn, with penalties, and both; without log-probabilities.
+// Greedy, drawn, with penalties and biases, and all of it; without log-probabilities.
 std::vector<Answer> Answers() {
   std::vector<Answer> answers = {MakeAnswer(1, 23, 0), MakeAnswer(2, 5, 12), MakeAnswer(3, 1, 20),
                                  MakeAnswer(4, 14, 30)};
@@ -60,6 +60,8 @@ std::vector<Answer> Answers() {
   answers[2].sampling = {.temperature = 0, .repetition_penalty = 1.5f};
   answers[3].sampling = {
       .temperature = 0.8f, .repetition_penalty = 1.3f, .frequency_penalty = 0.2f, .seed = 6};
+  answers[2].biases = {{0, 1}, {40, -2}};
+  answers[3].biases = {{11, 1.5f}, {97, 2}};
   return answers;
 }
 
@@ -176,7 +178,8 @@ TEST_F(RunAheadTest, APreemptedSequenceGoesOn) {
   chunk.token_ids = {expected.at(4)[3]};
   chunk.start = {{.sampling = answer.sampling,
                   .prompt_token_ids = answer.prompt,
-                  .output_token_ids = {expected.at(4).begin(), expected.at(4).begin() + 4}}};
+                  .output_token_ids = {expected.at(4).begin(), expected.at(4).begin() + 4},
+                  .biases = answer.biases}};
   for (size_t i = 0; i < plans.size(); ++i) plans[i].step = static_cast<int64_t>(i) + 1;
   const AheadRun run = RunAhead(*MakeRunner(*ops_), plans);
   EXPECT_EQ(TokensOf(run.results), expected);

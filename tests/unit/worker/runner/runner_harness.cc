@@ -71,7 +71,7 @@ SequenceChunk MakeChunk(const Answer& answer, int begin, int end) {
                                  .cache_row = image.cache_row + from - image.offset});
   }
   if (begin == 0) {
-    SequenceStart start{.sampling = answer.sampling};
+    SequenceStart start{.sampling = answer.sampling, .biases = answer.biases};
     if (answer.sampling.HasPenalties()) start.prompt_token_ids = answer.prompt;
     chunk.start.push_back(std::move(start));
   }

@@ -37,6 +37,7 @@ struct Answer {
   std::vector<int32_t> prompt;
   std::vector<int32_t> blocks;  // enough for prompt and answer
   SamplingParams sampling = {.temperature = 0, .num_logprobs = 2};
+  std::vector<TokenBias> biases = {};
   std::vector<ImageSpan> images;  // offsets within the prompt
   int num_new = 6;
   std::vector<int32_t> suppressed = {};  // at the first num_suppressed positions

@@ -28,12 +28,17 @@ TEST(SequenceState, AStartForgetsWhatWasKnown) {
   NoteSampled(Chunk(0, {}), &ApplyChunk(Chunk(0, {5, 6}), &states));
   states[7].history_row = 2;
   SequenceChunk chunk = Chunk(0, {8});
-  chunk.start.push_back({.sampling = {.presence_penalty = 1}, .output_token_ids = {1, 2}});
+  chunk.start.push_back(
+      {.sampling = {.presence_penalty = 1}, .output_token_ids = {1, 2}, .biases = {{4, 0.5f}}});
   ApplyChunk(chunk, &states);
   EXPECT_THAT(states[7].block_table, ElementsAre(8));
   EXPECT_FALSE(states[7].last_output_position.has_value());
   EXPECT_EQ(states[7].output_len, 2);
   EXPECT_EQ(states[7].history_row, 2);
+  EXPECT_THAT(states[7].biases, ElementsAre(TokenBias{4, 0.5f}));
+  chunk.start = {{.sampling = {.temperature = 0}}};
+  ApplyChunk(chunk, &states);
+  EXPECT_THAT(states[7].biases, ElementsAre());
 }
 
 TEST(SequenceState, SamplingAnEarlierPositionAgainDropsTheAnswerBehindIt) {

@@ -97,6 +97,11 @@ std::unique_ptr<Batch> MakeBatch(uint32_t seed, bool logprobs, bool settles = fa
     if (batch->OneIn(4)) {
       batch->chunks[row].suppressed_token_ids = {2, static_cast<int32_t>(batch->vocab_size - 1)};
     }
+    for (int32_t id = 0; row % 3 != 1 && id < batch->vocab_size; id += 17) {
+      const int64_t num_biases = std::ssize(state.biases);
+      if (num_biases == kMaxTokenBiases) break;
+      state.biases.push_back({id, num_biases == 5 ? 100 : 3 * batch->Normal()});
+    }
     if (batch->OneIn(4)) {
       std::vector<uint32_t>& allowed = batch->chunks[row].allowed_tokens;
       allowed.resize(static_cast<size_t>(kernels::MaskWords(batch->vocab_size)));
@@ -237,6 +242,20 @@ TEST_P(TokenSamplerTest, LogprobsAreThoseOfOneRank) {
     const Drawn first = DrawOn(2, *batch, GetParam(), false).front();
     EXPECT_EQ(IdsOf(first), IdsOf(expected));
     ExpectSameLogprobs(first.tokens, expected.tokens);
+  }
+}
+
+TEST_P(TokenSamplerTest, BiasesAreOfTheSequence) {
+  const auto batch = MakeBatch(/*seed=*/401, /*logprobs=*/false);
+  // Which no mask of the batch takes away.
+  constexpr int32_t kToken = 4;
+  for (size_t row = 0; row < batch->states.size(); ++row) {
+    batch->logits[row * static_cast<size_t>(batch->vocab_size) + kToken] = 0;
+    batch->states[row].sampling = {.temperature = 0};
+    batch->states[row].biases = {{kToken, 100}};
+  }
+  for (const int32_t id : IdsOf(DrawOn(1, *batch, GetParam(), false).front())) {
+    EXPECT_EQ(id, kToken);
   }
 }
 
