@@ -156,8 +156,8 @@ TEST(QueueBoundsTest, ATenantHasABoundOfItsOwn) {
   const auto refused = harness.Submit(of("a", 6));
   EXPECT_EQ(refused->end->ToString(),
             "RESOURCE_EXHAUSTED: 2 answers of this client wait for a place, and the request is for "
-            "1; at most 2 of one client may wait; try again in 5 s");
-  EXPECT_EQ(refused->end->retry_after_seconds(), 5);
+            "1; at most 2 of one client may wait; try again in 1 s");
+  EXPECT_EQ(refused->end->retry_after_seconds(), 1);
   EXPECT_FALSE(harness.Submit(of("b", 0))->end.has_value());
 }
 

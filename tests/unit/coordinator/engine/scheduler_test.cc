@@ -165,7 +165,7 @@ TEST(SchedulerTest, AFullQueueRefusesWithItsLength) {
   EXPECT_EQ(
       harness.Submit(Endless("13th", 4))->end->ToString(),
       "RESOURCE_EXHAUSTED: 8 answers wait for a place, and the request is for 1; at most 8 may "
-      "wait; try again in 2 s");
+      "wait; try again in 1 s");
 }
 
 // Waiting would not help: it could never be admitted.
