@@ -153,11 +153,12 @@ TEST(QueueBoundsTest, ATenantHasABoundOfItsOwn) {
     EXPECT_FALSE(harness.Submit(of("a", i))->end.has_value());
     harness.RunStep();
   }
+  harness.clock_.Advance(std::chrono::seconds(1));  // Now their pace is known.
   const auto refused = harness.Submit(of("a", 6));
   EXPECT_EQ(refused->end->ToString(),
             "RESOURCE_EXHAUSTED: 2 answers of this client wait for a place, and the request is for "
-            "1; at most 2 of one client may wait; try again in 1 s");
-  EXPECT_EQ(refused->end->retry_after_seconds(), 1);
+            "1; at most 2 of one client may wait; try again in 5 s");
+  EXPECT_EQ(refused->end->retry_after_seconds(), 5);
   EXPECT_FALSE(harness.Submit(of("b", 0))->end.has_value());
 }
 

@@ -162,10 +162,11 @@ TEST(SchedulerTest, AFullQueueRefusesWithItsLength) {
     EXPECT_FALSE(harness.Submit(Endless(std::to_string(i), 4))->end.has_value());
     harness.RunStep();
   }
+  harness.clock_.Advance(std::chrono::seconds(1));  // Now their pace is known.
   EXPECT_EQ(
       harness.Submit(Endless("13th", 4))->end->ToString(),
       "RESOURCE_EXHAUSTED: 8 answers wait for a place, and the request is for 1; at most 8 may "
-      "wait; try again in 1 s");
+      "wait; try again in 2 s");
 }
 
 // Waiting would not help: it could never be admitted.
