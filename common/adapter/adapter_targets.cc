@@ -27,7 +27,7 @@ std::vector<AdapterTarget> AdapterTargets(const ModelConfig& config) {
     targets.push_back({block + "mlp.up_proj", width, mlp});
     targets.push_back({block + "mlp.down_proj", mlp, width});
   }
-  const int64_t merged = width * vision.spatial_merge_size * vision.spatial_merge_size;
+  const int64_t merged = width * vision.patches_per_token();
   targets.push_back({"visual.merger.mlp.0", merged, merged});
   targets.push_back({"visual.merger.mlp.2", merged, vision.out_hidden_size});
   return targets;

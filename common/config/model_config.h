@@ -30,6 +30,8 @@ struct VisionConfig {
   std::vector<int64_t> fullatt_block_indexes = {7, 15, 23, 31};
 
   int64_t head_dim() const { return hidden_size / num_heads; }
+  // The merger makes one of a square of them.
+  int64_t patches_per_token() const { return spatial_merge_size * spatial_merge_size; }
   int64_t patch_dim() const { return 3 * temporal_patch_size * patch_size * patch_size; }
   // The MLP's width in memory, with zeros past intermediate_size: rows of 3420 elements are not
   // aligned to 16 bytes, and products over them several times slower.

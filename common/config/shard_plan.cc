@@ -108,7 +108,7 @@ int64_t TextWeightBytes(const ModelConfig& config,
 int64_t VisionWeightBytes(const VisionConfig& vision, int64_t element_bytes) {
   const int64_t hidden = vision.hidden_size;
   const int64_t ffn = vision.padded_intermediate_size();
-  const int64_t merged = hidden * vision.spatial_merge_size * vision.spatial_merge_size;
+  const int64_t merged = hidden * vision.patches_per_token();
   const int64_t block_matrices = 4 * hidden * hidden + 3 * ffn * hidden;
   const int64_t block_vectors = 2 * hidden + 3 * hidden + hidden + 2 * ffn + hidden;
   const int64_t merger_matrices = merged * merged + vision.out_hidden_size * merged;

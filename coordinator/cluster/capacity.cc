@@ -160,7 +160,7 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
   }
   capacity.max_model_len = options.max_model_len > 0 ? options.max_model_len : limit;
   const VisionConfig& vision = model.vision;
-  const int64_t patches_per_token = vision.spatial_merge_size * vision.spatial_merge_size;
+  const int64_t patches_per_token = vision.patches_per_token();
   const int64_t pixels_per_token = patches_per_token * vision.patch_size * vision.patch_size;
   const int64_t image_tokens =
       std::max<int64_t>(1, std::min(max_pixels / pixels_per_token, capacity.max_model_len));

@@ -45,8 +45,7 @@ std::vector<AdapterGroup> AdapterGroups(const ModelConfig& config, const RankSha
         width));
     groups.push_back(Group({Part(block + "mlp.down_proj", width)}, ffn, padded));
   }
-  const IndexRange merged = {
-      0, vision.hidden_size * vision.spatial_merge_size * vision.spatial_merge_size};
+  const IndexRange merged = {0, vision.hidden_size * vision.patches_per_token()};
   groups.push_back(Group({Part("visual.merger.mlp.0", merged)}, merged));
   groups.push_back(Group({Part("visual.merger.mlp.2", {0, vision.out_hidden_size})}, merged));
   return groups;

@@ -83,7 +83,7 @@ std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) {
   for (int64_t i = 0; i < vision.depth; ++i) {
     AddVisionBlock(&specs, vision, "visual.blocks." + std::to_string(i) + ".");
   }
-  const int64_t merged = vision.hidden_size * vision.spatial_merge_size * vision.spatial_merge_size;
+  const int64_t merged = vision.hidden_size * vision.patches_per_token();
   specs.push_back({"visual.merger.ln_q.weight", {vision.hidden_size}});
   AddLinear(&specs, "visual.merger.mlp.0", merged, merged, true);
   AddLinear(&specs, "visual.merger.mlp.2", vision.out_hidden_size, merged, true);

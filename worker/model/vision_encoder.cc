@@ -14,7 +14,7 @@ constexpr int64_t kMlpRows = 2048;
 constexpr float kNormEps = 1e-6f;
 
 int64_t WideElements(const VisionConfig& vision) {
-  const int64_t unit = vision.spatial_merge_size * vision.spatial_merge_size;
+  const int64_t unit = vision.patches_per_token();
   return std::max(
       {3 * vision.hidden_size, vision.patch_dim(), (vision.out_hidden_size + unit - 1) / unit});
 }
@@ -44,7 +44,7 @@ std::vector<WorkspacePart<VisionEncoder::Workspace>> VisionEncoder::Parts(
     const VisionConfig& vision, DType activation, int64_t max_patches) {
   const int64_t p = max_patches;
   const int64_t h = vision.hidden_size;
-  const int64_t units = p / (vision.spatial_merge_size * vision.spatial_merge_size);
+  const int64_t units = p / vision.patches_per_token();
   const int64_t half = vision.head_dim() / 2;
   const int64_t mlp_rows = std::min(p, kMlpRows);
   const int64_t ffn = vision.padded_intermediate_size();
@@ -108,7 +108,7 @@ Status VisionEncoder::PrepareGeometry(const ImageGrid& grid) {
   num_windows_ = static_cast<int64_t>(windows_.cu_seqlens.size()) - 1;
   frames_ = FrameBoundaries(grids);
   const std::vector<int32_t> merged_order = PatchPositions(grids, vision_.spatial_merge_size);
-  const auto unit = static_cast<int32_t>(vision_.spatial_merge_size * vision_.spatial_merge_size);
+  const auto unit = static_cast<int32_t>(vision_.patches_per_token());
   std::vector<int32_t> positions;
   positions.reserve(merged_order.size());
   patch_rows_.clear();
@@ -236,7 +236,7 @@ Status VisionEncoder::Mlp(int64_t block_idx) {
 // last: the window order, by scattering the units to where they belong.
 Status VisionEncoder::Finish(TensorView out) {
   LONGHAND_CHECK_EQ(next_block_, vision_.depth);
-  const int64_t unit = vision_.spatial_merge_size * vision_.spatial_merge_size;
+  const int64_t unit = vision_.patches_per_token();
   const int64_t units = num_patches_ / unit;
   const int64_t merged = vision_.hidden_size * unit;
   const TensorView normed = Rows(space_.normed, vision_.hidden_size);
