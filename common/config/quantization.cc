@@ -41,9 +41,10 @@ Result<Quantization> ChooseQuantization(std::string_view asked,
   return wanted;
 }
 
+bool RunsCudaSources(std::string_view device) { return device == "cuda" || device == "emulated"; }
+
 Status CheckDeviceQuantizes(std::string_view device, DType model_dtype, Quantization quantization) {
-  const bool is_gpu = device == "cuda" || device == "emulated";
-  if (!is_gpu || quantization == Quantization::kNone) return OkStatus();
+  if (!RunsCudaSources(device) || quantization == Quantization::kNone) return OkStatus();
   if (quantization == Quantization::kInt8) {
     return InvalidArgument("--quantization is int8; on --device ", device,
                            " it must be auto, none, fp8 or awq");

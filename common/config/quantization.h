@@ -43,6 +43,9 @@ struct CheckpointQuantization {
 Result<Quantization> ChooseQuantization(std::string_view asked,
                                         const CheckpointQuantization& checkpoint);
 
+// Whether workers on `device` run the CUDA sources, on a GPU or emulated.
+bool RunsCudaSources(std::string_view device);
+
 // Whether workers on `device` multiply such weights in a model of this dtype; kInvalidArgument says
 // what would do.
 Status CheckDeviceQuantizes(std::string_view device, DType model_dtype, Quantization quantization);

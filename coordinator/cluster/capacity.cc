@@ -30,8 +30,7 @@ std::string Gib(int64_t bytes) {
 // Attention in bf16 is compiled for these on GPUs. Without this an image encoder of others would be
 // found out by the first picture.
 Status CheckHeadSizes(const std::string& device, DType dtype, const ModelConfig& model) {
-  const bool is_gpu = device == "cuda" || device == "emulated";
-  if (!is_gpu || dtype != DType::kBf16) return OkStatus();
+  if (!RunsCudaSources(device) || dtype != DType::kBf16) return OkStatus();
   for (const int64_t size : {model.head_dim, model.vision.head_dim()}) {
     if (size == 16 || size == 32 || size == 64 || size == 80 || size == 128) continue;
     return Unimplemented(size == model.head_dim ? "heads" : "the image encoder's heads", " have ",
