@@ -81,10 +81,7 @@ void Machine::RunBlock(size_t block) {
   for (BarrierState& barrier : barriers_) barrier = {};
   landings_.clear();
   std::memset(in_operation_, 0, sizeof(in_operation_));
-  for (size_t warp = 0; warp < kWarp; ++warp) {
-    const size_t lanes = threads_.size() - std::min(threads_.size(), warp * kWarp);
-    ended_[warp] = lanes < kWarp ? ~0u << lanes : 0;
-  }
+  for (size_t warp = 0; warp < kWarp; ++warp) ended_[warp] = ~LanesOf(warp);
   for (size_t i = 0; i < threads_.size(); ++i) {
     const auto index = static_cast<unsigned>(i);
     Thread& thread = threads_[i];
@@ -152,6 +149,11 @@ void Machine::Finish() {
 void Machine::ReturnToCaller(Fiber& from) {
   previous_ = &from;
   SwitchFiber(from, caller_, /*is_over=*/true);
+}
+
+uint32_t Machine::LanesOf(size_t warp) const {
+  const size_t count = threads_.size() - std::min(threads_.size(), warp * kWarp);
+  return count < kWarp ? (1u << count) - 1 : ~0u;
 }
 
 FiberStack* Machine::TakeStack() {

@@ -90,6 +90,7 @@ class Machine {
   void Finish();
   void ReleaseBarrier(int id);
   void CheckBarriers();
+  uint32_t LanesOf(size_t warp) const;  // that the block has
   [[noreturn]] void RefuseMask(const char* name, uint32_t mask);
   void CompleteInWarp(const Thread& last);
   // What lands there; false where nothing does.

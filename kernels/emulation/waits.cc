@@ -92,15 +92,15 @@ void Machine::Wake(const void* place) {
 
 void Machine::RefuseMask(const char* name, uint32_t mask) {
   const int warp = index() / kWarp, lane = index() % kWarp;
-  const auto fail = [&](const char* what, uint32_t lanes) {
-    emulation::Fail("%s with mask %x in lane %d: %s %x", name, mask, lane, what, lanes);
-  };
-  const size_t num_lanes = threads_.size() - static_cast<size_t>(warp) * kWarp;
-  const uint32_t exist = num_lanes >= kWarp ? ~0u : (1u << num_lanes) - 1;
-  if ((mask >> lane & 1) == 0) fail("its mask lacks the lane itself, of", exist);
-  if ((mask & ~exist) != 0) fail("the block has only lanes", exist);
-  fail("it waits forever for the ended lanes", ended_[warp] & exist);
-  std::abort();  // Fail does not return.
+  const uint32_t exist = LanesOf(static_cast<size_t>(warp));
+  const char* what = "it waits forever for the ended lanes";
+  uint32_t lanes = ended_[warp] & exist;
+  if ((mask >> lane & 1) == 0) {
+    what = "its mask lacks the lane itself, of", lanes = exist;
+  } else if ((mask & ~exist) != 0) {
+    what = "the block has only lanes", lanes = exist;
+  }
+  emulation::Fail("%s with mask %x in lane %d: %s %x", name, mask, lane, what, lanes);
 }
 
 void Machine::CompleteInWarp(const Thread& last) {
