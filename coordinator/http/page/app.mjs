@@ -197,7 +197,7 @@ function forget(id) {
 
 function watchStatus() {
   let wasReady = false;
-  const line = new StatusLine(server);
+  const line = new StatusLine(server, attention);
   line.addEventListener("status", ({ detail: { ready, obstacle } }) => {
     composer.obstacle = obstacle;
     if (ready && !wasReady) {

@@ -8,13 +8,15 @@ const at = (id) => document.getElementById(id);
 
 export class StatusLine extends EventTarget {
   #server;
+  #attention;
   #timer = null;
 
   // Fires "status" with {ready, obstacle}: why nothing can be written now, or "".
-  constructor(server) {
+  constructor(server, attention) {
     super();
     this.#server = server;
-    document.addEventListener("visibilitychange", () => !document.hidden && this.ask());
+    this.#attention = attention;
+    attention.addEventListener("regained", () => this.ask());
     this.ask();
   }
 
@@ -28,7 +30,7 @@ export class StatusLine extends EventTarget {
     at("status-waiting").textContent = status?.ready ? `${status.waiting} waiting` : "";
     this.dispatchEvent(new CustomEvent("status", { detail: { ready: obstacle === "", obstacle } }));
     clearTimeout(this.#timer);
-    if (!document.hidden) this.#timer = setTimeout(() => this.ask(), obstacle === "" ? READY_MS : NOT_READY_MS);
+    if (!this.#attention.isLost) this.#timer = setTimeout(() => this.ask(), obstacle === "" ? READY_MS : NOT_READY_MS);
   }
 }
 
