@@ -116,8 +116,7 @@ TEST(Journal, AnotherCheckpointOfTheSameNameDoesNotGoOnWithARequest) {
   }
 }
 
-// How often what is unfinished there was taken up in vain; nothing when nobody has the journal
-// open.
+// How often each that is unfinished there was taken up in vain. While nobody has the journal open.
 std::map<std::string, int32_t> AttemptsIn(const std::string& journal) {
   auto store = journal::Store::Open(journal, journal::Sync::kProcess);
   EXPECT_TRUE(store.ok()) << store.status();
