@@ -15,7 +15,7 @@ namespace longhand::comm {
 
 class RankSignals {
  public:
-  // A wait spins for `spin` before it sleeps.
+  // A wait spins for at most `spin` before it sleeps: less after waits that no spin would have met.
   RankSignals(SharedSegment& segment, int rank, std::chrono::nanoseconds spin);
 
   // The methods below but Abort() belong to the thread that owns the communicator.
@@ -36,6 +36,7 @@ class RankSignals {
  private:
   bool Reached(int rank, uint32_t event) const;
   bool Spin(int rank, uint32_t event) const;
+  void LearnFrom(std::chrono::nanoseconds waited);
   Status SleepUntil(int rank, uint32_t event);
   Status WhyNotWait(int rank) const;
   void WakePeers();
@@ -44,6 +45,7 @@ class RankSignals {
   const int rank_;
   const int size_;
   const std::chrono::nanoseconds spin_;
+  std::chrono::nanoseconds patience_;  // how long the next wait spins
   std::atomic<bool> aborted_{false};
   std::chrono::steady_clock::time_point deadline_;
 };
