@@ -240,7 +240,7 @@ void AddSample(std::vector<Case>& cases) {
         if (vocab_size > 5000 && count < 300) continue;
         const std::string name = std::string(setting.name) + ", " + std::to_string(count) +
                                  " biases of " + std::to_string(vocab_size) + " tokens";
-        const auto biased = [=](Device& d) { return run(d, false); };
+        const Body biased = Once([=](Device& d) { return run(d, false); });
         cases.push_back({.op = "Sample", .name = name, .body = biased, .tolerance = exact});
         cases.push_back({.op = "Sample",
                          .name = name + " = in the logits already",

@@ -99,13 +99,13 @@ class Hosts(unittest.TestCase):
         before = interfaces()
         cluster = Cluster([os.path.join(ROOT, "deploy", "local", "hosts")], ["--hosts", "4", "--groups", "2", "--", *FLAGS])
         try:
-            prompts = [f"Story {i}" for i in range(6)]
-            asked = [cluster.begin(prompt, 300) for prompt in prompts]
+            prompts = [f"Story {i}" for i in range(4)]
+            asked = [cluster.begin(prompt, 200) for prompt in prompts]
             expected = [cluster.end(each) for each in asked]
             for cut_off in (3, 0):  # The last rank of the second group, the first of the first.
                 with self.subTest(host=cut_off):
                     group = cut_off // 2
-                    asked = [cluster.begin(prompt, 300) for prompt in prompts]
+                    asked = [cluster.begin(prompt, 200) for prompt in prompts]
                     cluster.wait_until(lambda now: all(each["running_requests"] > 0 for each in now["groups"]))
                     link = cluster.ready["links"][cut_off]
                     subprocess.run(["ip", "link", "set", link, "down"], check=True)
@@ -113,7 +113,7 @@ class Hosts(unittest.TestCase):
                     # Its requests go on with the other group's, without it.
                     cluster.wait_until(lambda now: now["groups"][group]["waiting_requests"] == 0)
                     self.assertEqual([cluster.end(each) for each in asked], expected)
-                    asked = [cluster.begin(prompt, 300) for prompt in prompts]
+                    asked = [cluster.begin(prompt, 200) for prompt in prompts]
                     subprocess.run(["ip", "link", "set", link, "up"], check=True)
                     cluster.wait_until(lambda now: all(each["ready"] for each in now["groups"]))
                     self.assertEqual([cluster.end(each) for each in asked], expected)

@@ -149,7 +149,7 @@ TEST(Streams, WithoutAJournalAStreamEndsWithItsCoordinator) {
 TEST(Streams, ADrainLeavesWhatItCannotFinishToTheNextCoordinator) {
   const testing::TempDirectory directory;
   const std::string journal = (directory / "journal").string();
-  const v1::GenerateRequest request = NamedRequest("drained", 12000);
+  const v1::GenerateRequest request = NamedRequest("drained", 5000);
   Answer beginning;
   {
     LocalCluster cluster(TestCheckpointPath(), WithJournal(journal, {"--shutdown-timeout", "1"}));
