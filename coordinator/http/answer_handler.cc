@@ -104,6 +104,22 @@ const char* IdPrefix(journal::v1::AnswerForm::Kind kind) {
   }
 }
 
+// Load generators that take an event for one line (vllm bench serve, SGLang's bench_serving) and
+// give no name but their library's, unless something shows that ids are wanted.
+bool TakesEventsForLines(const Request& request) {
+  const std::string* agent = request.FindHeader("user-agent");
+  const std::string* accept = request.FindHeader("accept");
+  return agent != nullptr && agent->find(" aiohttp/") != std::string::npos &&
+         (accept == nullptr || accept->find("text/event-stream") == std::string::npos) &&
+         request.FindHeader("last-event-id") == nullptr;
+}
+
+EventWriter::Lines LinesFor(const Request& request, const AnswerRequest& answer) {
+  const bool bare =
+      answer.bare_events.value_or(answer.wire.request_id().empty() && TakesEventsForLines(request));
+  return bare ? EventWriter::Lines::kDataOnly : EventWriter::Lines::kAll;
+}
+
 AnswerHead HeadOf(const EventStream& stream, const std::string& model) {
   const journal::v1::AnswerForm& form = stream.identity().form;
   return {stream.identity().request_id, form.model().empty() ? model : form.model(), form};
@@ -144,6 +160,7 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
       traceparent != nullptr ? std::string_view(*traceparent) : std::string_view());
   if (!call.ok()) co_return co_await exchange.Reply(ErrorResponse(call.status()));
   call->owner = NameCaller(parts_.keys, exchange.request()).value();  // checked with the head
+  const EventWriter::Lines lines = LinesFor(exchange.request(), request);
   if (exchange.gone()) co_return;
   Result<Stream> stream = co_await OnPool<Stream>(exchange, parts_.pool, [&] {
     if (request.form.kind() == journal::v1::AnswerForm::KIND_DOCUMENT)
@@ -152,7 +169,6 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   });
   if (!stream.ok()) co_return co_await exchange.Reply(ErrorResponse(stream.status()));
   const bool wants_stream = request.stream;
-  const auto lines = request.bare_events ? EventWriter::Lines::kDataOnly : EventWriter::Lines::kAll;
   parsed = Parsed();  // What was prepared is the engine's now.
   if (wants_stream) {
     co_await SendEvents(exchange, std::move(stream).value(), from, lines);

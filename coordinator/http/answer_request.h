@@ -19,7 +19,7 @@ struct AnswerRequest {
   v1::WriteDocumentRequest document;
   journal::v1::AnswerForm form;
   bool stream = false;
-  bool bare_events = false;
+  std::optional<bool> bare_events;
   // Pictures that are elsewhere: the index of the one in `wire` that is to be filled, and its URL.
   std::vector<std::pair<int, std::string>> image_urls;
 };

@@ -95,7 +95,7 @@ void ParseBiases(RequestFields& fields, v1::Sampling* sampling) {
 
 void ParseStreamOptions(RequestFields& fields, AnswerRequest* out) {
   out->stream = fields.Bool("stream", false);
-  out->bare_events = fields.Bool("bare_events", false);
+  if (fields.Find("bare_events") != nullptr) out->bare_events = fields.Bool("bare_events", false);
   const boost::json::object* options = fields.Object("stream_options");
   if (options == nullptr) return;
   if (!out->stream) return fields.Fail("stream_options", "it is for requests with stream: true");

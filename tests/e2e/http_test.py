@@ -133,6 +133,15 @@ class Gateway(unittest.TestCase):
         self.assertEqual(chunks[-1]["usage"]["completion_tokens"], 8)
         again = self.ask("GET", f"/v1/streams/{chunks[0]['id']}?from=2").events()
         self.assertEqual([event.json() for event in again[:-1]], chunks[1:])
+        aiohttp = {"User-Agent": "Python/3.11 aiohttp/3.14.5"}
+        for headers, fields, bare in ((aiohttp, {}, True), ({"User-Agent": "python-httpx/0.28"}, {}, False),
+                                      (aiohttp, {"bare_events": False}, False), (aiohttp, {"bare_events": None}, True),
+                                      (aiohttp, {"request_id": "by-aiohttp"}, False),
+                                      ({**aiohttp, "Accept": "text/event-stream"}, {}, False)):
+            with self.subTest(headers=headers, fields=fields):
+                body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2, "stream": True, **fields}
+                answer = self.ask("POST", "/v1/chat/completions", body, **headers).body.decode()
+                self.assertEqual("\nid: " in answer or answer.startswith("id: "), not bare)
         self.refused(400, "bare_events", messages=[{"role": "user", "content": "Hi"}], bare_events="no")
 
     def test_a_stream_says_what_the_whole_answer_says(self):
