@@ -1,6 +1,6 @@
-// How the decoder's linear layers are kept in memory: what --quantization says, and what a
-// checkpoint that is quantised already asks for. The head is quantised in int8 alone; embedding,
-// norms and the image encoder never are.
+// How linear layers are kept in memory: what --quantization says, and what a checkpoint that is
+// quantised already asks for. The decoder's layers are quantised; the head and the image encoder in
+// int8 alone; embeddings, of tokens and of patches, and norms never are.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ enum class Quantization : uint8_t {
 
 inline constexpr int64_t kInt8GroupSize = 32;
 
-// Whether the head is quantised as the layers' matrices are.
-constexpr bool QuantizesHead(Quantization quantization) {
+// Whether the head and the image encoder are quantised as the decoder's layers are.
+constexpr bool QuantizesHeadAndEncoder(Quantization quantization) {
   return quantization == Quantization::kInt8;
 }
 

@@ -99,24 +99,30 @@ int64_t TextWeightBytes(const ModelConfig& config,
                                  matrix(2 * shard.ffn.size(), {0, hidden}) +
                                  matrix(hidden, shard.ffn);
   const int64_t layer_vectors = qkv + 2 * hidden;
-  const int64_t head = QuantizesHead(quantization) ? matrix(padded_rows, {0, hidden})
-                                                   : padded_rows * hidden * element_bytes;
+  const int64_t head = QuantizesHeadAndEncoder(quantization) ? matrix(padded_rows, {0, hidden})
+                                                             : padded_rows * hidden * element_bytes;
   return config.num_layers * (layer_matrices + layer_vectors * kF32Bytes) +
          shard.vocab.size() * hidden * element_bytes + head + hidden * kF32Bytes;
 }
 
-int64_t VisionWeightBytes(const VisionConfig& vision, int64_t element_bytes) {
+int64_t VisionWeightBytes(const VisionConfig& vision,
+                          int64_t element_bytes,
+                          Quantization quantization) {
+  if (!QuantizesHeadAndEncoder(quantization)) quantization = Quantization::kNone;
+  const auto matrix = [&](int64_t out_features, int64_t in_features) {
+    return LayerMatrixBytes(out_features, {0, in_features}, element_bytes, quantization, 0);
+  };
   const int64_t hidden = vision.hidden_size;
   const int64_t ffn = vision.padded_intermediate_size();
   const int64_t merged = hidden * vision.patches_per_token();
-  const int64_t block_matrices = 4 * hidden * hidden + 3 * ffn * hidden;
+  const int64_t block_matrices = matrix(3 * hidden, hidden) + matrix(hidden, hidden) +
+                                 matrix(2 * ffn, hidden) + matrix(hidden, ffn);
   const int64_t block_vectors = 2 * hidden + 3 * hidden + hidden + 2 * ffn + hidden;
-  const int64_t merger_matrices = merged * merged + vision.out_hidden_size * merged;
+  const int64_t merger_matrices = matrix(merged, merged) + matrix(vision.out_hidden_size, merged);
   const int64_t merger_vectors = hidden + merged + vision.out_hidden_size;
-  const int64_t matrices =
-      vision.depth * block_matrices + merger_matrices + hidden * vision.patch_dim();
   const int64_t vectors = vision.depth * block_vectors + merger_vectors;
-  return matrices * element_bytes + vectors * kF32Bytes;
+  return vision.depth * block_matrices + merger_matrices +
+         hidden * vision.patch_dim() * element_bytes + vectors * kF32Bytes;
 }
 
 }  // namespace
@@ -162,7 +168,7 @@ Result<ShardPlan> PlanShards(const ModelConfig& config,
     }
     shard.text_weight_bytes =
         TextWeightBytes(config, shard, plan.padded_vocab_rows, weight_bytes, quantization);
-    shard.vision_weight_bytes = VisionWeightBytes(config.vision, weight_bytes);
+    shard.vision_weight_bytes = VisionWeightBytes(config.vision, weight_bytes, quantization);
     shard.weight_bytes = shard.text_weight_bytes + shard.vision_weight_bytes;
     shard.kv_bytes_per_token =
         config.num_layers * 2 * shard.kv_heads.size() * KvRowBytes(kv_dtype, config.head_dim);

@@ -58,7 +58,7 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
   Scalar(
       app, "--quantization", o.quantization,
       "Weights of the decoder's layers; auto: as the checkpoint has them. int8 (not on cuda; the "
-      "head too) and fp8 quantise at load, awq reads AWQ checkpoints")
+      "head and the image encoder too) and fp8 quantise at load, awq reads AWQ checkpoints")
       ->check(CLI::IsMember({"auto", "none", "int8", "fp8", "awq"}));
   Scalar(app, "--data-parallel-size,--dp", o.data_parallel_size,
          "Groups of so many ranks, each with the whole model; requests are divided among them")

@@ -82,10 +82,10 @@ void ExpectSameAnswersInAnyCompany(const ModelConfig& config, const GroupOptions
 
 // What rounding costs. fp8 has three bits of fraction: in the mean square an element is off
 // by 2.6%, once in the weights and once in the rows, which makes 3.7% of a product's sum. int8 has
-// steps of 1/127 of the largest element of 32: 0.74% of a product's sum, in the head too. This
-// model makes some five times that of it, for its attention is far from uniform: scores have a
-// deviation of 3 and stand in an exponent. Seen: 0.177 and 0.049.
-double Bound(Quantization quantization) { return quantization == Quantization::kInt8 ? 0.06 : 0.3; }
+// steps of 1/127 of the largest element of 32: 0.74% of a product's sum, in the head and the image
+// encoder too. This model makes some five times that of it, for its attention is far from uniform:
+// scores have a deviation of 3 and stand in an exponent. Seen: 0.177 and 0.063.
+double Bound(Quantization quantization) { return quantization == Quantization::kInt8 ? 0.08 : 0.3; }
 
 // Backend, quantisation, TP size.
 class QuantizationParity

@@ -110,7 +110,7 @@ void ForFloatRows(const Checkpoint& checkpoint,
   for (const TensorSlice& slice : slices) {
     const SliceView view = ViewOf(checkpoint, slice);
     InParts(view.rows.size(), /*unit=*/1, num_threads, [&](int64_t begin, int64_t end) {
-      std::vector<float> row(static_cast<size_t>(view.columns.size()));
+      std::vector<float> row(static_cast<size_t>(view.padded_columns));
       for (int64_t i = begin; i < end; ++i) {
         Convert(view.Row(view.rows.begin + i), view.tensor->dtype,
                 reinterpret_cast<char*>(row.data()), DType::kF32, view.columns.size());
@@ -137,14 +137,14 @@ Result<kernels::QuantizedWeight> CodeReader::Read(const Checkpoint& checkpoint,
   if (on_disk.method == Quantization::kAwq) {
     return ReadAwq(checkpoint, slices, on_disk.group_size);
   }
-  const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
   if (on_disk.method != Quantization::kFp8 && quantization == Quantization::kInt8) {
     kernels::QuantizedWeight weight = ToInt8(checkpoint, slices);
     const int64_t groups = weight.scales.dim(1);
     LONGHAND_RETURN_IF_ERROR(
         CheckNumbers(checkpoint, slices, [&](const SliceView& view, int64_t i, int64_t row) {
           const Bf16* scales = group_scales_.data() + row * groups;
-          return std::none_of(scales, scales + groups, IsNan) ? columns : FindNoNumber(view, i);
+          return std::none_of(scales, scales + groups, IsNan) ? view.columns.size()
+                                                              : FindNoNumber(view, i);
         }));
     return weight;
   }
@@ -152,7 +152,8 @@ Result<kernels::QuantizedWeight> CodeReader::Read(const Checkpoint& checkpoint,
                                         ? ReadFp8(checkpoint, slices)
                                         : ToFp8(checkpoint, slices);
   LONGHAND_RETURN_IF_ERROR(
-      CheckNumbers(checkpoint, slices, [&](const SliceView&, int64_t, int64_t row) {
+      CheckNumbers(checkpoint, slices, [&](const SliceView& view, int64_t, int64_t row) {
+        const int64_t columns = view.columns.size();
         return FindNan(codes_.data() + row * columns, columns);
       }));
   return weight;
@@ -207,7 +208,7 @@ kernels::QuantizedWeight CodeReader::ToFp8(const Checkpoint& checkpoint,
 kernels::QuantizedWeight CodeReader::ToInt8(const Checkpoint& checkpoint,
                                             const std::vector<TensorSlice>& slices) {
   const int64_t rows = RowsOf(checkpoint, slices);
-  const int64_t columns = ViewOf(checkpoint, slices.front()).columns.size();
+  const int64_t columns = ViewOf(checkpoint, slices.front()).padded_columns;
   const int64_t groups = kernels::NumInt8Groups(columns);
   // Rows that are padding stay zeros.
   codes_.assign(static_cast<size_t>(rows * columns), 0);

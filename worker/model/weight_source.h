@@ -30,13 +30,13 @@ class WeightSource {
   explicit WeightSource(Quantization quantization) : quantization_(quantization) {}
   virtual ~WeightSource() = default;
 
-  // Of a layer's matrices.
+  // Of a decoder layer's matrices, and of others as QuantizesHeadAndEncoder() says.
   Quantization quantization() const { return quantization_; }
 
   // The slices one below the other; a gate's and an up's with their layout.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> Linear(
       const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) = 0;
-  // The same of a decoder layer's matrix, quantised where the source's weights are.
+  // The same, quantised where the source's weights are.
   virtual Result<std::unique_ptr<kernels::PackedLinear>> LayerLinear(
       const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) = 0;
   // [rows, columns] in the weight dtype, not packed.

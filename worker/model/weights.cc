@@ -39,6 +39,14 @@ Status LoadLayer(WeightSource& source,
   return OkStatus();
 }
 
+// Of the head or the image encoder.
+Result<std::unique_ptr<kernels::PackedLinear>> OtherLinear(WeightSource& source,
+                                                           const std::vector<TensorSlice>& slices,
+                                                           kernels::LinearLayout layout) {
+  return QuantizesHeadAndEncoder(source.quantization()) ? source.LayerLinear(slices, layout)
+                                                        : source.Linear(slices, layout);
+}
+
 // One linear layer of the encoder, or several fused. Each has its output and input padded with
 // zeros to these widths.
 Status LoadBiased(WeightSource& source,
@@ -54,7 +62,7 @@ Status LoadBiased(WeightSource& source,
         {.name = name + ".weight", .padded_rows = padded_out, .padded_columns = padded_in});
     biases.push_back({.name = name + ".bias", .padded_rows = padded_out});
   }
-  LONGHAND_ASSIGN_OR_RETURN(out->weight, source.Linear(weights, layout));
+  LONGHAND_ASSIGN_OR_RETURN(out->weight, OtherLinear(source, weights, layout));
   LONGHAND_ASSIGN_OR_RETURN(out->bias, source.Vector(biases));
   return OkStatus();
 }
@@ -101,9 +109,7 @@ Result<ModelWeights> ReadWeights(WeightSource& source,
   const TensorSlice head = {.name = config.tie_word_embeddings ? embedding : "lm_head.weight",
                             .rows = out.shard.vocab,
                             .padded_rows = plan.padded_vocab_rows};
-  LONGHAND_ASSIGN_OR_RETURN(out.head, QuantizesHead(source.quantization())
-                                          ? source.LayerLinear({head}, kPlain)
-                                          : source.Linear({head}, kPlain));
+  LONGHAND_ASSIGN_OR_RETURN(out.head, OtherLinear(source, {head}, kPlain));
   LONGHAND_RETURN_IF_ERROR(LoadVision(source, config.vision, &out.vision));
   out.bytes = source.done_bytes();
   return out;

@@ -151,6 +151,19 @@ TEST_F(CodeReaderTest, Int8RowsAreRoundedByGroupsOf32) {
   for (const int k : {32, 39, 63}) EXPECT_EQ(codes[k], 0) << k;
 }
 
+TEST_F(CodeReaderTest, Int8HasZerosWhereASliceIsPadded) {
+  const Checkpoint& checkpoint =
+      Open({{"a.weight", Tensor(DType::kF32, {2, 3}, std::vector<float>{1, -1, 1, 1, 1, -1})}});
+  const kernels::QuantizedWeight weight =
+      Read(reader_, checkpoint, {{.name = "a.weight", .padded_rows = 3, .padded_columns = 40}},
+           Quantization::kInt8, {});
+  ASSERT_EQ(weight.codes.ToString(), "int8[3, 40]");
+  ASSERT_EQ(weight.scales.ToString(), "bfloat16[3, 2]");
+  for (int i = 0; i < 3 * 40; ++i) {
+    EXPECT_EQ(weight.codes.as<int8_t>()[i] != 0, i / 40 < 2 && i % 40 < 3) << i;
+  }
+}
+
 // The scale is the one of two that loses less, so codes are the nearest by one of them.
 TEST_F(CodeReaderTest, OfTwoScalesInt8TakesTheBetter) {
   std::vector<float> row;
@@ -239,8 +252,11 @@ TEST_F(CodeReaderTest, EveryRankLoadsTheBytesOfThePlan) {
         ASSERT_TRUE(weights.ok()) << weights.status();
         EXPECT_EQ(weights->bytes, plan->ranks[static_cast<size_t>(rank)].weight_bytes);
         EXPECT_TRUE(weights->layers[0].down->is_quantized());
-        EXPECT_EQ(weights->head->is_quantized(), quantization == Quantization::kInt8);
-        EXPECT_FALSE(weights->vision.blocks[0].qkv.weight->is_quantized());
+        const bool all = quantization == Quantization::kInt8;
+        EXPECT_EQ(weights->head->is_quantized(), all);
+        EXPECT_EQ(weights->vision.blocks[0].down.weight->is_quantized(), all);
+        EXPECT_EQ(weights->vision.merger_fc1.weight->is_quantized(), all);
+        EXPECT_FALSE(weights->vision.patch_embed->is_quantized());
       }
     }
   }
