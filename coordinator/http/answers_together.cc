@@ -57,7 +57,7 @@ boost::asio::awaitable<void> AnswerHandler::AnswerTogether(Exchange& exchange,
     wires.insert(wires.begin(), std::move(request.wire));
     return parts_.intake.BeginTogether(wires, request.form, call);
   });
-  if (!streams.ok()) co_return co_await exchange.Reply(ErrorResponse(streams.status(), "prompt"));
+  if (!streams.ok()) co_return co_await exchange.Reply(ErrorResponse(streams.status()));
   AnswerHead head = HeadOf(*streams->front());
   head.request_id = call.request_id;
   if (!request.stream) co_return co_await SendWholeTogether(exchange, *streams, head, num_choices);

@@ -49,7 +49,7 @@ class OfOneCluster(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster("--dtype", "float32", "--max-num-batched-tokens", "64", *cls.flags)
+        cls.cluster = Cluster("--dtype", "float32", "--max-num-batched-tokens", "64", "--max-model-len", "2048", *cls.flags)
         cls.addClassCleanup(cls.cluster.stop)
 
     def complete(self, status=200, **fields):
@@ -209,7 +209,7 @@ class SeveralPrompts(OfOneCluster):
             self.assertEqual((choice["text"], choice["logprobs"]), (alone["text"], alone["logprobs"]))
 
     def test_one_that_is_wrong_refuses_all(self):
-        self.assertIn("prompt 1: token_ids holds", self.complete(400, prompt=[[5], [1 << 30]])["error"]["message"])
+        self.assertIn("prompt 1: token id 0 of the prompt is 1073741824", self.complete(400, prompt=[[5], [1 << 30]])["error"]["message"])
         self.assertIn("prompt 2: ", self.complete(400, prompt=["a", "b", ""])["error"]["message"])
         self.assertIn("300 prompts and n is 1; together at most 256", self.complete(400, prompt=["a"] * 300)["error"]["message"])
         for field, value in (("request_id", "mine"), ("on_disconnect", "continue")):
@@ -220,12 +220,13 @@ class SeveralPrompts(OfOneCluster):
         self.assertIn("nobody can come back", again.json()["error"]["message"])
 
     def test_all_end_with_the_connection(self):
-        for stream in (True, False):
-            connection = self.cluster.connect()
-            connection.send(request("POST", "/v1/completions", {"prompt": self.PROMPTS, "max_tokens": 1900, "ignore_eos": True, "stream": stream}))
-            self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running{") == 3, "three answers do not run")
-            connection.close()
-            self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running{") == 0, "they go on")
+        for num_before, stream in enumerate((True, False)):
+            with self.cluster.connect() as connection:
+                connection.send(request("POST", "/v1/completions", {"prompt": self.PROMPTS, "max_tokens": 1900, "n": 8, "ignore_eos": True,
+                                                                    "stream": stream}))
+                self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 24, "the answers do not run")
+            self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "they go on")
+            self.assertEqual(self.cluster.log().count("finish=cancelled"), 3 * (num_before + 1))
 
 
 class Failover(unittest.TestCase):
