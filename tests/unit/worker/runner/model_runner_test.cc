@@ -197,7 +197,8 @@ TEST_P(ModelRunnerTest, ScoresAreTheLogprobsOfTheNextTokens) {
 
 // A token that is among the likeliest has the same number there, to the bit: clients compare them.
 TEST_P(ModelRunnerTest, TheLikeliestTokensStandBesideTheScores) {
-  const Answer answer = MakeAnswer(1, 40, 0);
+  Answer answer = MakeAnswer(1, 40, 0);
+  answer.num_new = 1;
   const auto run = [&](int chunk, std::vector<float>* scores) {
     std::vector<StepPlan> plans = MakePlans({answer}, chunk);
     AskForScores(answer, 3, &plans);
@@ -217,7 +218,9 @@ TEST_P(ModelRunnerTest, TheLikeliestTokensStandBesideTheScores) {
     for (size_t j = 3 * i; j < 3 * i + 3; ++j) {
       EXPECT_EQ(top[j].token_id, one_by_one[j].token_id);
       EXPECT_EQ(top[j].logprob, one_by_one[j].logprob);
-      if (top[j].token_id == wanted) EXPECT_EQ(top[j].logprob, scores[i]);
+      if (top[j].token_id == wanted) {
+        EXPECT_EQ(top[j].logprob, scores[i]);
+      }
     }
   }
   // What is likeliest after the first token is asked for as the second.
