@@ -19,6 +19,9 @@ using ContentHash = std::array<uint8_t, 32>;  // SHA-256 of the resized pixels a
 // device when the plan was made.
 inline constexpr int32_t kTokenOnDevice = -1;
 
+// Of the likeliest tokens at one place, how many a request may ask for.
+inline constexpr int32_t kMaxTopLogprobs = 20;
+
 // One KV block becomes a copy of another, in every layer.
 struct BlockCopy {
   int32_t from = 0;
@@ -76,6 +79,7 @@ struct SequenceChunk {
   std::vector<uint32_t> allowed_tokens;
   // Empty, or [query_len]: the token whose log-probability is wanted after each token, -1 for none (prompt_logprobs).
   std::vector<int32_t> score_token_ids;
+  int32_t num_score_top = 0;  // how many of the likeliest tokens are wanted beside each; at most kMaxTopLogprobs
 };
 
 struct StepPlan {
@@ -114,6 +118,7 @@ struct SequenceResult {
   int64_t sequence_id = 0;
   std::vector<SampledToken> tokens;    // 0..k
   std::vector<float> score_logprobs;   // [query_len] when the chunk asked; 0 where score_token_ids is -1
+  std::vector<TokenLogprob> score_top; // [query_len, num_score_top], best first; the same
 };
 
 // Every rank reports its step; only rank 0 fills `sequences`.

@@ -67,6 +67,7 @@ void SetChunk(const SequenceChunk& from, wire::SequenceChunk* to) {
   to->set_sample(from.sample);
   to->set_output_position(from.output_position);
   to->mutable_score_token_ids()->Add(from.score_token_ids.begin(), from.score_token_ids.end());
+  to->set_num_score_top(from.num_score_top);
   to->mutable_suppressed_token_ids()->Add(from.suppressed_token_ids.begin(),
                                           from.suppressed_token_ids.end());
   to->mutable_allowed_tokens()->Add(from.allowed_tokens.begin(), from.allowed_tokens.end());
@@ -83,7 +84,8 @@ SequenceChunk GetChunk(const wire::SequenceChunk& from) {
                    .output_position = from.output_position(),
                    .suppressed_token_ids = ToVector<int32_t>(from.suppressed_token_ids()),
                    .allowed_tokens = ToVector<uint32_t>(from.allowed_tokens()),
-                   .score_token_ids = ToVector<int32_t>(from.score_token_ids())};
+                   .score_token_ids = ToVector<int32_t>(from.score_token_ids()),
+                   .num_score_top = from.num_score_top()};
   for (const wire::ImageSpan& span : from.image_spans()) {
     to.image_spans.push_back({span.offset(), span.num_tokens(), span.cache_row()});
   }
@@ -113,6 +115,10 @@ void SetSequenceResult(const SequenceResult& from, wire::SequenceResult* to) {
     }
   }
   to->mutable_score_logprobs()->Add(from.score_logprobs.begin(), from.score_logprobs.end());
+  for (const TokenLogprob& top : from.score_top) {
+    to->add_score_top_ids(top.token_id);
+    to->add_score_top_logprobs(top.logprob);
+  }
 }
 
 using WireBlockCopies = google::protobuf::RepeatedPtrField<wire::BlockCopy>;
@@ -142,6 +148,12 @@ SequenceResult GetSequenceResult(const wire::SequenceResult& from) {
     for (const wire::TokenLogprob& top : token.top()) {
       out.top.push_back({top.token_id(), top.logprob()});
     }
+  }
+  // Where the two do not agree, the engine finds too few.
+  const int num_top = std::min(from.score_top_ids_size(), from.score_top_logprobs_size());
+  to.score_top.reserve(static_cast<size_t>(num_top));
+  for (int i = 0; i < num_top; ++i) {
+    to.score_top.push_back({from.score_top_ids(i), from.score_top_logprobs(i)});
   }
   return to;
 }

@@ -45,6 +45,8 @@ void Answer::Add(const v1::GenerateEvent& event) {
   if (event.prompt_token_ids_size() > 0) {
     prompt_token_ids.assign(event.prompt_token_ids().begin(), event.prompt_token_ids().end());
   }
+  prompt_logprobs.insert(prompt_logprobs.end(), event.prompt_logprobs().begin(),
+                         event.prompt_logprobs().end());
   if (event.choice() >= choices.size()) choices.resize(event.choice() + 1);
   Choice& choice = choices[event.choice()];
   choice.text += event.text();
@@ -63,6 +65,7 @@ std::string Answer::ToJson() const {
   json::object out = choices.empty() ? json::object() : ToJsonObject(choices[0]);
   out["request_id"] = request_id;
   out["prompt_token_ids"] = ToJsonArray(prompt_token_ids);
+  if (!prompt_logprobs.empty()) out["prompt_logprobs"] = ToJsonArray(prompt_logprobs);
   out["usage"] = json::object{{"prompt_tokens", usage.prompt_tokens()},
                               {"completion_tokens", usage.completion_tokens()},
                               {"total_tokens", usage.total_tokens()}};

@@ -22,6 +22,7 @@ struct Choice {
 struct Answer {
   std::string request_id;
   std::vector<int32_t> prompt_token_ids;
+  std::vector<v1::Logprob> prompt_logprobs;  // of the 2nd token, the 3rd, ...
   std::vector<Choice> choices;
   v1::Usage usage;
 

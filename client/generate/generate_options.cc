@@ -84,6 +84,9 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   app.add_option("--logprobs", o.logprobs,
                  "Log-probabilities, with the k best at each token (--json)")
       ->take_last();
+  app.add_option("--prompt-logprobs", o.prompt_logprobs,
+                 "Log-probabilities of the prompt's tokens, with the k best at each (--json)")
+      ->take_last();
   app.add_option("--priority", o.priority,
                  "Place in the queue, -100 (earliest) to 100: a level is worth 30 s of waiting")
       ->capture_default_str()
@@ -142,6 +145,8 @@ Result<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   wanted->set_token_ids(true);
   wanted->set_prompt_token_ids(options.json);
   if (options.logprobs) wanted->set_logprobs(*options.logprobs);
+  wanted->set_prompt_logprobs(options.prompt_logprobs.has_value());
+  wanted->set_top_prompt_logprobs(options.prompt_logprobs.value_or(0));
   return request;
 }
 

@@ -26,6 +26,7 @@ struct GenerateOptions {
   std::string raw_text;  // --text: no chat template
   SamplingOptions sampling;
   std::optional<int32_t> logprobs;
+  std::optional<int32_t> prompt_logprobs;
   std::optional<int64_t> min_tokens;
   std::optional<uint32_t> n;
   std::vector<std::string> stop;

@@ -33,7 +33,7 @@ void Count(std::string_view text, Letters* letters) {
 
 Result<int64_t> MaxTokensFor(const AnswerRoom& room) {
   const int64_t left = room.max_model_len - room.num_prompt_tokens;
-  if (left < 1) {
+  if (left < 0 || (left == 0 && room.max_tokens != 0)) {
     return InvalidArgument("the prompt has ", room.num_prompt_tokens, " tokens; the context of ",
                            room.max_model_len, " leaves no room for an answer");
   }

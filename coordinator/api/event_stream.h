@@ -2,7 +2,8 @@
 //
 // One producer publishes (the engine, or the journal once an event is on disk); any number of
 // readers look, each at its own place. Events never change and live as long as the stream: at most
-// n * max_tokens + 1 of them, of a document as many for each section and four more.
+// n * max(max_tokens, 1) of them and those of prompt_logprobs, of a document as many for each
+// section and four more.
 #pragma once
 
 #include <cstdint>

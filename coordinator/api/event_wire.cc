@@ -47,11 +47,8 @@ v1::GenerateEvent ToWire(const engine::TokenEvent& event, const EventContext& co
   wire.set_finish_detail(event.finish_detail);
   if (event.length) SetLength(*event.length, wire.mutable_length());
   if (event.usage) SetUsage(*event.usage, wire.mutable_usage());
-  for (const TokenLogprob& token : event.prompt_logprobs) {
-    v1::Logprob* out = wire.add_prompt_logprobs();
-    out->set_token_id(token.token_id);
-    out->set_logprob(token.logprob);
-  }
+  for (const SampledToken& token : event.prompt_logprobs)
+    SetLogprob(token, wire.add_prompt_logprobs());
   if (event.seq == 1) {
     wire.set_request_id(context.request_id);
     if (context.wanted.prompt_token_ids()) {
@@ -69,7 +66,8 @@ v1::GenerateEvent VisibleOf(v1::GenerateEvent whole, const v1::Return& wanted) {
 
 Result<engine::Delivered> DeliveredOf(const std::vector<v1::GenerateEvent>& whole,
                                       uint32_t num_choices) {
-  engine::Delivered delivered{.token_ids = std::vector<std::vector<int32_t>>(num_choices)};
+  engine::Delivered delivered{.token_ids = std::vector<std::vector<int32_t>>(num_choices),
+                              .has_ended = std::vector<bool>(num_choices)};
   for (const v1::GenerateEvent& event : whole) {
     if (event.seq() != delivered.last_event_seq + 1 || event.choice() >= num_choices) {
       return Status(StatusCode::kDataLoss,
@@ -81,7 +79,9 @@ Result<engine::Delivered> DeliveredOf(const std::vector<v1::GenerateEvent>& whol
     delivered.last_event_seq = event.seq();
     std::vector<int32_t>& token_ids = delivered.token_ids[event.choice()];
     token_ids.insert(token_ids.end(), event.token_ids().begin(), event.token_ids().end());
-    delivered.prompt_logprobs |= event.prompt_logprobs_size() > 0;
+    delivered.num_prompt_logprobs += event.prompt_logprobs_size();
+    if (event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED)
+      delivered.has_ended[event.choice()] = true;
   }
   return delivered;
 }

@@ -1,5 +1,6 @@
-// Ids of a document's calls to the model: "ID/section-3". Clients cannot choose an id with a slash,
-// so no call's id is another request's.
+// Ids of a document's calls to the model, "ID/section-3", and of prompts that are answered
+// together, "ID/prompt-3". Clients cannot choose an id with a slash, so none of these is another
+// request's.
 #pragma once
 
 #include <string>

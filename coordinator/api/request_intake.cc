@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "common/request_id.h"
+#include "coordinator/api/part_id.h"
+#include "coordinator/api/prompt_logprobs.h"
 #include "coordinator/api/request_record.h"
 #include "coordinator/api/stored_stream.h"
 #include "coordinator/api/stream_sink.h"
@@ -120,6 +122,14 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
                                        const v1::GenerateRequest& wire,
                                        const Call& call) {
   LONGHAND_ASSIGN_OR_RETURN(engine::Request request, parts_.preparer.Prepare(wire, call.adapter));
+  return Submit(std::move(request), stream, wire, call, parts_.journal);
+}
+
+Status RequestIntake::Submit(engine::Request request,
+                             const std::shared_ptr<EventStream>& stream,
+                             const v1::GenerateRequest& wire,
+                             const Call& call,
+                             journal::Journal* journal) {
   request.request_id = call.request_id;
   request.call = call.number;
   request.trace = call.trace;
@@ -133,7 +143,7 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   EventContext events{.request_id = call.request_id, .wanted = wire.return_()};
   if (wire.return_().prompt_token_ids()) events.prompt_token_ids = request.token_ids;
   std::string record;
-  if (parts_.journal != nullptr) {
+  if (journal != nullptr) {
     const engine::Adapter* adapter = request.adapter.get();
     journal::v1::RequestRecord resolved =
         MakeRecord(stream->identity(), parts_.checkpoint_digest, adapter, call.trace);
@@ -144,8 +154,58 @@ Status RequestIntake::PrepareAndSubmit(const std::shared_ptr<EventStream>& strea
   }
   return parts_.router.Submit(
       std::move(request),
-      std::make_unique<StreamSink>(StreamSink::Parts{parts_.streams, parts_.journal}, stream,
+      std::make_unique<StreamSink>(StreamSink::Parts{parts_.streams, journal}, stream,
                                    std::move(events), std::move(record)));
+}
+
+Result<std::vector<std::shared_ptr<EventStream>>> RequestIntake::BeginTogether(
+    const std::vector<v1::GenerateRequest>& wires,
+    const journal::v1::AnswerForm& form,
+    const Call& call) {
+  Result<std::vector<engine::Request>> prepared = PrepareTogether(wires);
+  if (!prepared.ok()) {
+    if (parts_.on_refusal) {
+      parts_.on_refusal(engine::SummariseRefused(
+          {.request_id = call.request_id, .trace = call.trace}, prepared.status()));
+    }
+    return prepared.status();
+  }
+  std::vector<std::shared_ptr<EventStream>> streams;
+  for (size_t i = 0; i < wires.size(); ++i) {
+    Call part = call;
+    part.request_id = PartId(call.request_id, "prompt-" + std::to_string(i));
+    part.number = ++num_calls_;
+    if (i > 0) part.trace = ChildOf(call.trace);
+    part.trace.operation = "text_completion";
+    EventStream::Identity identity{part.request_id, DigestOf(wires[i], form), form, part.owner};
+    identity.form.set_model(wires[i].model());
+    identity.form.set_created(std::time(nullptr));
+    LONGHAND_ASSIGN_OR_RETURN(const StreamTable::Begun begun, parts_.streams.Begin(identity));
+    streams.push_back(begun.stream);
+    const Status status = Submit(std::move((*prepared)[i]), begun.stream, wires[i], part,
+                                 /*journal=*/nullptr);
+    if (status.ok()) continue;
+    // Who follows it is told; the others end with it, as it is followed with them.
+    parts_.streams.Remove(*begun.stream);
+    begun.stream->End(status);
+  }
+  return streams;
+}
+
+Result<std::vector<engine::Request>> RequestIntake::PrepareTogether(
+    const std::vector<v1::GenerateRequest>& wires) const {
+  if (is_draining_) return Unavailable("the coordinator is draining: it takes no new requests");
+  std::vector<engine::Request> prepared;
+  int64_t num_prompt_logprobs = 0;
+  for (const v1::GenerateRequest& wire : wires) {
+    Result<engine::Request> request = parts_.preparer.Prepare(wire);
+    if (!request.ok())
+      return request.status().WithContext("prompt " + std::to_string(prepared.size()));
+    num_prompt_logprobs += NumPromptLogprobs(*request);
+    prepared.push_back(std::move(request).value());
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckNumPromptLogprobs(num_prompt_logprobs));
+  return prepared;
 }
 
 std::shared_ptr<EventStream> RequestIntake::FindRunning(const std::string& request_id,

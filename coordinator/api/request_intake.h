@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "common/clock.h"
 #include "common/metrics.h"
@@ -83,6 +84,14 @@ class RequestIntake {
                                                      bool may_be_kept,
                                                      const Begin& begin);
 
+  // The same for requests that are answered together, over one connection: none is begun where one
+  // of them cannot be. They are new, nobody else finds their streams, and the journal has nothing
+  // of them. `call` is of all.
+  Result<std::vector<std::shared_ptr<EventStream>>> BeginTogether(
+      const std::vector<v1::GenerateRequest>& wires,
+      const journal::v1::AnswerForm& form,
+      const Call& call);
+
   // From now on nothing new is begun for clients: kUnavailable.
   void BeginDrain() { is_draining_ = true; }
   bool is_draining() const { return is_draining_; }
@@ -116,6 +125,14 @@ class RequestIntake {
   Status PrepareAndSubmit(const std::shared_ptr<EventStream>& stream,
                           const v1::GenerateRequest& wire,
                           const Call& call);
+  // `journal` may be null: then nothing is kept of it.
+  Status Submit(engine::Request request,
+                const std::shared_ptr<EventStream>& stream,
+                const v1::GenerateRequest& wire,
+                const Call& call,
+                journal::Journal* journal);
+  Result<std::vector<engine::Request>> PrepareTogether(
+      const std::vector<v1::GenerateRequest>& wires) const;
   // What the journal has of the request, as it was shown first; null when it has nothing. Who
   // follows `stream` already sees the same events.
   Result<std::shared_ptr<EventStream>> FillFromJournal(EventStream& stream) const;

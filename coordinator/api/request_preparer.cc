@@ -8,6 +8,7 @@
 
 #include "common/digest/digest.h"
 #include "coordinator/api/answer_room.h"
+#include "coordinator/api/prompt_logprobs.h"
 #include "coordinator/api/request_record.h"
 #include "coordinator/input/placeholders.h"
 #include "coordinator/input/positions.h"
@@ -92,7 +93,7 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   SetSampling(std::move(sampling), &request);
   LONGHAND_ASSIGN_OR_RETURN(request.constraint,
                             ParseConstraint(wire.constraint(), limits_.compile_constraint));
-  request.prompt_logprobs = wire.return_().prompt_logprobs();
+  LONGHAND_RETURN_IF_ERROR(SetPromptLogprobs(wire.return_(), &request));
   if (wire.priority() < engine::kMinPriority || wire.priority() > engine::kMaxPriority) {
     return InvalidArgument("priority is ", wire.priority(), "; it must be from ",
                            engine::kMinPriority, " to ", engine::kMaxPriority);

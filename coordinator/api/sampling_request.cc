@@ -4,6 +4,8 @@
 #include <cmath>
 #include <string>
 
+#include "common/step_plan.h"
+
 namespace longhand::api {
 namespace {
 
@@ -11,7 +13,6 @@ constexpr int kMaxStopStrings = 16;
 constexpr size_t kMaxStopBytes = 256;
 constexpr int kMaxStopTokenIds = 64;
 constexpr uint32_t kMaxChoices = 16;
-constexpr int32_t kMaxLogprobs = 20;
 
 // NaN is in no range.
 Status CheckRange(const char* field, float value, float low, float high) {
@@ -23,9 +24,7 @@ Status CheckFilters(const SamplingParams& p) {
   if (!(p.temperature >= 0) || std::isinf(p.temperature)) {
     return InvalidArgument("temperature is ", p.temperature, "; it must be a number of at least 0");
   }
-  if (!(p.top_p > 0 && p.top_p <= 1)) {
-    return InvalidArgument("top_p is ", p.top_p, "; it must be above 0 and at most 1");
-  }
+  LONGHAND_RETURN_IF_ERROR(CheckRange("top_p", p.top_p, 0, 1));
   if (p.top_k < 0)
     return InvalidArgument("top_k is ", p.top_k, "; it must be at least 0 (0 is off)");
   LONGHAND_RETURN_IF_ERROR(CheckRange("min_p", p.min_p, 0, 1));
@@ -81,8 +80,8 @@ Result<std::vector<TokenBias>> ParseBiases(const v1::Sampling& sampling, int64_t
 }
 
 Status CheckLengths(const v1::Sampling& sampling) {
-  if (sampling.has_max_tokens() && sampling.max_tokens() < 1) {
-    return InvalidArgument("max_tokens is ", sampling.max_tokens(), "; it must be at least 1");
+  if (sampling.has_max_tokens() && sampling.max_tokens() < 0) {
+    return InvalidArgument("max_tokens is ", sampling.max_tokens(), "; it must be at least 0");
   }
   if (sampling.min_tokens() < 0) {
     return InvalidArgument("min_tokens is ", sampling.min_tokens(), "; it must be at least 0");
@@ -121,9 +120,14 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
   LONGHAND_RETURN_IF_ERROR(CheckStops(sampling, vocab_size));
   LONGHAND_RETURN_IF_ERROR(CheckLengths(sampling));
   LONGHAND_ASSIGN_OR_RETURN(out.biases, ParseBiases(sampling, vocab_size));
-  if (wanted.has_logprobs() && (wanted.logprobs() < 0 || wanted.logprobs() > kMaxLogprobs)) {
+  if (wanted.has_logprobs() && (wanted.logprobs() < 0 || wanted.logprobs() > kMaxTopLogprobs)) {
     return InvalidArgument("logprobs is ", wanted.logprobs(), "; it must be from 0 to ",
-                           kMaxLogprobs);
+                           kMaxTopLogprobs);
+  }
+  // OpenAI's range has it. Of the likeliest tokens that together have no mass at all, one is left.
+  if (p.top_p == 0) {
+    p.temperature = 0;
+    p.top_p = 1;
   }
   p.seed = sampling.has_seed() ? sampling.seed() : draw_seed();
   out.stop_token_ids.assign(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());

@@ -40,6 +40,10 @@ Result<v1::WriteDocumentRequest> ResolveDocument(const v1::WriteDocumentRequest&
                            ", or 0 for no target");
   }
   LONGHAND_RETURN_IF_ERROR(CheckUnset(wire.sampling()));
+  if (wire.sampling().has_max_tokens() && wire.sampling().max_tokens() < 1) {
+    return InvalidArgument("max_tokens is ", wire.sampling().max_tokens(),
+                           "; each call of a document needs at least 1");
+  }
   LONGHAND_RETURN_IF_ERROR(CheckPlan(wire));
   if (!v1::OnDisconnect_IsValid(wire.on_disconnect())) {
     return InvalidArgument("on_disconnect is ", wire.on_disconnect(), "; it must be from 0 to ",

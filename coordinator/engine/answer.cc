@@ -65,12 +65,20 @@ void Answer::TakeToken(int32_t token_id, TokenEvent* event) {
   const bool is_stuck = guard_.has_value() && guard_->is_stuck();
   if (!is_longest && !is_stuck) return;
   event->text += text_->Finish();
+  if (!is_longest) return Finish(FinishReason::kLength, "repetition", event);
+  EndByLength(event);
+}
+
+TokenEvent Answer::End() {
+  TokenEvent event;
+  event.choice = choice_;
+  EndByLength(&event);
+  return event;
+}
+
+void Answer::EndByLength(TokenEvent* event) const {
   const bool is_full = request_.num_prompt_tokens() + num_tokens_ == config_.max_model_len;
-  Finish(FinishReason::kLength,
-         !is_longest ? "repetition"
-         : is_full   ? "context_full"
-                     : "max_tokens",
-         event);
+  Finish(FinishReason::kLength, is_full ? "context_full" : "max_tokens", event);
 }
 
 // Whether the token was the last that the constraint has.

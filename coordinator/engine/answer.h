@@ -31,6 +31,8 @@ class Answer {
   // token may follow. A stop token is part of token_ids but not of the text; a stop string is cut
   // from the text, and so is what follows the words that were asked for.
   TokenEvent Append(SampledToken token);
+  // The event of an answer that is to have no tokens.
+  TokenEvent End();
   // For the tokens to come.
   const ComingRules& rules() const { return rules_; }
   // Where the answer is held to a form: the mask of the next token, with the rules in it. Never
@@ -43,6 +45,7 @@ class Answer {
   int64_t num_loops() const { return guard_.has_value() ? guard_->num_loops() : 0; }
 
  private:
+  void EndByLength(TokenEvent* event) const;
   bool IsEndOfSequence(int32_t token_id) const;
   bool IsStopToken(int32_t token_id) const;
   void TakeToken(int32_t token_id, TokenEvent* event);

@@ -49,16 +49,16 @@ void AddImageSpans(const Sequence& sequence, int64_t begin, int64_t end, Sequenc
   }
 }
 
-// Log-probabilities of the prompt are computed once, for the first choice.
+// Each log-probability of the prompt is asked for once, also when its group is lost in between.
 void AddScores(const Sequence& sequence, int64_t begin, int64_t end, SequenceChunk* chunk) {
   const std::vector<int32_t>& prompt = sequence.request->token_ids;
-  const int64_t num_prompt_tokens = sequence.request->num_prompt_tokens();
-  if (!sequence.request->prompt_logprobs || sequence.sampling.choice != 0) return;
-  if (!sequence.output_token_ids.empty()) return;  // told before its group was lost
-  if (begin >= num_prompt_tokens) return;
+  const int64_t last = sequence.request->num_prompt_tokens() - 1;
+  if (!sequence.MustScore() || begin >= last || end <= sequence.num_scores) return;
   for (int64_t idx = begin; idx < end; ++idx) {
-    chunk->score_token_ids.push_back(idx + 1 < num_prompt_tokens ? prompt[idx + 1] : -1);
+    const bool is_wanted = idx >= sequence.num_scores && idx < last;
+    chunk->score_token_ids.push_back(is_wanted ? prompt[idx + 1] : -1);
   }
+  chunk->num_score_top = sequence.request->num_top_prompt_logprobs;
 }
 
 void AddStart(const Sequence& sequence, SequenceChunk* chunk) {
@@ -100,7 +100,7 @@ SequenceChunk BuildChunk(
   AddImageSpans(sequence, begin, end, &chunk);
   AddScores(sequence, begin, end, &chunk);
   if (sequence.last_step == 0) AddStart(sequence, &chunk);
-  chunk.sample = end == sequence.num_tokens();
+  chunk.sample = end == sequence.num_tokens() && sequence.request->max_tokens > 0;
   chunk.output_position = sequence.num_planned_samples;
   sequence.num_planned_tokens = end;
   if (chunk.sample) {

@@ -9,7 +9,8 @@ namespace longhand::engine {
 struct Delivered {
   std::vector<std::vector<int32_t>> token_ids;  // [num_choices]
   int64_t last_event_seq = 0;
-  bool prompt_logprobs = false;  // whether their event was among it
+  std::vector<bool> has_ended;  // [num_choices]
+  int64_t num_prompt_logprobs = 0;
 };
 
 }  // namespace longhand::engine

@@ -95,8 +95,6 @@ void Engine::SendPlans() {
 
 void Engine::OnAdmitted(const Sequence& sequence) {
   ActiveRequest& active = *sequence.owner;
-  // What was computed before it was preempted is computed again.
-  if (sequence.sampling.choice == 0) active.prompt_logprobs.clear();
   if (!active.is_admitted) requests_.SetExpiry(active, active.request->deadline);
   active.is_admitted = true;
   if (active.is_resumed || sequence.standing.was_preempted) return;

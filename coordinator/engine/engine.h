@@ -190,9 +190,11 @@ class Engine final : public GroupListener {
   void QueueOpenChoices(ActiveRequest& active);
   std::unique_ptr<Sequence> MakeSequence(ActiveRequest& active, Choice& choice);
   Status Constrain(Choice& choice, Sequence& sequence);
-  void Advance(Sequence& sequence, SequenceResult result);
-  void AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result);
+  void Advance(Scheduler::Progress& progress);
+  void TellPromptLogprobs(ActiveRequest& active, const Scheduler::Progress& progress);
+  void CountPrompt(ActiveRequest& active, const Sequence& sequence);
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
+  void EndChoice(ActiveRequest& active, Choice& choice, TokenEvent event);
   void CountWords(Choice& choice);
   void CountLoops(Choice& choice);
   void Conclude(RequestSummary summary);

@@ -45,7 +45,8 @@ Status Engine::Restore(std::shared_ptr<const Request> request,
                        Delivered delivered,
                        std::unique_ptr<TokenSink> sink) {
   LONGHAND_RETURN_IF_ERROR(CheckRequest(*request));
-  if (delivered.token_ids.size() != request->num_choices) {
+  if (delivered.token_ids.size() != request->num_choices ||
+      delivered.has_ended.size() != request->num_choices) {
     return InvalidArgument("tokens of ", delivered.token_ids.size(),
                            " answers were delivered; n is ", request->num_choices);
   }
@@ -151,7 +152,7 @@ void Engine::Handle(RestoreCommand& command) {
   ActiveRequest& active = Open(std::move(command.request), std::move(command.sink));
   active.is_restored = true;
   active.last_event_seq = command.delivered.last_event_seq;
-  active.prompt_logprobs_told = command.delivered.prompt_logprobs;
+  active.num_prompt_logprobs = command.delivered.num_prompt_logprobs;
   for (size_t i = 0; i < active.choices.size(); ++i) {
     Choice& choice = active.choices[i];
     choice.output_token_ids = std::move(command.delivered.token_ids[i]);
@@ -165,6 +166,13 @@ void Engine::Handle(RestoreCommand& command) {
       choice.finish_reason = *event.finish_reason;
       choice.finish_detail = event.finish_detail;
       break;
+    }
+    // One that has no tokens to tell it by.
+    if (active.request->max_tokens == 0 && command.delivered.has_ended[i]) {
+      const TokenEvent event = choice.answer.End();
+      choice.is_over = true;
+      choice.finish_reason = *event.finish_reason;
+      choice.finish_detail = event.finish_detail;
     }
     choice.num_words_counted = choice.answer.num_words();
     choice.num_loops_counted = choice.answer.num_loops();
@@ -253,6 +261,7 @@ std::unique_ptr<Sequence> Engine::MakeSequence(ActiveRequest& active, Choice& ch
   sequence->standing = choice.standing;
   sequence->on_probation = active.num_losses > 0;
   sequence->output_token_ids = std::exchange(choice.output_token_ids, {});
+  sequence->num_scores = choice_idx == 0 ? active.num_prompt_logprobs : 0;
   sequence->num_planned_samples = static_cast<int64_t>(sequence->output_token_ids.size());
   return sequence;
 }

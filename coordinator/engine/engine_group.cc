@@ -59,34 +59,62 @@ void Engine::Handle(StepResult& result) {
       static_cast<double>(scheduler_->encoder_cache().num_images_encoded() - num_images));
   metrics_.surplus_tokens.Increment(
       static_cast<double>(scheduler_->num_surplus_tokens() - num_surplus));
-  for (Scheduler::Progress& progress : *committed)
-    Advance(*progress.sequence, std::move(progress.result));
+  for (Scheduler::Progress& progress : *committed) Advance(progress);
 }
 
-void Engine::Advance(Sequence& sequence, SequenceResult result) {
+void Engine::Advance(Scheduler::Progress& progress) {
+  Sequence& sequence = *progress.sequence;
   ActiveRequest& active = *sequence.owner;
   Choice& choice = active.choices[sequence.sampling.choice];
-  AddPromptLogprobs(active, result);
-  for (SampledToken& token : result.tokens) {
+  TellPromptLogprobs(active, progress);
+  if (progress.is_whole) {
+    CountPrompt(active, sequence);
+    return EndChoice(active, choice, choice.answer.End());
+  }
+  for (SampledToken& token : progress.result.tokens) {
     sequence.output_token_ids.push_back(token.token_id);
     AddToken(active, choice, std::move(token));
     if (choice.sequence == nullptr) return;  // The answer is over, and maybe the request.
   }
 }
 
-// Gathers the scores of the prompt's chunks; the chunk that samples is the last one.
-void Engine::AddPromptLogprobs(ActiveRequest& active, const SequenceResult& result) {
-  if (active.prompt_logprobs_told) return;
+// What a chunk of the prompt has of them. Those that another group made were told then.
+void Engine::TellPromptLogprobs(ActiveRequest& active, const Scheduler::Progress& progress) {
+  const SequenceResult& result = progress.result;
+  if (result.score_logprobs.empty()) return;
   const std::vector<int32_t>& prompt = active.request->token_ids;
-  for (const float score : result.score_logprobs) {
-    const size_t idx = active.prompt_logprobs.size() + 1;
-    if (idx < prompt.size()) active.prompt_logprobs.push_back({prompt[idx], score});
+  const size_t num_top = result.score_top.size() / result.score_logprobs.size();
+  std::vector<SampledToken> told;
+  const auto tell = [&] {
+    if (told.empty()) return;
+    TokenEvent event;
+    event.prompt_logprobs = std::exchange(told, {});
+    Emit(active, std::move(event));
+  };
+  for (size_t i = 0; i < result.score_logprobs.size(); ++i) {
+    const size_t idx = static_cast<size_t>(progress.begin) + i;
+    if (idx != static_cast<size_t>(active.num_prompt_logprobs) || idx + 1 >= prompt.size())
+      continue;
+    const auto top = result.score_top.begin() + static_cast<int64_t>(i * num_top);
+    told.push_back({.token_id = prompt[idx + 1],
+                    .logprob = result.score_logprobs[i],
+                    .top = {top, top + static_cast<int64_t>(num_top)}});
+    progress.sequence->num_scores = ++active.num_prompt_logprobs;
+    if (told.size() == kMaxScoresPerEvent) tell();
   }
-  if (result.tokens.empty() || active.prompt_logprobs.empty()) return;
-  TokenEvent event;
-  event.prompt_logprobs = std::exchange(active.prompt_logprobs, {});
-  active.prompt_logprobs_told = true;
-  Emit(active, std::move(event));
+  tell();
+}
+
+// The first that comes of an answer: its prompt is computed.
+void Engine::CountPrompt(ActiveRequest& active, const Sequence& sequence) {
+  if (!active.first_token_at.has_value()) {
+    // Choices that share the first one's blocks found none themselves.
+    active.num_cached_tokens =
+        std::max(active.num_cached_tokens,
+                 std::min(sequence.prefix.num_cached_tokens, active.request->num_prompt_tokens()));
+  }
+  num_prompt_tokens_ += active.request->num_prompt_tokens();
+  metrics_.prompt_tokens.Increment(static_cast<double>(active.request->num_prompt_tokens()));
 }
 
 void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token) {
@@ -94,17 +122,14 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   EndFailover();
   active.num_losses = 0;
   choice.sequence->on_probation = false;
-  if (!active.first_token_at.has_value()) {
-    active.first_token_at = now;
-    active.num_cached_tokens =
-        std::min(choice.sequence->prefix.num_cached_tokens, active.request->num_prompt_tokens());
-    metrics_.time_to_first_token_seconds.Observe(Seconds(now - active.submitted_at));
-  }
   if (choice.answer.num_tokens() > 0) {
     metrics_.inter_token_latency_seconds.Observe(Seconds(now - choice.last_token_at));
   } else {
-    num_prompt_tokens_ += active.request->num_prompt_tokens();
-    metrics_.prompt_tokens.Increment(static_cast<double>(active.request->num_prompt_tokens()));
+    CountPrompt(active, *choice.sequence);
+  }
+  if (!active.first_token_at.has_value()) {
+    active.first_token_at = now;
+    metrics_.time_to_first_token_seconds.Observe(Seconds(now - active.submitted_at));
   }
   choice.last_token_at = last_token_at_ = now;
   ++num_generated_tokens_;
@@ -123,11 +148,15 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   }
   CountWords(choice);
   metrics_.ObserveLength(choice.answer.num_words(), active.request->target_words);
+  lengths_.Observe(choice.answer.num_tokens(), choice.answer.num_words());
+  EndChoice(active, choice, std::move(event));
+}
+
+void Engine::EndChoice(ActiveRequest& active, Choice& choice, TokenEvent event) {
   if (event.finish_detail == "repetition") metrics_.repetitions_ended.Increment();
   metrics_.CountFinish(*event.finish_reason);
   choice.finish_reason = *event.finish_reason;
   choice.finish_detail = event.finish_detail;
-  lengths_.Observe(choice.answer.num_tokens(), choice.answer.num_words());
   scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
   choice.is_over = true;
   const bool is_last = --active.num_open_choices == 0;
@@ -180,7 +209,6 @@ void Engine::LoseGroup(const Status& why) {
       choice.output_token_ids = std::move(sequence->output_token_ids);
       choice.standing = sequence->standing;
     }
-    active->prompt_logprobs.clear();
     if (was_running && ++active->num_losses == kMaxLosses) culprits.push_back(active);
   }
   scheduler_.reset();

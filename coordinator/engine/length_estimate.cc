@@ -22,7 +22,8 @@ void LengthEstimate::Observe(int64_t num_tokens, int64_t num_words) {
 }
 
 int64_t LengthEstimate::Expect(const Request& request) const {
-  if (num_observed_ < kFewest || !CanEndEarly(request)) return request.max_tokens;
+  if (num_observed_ < kFewest || !CanEndEarly(request) || request.max_tokens == 0)
+    return request.max_tokens;
   const int64_t expected = request.target_words > 0 ? TokensFor(request.target_words) : Quantile();
   return std::clamp(expected, std::max<int64_t>(request.min_tokens, 1), request.max_tokens);
 }

@@ -39,8 +39,8 @@ Status CheckRequest(const Request& request) {
                            " positions; it needs 3 for each of ", request.token_ids.size(),
                            " tokens");
   }
-  if (request.max_tokens < 1) {
-    return InvalidArgument("max_tokens is ", request.max_tokens, "; it must be at least 1");
+  if (request.max_tokens < 0) {
+    return InvalidArgument("max_tokens is ", request.max_tokens, "; it must be at least 0");
   }
   if (request.num_choices < 1) return InvalidArgument("n is 0; it must be at least 1");
   if (request.min_tokens < 0 || request.min_tokens > request.max_tokens) {
@@ -50,6 +50,10 @@ Status CheckRequest(const Request& request) {
   if (request.target_words < 0 || request.target_words > kMaxTargetWords) {
     return InvalidArgument("target_words is ", request.target_words, "; it must be from 1 to ",
                            kMaxTargetWords, ", or 0 for none");
+  }
+  if (request.target_words > 0 && request.max_tokens == 0) {
+    return InvalidArgument("target_words is ", request.target_words,
+                           " and max_tokens is 0, with which no answer is written");
   }
   if (request.target_words > 0 && request.constraint != nullptr) {
     return InvalidArgument(

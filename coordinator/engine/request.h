@@ -46,7 +46,7 @@ struct Request {
   std::vector<TokenBias> biases;        // of tokens, by rising id
   std::vector<int32_t> stop_token_ids;  // the request's own
   bool ignore_eos = false;
-  int64_t max_tokens = 0;    // of each answer; at least 1
+  int64_t max_tokens = 0;    // of each answer; 0: the prompt alone is computed
   int64_t min_tokens = 0;    // before, no stop token and no end-of-sequence id can be sampled
   int64_t target_words = 0;  // of each answer; 0: none
   bool repetition_guard = false;
@@ -61,7 +61,9 @@ struct Request {
   // Prompts share KV blocks with those of the same tenant and salt only.
   std::string cache_salt;
   int32_t priority = 0;  // kMinPriority (earliest) to kMaxPriority
+  // Log-probabilities of the prompt's tokens, and of the likeliest at each of their places.
   bool prompt_logprobs = false;
+  int32_t num_top_prompt_logprobs = 0;  // at most kMaxTopLogprobs
 
   int64_t num_prompt_tokens() const { return static_cast<int64_t>(token_ids.size()); }
 };

@@ -48,9 +48,8 @@ struct ActiveRequest {
   bool is_restored = false;    // an earlier coordinator had it, and no group has taken it up yet
   bool began_earlier = false;  // its first tokens were another coordinator's
   int32_t num_losses = 0;      // groups lost while they ran it, since its latest token
-  std::vector<TokenLogprob> prompt_logprobs;  // gathered so far
-  bool prompt_logprobs_told = false;
-  std::vector<TokenEvent> events;  // of this turn, not yet delivered
+  int64_t num_prompt_logprobs = 0;  // that were told
+  std::vector<TokenEvent> events;   // of this turn, not yet delivered
   int64_t last_event_seq = 0;
   int64_t num_cached_tokens = 0;  // of the prompt, when its first answer began
   bool is_admitted = false;       // one of its answers ran

@@ -223,8 +223,14 @@ void Scheduler::AddChunk(Sequence& sequence,
                          StepInFlight* in_flight) {
   const SequenceChunk& chunk = plan->chunks.emplace_back(
       BuildChunk(sequence, num_tokens, plan->step, shape_.block_size, block_pool_));
-  in_flight->chunks.push_back(
-      {&sequence, num_tokens, chunk.sample, !chunk.score_token_ids.empty()});
+  const auto num_scores = std::ssize(chunk.score_token_ids);
+  in_flight->chunks.push_back({.sequence = &sequence,
+                               .begin = chunk.num_computed_tokens,
+                               .num_tokens = num_tokens,
+                               .samples = chunk.sample,
+                               .num_scores = num_scores,
+                               .num_score_top = num_scores * chunk.num_score_top,
+                               .is_whole = !chunk.sample && !sequence.CanAdvance()});
 }
 
 // Up to the first image whose encoding is not complete in this step or an earlier one.
@@ -264,17 +270,19 @@ Result<std::vector<Scheduler::Progress>> Scheduler::Commit(StepResult result) {
       num_surplus_tokens_ += chunk.samples ? 1 : 0;
       continue;
     }
-    if (!chunk.samples && !chunk.scores) continue;
-    const auto found = by_id.find(sequence.id);
-    const size_t num_tokens = found == by_id.end() ? 0 : found->second->tokens.size();
-    const size_t num_scores = found == by_id.end() ? 0 : found->second->score_logprobs.size();
-    if (num_tokens != (chunk.samples ? 1 : 0) ||
-        num_scores != static_cast<size_t>(chunk.scores ? chunk.num_tokens : 0)) {
-      return Internal("step ", step.step, " answered ", num_tokens, " tokens and ", num_scores,
-                      " scores for a sequence; ", chunk.samples ? 1 : 0, " and ",
-                      chunk.scores ? chunk.num_tokens : 0, " were due");
+    if (!chunk.samples && chunk.num_scores == 0 && !chunk.is_whole) continue;
+    SequenceResult answered;
+    if (const auto found = by_id.find(sequence.id); found != by_id.end())
+      answered = std::move(*found->second);
+    if (std::ssize(answered.tokens) != (chunk.samples ? 1 : 0) ||
+        std::ssize(answered.score_logprobs) != chunk.num_scores ||
+        std::ssize(answered.score_top) != chunk.num_score_top) {
+      return Internal("step ", step.step, " answered ", answered.tokens.size(), " tokens, ",
+                      answered.score_logprobs.size(), " scores and ", answered.score_top.size(),
+                      " alternatives for a sequence; ", chunk.samples ? 1 : 0, ", ",
+                      chunk.num_scores, " and ", chunk.num_score_top, " were due");
     }
-    progress.push_back({&sequence, std::move(*found->second)});
+    progress.push_back({&sequence, chunk.begin, chunk.is_whole, std::move(answered)});
   }
   RetireFinished();
   return progress;

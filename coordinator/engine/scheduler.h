@@ -60,6 +60,8 @@ class Scheduler {
 
   struct Progress {
     Sequence* sequence = nullptr;  // not finished
+    int64_t begin = 0;             // the first token of its chunk
+    bool is_whole = false;         // its prompt was all that was wanted, and is computed
     SequenceResult result;
   };
   // Takes the result of the oldest step in flight: what came of the sequences that still run.
@@ -92,9 +94,12 @@ class Scheduler {
  private:
   struct PlannedChunk {
     Sequence* sequence = nullptr;
+    int64_t begin = 0;
     int64_t num_tokens = 0;
     bool samples = false;
-    bool scores = false;
+    int64_t num_scores = 0;
+    int64_t num_score_top = 0;  // of all scores together
+    bool is_whole = false;
   };
   struct StepInFlight {
     int64_t step = 0;

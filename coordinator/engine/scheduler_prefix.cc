@@ -58,7 +58,7 @@ void Scheduler::SettlePrefixes(StepPlan* plan) {
     if (!sequence->swapped.block_ids.empty()) SwapIn(*sequence, plan);
     if (request.num_choices > 1) {
       const auto [first, is_first] = firsts.emplace(&request, sequence);
-      if (!is_first && !sequence->prefix.is_settled && !sequence->MustComputePrompt()) {
+      if (!is_first && !sequence->prefix.is_settled && !sequence->MustScore()) {
         if (first->second->num_planned_tokens < request.num_prompt_tokens()) continue;
         ShareWith(*first->second, *sequence, plan);
       }
@@ -68,14 +68,16 @@ void Scheduler::SettlePrefixes(StepPlan* plan) {
 }
 
 // The blocks of the longest beginning that the cache knows. The last token is computed in any case:
-// what comes after it is sampled from that.
+// what comes after it is sampled from that. So are those whose log-probabilities have not come.
 void Scheduler::ReuseCached(Sequence& sequence) {
   PrefixState& prefix = sequence.prefix;
   prefix.is_settled = true;
-  if (!config_.enable_prefix_caching || sequence.MustComputePrompt()) return;
   const int64_t block_size = shape_.block_size;
+  const bool must_score = sequence.MustScore();
+  if (!config_.enable_prefix_caching || (must_score && sequence.num_scores < block_size)) return;
+  const int64_t last = must_score ? sequence.num_scores : sequence.num_tokens() - 1;
+  const int64_t most = last / block_size;
   num_queried_tokens_ += sequence.num_tokens();
-  const int64_t most = (sequence.num_tokens() - 1) / block_size;
   int64_t num_blocks = 0;
   for (; num_blocks < most; ++num_blocks) {
     const auto entry =

@@ -12,7 +12,6 @@ namespace longhand::engine {
 
 // As many of the first blocks as find room. No step in flight names the sequence.
 void Scheduler::SwapOut(Sequence& sequence, StepPlan* plan) {
-  if (sequence.MustComputePrompt()) return;
   SwappedBlocks& swapped = sequence.swapped;
   const int64_t num_blocks =
       std::min(static_cast<int64_t>(sequence.block_table.size()), host_blocks_.num_free());

@@ -58,7 +58,8 @@ struct Sequence {
   // A group was lost while it ran this request, and no token came since: runs beside no other such.
   bool on_probation = false;
   std::vector<int32_t> output_token_ids;  // those that came back; the engine appends
-  ComingRules rules;                      // of the tokens after them; the engine's too
+  int64_t num_scores = 0;  // of the prompt's log-probabilities, those that came back; the same
+  ComingRules rules;       // of the tokens after them; the engine's too
   // What its next token may be is known only when the one before it is: it is planned when all its
   // samples have come back.
   bool waits_for_tokens = false;
@@ -81,9 +82,11 @@ struct Sequence {
   size_t num_ready_images = 0;
   size_t num_prefilled_images = 0;
 
-  // Log-probabilities of the prompt are made where its tokens are computed.
-  bool MustComputePrompt() const {
-    return request->prompt_logprobs && sampling.choice == 0 && output_token_ids.empty();
+  // Log-probabilities of the prompt are made where its tokens are computed, for the first choice:
+  // that of token i + 1 with token i. So those from num_scores on must be, up to the last but one.
+  bool MustScore() const {
+    return request->prompt_logprobs && sampling.choice == 0 &&
+           num_scores < request->num_prompt_tokens() - 1;
   }
   // Tokens that exist or are being sampled.
   int64_t num_tokens() const { return request->num_prompt_tokens() + num_planned_samples; }
@@ -107,6 +110,7 @@ struct Sequence {
   // The token after the last planned one exists, or will before the next step runs.
   bool CanAdvance() const {
     if (waits_for_tokens && num_planned_samples != std::ssize(output_token_ids)) return false;
+    if (request->max_tokens == 0) return num_planned_tokens < num_tokens();
     return num_planned_tokens < num_tokens() && num_planned_samples < request->max_tokens;
   }
   // One token and a sample: a running stream.

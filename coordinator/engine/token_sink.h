@@ -20,6 +20,9 @@ struct Usage {
   int64_t cached_tokens = 0;      // of the prompt, that the prefix cache had
 };
 
+// So that an event stays small enough for any client.
+inline constexpr size_t kMaxScoresPerEvent = 512;
+
 struct LengthReport {
   int64_t target_words = 0;
   int64_t words = 0;  // that were written
@@ -29,8 +32,8 @@ struct TokenEvent {
   int64_t seq = 0;      // 1 for the request's first event, then one more each
   uint32_t choice = 0;  // which of `n` answers
   std::string text;     // whole characters to append to the choice's text; may be empty
-  // The new tokens, a stop token included. One an event, except for none in the event of
-  // prompt_logprobs.
+  // The new tokens, a stop token included. One an event; none in those of prompt_logprobs, and with
+  // max_tokens 0.
   std::vector<int32_t> token_ids;
   std::vector<SampledToken> logprobs;  // one for each of token_ids, when asked
   // In the last event of a choice.
@@ -41,13 +44,15 @@ struct TokenEvent {
   std::optional<LengthReport> length;
   // In the last event of the request.
   std::optional<Usage> usage;
-  // When asked, in one event before the first token: of the 2nd, 3rd, ... prompt token.
-  std::vector<TokenLogprob> prompt_logprobs;
+  // When asked, as they are computed, in events before the first token: of the 2nd prompt token,
+  // the 3rd, ..., at most kMaxScoresPerEvent an event.
+  std::vector<SampledToken> prompt_logprobs;
 };
 
 // One for each request. Called on the engine thread, must not block, and must not call the engine's
-// turn. At most n * max_tokens + 1 events come; then OnEnd, once; then the engine destroys the
-// sink. When the engine stops, sinks of requests that have not ended are destroyed without OnEnd.
+// turn. At most n * max(max_tokens, 1) events come, and as many as prompt_logprobs take; then
+// OnEnd, once; then the engine destroys the sink. When the engine stops, sinks of requests that
+// have not ended are destroyed without OnEnd.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;

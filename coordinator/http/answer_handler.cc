@@ -7,6 +7,7 @@
 
 #include "coordinator/http/document_json.h"
 #include "coordinator/http/error_response.h"
+#include "coordinator/http/following.h"
 #include "coordinator/http/pool_job.h"
 #include "coordinator/http/told.h"
 
@@ -16,32 +17,7 @@ namespace {
 namespace json = boost::json;
 using api::EventStream;
 
-constexpr size_t kMaxSendBytes = 64 * 1024;
 constexpr int kMaxJsonDepth = 32;
-
-class WakingReader final : public EventStream::Reader {
- public:
-  explicit WakingReader(Waker wake) : wake_(std::move(wake)) {}
-  void OnMore() override { wake_(); }
-
- private:
-  const Waker wake_;
-};
-
-// Follows a stream for as long as it lives.
-class Following {
- public:
-  Following(const std::shared_ptr<EventStream>& stream, Waker wake)
-      : stream_(stream), reader_(std::make_shared<WakingReader>(std::move(wake))) {
-    stream_->Join(reader_);
-  }
-  ~Following() { stream_->Leave(*reader_); }
-  Following(const Following&) = delete;
-
- private:
-  const std::shared_ptr<EventStream> stream_;   // shared with its producer
-  const std::shared_ptr<WakingReader> reader_;  // and with the stream
-};
 
 struct Parsed {
   AnswerRequest request;
@@ -88,11 +64,6 @@ bool ReadFrom(const Request& request, int64_t* from) {
   return true;
 }
 
-Response EventStreamHead() {
-  return {.content_type = "text/event-stream; charset=utf-8",
-          .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
-}
-
 const char* IdPrefix(journal::v1::AnswerForm::Kind kind) {
   switch (kind) {
     case journal::v1::AnswerForm::KIND_TEXT_COMPLETION:
@@ -114,18 +85,18 @@ bool TakesEventsForLines(const Request& request) {
          request.FindHeader("last-event-id") == nullptr;
 }
 
-EventWriter::Lines LinesFor(const Request& request, const AnswerRequest& answer) {
-  const bool bare =
-      answer.bare_events.value_or(answer.wire.request_id().empty() && TakesEventsForLines(request));
-  return bare ? EventWriter::Lines::kDataOnly : EventWriter::Lines::kAll;
-}
-
-AnswerHead HeadOf(const EventStream& stream, const std::string& model) {
-  const journal::v1::AnswerForm& form = stream.identity().form;
-  return {stream.identity().request_id, form.model().empty() ? model : form.model(), form};
-}
-
 }  // namespace
+
+Response AnswerHandler::EventStreamHead() {
+  return {.content_type = "text/event-stream; charset=utf-8",
+          .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
+}
+
+AnswerHead AnswerHandler::HeadOf(const EventStream& stream) const {
+  const journal::v1::AnswerForm& form = stream.identity().form;
+  const std::string& served = parts_.intake.preparer().served_model_name();
+  return {stream.identity().request_id, form.model().empty() ? served : form.model(), form};
+}
 
 boost::asio::awaitable<void> AnswerHandler::Chat(Exchange& exchange) {
   return Answer(exchange, ParseChatRequest);
@@ -160,8 +131,14 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
       traceparent != nullptr ? std::string_view(*traceparent) : std::string_view());
   if (!call.ok()) co_return co_await exchange.Reply(ErrorResponse(call.status()));
   call->owner = NameCaller(parts_.keys, exchange.request()).value();  // checked with the head
-  const EventWriter::Lines lines = LinesFor(exchange.request(), request);
+  if (!request.bare_events.has_value()) {
+    request.bare_events =
+        request.wire.request_id().empty() && TakesEventsForLines(exchange.request());
+  }
+  const auto lines =
+      *request.bare_events ? EventWriter::Lines::kDataOnly : EventWriter::Lines::kAll;
   if (exchange.gone()) co_return;
+  if (!request.further.empty()) co_return co_await AnswerTogether(exchange, request, *call);
   Result<Stream> stream = co_await OnPool<Stream>(exchange, parts_.pool, [&] {
     if (request.form.kind() == journal::v1::AnswerForm::KIND_DOCUMENT)
       return parts_.documents.FollowOrBegin(TakeDocument(request), *call);
@@ -241,7 +218,7 @@ boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange, Stream
       co_await exchange.Sleep(std::nullopt);
     }
   }
-  const AnswerHead head = HeadOf(*stream, parts_.intake.preparer().served_model_name());
+  const AnswerHead head = HeadOf(*stream);
   Result<std::string> body =
       co_await OnPool<std::string>(exchange, parts_.pool, [&]() -> Result<std::string> {
         return json::serialize(head.is_document()
@@ -265,8 +242,7 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
   }
   if (exchange.gone()) co_return;
   if (!next.accepted && next.end) co_return co_await exchange.Reply(ErrorResponse(*next.end));
-  EventWriter writer(HeadOf(*stream, parts_.intake.preparer().served_model_name()),
-                     parts_.intake.tokenizer(), lines);
+  EventWriter writer(HeadOf(*stream), parts_.intake.tokenizer(), lines);
   int64_t seq = 1;
   for (; seq < from; ++seq) {
     next = stream->Look(seq);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "coordinator/api/api_keys.h"
 #include "coordinator/api/document_desk.h"
@@ -48,6 +49,8 @@ class AnswerHandler {
   using Parse = std::optional<Fault> (*)(const boost::json::object&, AnswerRequest*);
   using Stream = std::shared_ptr<api::EventStream>;
 
+  static constexpr size_t kMaxSendBytes = 64 * 1024;
+
   boost::asio::awaitable<void> Answer(Exchange& exchange, Parse parse);
   boost::asio::awaitable<Status> FetchImages(Exchange& exchange, AnswerRequest* request);
   boost::asio::awaitable<void> SendWhole(Exchange& exchange, Stream stream);
@@ -55,6 +58,23 @@ class AnswerHandler {
                                           Stream stream,
                                           int64_t from,
                                           EventWriter::Lines lines);
+  static Response EventStreamHead();
+  AnswerHead HeadOf(const api::EventStream& stream) const;
+
+  // Several prompts (answers_together.cc): each is a request of its own, and all end with the
+  // exchange.
+  boost::asio::awaitable<void> AnswerTogether(Exchange& exchange,
+                                              AnswerRequest& request,
+                                              const api::RequestIntake::Call& call);
+  boost::asio::awaitable<void> SendWholeTogether(Exchange& exchange,
+                                                 const std::vector<Stream>& streams,
+                                                 const AnswerHead& head,
+                                                 uint32_t num_choices);
+  boost::asio::awaitable<void> SendEventsTogether(Exchange& exchange,
+                                                  const std::vector<Stream>& streams,
+                                                  const AnswerHead& head,
+                                                  uint32_t num_choices,
+                                                  EventWriter::Lines lines);
 
   const Parts parts_;
 };

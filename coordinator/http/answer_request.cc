@@ -1,35 +1,94 @@
 #include "coordinator/http/answer_request.h"
 
+#include "common/step_plan.h"
+
 namespace longhand::http {
 namespace {
 
 namespace json = boost::json;
 
-constexpr int32_t kMaxLogprobs = 20;
+// Of all prompts together: each is a place in the queue.
+constexpr int64_t kMaxAnswers = 256;
 
-bool AddTokenIds(const json::array& ids, AnswerRequest* out) {
-  for (const json::value& id : ids) {
+// A text or a list of token ids. False for anything else.
+bool SetPrompt(const json::value& prompt, v1::GenerateRequest* wire) {
+  if (const json::string* text = prompt.if_string()) {
+    wire->set_text(std::string(*text));
+    return true;
+  }
+  const json::array* ids = prompt.if_array();
+  if (ids == nullptr || ids->empty()) return false;
+  for (const json::value& id : *ids) {
     const std::optional<int32_t> number = TokenId(id);
     if (!number) return false;
-    out->wire.mutable_token_ids()->add_ids(*number);
+    wire->mutable_token_ids()->add_ids(*number);
   }
   return true;
 }
 
-// A text, token ids, or a list of one of either.
-void ParsePrompt(RequestFields& fields, AnswerRequest* out) {
-  constexpr const char* kAllowed = "it must be one string, or one list of token ids";
-  const json::value* prompt = fields.Find("prompt");
-  if (prompt != nullptr && prompt->is_array() && prompt->get_array().size() == 1 &&
-      !prompt->get_array()[0].is_number())
-    prompt = &prompt->get_array()[0];
-  if (prompt == nullptr) return fields.Fail("prompt", kAllowed);
-  if (const json::string* text = prompt->if_string()) {
-    out->wire.set_text(std::string(*text));
-  } else if (!prompt->is_array() || prompt->get_array().empty() ||
-             !AddTokenIds(prompt->get_array(), out)) {
-    fields.Fail("prompt", kAllowed);
+// What is of one stream that a client can come back to.
+void RefuseOfOnePrompt(RequestFields& fields, const AnswerRequest& request) {
+  const size_t num_prompts = 1 + request.further.size();
+  for (const char* name : {"request_id", "on_disconnect"}) {
+    const bool is_set = std::string_view(name) == "request_id"
+                            ? !request.wire.request_id().empty()
+                            : request.wire.on_disconnect() == v1::ON_DISCONNECT_CONTINUE;
+    if (!is_set) continue;
+    fields.Fail(name, InvalidArgument(name, " is set, and prompt has ", num_prompts,
+                                      " prompts; answers to several end with the connection, and "
+                                      "nobody can come back to them"));
   }
+}
+
+// A text, a list of token ids, or a list of either.
+void ParsePrompt(RequestFields& fields, AnswerRequest* out) {
+  constexpr const char* kAllowed = "it must be a string, a list of token ids, or a list of either";
+  const json::value* prompt = fields.Find("prompt");
+  if (prompt == nullptr) return fields.Fail("prompt", kAllowed);
+  const json::array* prompts = prompt->if_array();
+  if (prompts == nullptr || prompts->empty() || prompts->front().is_number()) {
+    if (!SetPrompt(*prompt, &out->wire)) fields.Fail("prompt", kAllowed);
+    return;
+  }
+  const int64_t num_choices = out->wire.sampling().has_n() ? out->wire.sampling().n() : 1;
+  const auto num_prompts = static_cast<int64_t>(prompts->size());
+  if (num_prompts > 1 && num_prompts * num_choices > kMaxAnswers) {
+    return fields.Fail(
+        "prompt", InvalidArgument("prompt has ", num_prompts, " prompts and n is ", num_choices,
+                                  "; together at most ", kMaxAnswers, " answers are given"));
+  }
+  out->further.assign(prompts->size() - 1, out->wire);
+  for (size_t i = 0; i < prompts->size(); ++i) {
+    const bool is_list = (*prompts)[i].is_array() == prompts->front().is_array();
+    if (!is_list || !SetPrompt((*prompts)[i], i == 0 ? &out->wire : &out->further[i - 1])) {
+      return fields.Fail(
+          "prompt",
+          InvalidArgument("prompt ", i, " is ", Shown((*prompts)[i]),
+                          "; all must be strings, or all lists of at least one token id"));
+    }
+  }
+  if (num_prompts > 1) RefuseOfOnePrompt(fields, *out);
+}
+
+// The prompt as the beginning of each answer.
+void ParseEcho(RequestFields& fields, std::optional<int64_t> logprobs, AnswerRequest* out) {
+  if (!fields.Bool("echo", false)) return;
+  v1::Return* wanted = out->wire.mutable_return_();
+  out->form.set_num_echoes(out->wire.sampling().has_n() ? out->wire.sampling().n() : 1);
+  if (!wanted->prompt_token_ids()) {
+    wanted->set_prompt_token_ids(true);
+    out->form.set_hides_prompt_token_ids(true);
+  }
+  if (!logprobs) return;
+  if (wanted->prompt_logprobs() && wanted->top_prompt_logprobs() != *logprobs) {
+    return fields.Fail(
+        "prompt_logprobs",
+        InvalidArgument("prompt_logprobs is ", wanted->top_prompt_logprobs(),
+                        "; with echo it must be the same as logprobs, which is ", *logprobs));
+  }
+  out->form.set_echoes_logprobs(true);
+  wanted->set_prompt_logprobs(true);
+  wanted->set_top_prompt_logprobs(static_cast<int32_t>(*logprobs));
 }
 
 // What a document takes as a chat completion does not.
@@ -41,7 +100,8 @@ void RefuseOfAnswers(RequestFields& fields) {
   fields.Int("min_tokens", 0, 0);
   fields.Refuse("ignore_eos", "a document ends with its last section");
   fields.Refuse("logit_bias", "a document is several answers, its outline one of them");
-  for (const char* name : {"logprobs", "top_logprobs", "return_token_ids", "prompt_token_ids"})
+  for (const char* name : {"logprobs", "top_logprobs", "prompt_logprobs", "echo",
+                           "return_token_ids", "prompt_token_ids"})
     fields.Refuse(name, "a document is text");
   fields.Refuse("stream_options", "the last event of a document has the usage");
   fields.Refuse("chat_template_kwargs", "a document's prompts are not the client's");
@@ -78,8 +138,10 @@ void ParseTemplateArguments(RequestFields& fields, AnswerRequest* out) {
 std::optional<Fault> ParseChatRequest(const json::object& body, AnswerRequest* out) {
   RequestFields fields(body);
   out->form.set_kind(journal::v1::AnswerForm::KIND_CHAT_COMPLETION);
+  fields.Refuse("echo", "a chat is no beginning of its answer");
   ParseCommonFields(fields, out);
-  const auto top = fields.Int("top_logprobs", 0, kMaxLogprobs);
+  ParsePromptLogprobs(fields, out);
+  const auto top = fields.Int("top_logprobs", 0, kMaxTopLogprobs);
   if (fields.Bool("logprobs", false)) {
     out->wire.mutable_return_()->set_logprobs(static_cast<int32_t>(top.value_or(0)));
   } else if (top.value_or(0) > 0) {
@@ -99,8 +161,10 @@ std::optional<Fault> ParseCompletionRequest(const json::object& body, AnswerRequ
   RequestFields fields(body);
   out->form.set_kind(journal::v1::AnswerForm::KIND_TEXT_COMPLETION);
   ParseCommonFields(fields, out);
-  if (const auto logprobs = fields.Int("logprobs", 0, kMaxLogprobs))
-    out->wire.mutable_return_()->set_logprobs(static_cast<int32_t>(*logprobs));
+  ParsePromptLogprobs(fields, out);
+  const auto logprobs = fields.Int("logprobs", 0, kMaxTopLogprobs);
+  if (logprobs) out->wire.mutable_return_()->set_logprobs(static_cast<int32_t>(*logprobs));
+  ParseEcho(fields, logprobs, out);
   const auto best_of = fields.Int("best_of", 1, 16);
   const int64_t num_choices = out->wire.sampling().has_n() ? out->wire.sampling().n() : 1;
   if (best_of && *best_of != num_choices)

@@ -18,8 +18,10 @@ struct AnswerRequest {
   // Of a document: its instruction and plan; all the rest is in `wire`.
   v1::WriteDocumentRequest document;
   journal::v1::AnswerForm form;
+  // Of several prompts, the requests of those after the first.
+  std::vector<v1::GenerateRequest> further;
   bool stream = false;
-  std::optional<bool> bare_events;
+  std::optional<bool> bare_events;  // unset: as the client reads events
   // Pictures that are elsewhere: the index of the one in `wire` that is to be filled, and its URL.
   std::vector<std::pair<int, std::string>> image_urls;
 };
@@ -36,6 +38,9 @@ v1::WriteDocumentRequest TakeDocument(AnswerRequest& request);
 
 // What all have: model, sampling, what is returned, and Longhand's own.
 void ParseCommonFields(RequestFields& fields, AnswerRequest* out);
+
+// vLLM's "prompt_logprobs", of both kinds of completion.
+void ParsePromptLogprobs(RequestFields& fields, AnswerRequest* out);
 
 // The form that answers are held to, under the names of OpenAI and of vLLM.
 void ParseConstraint(RequestFields& fields, AnswerRequest* out);

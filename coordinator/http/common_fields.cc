@@ -31,9 +31,14 @@ void ParseNumbers(RequestFields& fields, v1::Sampling* sampling) {
   sampling->set_ignore_eos(fields.Bool("ignore_eos", false));
 }
 
-void ParseMaxTokens(RequestFields& fields, v1::Sampling* sampling) {
-  const auto old_name = fields.Int("max_tokens", 1, kMaxInt64);
-  const auto new_name = fields.Int("max_completion_tokens", 1, kMaxInt64);
+void ParseMaxTokens(RequestFields& fields, AnswerRequest* out) {
+  v1::Sampling* sampling = out->wire.mutable_sampling();
+  // 0 is for a completion that shows its prompt.
+  const bool may_echo = out->form.kind() == journal::v1::AnswerForm::KIND_TEXT_COMPLETION &&
+                        fields.Bool("echo", false);
+  const int64_t least = may_echo ? 0 : 1;
+  const auto old_name = fields.Int("max_tokens", least, kMaxInt64);
+  const auto new_name = fields.Int("max_completion_tokens", least, kMaxInt64);
   if (old_name && new_name && *old_name != *new_name) {
     fields.Fail("max_tokens", "it must be the same as max_completion_tokens, which is " +
                                   std::to_string(*new_name));
@@ -152,9 +157,7 @@ void RefuseWhatIsNotDone(RequestFields& fields) {
   fields.Refuse("functions", "the model calls no functions");
   for (const char* name : {"tool_choice", "function_call"}) RefuseForcedCall(fields, name);
   fields.Refuse("audio", "the model has no voice");
-  fields.Refuse("prompt_logprobs", "gRPC returns them");
   fields.Refuse("suffix", "text is not inserted");
-  fields.Refuse("echo", "the prompt is not part of the answer");
   fields.Refuse("chat_template", "the checkpoint's own is used");
   fields.Refuse("documents", "the checkpoint's template takes none");
   fields.Refuse("mm_processor_kwargs", "pictures have the sizes that the server was started with");
@@ -178,13 +181,26 @@ void ParseCommonFields(RequestFields& fields, AnswerRequest* out) {
   if (auto model = fields.String("model")) out->wire.set_model(std::move(*model));
   v1::Sampling* sampling = out->wire.mutable_sampling();
   ParseNumbers(fields, sampling);
-  ParseMaxTokens(fields, sampling);
+  ParseMaxTokens(fields, out);
   ParseStops(fields, sampling);
   ParseBiases(fields, sampling);
   ParseStreamOptions(fields, out);
   ParseOwnFields(fields, out);
   ParseConstraint(fields, out);
   CountTokens(out);
+}
+
+void ParsePromptLogprobs(RequestFields& fields, AnswerRequest* out) {
+  const auto num_top = fields.Int("prompt_logprobs", 0, kMaxTopLogprobs);
+  if (!num_top) return;
+  if (out->stream) {
+    return fields.Fail("prompt_logprobs",
+                       InvalidArgument("prompt_logprobs is ", *num_top,
+                                       " and stream is true; whole answers have them"));
+  }
+  out->form.set_has_prompt_logprobs(true);
+  out->wire.mutable_return_()->set_prompt_logprobs(true);
+  out->wire.mutable_return_()->set_top_prompt_logprobs(static_cast<int32_t>(*num_top));
 }
 
 }  // namespace longhand::http

@@ -34,27 +34,40 @@ constexpr std::array<std::string_view, 22> kParameters = {"temperature",
                                                           "plan",
                                                           "target_words"};
 
+// Of several prompts, the one that is at fault: "prompt 3: ", and what follows.
+constexpr std::string_view kOfPrompt = "prompt ";
+
+std::string_view WithoutPrompt(std::string_view message) {
+  if (!message.starts_with(kOfPrompt)) return message;
+  const size_t end = message.find_first_not_of("0123456789", kOfPrompt.size());
+  if (end == std::string_view::npos || !message.substr(end).starts_with(": ")) return message;
+  return message.substr(end + 2);
+}
+
 bool IsAboutTheContext(const std::string& message) {
-  return message.rfind("the prompt has ", 0) == 0 && message.find(" tokens") != std::string::npos;
+  const std::string_view fault = WithoutPrompt(message);
+  return fault.starts_with("the prompt has ") && fault.find(" tokens") != std::string_view::npos;
 }
 
 bool IsAboutTheModel(const Status& status) {
-  return status.code() == StatusCode::kNotFound && status.message().rfind("the model ", 0) == 0;
+  return status.code() == StatusCode::kNotFound &&
+         WithoutPrompt(status.message()).starts_with("the model ");
 }
 
 std::string ParamOf(const Status& status) {
-  const std::string& message = status.message();
+  const std::string_view message = WithoutPrompt(status.message());
   if (IsAboutTheModel(status)) return "model";
   if (status.code() != StatusCode::kInvalidArgument) return "";
-  const std::string word = message.substr(0, message.find(' '));
-  if (std::find(kParameters.begin(), kParameters.end(), word) != kParameters.end()) return word;
+  const std::string_view word = message.substr(0, message.find(' '));
+  if (std::find(kParameters.begin(), kParameters.end(), word) != kParameters.end())
+    return std::string(word);
   for (const char* about : {"image ", "message ", "the request has "})
-    if (message.rfind(about, 0) == 0) return "messages";
-  if (message.rfind("a stop string ", 0) == 0) return "stop";
-  if (IsAboutTheContext(message)) return "max_tokens";
-  if (message.rfind("the prompt is ", 0) == 0 || message.rfind("token id ", 0) == 0)
-    return "prompt";
-  return "";
+    if (message.starts_with(about)) return "messages";
+  if (message.starts_with("a stop string ")) return "stop";
+  if (IsAboutTheContext(status.message())) return "max_tokens";
+  for (const char* about : {"the prompt is ", "token id ", "the request asks for "})
+    if (message.starts_with(about)) return "prompt";
+  return message.size() < status.message().size() ? "prompt" : "";
 }
 
 const char* TypeOf(int http_status) {

@@ -8,8 +8,16 @@
 namespace longhand::http {
 namespace json = boost::json;
 
-EventWriter::EventWriter(AnswerHead head, const shim::Tokenizer& tokenizer, Lines lines)
-    : head_(std::move(head)), tokenizer_(tokenizer), lines_(lines) {
+EventWriter::EventWriter(AnswerHead head,
+                         const shim::Tokenizer& tokenizer,
+                         Lines lines,
+                         uint32_t first_choice)
+    : head_(std::move(head)),
+      tokenizer_(tokenizer),
+      lines_(lines),
+      first_choice_(first_choice),
+      choices_(head_.form.num_echoes()),
+      echo_(tokenizer) {
   prefix_ = json::serialize(json::object{{"id", head_.request_id},
                                          {"object", head_.is_document() ? "document.chunk"
                                                     : head_.is_chat()   ? "chat.completion.chunk"
@@ -25,11 +33,14 @@ EventWriter::Choice& EventWriter::ChoiceOf(const v1::GenerateEvent& event) {
   usage_.set_completion_tokens(usage_.completion_tokens() + event.token_ids_size());
   usage_.set_total_tokens(usage_.prompt_tokens() + usage_.completion_tokens());
   if (event.has_usage()) usage_ = event.usage();
+  if (event.seq() == 1 && head_.echoes()) echo_.Begin(event);
   return choices_[event.choice()];
 }
 
 void EventWriter::Skip(const v1::GenerateEvent& event) {
   Choice& choice = ChoiceOf(event);
+  if (TakeEcho(event).has_value()) return;
+  (void)BeginWith(choice);
   choice.has_begun = true;
   choice.num_characters += CountCharacters(event.text());
 }
@@ -41,11 +52,50 @@ void EventWriter::Append(const v1::GenerateEvent& event, std::string* out) {
   }
   Choice& choice = ChoiceOf(event);
   const v1::Usage* usage = head_.form.continuous_usage() ? &usage_ : nullptr;
-  AppendEvent(event.seq(), ChunkJson({ChoiceJson(event, choice)}, &event, usage), out);
+  const std::optional<PromptEcho::Part> echo = TakeEcho(event);
+  const json::array choices =
+      echo.has_value() ? EchoJson(event, *echo) : json::array{ChoiceJson(event, choice)};
+  AppendEvent(event.seq(), ChunkJson(choices, &event, usage), out);
+}
+
+std::optional<PromptEcho::Part> EventWriter::TakeEcho(const v1::GenerateEvent& event) {
+  if (event.prompt_logprobs_size() == 0 || !head_.form.echoes_logprobs()) return std::nullopt;
+  PromptEcho::Part part;
+  echo_.Next(event, &part);
+  for (Choice& choice : choices_) {
+    choice.has_begun = true;
+    choice.num_characters = echo_.num_characters();
+  }
+  return part;
+}
+
+PromptEcho::Part EventWriter::BeginWith(Choice& choice) const {
+  PromptEcho::Part part;
+  if (choice.has_begun || !head_.echoes()) return part;
+  PromptEcho echo = echo_;
+  echo.Rest(&part);
+  choice.num_characters = echo.num_characters();
+  if (!head_.form.echoes_logprobs()) part.logprobs = {};
+  return part;
+}
+
+json::array EventWriter::EchoJson(const v1::GenerateEvent& event,
+                                  const PromptEcho::Part& part) const {
+  json::object shown = {{"index", 0}, {"text", part.text}};
+  if (ShowsPromptTokenIds(head_, event))
+    shown["prompt_token_ids"] = TokenIdsJson(event.prompt_token_ids());
+  shown["logprobs"] = TextLogprobs(part.logprobs).ToJson();
+  shown["finish_reason"] = nullptr;
+  json::array out;
+  for (uint32_t i = 0; i < head_.form.num_echoes(); ++i) {
+    shown["index"] = first_choice_ + i;
+    out.push_back(shown);
+  }
+  return out;
 }
 
 json::object EventWriter::ChoiceJson(const v1::GenerateEvent& event, Choice& choice) const {
-  json::object out = {{"index", event.choice()}};
+  json::object out = {{"index", first_choice_ + event.choice()}};
   json::value logprobs = nullptr;
   if (head_.is_chat()) {
     json::object delta;
@@ -59,13 +109,12 @@ json::object EventWriter::ChoiceJson(const v1::GenerateEvent& event, Choice& cho
       logprobs = {{"content", std::move(content)}, {"refusal", nullptr}};
     }
   } else {
-    out["text"] = event.text();
-    if (event.logprobs_size() > 0) {
-      TextLogprobs lists;
-      for (const v1::Logprob& logprob : event.logprobs())
-        lists.Add(tokenizer_, logprob, choice.num_characters);
-      logprobs = std::move(lists).ToJson();
-    }
+    PromptEcho::Part begin = BeginWith(choice);
+    TextLogprobs lists = std::move(begin.logprobs);
+    for (const v1::Logprob& logprob : event.logprobs())
+      lists.Add(tokenizer_, logprob, choice.num_characters);
+    out["text"] = begin.text + event.text();
+    if (!lists.empty()) logprobs = std::move(lists).ToJson();
     if (ShowsPromptTokenIds(head_, event))
       out["prompt_token_ids"] = TokenIdsJson(event.prompt_token_ids());
   }
@@ -124,6 +173,11 @@ void EventWriter::AppendTail(int64_t num_events,
     ++id;
   }
   if (id >= from) AppendEvent(id, "[DONE]", out);
+}
+
+void EventWriter::AppendTailOf(const v1::Usage& usage, std::string* out) const {
+  if (head_.form.include_usage()) AppendEvent(0, ChunkJson({}, nullptr, &usage), out);
+  AppendEvent(0, "[DONE]", out);
 }
 
 }  // namespace longhand::http

@@ -85,6 +85,11 @@ Status AddMessage(const json::value& value, AnswerRequest* out) {
     message->add_content()->set_text(std::string(content->get_string()));
     return OkStatus();
   }
+  // Clients send an answer of theirs that had none, as it was.
+  if (*role == "assistant" && (content == nullptr || content->is_null())) {
+    message->add_content()->set_text("");
+    return OkStatus();
+  }
   if (content == nullptr || !content->is_array())
     return InvalidArgument("its content must be a string or a list of parts");
   for (const json::value& part : content->get_array())

@@ -318,7 +318,7 @@ class Gateway(unittest.TestCase):
 
     def test_each_wrong_parameter_is_named(self):
         user = [{"role": "user", "content": "Hi"}]
-        for param, value in [("temperature", -1), ("temperature", "hot"), ("top_p", 0), ("top_p", 1.5), ("top_k", -2),
+        for param, value in [("temperature", -1), ("temperature", "hot"), ("top_p", -0.1), ("top_p", 1.5), ("top_k", -2),
                              ("top_k", 1.5), ("min_p", 2), ("seed", -2 ** 63 - 1), ("seed", "x"), ("n", 0), ("n", 17), ("n", None and 0),
                              ("max_tokens", 0), ("max_completion_tokens", -5), ("min_tokens", -1), ("presence_penalty", 3),
                              ("frequency_penalty", -3), ("repetition_penalty", 0), ("stop", 5), ("stop", [""]),
@@ -351,7 +351,7 @@ class Gateway(unittest.TestCase):
         self.refused(400, "messages", "33 images; at most 32", messages=[{"role": "user", "content": [picture] * 33}])
         too_long = self.refused(400, "max_tokens", "context of 2048", messages=user, max_tokens=2048)
         self.assertEqual(too_long["code"], "context_length_exceeded")
-        for prompt in (None, [], "", ["a", "b"], [[1], [2]], [1 << 30], {"a": 1}):
+        for prompt in (None, [], "", ["a", [1]], [[1], []], ["a", ""], [1 << 30], {"a": 1}):
             with self.subTest(prompt=prompt):
                 self.assertEqual(self.ask("POST", "/v1/completions", {"prompt": prompt}).status, 400)
         for body in (b"", b"{", b"[]", b'{"a":1}x', b'"\xff"', b'{"messages":' + b"[" * 100 + b"]" * 100 + b"}"):

@@ -110,6 +110,16 @@ class Sdk(unittest.TestCase):
             self.client.with_options(timeout=.01).chat.completions.create(
                 model="nano", messages=[{"role": "user", "content": "Hi"}], max_tokens=2000, extra_body={"ignore_eos": True})
 
+    def test_several_prompts_and_their_scores(self):
+        scored = self.client.completions.create(model="nano", prompt=["The river", "Rain"], echo=True, logprobs=1, max_tokens=1, temperature=0)
+        self.assertEqual([choice.index for choice in scored.choices], [0, 1])
+        for choice, prompt in zip(scored.choices, ("The river", "Rain"), strict=True):
+            self.assertTrue(choice.text.startswith(prompt))
+            self.assertIsNone(choice.logprobs.token_logprobs[0])
+            self.assertEqual(len(choice.logprobs.tokens), len(choice.logprobs.top_logprobs))
+        chunks = list(self.client.completions.create(model="nano", prompt=["The river", "Rain"], max_tokens=5, stream=True))
+        self.assertEqual({choice.index for chunk in chunks for choice in chunk.choices}, {0, 1})
+
     def test_the_async_client(self):
         async def ask():
             async with openai.AsyncOpenAI(base_url=self.client.base_url, api_key="sk-test") as client:

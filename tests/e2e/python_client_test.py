@@ -118,6 +118,12 @@ class Served(unittest.TestCase):
         self.assertEqual(sorted(answer.texts), [0, 1, 2])
         self.assertEqual(answer.usage.completion_tokens, 24)
 
+    def test_the_scores_of_a_prompt(self):
+        answer = self.client.generate(text="The river is wide.", max_tokens=0, returns={"prompt_logprobs": True, "top_prompt_logprobs": 2}).read()
+        self.assertEqual((answer.text, answer.finish_reasons[0], answer.usage.completion_tokens), ("", "length", 0))
+        self.assertEqual(len(answer.prompt_logprobs), answer.usage.prompt_tokens - 1)
+        self.assertTrue(all(len(logprob.top) == 2 and logprob.logprob < 0 for logprob in answer.prompt_logprobs))
+
     def test_tokens_and_status(self):
         ids = self.client.tokenize("Hello world")
         self.assertEqual(self.client.detokenize(ids), "Hello world")

@@ -51,18 +51,16 @@ class RefusalsTest : public ::testing::Test {
 LocalCluster* RefusalsTest::cluster_ = nullptr;
 
 TEST_F(RefusalsTest, NumbersOutOfRange) {
-  v1::GenerateRequest request = TextRequest("Hi", 0);
-  ExpectInvalid(request, "max_tokens is 0; it must be at least 1");
-  request.mutable_sampling()->set_max_tokens(-5);
-  ExpectInvalid(request, "max_tokens is -5");
+  v1::GenerateRequest request = TextRequest("Hi", -5);
+  ExpectInvalid(request, "max_tokens is -5; it must be at least 0");
   request.mutable_sampling()->set_max_tokens(5);
   request.mutable_sampling()->set_temperature(std::numeric_limits<float>::quiet_NaN());
   ExpectInvalid(request, "temperature is nan");
   request.mutable_sampling()->set_temperature(-1);
   ExpectInvalid(request, "temperature is -1");
   request.mutable_sampling()->set_temperature(1);
-  request.mutable_sampling()->set_top_p(0);
-  ExpectInvalid(request, "top_p is 0");
+  request.mutable_sampling()->set_top_p(-0.5f);
+  ExpectInvalid(request, "top_p is -0.5; it must be from 0 to 1");
   request.mutable_sampling()->set_top_p(1);
   request.mutable_sampling()->set_n(17);
   ExpectInvalid(request, "n is 17; it must be from 1 to 16");
@@ -78,6 +76,12 @@ TEST_F(RefusalsTest, NumbersOutOfRange) {
   ExpectInvalid(request, "logit_bias of token 5 is nan; it must be from -100 to 100");
   for (int32_t id = 0; id < 301; ++id) biases[id] = 1;
   ExpectInvalid(request, "logit_bias has 301 tokens; at most 300 are allowed");
+  biases.clear();
+  request.mutable_return_()->set_top_prompt_logprobs(5);
+  ExpectInvalid(request, "top_prompt_logprobs is 5; it is for requests with prompt_logprobs");
+  request.mutable_return_()->set_prompt_logprobs(true);
+  request.mutable_return_()->set_top_prompt_logprobs(21);
+  ExpectInvalid(request, "top_prompt_logprobs is 21; it must be from 0 to 20");
   biases.clear();
   request.set_priority(101);
   ExpectInvalid(request, "priority is 101; it must be from -100 to 100");

@@ -53,4 +53,7 @@ def filter_case(context, case):
                 or (isinstance(body.get("logit_bias"), dict) and any(id.isdigit() and int(id) > 1000 for id in body["logit_bias"]))
                 or any(body.get(name) for name in FORMS) or (body.get("response_format") or {"type": "text"}) != {"type": "text"}
                 or (body.get("stream_options") is not None and body.get("stream") is not True)
+                or (body.get("prompt_logprobs") is not None and (body.get("stream") is True or body.get("echo") is True))
+                or (0 in (body.get("max_tokens"), body.get("max_completion_tokens"))
+                    and (body.get("echo") is not True or body.get("target_words") is not None))
                 or (body.get("top_logprobs") is not None and body.get("logprobs") is not True))

@@ -9,8 +9,6 @@
 namespace longhand::runner {
 namespace {
 
-constexpr int32_t kMaxLogprobs = 20;
-
 std::string HashPrefix(const ContentHash& hash) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string out;
@@ -102,9 +100,9 @@ Status CheckBiases(const std::vector<TokenBias>& biases, const PlanLimits& limit
 Status CheckStart(const SequenceStart& start, const PlanContext& context) {
   const PlanLimits& limits = context.limits;
   LONGHAND_RETURN_IF_ERROR(CheckAdapter(start.adapter, context));
-  if (start.sampling.num_logprobs < -1 || start.sampling.num_logprobs > kMaxLogprobs) {
+  if (start.sampling.num_logprobs < -1 || start.sampling.num_logprobs > kMaxTopLogprobs) {
     return InvalidArgument("num_logprobs is ", start.sampling.num_logprobs,
-                           "; it must be from -1 to ", kMaxLogprobs);
+                           "; it must be from -1 to ", kMaxTopLogprobs);
   }
   LONGHAND_RETURN_IF_ERROR(CheckBiases(start.biases, limits));
   const int64_t num_tokens =
@@ -156,7 +154,13 @@ Status CheckTokens(const SequenceChunk& chunk, bool has_last_token, const PlanLi
       return InvalidArgument("score_token_ids has ", chunk.score_token_ids.size(),
                              " elements; there are ", query_len, " tokens");
     }
-    return CheckIds("score_token_ids", chunk.score_token_ids, -1, limits.vocab_size);
+    LONGHAND_RETURN_IF_ERROR(
+        CheckIds("score_token_ids", chunk.score_token_ids, -1, limits.vocab_size));
+  }
+  const int32_t most = chunk.score_token_ids.empty() ? 0 : kMaxTopLogprobs;
+  if (chunk.num_score_top < 0 || chunk.num_score_top > most) {
+    return InvalidArgument("num_score_top is ", chunk.num_score_top, "; it must be from 0 to ",
+                           most);
   }
   return OkStatus();
 }

@@ -14,8 +14,12 @@ Status ScoreChunks(const StepPlan& plan,
   int32_t first = 0;
   for (size_t i = 0; i < plan.chunks.size(); ++i) {
     const SequenceChunk& chunk = plan.chunks[i];
-    std::vector<float>& scores = (*results)[i].score_logprobs;
-    if (!chunk.score_token_ids.empty()) scores.assign(chunk.token_ids.size(), 0.0f);
+    SequenceResult& result = (*results)[i];
+    const auto num_top = static_cast<size_t>(chunk.num_score_top);
+    if (!chunk.score_token_ids.empty()) {
+      result.score_logprobs.resize(chunk.token_ids.size());
+      result.score_top.resize(chunk.token_ids.size() * num_top);
+    }
     std::vector<int32_t> offsets;  // of the wanted tokens within the chunk
     for (size_t j = 0; j < chunk.score_token_ids.size(); ++j) {
       if (chunk.score_token_ids[j] >= 0) offsets.push_back(static_cast<int32_t>(j));
@@ -30,10 +34,12 @@ Status ScoreChunks(const StepPlan& plan,
       LONGHAND_ASSIGN_OR_RETURN(const kernels::VocabShard shard, decoder.Logits(rows));
       LONGHAND_ASSIGN_OR_RETURN(const TensorView logits, decoder.GatherLogits(shard, communicator));
       if (communicator.rank() != 0) continue;
-      LONGHAND_ASSIGN_OR_RETURN(const std::vector<float> logprobs,
-                                sampler.Score(logits, token_ids));
-      for (size_t j = 0; j < logprobs.size(); ++j) {
-        scores[static_cast<size_t>(offsets[begin + j])] = logprobs[j];
+      LONGHAND_ASSIGN_OR_RETURN(const std::vector<SampledToken> scored,
+                                sampler.Score(logits, token_ids, chunk.num_score_top));
+      for (size_t j = 0; j < scored.size(); ++j) {
+        const auto at = static_cast<size_t>(offsets[begin + j]);
+        result.score_logprobs[at] = scored[j].logprob;
+        std::ranges::copy(scored[j].top, result.score_top.data() + at * num_top);
       }
     }
     first += static_cast<int32_t>(chunk.token_ids.size());

@@ -1,4 +1,5 @@
-// ScoreChunks: log-probabilities of the tokens that chunks ask for, a collective.
+// ScoreChunks: log-probabilities of the tokens that chunks ask for, and the likeliest tokens beside
+// them, a collective.
 #pragma once
 
 #include <cstdint>

@@ -133,13 +133,18 @@ Result<std::vector<SampledToken>> TokenSampler::Fetch(const std::vector<SampleRe
   }
   std::vector<SampledToken> out(requests.size());
   for (size_t i = 0; i < out.size(); ++i) out[i].token_id = ids[i];
-  const bool wants_logprobs = std::ranges::any_of(requests, [](const SampleRequest& request) {
-    return request.state->sampling.num_logprobs >= 0;
-  });
-  if (!wants_logprobs) return out;
+  int32_t num_top = -1;
+  for (const SampleRequest& request : requests) {
+    num_top = std::max(num_top, request.state->sampling.num_logprobs);
+  }
+  if (num_top < 0) return out;
   LONGHAND_ASSIGN_OR_RETURN(const TensorView all, gather());
-  if (communicator.rank() == 0) {
-    LONGHAND_RETURN_IF_ERROR(AddLogprobs(all.Slice(0, count), requests, token_ids, &out));
+  if (communicator.rank() != 0) return out;
+  LONGHAND_RETURN_IF_ERROR(AddLogprobs(all.Slice(0, count), token_ids, num_top, &out));
+  for (size_t i = 0; i < out.size(); ++i) {
+    const int32_t wanted = requests[i].state->sampling.num_logprobs;
+    if (wanted < 0) out[i].logprob = 0;
+    out[i].top.resize(static_cast<size_t>(std::max(wanted, 0)));
   }
   return out;
 }
@@ -165,24 +170,20 @@ void TokenSampler::CollectRows(const std::vector<SampleRequest>& requests) {
 }
 
 Status TokenSampler::AddLogprobs(TensorView logits,
-                                 const std::vector<SampleRequest>& requests,
                                  TensorView token_ids,
+                                 int64_t num_top,
                                  std::vector<SampledToken>* out) {
-  int64_t k = 0;
-  for (const SampleRequest& request : requests) {
-    k = std::max<int64_t>(k, request.state->sampling.num_logprobs);
-  }
-  const auto count = static_cast<int64_t>(requests.size());
+  const auto count = static_cast<int64_t>(out->size());
   kernels::LogprobsArgs args{
       .logits = logits, .token_ids = token_ids, .logprobs = Reshape(space_.logprobs.view, {count})};
-  if (k > 0) {
-    args.top_ids = Reshape(space_.top_ids.view, {count, k});
-    args.top_logprobs = Reshape(space_.top_logprobs.view, {count, k});
+  if (num_top > 0) {
+    args.top_ids = Reshape(space_.top_ids.view, {count, num_top});
+    args.top_logprobs = Reshape(space_.top_logprobs.view, {count, num_top});
   }
   LONGHAND_RETURN_IF_ERROR(ops_.Logprobs(args));
-  std::vector<float> logprobs(requests.size());
-  std::vector<int32_t> top_ids(static_cast<size_t>(count * k));
-  std::vector<float> top_logprobs(static_cast<size_t>(count * k));
+  std::vector<float> logprobs(out->size());
+  std::vector<int32_t> top_ids(static_cast<size_t>(count * num_top));
+  std::vector<float> top_logprobs(top_ids.size());
   const auto copy = [this](auto& to, const TensorView& from) {
     return to.empty() ? OkStatus() : ops_.CopyToHost(to.data(), from.data(), from.num_bytes());
   };
@@ -190,28 +191,25 @@ Status TokenSampler::AddLogprobs(TensorView logits,
   LONGHAND_RETURN_IF_ERROR(copy(top_ids, args.top_ids));
   LONGHAND_RETURN_IF_ERROR(copy(top_logprobs, args.top_logprobs));
   LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const int32_t wanted = requests[i].state->sampling.num_logprobs;
-    if (wanted >= 0) (*out)[i].logprob = logprobs[i];
-    for (int32_t j = 0; j < wanted; ++j) {
-      const size_t at = i * static_cast<size_t>(k) + static_cast<size_t>(j);
-      (*out)[i].top.push_back({top_ids[at], top_logprobs[at]});
+  size_t at = 0;
+  for (size_t i = 0; i < out->size(); ++i) {
+    SampledToken& token = (*out)[i];
+    token.logprob = logprobs[i];
+    for (int64_t j = 0; j < num_top; ++j, ++at) {
+      token.top.push_back({top_ids[at], top_logprobs[at]});
     }
   }
   return OkStatus();
 }
 
-Result<std::vector<float>> TokenSampler::Score(TensorView logits,
-                                               const std::vector<int32_t>& token_ids) {
-  const auto count = static_cast<int64_t>(token_ids.size());
-  const TensorView ids = Reshape(space_.token_ids.view, {count});
-  const TensorView logprobs = Reshape(space_.logprobs.view, {count});
+Result<std::vector<SampledToken>> TokenSampler::Score(TensorView logits,
+                                                      const std::vector<int32_t>& token_ids,
+                                                      int64_t num_top) {
+  std::vector<SampledToken> out;
+  for (const int32_t id : token_ids) out.push_back({.token_id = id});
+  const TensorView ids = Reshape(space_.token_ids.view, {std::ssize(out)});
   LONGHAND_RETURN_IF_ERROR(ops_.CopyToDevice(ids.data(), token_ids.data(), ids.num_bytes()));
-  LONGHAND_RETURN_IF_ERROR(
-      ops_.Logprobs({.logits = logits, .token_ids = ids, .logprobs = logprobs}));
-  std::vector<float> out(token_ids.size());
-  LONGHAND_RETURN_IF_ERROR(ops_.CopyToHost(out.data(), logprobs.data(), logprobs.num_bytes()));
-  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
+  LONGHAND_RETURN_IF_ERROR(AddLogprobs(logits, ids, num_top, &out));
   return out;
 }
 

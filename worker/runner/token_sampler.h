@@ -63,8 +63,10 @@ class TokenSampler {
   Result<std::span<const int32_t>> CopyIds(int64_t count);
   // Whether a row of these parameters is such a one.
   bool DrawSettles(const SamplingParams& params) const;
-  // The log-probability of token_ids[i] in row i. For rank 0.
-  Result<std::vector<float>> Score(TensorView logits, const std::vector<int32_t>& token_ids);
+  // The log-probability of token_ids[i] in row i, and the `num_top` likeliest there. For rank 0.
+  Result<std::vector<SampledToken>> Score(TensorView logits,
+                                          const std::vector<int32_t>& token_ids,
+                                          int64_t num_top);
 
  private:
   struct Workspace {
@@ -75,7 +77,7 @@ class TokenSampler {
     model::DeviceTensor top_ids;       // [rows, kMaxTop] i32
     model::DeviceTensor top_logprobs;  // [rows, kMaxTop] f32
   };
-  static constexpr int64_t kMaxTop = 20;
+  static constexpr int64_t kMaxTop = kMaxTopLogprobs;
 
   TokenSampler(int64_t num_ranks, TensorView history, kernels::Ops& ops)
       : num_ranks_(num_ranks), history_(history), ops_(ops) {}
@@ -83,9 +85,10 @@ class TokenSampler {
   void CollectRows(const std::vector<SampleRequest>& requests);
   Status Draw(kernels::VocabShard logits, comm::Communicator& communicator);
   Result<std::span<const int32_t>> FetchIds(int64_t count, comm::Communicator& communicator);
+  // Of the tokens in `token_ids`, which `out` names, with the `num_top` likeliest of each row.
   Status AddLogprobs(TensorView logits,
-                     const std::vector<SampleRequest>& requests,
                      TensorView token_ids,
+                     int64_t num_top,
                      std::vector<SampledToken>* out);
 
   const int64_t num_ranks_;

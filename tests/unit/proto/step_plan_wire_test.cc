@@ -26,7 +26,8 @@ StepPlan FullPlan() {
                       .output_position = 17,
                       .suppressed_token_ids = {1, 2},
                       .allowed_tokens = {0xfedcba98u, 1},
-                      .score_token_ids = {-1, 4}};
+                      .score_token_ids = {-1, 4},
+                      .num_score_top = 2};
   chunk.start.push_back({SamplingParams{.temperature = 0.6f,
                                         .top_p = 0.95f,
                                         .top_k = 20,
@@ -69,6 +70,7 @@ TEST(StepPlanWire, APlanSurvivesTheWireFieldByField) {
   EXPECT_EQ(chunk.new_block_ids, plan.chunks[0].new_block_ids);
   EXPECT_EQ(chunk.image_spans[0].cache_row, 512);
   EXPECT_EQ(chunk.score_token_ids, plan.chunks[0].score_token_ids);
+  EXPECT_EQ(chunk.num_score_top, 2);
   EXPECT_EQ(chunk.suppressed_token_ids, plan.chunks[0].suppressed_token_ids);
   EXPECT_EQ(chunk.allowed_tokens, plan.chunks[0].allowed_tokens);
   ASSERT_EQ(chunk.start.size(), 1u);
@@ -116,7 +118,8 @@ TEST(StepPlanWire, AResultKeepsItsErrorTokensAndTimes) {
   result.sequences = {
       {.sequence_id = 4,
        .tokens = {{.token_id = 77, .logprob = -0.5f, .top = {{77, -0.5f}, {3, -1.0f}}}},
-       .score_logprobs = {0, -2.5f}}};
+       .score_logprobs = {0, -2.5f},
+        .score_top = {{0, 0}, {7, -0.25f}}}};
   worker::v1::ExecuteStepResponse wire;
   ToWire(result, &wire);
   const StepResult back = FromWire(wire);
@@ -127,6 +130,9 @@ TEST(StepPlanWire, AResultKeepsItsErrorTokensAndTimes) {
   ASSERT_EQ(back.sequences.size(), 1u);
   EXPECT_EQ(back.sequences[0].tokens[0].top[1].token_id, 3);
   EXPECT_EQ(back.sequences[0].score_logprobs, result.sequences[0].score_logprobs);
+  ASSERT_EQ(back.sequences[0].score_top.size(), 2u);
+  EXPECT_EQ(back.sequences[0].score_top[1].token_id, 7);
+  EXPECT_EQ(back.sequences[0].score_top[1].logprob, -0.25f);
 }
 
 }  // namespace

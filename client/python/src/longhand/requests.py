@@ -31,7 +31,8 @@ def generate_request(
     """One of `prompt` (a user's message, before it the images), `messages` (dicts of `role` and `content`; content is text,
     or a list of texts and pictures), `text` (raw, with `images`) and `token_ids`. `keep_running`: the request goes on when
     nobody reads it. `target_words`: that each answer is held to; 0: none. `constraint`: the form that each answer is held to, a
-    field of Constraint such as {"regex": "[0-9]+"}. `returns`: fields of Return, such as {"token_ids": True}. The rest are fields of Sampling."""
+    field of Constraint such as {"regex": "[0-9]+"}. `returns`: fields of Return, such as {"token_ids": True}, or {"prompt_logprobs": True,
+    "top_prompt_logprobs": 5} beside max_tokens=0: what the prompt's tokens were worth to the model. The rest are fields of Sampling."""
     given = [name for name, value in
              (("prompt", prompt), ("messages", messages), ("text", text), ("token_ids", token_ids)) if value is not None]
     if len(given) != 1:

@@ -1,5 +1,6 @@
 #include "coordinator/api/answer_room.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace longhand::api {
@@ -19,6 +20,12 @@ TEST(AnswerRoom, IsWhatTheRequestSaysOrTheDefaultWithinTheContext) {
   EXPECT_EQ(Room({.num_prompt_tokens = 100, .max_model_len = 32768, .max_tokens = 7}), 7);
   EXPECT_EQ(Room({.num_prompt_tokens = 100, .max_model_len = 32768}), 8192);
   EXPECT_EQ(Room({.num_prompt_tokens = 100, .max_model_len = 4096}), 3996);
+}
+
+TEST(AnswerRoom, APromptAloneMayFillTheContext) {
+  EXPECT_EQ(Room({.num_prompt_tokens = 4096, .max_model_len = 4096, .max_tokens = 0}), 0);
+  EXPECT_THAT(Refusal({.num_prompt_tokens = 4097, .max_model_len = 4096, .max_tokens = 0}),
+              ::testing::HasSubstr("the prompt has 4097 tokens"));
 }
 
 TEST(AnswerRoom, OfWordsIsTwoAndAHalfTokensEachAndTwoInChinese) {

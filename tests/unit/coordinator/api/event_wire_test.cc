@@ -39,15 +39,16 @@ TEST(EventWire, TokenIdsAreKeptAndSeenOnlyWhenAsked) {
 }
 
 TEST(EventWire, WholeEventsSayWhatWasDelivered) {
-  std::vector<v1::GenerateEvent> events = {ToWire({.seq = 1, .prompt_logprobs = {{2, -1.5f}}}, {}),
-                                           ToWire({.seq = 2, .choice = 1, .token_ids = {7}}, {}),
-                                           ToWire({.seq = 3, .choice = 0, .token_ids = {8}}, {}),
-                                           ToWire({.seq = 4, .choice = 1, .token_ids = {9}}, {})};
+  std::vector<v1::GenerateEvent> events = {
+      ToWire({.seq = 1, .prompt_logprobs = {{2, -1.5f, {{3, -0.5f}}}}}, {}),
+      ToWire({.seq = 2, .choice = 1, .token_ids = {7}}, {}),
+      ToWire({.seq = 3, .choice = 0, .token_ids = {8}}, {}),
+      ToWire({.seq = 4, .choice = 1, .token_ids = {9}}, {})};
   const Result<engine::Delivered> delivered = DeliveredOf(events, 2);
   ASSERT_TRUE(delivered.ok()) << delivered.status();
   EXPECT_EQ(delivered->token_ids, (std::vector<std::vector<int32_t>>{{8}, {7, 9}}));
   EXPECT_EQ(delivered->last_event_seq, 4);
-  EXPECT_TRUE(delivered->prompt_logprobs);
+  EXPECT_EQ(delivered->num_prompt_logprobs, 1);
   EXPECT_EQ(DeliveredOf(events, 1).status().ToString(),
             "DATA_LOSS: event 2 of answer 1 comes after event 1; there are 1 answers");
   events.erase(events.begin() + 1);
@@ -57,10 +58,12 @@ TEST(EventWire, WholeEventsSayWhatWasDelivered) {
 TEST(EventWire, TheFirstEventNamesTheRequestAndItsPrompt) {
   EventContext context{.request_id = "id", .prompt_token_ids = {1, 2}};
   context.wanted.set_prompt_token_ids(true);
-  const v1::GenerateEvent first = ToWire({.seq = 1, .prompt_logprobs = {{2, -1.5f}}}, context);
+  const v1::GenerateEvent first =
+      ToWire({.seq = 1, .prompt_logprobs = {{2, -1.5f, {{3, -0.5f}}}}}, context);
   EXPECT_EQ(first.request_id(), "id");
   EXPECT_EQ(first.prompt_token_ids_size(), 2);
   EXPECT_EQ(first.prompt_logprobs(0).logprob(), -1.5f);
+  EXPECT_EQ(first.prompt_logprobs(0).top(0).token_id(), 3);
   EXPECT_EQ(first.finish_reason(), v1::FINISH_REASON_UNSPECIFIED);
 }
 

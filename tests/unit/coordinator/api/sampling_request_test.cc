@@ -82,6 +82,17 @@ TEST(SamplingRequest, WrongBiasesAreNamed) {
   EXPECT_EQ(refusal(many), "logit_bias has 301 tokens; at most 300 are allowed");
 }
 
+TEST(SamplingRequest, TopPOfNothingIsGreedy) {
+  v1::Sampling sampling;
+  sampling.set_temperature(1.5f);
+  sampling.set_top_p(0);
+  const Result<SamplingRequest> parsed =
+      ParseSampling(sampling, {}, GenerationDefaults(), 100, [] { return uint64_t{1}; });
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->params.temperature, 0);
+  EXPECT_EQ(parsed->params.top_p, 1);
+}
+
 TEST(SamplingRequest, EachFieldOutOfRangeIsNamed) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -89,10 +100,8 @@ TEST(SamplingRequest, EachFieldOutOfRangeIsNamed) {
             "temperature is nan; it must be a number of at least 0");
   EXPECT_EQ(Refusal([&](auto& s) { s.set_temperature(kInfinity); }),
             "temperature is inf; it must be a number of at least 0");
-  EXPECT_EQ(Refusal([&](auto& s) { s.set_top_p(1.5f); }),
-            "top_p is 1.5; it must be above 0 and at most 1");
-  EXPECT_EQ(Refusal([&](auto& s) { s.set_top_p(kNan); }),
-            "top_p is nan; it must be above 0 and at most 1");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_top_p(1.5f); }), "top_p is 1.5; it must be from 0 to 1");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_top_p(kNan); }), "top_p is nan; it must be from 0 to 1");
   EXPECT_EQ(Refusal([&](auto& s) { s.set_top_k(-1); }),
             "top_k is -1; it must be at least 0 (0 is off)");
   EXPECT_EQ(Refusal([&](auto& s) { s.set_min_p(-0.5f); }), "min_p is -0.5; it must be from 0 to 1");
@@ -102,8 +111,8 @@ TEST(SamplingRequest, EachFieldOutOfRangeIsNamed) {
             "presence_penalty is 3; it must be from -2 to 2");
   EXPECT_EQ(Refusal([&](auto& s) { s.set_frequency_penalty(kNan); }),
             "frequency_penalty is nan; it must be from -2 to 2");
-  EXPECT_EQ(Refusal([&](auto& s) { s.set_max_tokens(0); }),
-            "max_tokens is 0; it must be at least 1");
+  EXPECT_EQ(Refusal([&](auto& s) { s.set_max_tokens(-1); }),
+            "max_tokens is -1; it must be at least 0");
   EXPECT_EQ(Refusal([&](auto& s) { s.set_min_tokens(-1); }),
             "min_tokens is -1; it must be at least 0");
   EXPECT_EQ(Refusal([&](auto& s) {

@@ -114,20 +114,75 @@ TEST_P(EngineTest, ChoicesAreNumberedApartAndCountedTogether) {
   for (const TokenEvent& event : recording->events) EXPECT_EQ(event.logprobs.size(), 1u);
 }
 
-// The prompt takes three chunks of at most 16 tokens; its scores come together, before the first
-// token.
+// The prompt takes three chunks of at most 16 tokens, with an event each.
 TEST_P(EngineTest, PromptLogprobsComeOnceAndFirst) {
   harness_.FormGroup();
   Request request = MakeRequest("a", 40, 3);
   request.prompt_logprobs = true;
+  request.num_top_prompt_logprobs = 2;
   request.num_choices = 2;
   const auto recording = harness_.Submit(request);
   harness_.RunToEnd();
-  EXPECT_EQ(recording->events[0].prompt_logprobs.size(), 39u);
+  EXPECT_EQ(recording->events[0].prompt_logprobs.size(), 16u);
+  EXPECT_EQ(recording->events[1].prompt_logprobs.size(), 16u);
+  EXPECT_EQ(recording->events[2].prompt_logprobs.size(), 7u);
   EXPECT_EQ(recording->events[0].prompt_logprobs[0].token_id, request.token_ids[1]);
-  EXPECT_TRUE(recording->events[0].token_ids.empty());
+  EXPECT_EQ(recording->events[2].prompt_logprobs[6].token_id, request.token_ids[39]);
+  EXPECT_EQ(recording->answers[0].prompt_top.size(), 78u);
   EXPECT_EQ(recording->answers[0], harness_.Expected(request, 0));
   EXPECT_EQ(recording->answers[1], harness_.Expected(request, 1));
+}
+
+// What was told before the group was lost is not asked of the next one, whose cache helps with it.
+TEST_P(EngineTest, PromptLogprobsGoOnWhereTheLostGroupLeftThem) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 70, 3);
+  request.prompt_logprobs = true;
+  const auto recording = harness_.Submit(request);
+  for (int i = 0; i < 3; ++i) harness_.RunStep();
+  const size_t num_events = recording->events.size();
+  ASSERT_TRUE(num_events > 1 && recording->answers[0].token_ids.empty());
+  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
+  harness_.Turn();
+  harness_.FormGroup(2);
+  size_t num_asked = 0;
+  while (!recording->end.has_value()) {
+    for (const StepPlan& plan : harness_.plans_) {
+      for (const SequenceChunk& chunk : plan.chunks)
+        num_asked += static_cast<size_t>(std::ranges::count_if(
+            chunk.score_token_ids, [](int32_t token_id) { return token_id >= 0; }));
+      break;
+    }
+    harness_.RunStep();
+  }
+  EXPECT_EQ(num_asked, 69 - num_events * 16);
+  EXPECT_EQ(recording->answers[0], harness_.Expected(request));
+}
+
+TEST_P(EngineTest, WithoutRoomForTokensThePromptAloneIsComputed) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", 40, 0);
+  request.prompt_logprobs = true;
+  request.num_choices = 2;
+  const auto recording = harness_.Submit(request);
+  harness_.RunToEnd();
+  EXPECT_EQ(*recording->end, OkStatus());
+  EXPECT_EQ(recording->answers[0], harness_.Expected(request, 0));
+  EXPECT_EQ(recording->answers[1], harness_.Expected(request, 1));
+  EXPECT_EQ(recording->events.size(), 5u);
+  EXPECT_EQ(recording->usage->prompt_tokens, 40);
+  EXPECT_EQ(recording->usage->completion_tokens, 0);
+  EXPECT_EQ(harness_.engine_.Stats().num_prompt_tokens, 80);
+}
+
+TEST_P(EngineTest, APromptThatFillsTheContextCanBeComputedAlone) {
+  harness_.FormGroup();
+  Request request = MakeRequest("a", Config().max_model_len, 0);
+  const auto recording = harness_.Submit(request);
+  harness_.RunToEnd();
+  ASSERT_TRUE(recording->end.has_value());
+  EXPECT_EQ(*recording->end, OkStatus());
+  EXPECT_EQ(recording->answers[0].finish_detail, "context_full");
 }
 
 // One token a step: all scores are there a chunk before the one that samples.

@@ -38,7 +38,14 @@ AnswerText ExpectedAnswer(const Request& request, uint32_t choice, const EngineC
     context = Mix(context, SlotValue(context, embeddings[i], &request.positions[3 * i]));
     if (scored && i + 1 < embeddings.size()) {
       answer.prompt_logprobs.push_back(ScoreToken(context, request.token_ids[i + 1]));
+      for (int32_t top = 0; top < request.num_top_prompt_logprobs; ++top)
+        answer.prompt_top.push_back(ScoreToken(context, top));
     }
+  }
+  if (request.max_tokens == 0) {
+    const bool is_full = request.num_prompt_tokens() == config.max_model_len;
+    answer.finish_detail = is_full ? "context_full" : "max_tokens";
+    return answer;
   }
   SamplingParams sampling = request.sampling;
   sampling.choice = choice;

@@ -15,6 +15,7 @@ struct AnswerText {
   std::string text;
   std::string finish_detail;
   std::vector<float> prompt_logprobs;  // when asked, of choice 0
+  std::vector<float> prompt_top;       // the same
 
   friend bool operator==(const AnswerText&, const AnswerText&) = default;
 };

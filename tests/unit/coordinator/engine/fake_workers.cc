@@ -133,6 +133,8 @@ SequenceResult FakeWorkers::RunChunk(const SequenceChunk& chunk) {
     if (chunk.score_token_ids.empty()) continue;
     const int32_t token_id = chunk.score_token_ids.at(idx - chunk.num_computed_tokens);
     result.score_logprobs.push_back(token_id < 0 ? 0 : ScoreToken(context, token_id));
+    for (int32_t top = 0; top < chunk.num_score_top; ++top)
+      result.score_top.push_back({top, token_id < 0 ? 0 : ScoreToken(context, top)});
   }
   if (!chunk.sample) return result;
   std::vector<int32_t> suppressed = Forbidden(chunk.allowed_tokens);

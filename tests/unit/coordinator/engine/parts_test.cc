@@ -82,8 +82,8 @@ TEST(CheckRequestTest, NamesTheFieldThatIsWrong) {
   const Request good = MakeRequest("a", 10, 5);
   EXPECT_TRUE(CheckRequest(good).ok());
   Request request = good;
-  request.max_tokens = 0;
-  EXPECT_EQ(CheckRequest(request).message(), "max_tokens is 0; it must be at least 1");
+  request.max_tokens = -1;
+  EXPECT_EQ(CheckRequest(request).message(), "max_tokens is -1; it must be at least 0");
   request = good;
   request.min_tokens = 6;
   EXPECT_EQ(CheckRequest(request).message(),

@@ -28,11 +28,13 @@ struct Recording {
 // What a journal makes of it.
 inline Delivered DeliveredOf(const Request& request, const Recording& recording) {
   Delivered delivered{.token_ids = std::vector<std::vector<int32_t>>(request.num_choices),
-                      .last_event_seq = static_cast<int64_t>(recording.events.size())};
+                      .last_event_seq = static_cast<int64_t>(recording.events.size()),
+                      .has_ended = std::vector<bool>(request.num_choices)};
   for (const TokenEvent& event : recording.events) {
     std::vector<int32_t>& ids = delivered.token_ids.at(event.choice);
     ids.insert(ids.end(), event.token_ids.begin(), event.token_ids.end());
-    delivered.prompt_logprobs |= !event.prompt_logprobs.empty();
+    delivered.num_prompt_logprobs += std::ssize(event.prompt_logprobs);
+    if (event.finish_reason.has_value()) delivered.has_ended.at(event.choice) = true;
   }
   return delivered;
 }
@@ -58,8 +60,13 @@ class RecordingSink final : public TokenSink {
     answer.token_ids.insert(answer.token_ids.end(), event.token_ids.begin(), event.token_ids.end());
     answer.text += event.text;
     answer.finish_detail = event.finish_detail;
-    for (const TokenLogprob& token : event.prompt_logprobs)
+    if (!event.prompt_logprobs.empty()) {
+      EXPECT_TRUE(event.token_ids.empty() && answer.token_ids.empty());
+    }
+    for (const SampledToken& token : event.prompt_logprobs) {
       answer.prompt_logprobs.push_back(token.logprob);
+      for (const TokenLogprob& top : token.top) answer.prompt_top.push_back(top.logprob);
+    }
     recording_->usage = event.usage;
     recording_->events.push_back(std::move(event));
   }

@@ -56,6 +56,29 @@ TEST_P(RestoreTest, ARequestGoesOnAfterAnyOfItsEvents) {
   }
 }
 
+// Their ends are all that tells of answers without tokens.
+TEST_P(RestoreTest, APromptAloneGoesOnAfterAnyOfItsEvents) {
+  Request request = MakeRequest("a", 40, 0);
+  request.num_choices = 2;
+  request.prompt_logprobs = true;
+  EngineHarness whole(Config());
+  whole.FormGroup();
+  const auto undisturbed = whole.Submit(request);
+  whole.RunToEnd();
+  ASSERT_EQ(undisturbed->events.size(), 5u);
+  for (size_t num_events = 0; num_events <= undisturbed->events.size(); ++num_events) {
+    SCOPED_TRACE("after " + std::to_string(num_events) + " events");
+    EngineHarness next(Config());
+    const auto recording = next.Restore(request, FirstEvents(request, num_events));
+    next.FormGroup();
+    next.RunToEnd();
+    ASSERT_TRUE(recording->end.has_value());
+    EXPECT_EQ(*recording->end, OkStatus());
+    EXPECT_EQ(recording->answers, undisturbed->answers);
+    EXPECT_EQ(recording->events.size(), undisturbed->events.size());
+  }
+}
+
 TEST_P(RestoreTest, ItIsTakenWhileAGroupIsUpAndWhileTheEngineDrains) {
   const Request request = MakeRequest("a", 20, 12);
   harness_.FormGroup();

@@ -214,7 +214,8 @@ TEST(SchedulerTest, AResultThatDoesNotFitItsPlanIsAnError) {
     harness.Turn();
     ASSERT_TRUE(harness.abandoned_.has_value());
     EXPECT_EQ(harness.abandoned_->message(),
-              drop_token ? "step 1 answered 0 tokens and 0 scores for a sequence; 1 and 0 were due"
+              drop_token ? "step 1 answered 0 tokens, 0 scores and 0 alternatives for a sequence; "
+                           "1, 0 and 0 were due"
                          : "the worker group answered step 2; 1 was due");
   }
 }

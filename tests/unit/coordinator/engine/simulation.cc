@@ -120,7 +120,7 @@ Request Simulation::RandomRequest() {
   const std::string id = "request-" + std::to_string(num_submitted_++);
   // Most answers are short, so that the long ones outgrow what is expected of them.
   const uint64_t num_tokens = 1 + Random(Chance(0.5) ? 60 : 8);
-  const uint64_t max_tokens = 1 + Random(Chance(0.85) ? 4 : 60);
+  const uint64_t max_tokens = Chance(0.05) ? 0 : 1 + Random(Chance(0.85) ? 4 : 60);
   // Of few prompts, of which some are beginnings of others.
   Request request = MakeRequest(id, static_cast<int64_t>(num_tokens),
                                 static_cast<int64_t>(max_tokens), Random(4));
@@ -131,9 +131,10 @@ Request Simulation::RandomRequest() {
   request.priority = static_cast<int32_t>(Random(5)) - 2;
   request.ignore_eos = Chance(0.3);
   request.prompt_logprobs = Chance(0.1);
+  if (request.prompt_logprobs) request.num_top_prompt_logprobs = static_cast<int32_t>(Random(3));
   request.sampling.num_logprobs = Chance(0.1) ? 0 : -1;
   request.min_tokens = Chance(0.2) ? request.max_tokens / 2 : 0;
-  if (Chance(0.2)) request.target_words = 1 + static_cast<int64_t>(Random(40));
+  if (Chance(0.2) && max_tokens > 0) request.target_words = 1 + static_cast<int64_t>(Random(40));
   if (request.target_words == 0 && Chance(0.3)) {
     request.constraint = std::make_shared<const FakeConstraintFactory>(Random(5));
   }
@@ -247,12 +248,16 @@ void Simulation::CheckAnswer(Submitted& submitted) {
       EXPECT_EQ(answer.text, expected.text);
       EXPECT_EQ(answer.finish_detail, expected.finish_detail);
       EXPECT_EQ(answer.prompt_logprobs, expected.prompt_logprobs);
+      EXPECT_EQ(answer.prompt_top, expected.prompt_top);
     } else {
       // What was sent stands: it is the beginning of the answer.
       ASSERT_LE(answer.token_ids.size(), expected.token_ids.size());
       EXPECT_TRUE(
           std::equal(answer.token_ids.begin(), answer.token_ids.end(), expected.token_ids.begin()));
       EXPECT_TRUE(expected.text.starts_with(answer.text));
+      ASSERT_LE(answer.prompt_logprobs.size(), expected.prompt_logprobs.size());
+      EXPECT_TRUE(std::equal(answer.prompt_logprobs.begin(), answer.prompt_logprobs.end(),
+                             expected.prompt_logprobs.begin()));
     }
   }
   switch (recording.end->code()) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace longhand::http {
 namespace {
 
@@ -232,20 +234,99 @@ TEST(AnswerRequest, PicturesAreDataOrElsewhere) {
               ElementsAre(std::pair(1, std::string("https://a.example/b.png"))));
 }
 
-TEST(AnswerRequest, APromptIsATextOrTokenIds) {
-  const auto parse = [](const std::string& prompt, AnswerRequest* request) {
-    return ParseCompletionRequest(boost::json::parse(R"({"prompt":)" + prompt + "}").as_object(),
-                                  request);
-  };
-  AnswerRequest text, ids, none;
-  EXPECT_FALSE(parse(R"(["Hi"])", &text));
+std::optional<Fault> ParseCompletion(const std::string& fields, AnswerRequest* request) {
+  return ParseCompletionRequest(boost::json::parse("{" + fields + "}").as_object(), request);
+}
+
+TEST(AnswerRequest, APromptIsATextOrTokenIdsOrSeveralOfThem) {
+  AnswerRequest text, ids, texts, lists;
+  EXPECT_FALSE(ParseCompletion(R"("prompt":["Hi"])", &text));
   EXPECT_EQ(text.wire.text(), "Hi");
-  EXPECT_FALSE(parse("[[1,2]]", &ids));
+  EXPECT_TRUE(text.further.empty());
+  EXPECT_FALSE(ParseCompletion(R"("prompt":[[1,2]])", &ids));
   EXPECT_THAT(ids.wire.token_ids().ids(), ElementsAre(1, 2));
-  const std::optional<Fault> fault = parse(R"(["a","b"])", &none);
+  EXPECT_FALSE(ParseCompletion(R"("prompt":["a","b","c"],"max_tokens":7)", &texts));
+  EXPECT_EQ(texts.wire.text(), "a");
+  ASSERT_EQ(texts.further.size(), 2u);
+  EXPECT_EQ(texts.further[1].text(), "c");
+  EXPECT_EQ(texts.further[1].sampling().max_tokens(), 7);
+  EXPECT_FALSE(ParseCompletion(R"("prompt":[[1],[2,3]])", &lists));
+  EXPECT_THAT(lists.further.at(0).token_ids().ids(), ElementsAre(2, 3));
+}
+
+TEST(AnswerRequest, APromptThatIsWrongIsNamed) {
+  std::string many = R"("n":2,"prompt":["a")";
+  for (int i = 0; i < 128; ++i) many += R"(,"a")";
+  for (const auto& [fields, param, message] : std::vector<std::array<std::string, 3>>{
+           {R"("prompt":[])", "prompt", "a string, a list of token ids, or a list of either"},
+           {R"("prompt":{})", "prompt", "a string, a list of token ids, or a list of either"},
+           {R"("prompt":["a",[1]])", "prompt", "prompt 1 is a list; all must be strings, or all"},
+           {R"("prompt":["a",5])", "prompt", "prompt 1 is 5; all must be"},
+           {R"("prompt":[[1],[]])", "prompt", "prompt 1 is a list; all must be"},
+           {many + "]", "prompt", "129 prompts and n is 2; together at most 256 answers"},
+           {R"("prompt":["a","b"],"request_id":"x")", "request_id",
+            "request_id is set, and prompt has 2 prompts"},
+           {R"("prompt":["a","b"],"on_disconnect":"continue")", "on_disconnect",
+            "on_disconnect is set, and prompt has 2 prompts"}}) {
+    AnswerRequest request;
+    const std::optional<Fault> fault = ParseCompletion(fields, &request);
+    ASSERT_TRUE(fault) << fields;
+    EXPECT_EQ(fault->param, param);
+    EXPECT_THAT(fault->status.message(), HasSubstr(message));
+  }
+}
+
+TEST(AnswerRequest, AnEchoAsksForThePrompt) {
+  AnswerRequest plain, scored, both;
+  EXPECT_FALSE(ParseCompletion(R"("prompt":"a","echo":true,"n":3,"max_tokens":0)", &plain));
+  EXPECT_EQ(plain.form.num_echoes(), 3u);
+  EXPECT_FALSE(plain.wire.return_().prompt_logprobs() || plain.form.echoes_logprobs());
+  EXPECT_TRUE(plain.wire.return_().prompt_token_ids() && plain.form.hides_prompt_token_ids());
+  EXPECT_EQ(plain.wire.sampling().max_tokens(), 0);
+  EXPECT_FALSE(ParseCompletion(R"("prompt":"a","echo":true,"logprobs":2)", &scored));
+  EXPECT_TRUE(scored.wire.return_().prompt_logprobs() && scored.form.echoes_logprobs());
+  EXPECT_EQ(scored.wire.return_().top_prompt_logprobs(), 2);
+  EXPECT_FALSE(scored.form.has_prompt_logprobs());
+  EXPECT_FALSE(ParseCompletion(
+      R"("prompt":"a","echo":true,"logprobs":2,"prompt_logprobs":2,"prompt_token_ids":true)",
+      &both));
+  EXPECT_TRUE(both.form.has_prompt_logprobs() && both.form.echoes_logprobs());
+  EXPECT_FALSE(both.form.hides_prompt_token_ids());
+}
+
+TEST(AnswerRequest, WhatDoesNotGoWithAnEchoIsNamed) {
+  for (const auto& [fields, param] : std::vector<std::array<std::string, 2>>{
+           {R"("max_tokens":0)", "max_tokens"},
+           {R"("echo":"yes")", "echo"},
+           {R"("prompt_logprobs":21)", "prompt_logprobs"},
+           {R"("prompt_logprobs":-1)", "prompt_logprobs"},
+           {R"("prompt_logprobs":1,"stream":true)", "prompt_logprobs"},
+           {R"("echo":true,"logprobs":2,"prompt_logprobs":3)", "prompt_logprobs"}}) {
+    AnswerRequest request;
+    const std::optional<Fault> fault = ParseCompletion(R"("prompt":"a",)" + fields, &request);
+    ASSERT_TRUE(fault) << fields;
+    EXPECT_EQ(fault->param, param) << fault->status;
+  }
+  std::optional<Fault> fault;
+  Parse(R"("echo":true)", &fault);
   ASSERT_TRUE(fault);
-  EXPECT_EQ(fault->param, "prompt");
-  EXPECT_THAT(fault->status.message(), HasSubstr("one string, or one list of token ids"));
+  EXPECT_EQ(fault->param, "echo");
+  Parse(R"("prompt_logprobs":3)", &fault);
+  EXPECT_FALSE(fault) << fault->status;
+}
+
+TEST(AnswerRequest, AnAssistantMayHaveSaidNothing) {
+  AnswerRequest request;
+  const Status status = ParseMessages(
+      boost::json::parse(R"([{"role":"assistant","content":null},{"role":"assistant"}])"),
+      &request);
+  ASSERT_TRUE(status.ok()) << status;
+  for (const v1::ChatMessage& message : request.wire.messages().messages()) {
+    ASSERT_EQ(message.content_size(), 1);
+    EXPECT_EQ(message.content(0).text(), "");
+  }
+  EXPECT_FALSE(
+      ParseMessages(boost::json::parse(R"([{"role":"user","content":null}])"), &request).ok());
 }
 
 AnswerRequest ParseDocument(const std::string& body, std::optional<Fault>* fault) {

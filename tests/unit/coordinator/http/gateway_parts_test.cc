@@ -88,6 +88,17 @@ TEST(PageResponse, WhatThePartsNameIsThere) {
   EXPECT_GT(seen.size(), 20u);
 }
 
+TEST(ErrorResponse, OfSeveralPromptsTheFaultIsFoundBehindTheNumber) {
+  EXPECT_THAT(ErrorResponse(InvalidArgument("prompt 12: the prompt has 9 tokens; too many")).body,
+              HasSubstr(R"("param":"max_tokens","code":"context_length_exceeded")"));
+  EXPECT_THAT(ErrorResponse(NotFound("prompt 0: the model 'a' is not served here")).body,
+              HasSubstr(R"("param":"model","code":"model_not_found")"));
+  EXPECT_THAT(ErrorResponse(InvalidArgument("prompt 1: token_ids holds 98")).body,
+              HasSubstr(R"("param":"prompt")"));
+  EXPECT_THAT(ErrorResponse(InvalidArgument("prompt x: token_ids holds 98")).body,
+              HasSubstr(R"("param":null)"));
+}
+
 TEST(ErrorResponse, HasOpenAisFormAndTheStatusOfItsCode) {
   const Response response =
       ErrorResponse(InvalidArgument("temperature is -1; it must be at least 0"));

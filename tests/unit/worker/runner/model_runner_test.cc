@@ -137,11 +137,12 @@ TEST_P(ModelRunnerTest, ReleasedBlocksServeAnotherSequence) {
 }
 
 // Asks for the log-probability of each prompt token of the answer, but not of number 7, and of
-// `last` after the prompt.
+// `last` after the prompt; and of the three likeliest beside each.
 void AskForScores(const Answer& answer, int32_t last, std::vector<StepPlan>* plans) {
   for (StepPlan& plan : *plans) {
     for (SequenceChunk& chunk : plan.chunks) {
       if (chunk.sequence_id != answer.sequence_id) continue;
+      chunk.num_score_top = 3;
       for (size_t i = 0; i < chunk.token_ids.size(); ++i) {
         const size_t next = static_cast<size_t>(chunk.num_computed_tokens) + i + 1;
         const bool in_prompt = next < answer.prompt.size();
@@ -160,6 +161,17 @@ std::vector<float> ScoresFor(int64_t sequence_id, const std::vector<StepResult>&
     }
   }
   return scores;
+}
+
+std::vector<TokenLogprob> TopFor(int64_t sequence_id, const std::vector<StepResult>& results) {
+  std::vector<TokenLogprob> top;
+  for (const StepResult& result : results) {
+    for (const SequenceResult& sequence : result.sequences) {
+      if (sequence.sequence_id != sequence_id) continue;
+      top.insert(top.end(), sequence.score_top.begin(), sequence.score_top.end());
+    }
+  }
+  return top;
 }
 
 // In a chunk of 40 there are more scores than rows of logits at once, which are 16.
@@ -183,14 +195,55 @@ TEST_P(ModelRunnerTest, ScoresAreTheLogprobsOfTheNextTokens) {
   EXPECT_EQ(scores(40, true), one_by_one);
 }
 
+// A token that is among the likeliest has the same number there, to the bit: clients compare them.
+TEST_P(ModelRunnerTest, TheLikeliestTokensStandBesideTheScores) {
+  Answer answer = MakeAnswer(1, 40, 0);
+  answer.num_new = 1;
+  const auto run = [&](int chunk, std::vector<float>* scores) {
+    std::vector<StepPlan> plans = MakePlans({answer}, chunk);
+    AskForScores(answer, 3, &plans);
+    const std::vector<StepResult> results = RunAlone(*MakeRunner(), plans);
+    *scores = ScoresFor(1, results);
+    return TopFor(1, results);
+  };
+  std::vector<float> scores, others;
+  const std::vector<TokenLogprob> top = run(40, &scores);
+  const std::vector<TokenLogprob> one_by_one = run(1, &others);
+  ASSERT_EQ(top.size(), 120u);
+  ASSERT_EQ(one_by_one.size(), 120u);
+  for (size_t i = 0; i < 40; ++i) {
+    if (i == 6) continue;  // not asked for
+    const int32_t wanted = i < 39 ? answer.prompt[i + 1] : 3;
+    EXPECT_GT(top[3 * i].logprob, top[3 * i + 1].logprob);
+    for (size_t j = 3 * i; j < 3 * i + 3; ++j) {
+      EXPECT_EQ(top[j].token_id, one_by_one[j].token_id);
+      EXPECT_EQ(top[j].logprob, one_by_one[j].logprob);
+      if (top[j].token_id == wanted) {
+        EXPECT_EQ(top[j].logprob, scores[i]);
+      }
+    }
+  }
+  // What is likeliest after the first token is asked for as the second.
+  Answer likely = answer;
+  likely.prompt[1] = top[0].token_id;
+  std::vector<StepPlan> plans = MakePlans({likely}, 40);
+  AskForScores(likely, 3, &plans);
+  const std::vector<StepResult> results = RunAlone(*MakeRunner(), plans);
+  EXPECT_EQ(ScoresFor(1, results)[0], top[0].logprob);
+}
+
 TEST_P(ModelRunnerTest, ScoresAreTheSameOverMoreRanks) {
   const Answer answer = MakeAnswer(1, 40, 0);
   std::vector<StepPlan> plans = MakePlans({answer}, 40);
   AskForScores(answer, 3, &plans);
-  const std::vector<float> one = ScoresFor(1, RunAlone(*MakeRunner(), plans));
-  const std::vector<float> two = ScoresFor(1, Group(2, plans));
+  const std::vector<StepResult> alone = RunAlone(*MakeRunner(), plans), group = Group(2, plans);
+  const std::vector<float> one = ScoresFor(1, alone), two = ScoresFor(1, group);
   ASSERT_EQ(two.size(), one.size());
   for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(two[i], one[i], 1e-4f) << i;
+  const std::vector<TokenLogprob> top = TopFor(1, alone), top_of_two = TopFor(1, group);
+  ASSERT_EQ(top_of_two.size(), top.size());
+  for (size_t i = 0; i < top.size(); ++i)
+    EXPECT_NEAR(top_of_two[i].logprob, top[i].logprob, 1e-4f) << i;
 }
 
 TEST_P(ModelRunnerTest, TheSeedDecidesWhatIsSampled) {

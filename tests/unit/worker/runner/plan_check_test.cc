@@ -104,6 +104,8 @@ TEST_F(PlanCheck, WrongChunksAreRefusedAndChangeNothing) {
       {[&](StepPlan& p) { chunk(p).output_position = -1; }, "output_position is -1"},
       {[&](StepPlan& p) { chunk(p).score_token_ids = {1, 2}; }, "score_token_ids has 2 elements"},
       {[&](StepPlan& p) { chunk(p).score_token_ids = {98}; }, "score_token_ids holds 98"},
+      {[&](StepPlan& p) { chunk(p).num_score_top = 1; },
+       "num_score_top is 1; it must be from 0 to 0"},
       {[&](StepPlan& p) { chunk(p).suppressed_token_ids = {98}; }, "suppressed_token_ids holds 98"},
       {[&](StepPlan& p) { chunk(p).suppressed_token_ids.assign(257, 1); },
        "suppressed_token_ids has 257 ids; at most 256 are allowed"},
