@@ -212,7 +212,10 @@ class Coordinator {
        .clock = clock_,
        .metrics = metrics_,
        .on_end = [this](const auto& document) { OnDocumentEnd(document); }}};
-  api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
+  // As many as may run and wait together: a burst is bounded by the engines' queue.
+  api::InputPool pool_{kInputThreads,
+                       static_cast<size_t>(options_.max_waiting_requests +
+                                           options_.data_parallel_size * options_.num_seqs())};
   api::GenerationService generation_{intake_, documents_, pool_, keys_};
   api::ClusterService cluster_service_{
       {.get_status = [this](auto answer) { GetStatus(answer); },
