@@ -286,7 +286,14 @@ Table Journal() {
       {"longhand_journal_backlog", kGauge, "records", "Records that wait to be written."},
       {"longhand_journal_bytes", kGauge, "bytes", "Size of the journal's pages in use."},
       {"longhand_journal_healthy", kGauge, "bool",
-       "1 unless the latest attempt to write failed; absent without a journal."},
+       "1 while requests can be kept: the latest attempt to write did not fail and the disk has "
+       "room; absent without a journal."},
+      {"longhand_journal_disk_available_bytes", kGauge, "bytes",
+       "What is free on the journal's disk, beside its reserve."},
+      {"longhand_journal_requests_forgotten_early_total", kCounter, "requests",
+       "Requests that were over and went before their age and the journal's bound, because its "
+       "disk "
+       "had no room."},
       {"longhand_journal_write_seconds",
        kHistogram,
        "seconds",
