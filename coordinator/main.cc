@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <optional>
 #include <random>
 
 #include "common/hub_cache.h"
@@ -65,6 +66,32 @@ int Fail(const Status& status) {
   return status.code() == StatusCode::kUnavailable ? kExitFailed : kExitUsage;
 }
 
+// The disk is full, fails, or may not be written now; the rest only a person can mend.
+bool MayComeRight(const Status& journal) {
+  return journal.code() == StatusCode::kResourceExhausted ||
+         journal.code() == StatusCode::kUnavailable;
+}
+
+// Nothing while the store is not open.
+std::optional<journal::Journal::Opened> TakeKept(
+    const Result<std::unique_ptr<journal::Store>>& store) {
+  if (!store.ok()) return std::nullopt;
+  if (*store == nullptr) return journal::Journal::Opened();
+  return journal::Journal::Opened{(*store)->TakeUnfinished(), (*store)->num_lost_records()};
+}
+
+std::unique_ptr<journal::Journal> MakeJournal(const ServeOptions& options,
+                                              Result<std::unique_ptr<journal::Store>> store,
+                                              Metrics& metrics) {
+  const journal::JournalConfig config = MakeJournalConfig(options);
+  if (!store.ok()) {
+    return std::make_unique<journal::Journal>(
+        config, [&options] { return OpenJournal(options); }, store.status(), metrics);
+  }
+  if (*store == nullptr) return nullptr;
+  return std::make_unique<journal::Journal>(config, std::move(store).value(), metrics);
+}
+
 uint64_t DrawSeed() {
   std::random_device device;
   return (uint64_t{device()} << 32) | device();
@@ -73,25 +100,22 @@ uint64_t DrawSeed() {
 // The parts of the program, in the order in which they are made; the last made goes first.
 class Coordinator {
  public:
-  // `log` outlives this; `store` is null without a journal.
+  // `log` outlives this; `store` is null without a journal, and an error while it cannot be opened.
   Coordinator(const CoordinatorOptions& options,
               const Log& log,
               LoadedModel model,
               api::ApiKeys keys,
-              std::unique_ptr<journal::Store> store)
+              Result<std::unique_ptr<journal::Store>> store)
       : options_(options.serve),
         log_(log),
         keys_(std::move(keys)),
         metrics_(CoordinatorMetricTable()),
-        num_lost_tokens_(store ? store->num_lost_records() : 0),
         exporter_(options_.otlp_traces_endpoint.empty()
                       ? nullptr
                       : std::make_unique<tracing::OtlpExporter>(
                             options_.otlp_traces_endpoint, DrawRequestId("coordinator"), metrics_)),
-        unfinished_(store ? store->TakeUnfinished() : std::vector<journal::StoredRequest>()),
-        journal_(store ? std::make_unique<journal::Journal>(
-                             MakeJournalConfig(options_), std::move(store), metrics_)
-                       : nullptr),
+        kept_(TakeKept(store)),
+        journal_(MakeJournal(options_, std::move(store), metrics_)),
         model_(std::move(model)),
         workers_(options.workers),
         engine_config_(MakeEngineConfig(options_, model_.config)) {}
@@ -104,6 +128,7 @@ class Coordinator {
  private:
   api::RequestPreparer::Limits PrepareLimits();
   void DeclareMetrics();
+  void BeginKept();
   void OnRequestEnd(const engine::RequestSummary& request);
   void OnDocumentEnd(const documents::DocumentSummary& document);
   void OnFatal(const Status& status);
@@ -113,6 +138,7 @@ class Coordinator {
                    std::function<void(const Status&)> done);
   void ShowAdapters();
   void LookAround();
+  void LookAtJournal();
   void GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer);
   // `on_idle` comes when nothing runs any more.
   void BeginDrain(std::function<void()> on_idle);
@@ -124,13 +150,12 @@ class Coordinator {
   const SteadyClock clock_;
   const TimePoint started_ = clock_.Now();
   PrometheusMetrics metrics_;
-  const int64_t num_lost_tokens_;                          // of the journal that was found
   const std::unique_ptr<tracing::OtlpExporter> exporter_;  // null: nobody wants traces
 
   // Journal: what clients see is on disk.
   api::StreamTable streams_;
-  std::vector<journal::StoredRequest> unfinished_;
-  std::unique_ptr<journal::Journal> journal_;  // null: nothing is kept
+  std::optional<journal::Journal::Opened> kept_;  // until its streams begin
+  std::unique_ptr<journal::Journal> journal_;     // null: nothing is kept
 
   // Input: a request becomes a prompt, tokens become text.
   const LoadedModel model_;
@@ -227,8 +252,10 @@ class Coordinator {
                                 auto done) { adapters_.Unload(name, std::move(done)); }},
       keys_};
   std::unique_ptr<api::GrpcServer> server_;
-  bool is_serving_ = false;  // what health checks say; main thread
-  int64_t num_looks_ = 0;    // main thread
+  bool is_serving_ = false;                                   // what health checks say; main thread
+  bool can_keep_ = true;   // requests, as the log knows; main thread
+  bool has_kept_ = false;  // requests that go on; not given to the input pool yet
+  int64_t num_looks_ = 0;  // main thread
   http::Gateway gateway_{
       MakeGatewayConfig(options_),
       {.intake = intake_,
@@ -254,8 +281,20 @@ void Coordinator::DeclareMetrics() {
                         {{"model_name", options_.served_model_name}, {"engine", "0"}});
   }
   metrics_.GetGauge("longhand_build_info", {{"version", kVersion}}).Set(1);
+}
+
+// Streams that an earlier coordinator left: nobody may be told before that there are none.
+void Coordinator::BeginKept() {
+  if (kept_->num_lost_records > 0) {
+    spdlog::error("the journal in {} was damaged: {} records are lost", options_.journal,
+                  kept_->num_lost_records);
+  }
   metrics_.GetCounter("longhand_tokens_lost_total")
-      .Increment(static_cast<double>(num_lost_tokens_));
+      .Increment(static_cast<double>(kept_->num_lost_records));
+  restorer_.BeginStreams(kept_->unfinished);
+  kept_.reset();
+  intake_.BeginKept();
+  has_kept_ = true;
 }
 
 api::RequestPreparer::Limits Coordinator::PrepareLimits() {
@@ -349,7 +388,7 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
   LONGHAND_ASSIGN_OR_RETURN(
       rendezvous_server_,
       api::GrpcServer::Start({.address = rendezvous_address, .services = {&rendezvous_}}));
-  restorer_.BeginStreams(std::exchange(unfinished_, {}));
+  if (kept_.has_value()) BeginKept();
   LONGHAND_ASSIGN_OR_RETURN(
       server_,
       api::GrpcServer::Start({.address = options_.grpc_address,
@@ -366,8 +405,6 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
 }
 
 Status Coordinator::Run() {
-  const Status queued = pool_.Submit([this] { restorer_.Restore(); });
-  LONGHAND_CHECK(queued.ok()) << queued;
   replicas_.Start(rendezvous_server_->address());
   do LookAround();
   while (!WaitForSignal(kLookAroundEvery));
@@ -390,8 +427,23 @@ void Coordinator::LookAround() {
   if (std::exchange(is_serving_, is_ready) != is_ready) server_->SetServing(is_ready);
   replicas_.TellNews();  // Health checks say so already.
   ShowAdapters();
+  LookAtJournal();
   streams_.AbandonUnread(clock_.Now());
   documents_.LookAround(clock_.Now());
+}
+
+void Coordinator::LookAtJournal() {
+  const Status status = gate_.CheckAdmission();
+  if (std::exchange(can_keep_, status.ok()) != status.ok()) {
+    if (status.ok()) {
+      spdlog::info("requests can be kept again");
+    } else {
+      spdlog::error("{}", status.message());
+    }
+  }
+  if (journal_ != nullptr) kept_ = journal_->TakeOpened();
+  if (kept_.has_value()) BeginKept();
+  if (has_kept_ && pool_.Submit([this] { restorer_.Restore(); }).ok()) has_kept_ = false;
 }
 
 // A document ends with its last call to the engine, which therefore takes calls until none is left.
@@ -422,14 +474,9 @@ int Serve(const CoordinatorOptions& options, const Log& log) {
   Result<api::ApiKeys> keys = LoadKeys(options.serve);
   if (!keys.ok()) return Fail(keys.status());
   Result<std::unique_ptr<journal::Store>> store = OpenJournal(options.serve);
-  if (!store.ok())
-    return store.status().code() == StatusCode::kCancelled ? kExitOk : Fail(store.status());
-  if (*store != nullptr && (*store)->num_lost_records() > 0) {
-    spdlog::error("the journal in {} was damaged: {} records are lost", options.serve.journal,
-                  (*store)->num_lost_records());
-  }
+  if (!store.ok() && !MayComeRight(store.status())) return Fail(store.status());
   Coordinator coordinator(options, log, std::move(model).value(), std::move(keys).value(),
-                          std::move(store).value());
+                          std::move(store));
   if (const Status status = coordinator.Listen(options.rendezvous_address); !status.ok())
     return Fail(status);
   const Status status = coordinator.Run();
