@@ -211,7 +211,7 @@ class Coordinator {
                                   .documents = documents_,
                                   .journal = journal_.get(),
                                   .adapters = adapters_,
-                                  .is_ready = [this] { return health_.Check().ready; },
+                                  .is_ready = [this] { return health_.CanMakeTokens(); },
                                   .checkpoint_digest = model_.digest,
                                   .clock = clock_,
                                   .metrics = metrics_}};
@@ -446,12 +446,13 @@ void Coordinator::LookAtJournal() {
   if (has_kept_ && pool_.Submit([this] { restorer_.Restore(); }).ok()) has_kept_ = false;
 }
 
-// A document ends with its last call to the engine, which therefore takes calls until none is left.
+// What an earlier coordinator left was taken long ago. A document ends with its last call to the
+// engine, which therefore takes calls until none is left.
 void Coordinator::BeginDrain(std::function<void()> on_idle) {
   health_.BeginDrain();
   intake_.BeginDrain();
-  documents_.WhenIdle([this, on_idle = std::move(on_idle)]() mutable {
-    replicas_.router().Drain(std::move(on_idle));
+  restorer_.WhenIdle([this, on_idle = std::move(on_idle)] {
+    documents_.WhenIdle([this, on_idle] { replicas_.router().Drain(on_idle); });
   });
 }
 
