@@ -1,6 +1,7 @@
 // longhand-coordinator: takes requests, plans steps, sends them to workers, streams the answers.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
@@ -49,6 +50,7 @@ namespace {
 
 constexpr int kInputThreads = 2;
 constexpr std::chrono::milliseconds kLookAroundEvery(100);
+constexpr std::chrono::seconds kRefusedToldEvery(60);
 constexpr int64_t kLooksAtAdapters = 5;  // every so many
 // Requests that are being read into prompts may hold this many of the largest ones.
 constexpr int64_t kRequestsInPreparation = 4;
@@ -139,6 +141,8 @@ class Coordinator {
   void ShowAdapters();
   void LookAround();
   void LookAtJournal();
+  void OnConnectionRefused();
+  void TellRefused();
   void GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer);
   // `on_idle` comes when nothing runs any more.
   void BeginDrain(std::function<void()> on_idle);
@@ -252,6 +256,8 @@ class Coordinator {
                                 auto done) { adapters_.Unload(name, std::move(done)); }},
       keys_};
   std::unique_ptr<api::GrpcServer> server_;
+  std::atomic<int64_t> num_refused_ = 0;                      // connections, since the log was told
+  TimePoint refused_told_at_ = started_ - kRefusedToldEvery;  // main thread
   bool is_serving_ = false;                                   // what health checks say; main thread
   bool can_keep_ = true;   // requests, as the log knows; main thread
   bool has_kept_ = false;  // requests that go on; not given to the input pool yet
@@ -266,12 +272,13 @@ class Coordinator {
        .keys = keys_,
        .metrics = metrics_,
        .get_status = [this](auto answer) { GetStatus(answer); },
-       .change_adapters = {
-           .load = [this](const std::string& name,
-                          const std::string& directory,
-                          auto done) { LoadAdapter(name, directory, std::move(done)); },
-           .unload = [this](const std::string& name,
-                            auto done) { adapters_.Unload(name, std::move(done)); }}}};
+       .change_adapters =
+           {.load = [this](const std::string& name,
+                           const std::string& directory,
+                           auto done) { LoadAdapter(name, directory, std::move(done)); },
+            .unload = [this](const std::string& name,
+                             auto done) { adapters_.Unload(name, std::move(done)); }},
+       .on_refused = [this] { OnConnectionRefused(); }}};
 };
 
 // What is known before anything happens, and what no other part counts.
@@ -281,6 +288,7 @@ void Coordinator::DeclareMetrics() {
                         {{"model_name", options_.served_model_name}, {"engine", "0"}});
   }
   metrics_.GetGauge("longhand_build_info", {{"version", kVersion}}).Set(1);
+  metrics_.GetCounter("longhand_connections_refused_total");
 }
 
 // Streams that an earlier coordinator left: nobody may be told before that there are none.
@@ -396,7 +404,8 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
                               .tls_key = options_.tls_key,
                               .max_receive_bytes = options_.max_request_bytes,
                               .services = {&generation_, &cluster_service_},
-                              .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"}}));
+                              .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"},
+                              .on_refused = [this] { OnConnectionRefused(); }}));
   spdlog::info("serving {} from {}; pictures: {}", options_.served_model_name, options_.model,
                model_.pixels.ToString());
   LONGHAND_ASSIGN_OR_RETURN(const std::string http_address, gateway_.Start());
@@ -428,8 +437,26 @@ void Coordinator::LookAround() {
   replicas_.TellNews();  // Health checks say so already.
   ShowAdapters();
   LookAtJournal();
+  TellRefused();
   streams_.AbandonUnread(clock_.Now());
   documents_.LookAround(clock_.Now());
+}
+
+void Coordinator::OnConnectionRefused() {
+  ++num_refused_;
+  metrics_.GetCounter("longhand_connections_refused_total").Increment();
+}
+
+// Once a minute: they come in floods.
+void Coordinator::TellRefused() {
+  if (num_refused_ == 0 || clock_.Now() < refused_told_at_ + kRefusedToldEvery) return;
+  refused_told_at_ = clock_.Now();
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  spdlog::error(
+      "{} connections were refused: of {} descriptors (ulimit -n) none is left for them, or "
+      "--max-http-connections={} were open",
+      num_refused_.exchange(0), limit.rlim_cur, options_.max_http_connections);
 }
 
 void Coordinator::LookAtJournal() {

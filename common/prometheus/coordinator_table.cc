@@ -328,6 +328,9 @@ Table Edges() {
        {{"route", {}, "paths of the HTTP gateway (with the method for `DELETE`), and other"},
         {"outcome", {"ok", "client_error", "server_error", "abandoned"}}}},
       {"longhand_http_connections", kGauge, "connections", "Open connections of HTTP clients."},
+      {"longhand_connections_refused_total", kCounter, "connections",
+       "Connections that were closed at once: no descriptor (ulimit -n) was left for them, or "
+       "--max-http-connections were open."},
       {"longhand_trace_spans_total",
        kCounter,
        "spans",
