@@ -5,6 +5,7 @@
 #include <ctime>
 #include <utility>
 
+#include "common/out_of_memory.h"
 #include "common/request_id.h"
 #include "coordinator/api/request_record.h"
 #include "coordinator/api/stored_stream.h"
@@ -74,7 +75,9 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
   identity.form.set_created(std::time(nullptr));
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
-    if (const Status status = FillOrBegin(&begun.stream, call, may_be_kept, begin); !status.ok()) {
+    const Status status =
+        RefuseWithoutMemory([&] { return FillOrBegin(&begun.stream, call, may_be_kept, begin); });
+    if (!status.ok()) {
       if (parts_.on_refusal) {
         parts_.on_refusal(
             engine::SummariseRefused({.request_id = call.request_id, .trace = call.trace}, status));

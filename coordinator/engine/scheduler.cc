@@ -95,8 +95,8 @@ void Scheduler::Finish(Sequence& sequence) {
   }
   if (sequence.phase == SequencePhase::kRunning) {
     std::erase(running_, &sequence);
-    CountPlaces();
     CancelUntaken(sequence);
+    CountPlaces();
     // Plans run in order, so the next one may already say it: the worker's tables never outnumber
     // max_num_seqs.
     if (sequence.last_step > 0) released_sequences_.push_back(sequence.id);
