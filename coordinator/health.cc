@@ -64,7 +64,24 @@ cluster::Readiness Health::Look() {
   return readiness;
 }
 
+bool Health::CanMakeTokens() const {
+  std::vector<GroupHealth::Verdict> verdicts;
+  for (const auto& group : groups_) verdicts.push_back(group->Check());
+  return JudgeAtWork(verdicts).ready;
+}
+
 cluster::Readiness Health::Judge(const std::vector<GroupHealth::Verdict>& groups) const {
+  cluster::Readiness readiness = JudgeAtWork(groups);
+  const auto drains = [](const auto& group) { return group.is_draining; };
+  if (!is_draining_ && std::none_of(groups.begin(), groups.end(), drains)) return readiness;
+  readiness.ready = false;
+  readiness.was_ready = was_ready_;
+  readiness.phase = "draining";
+  readiness.detail = "the server is stopping";
+  return readiness;
+}
+
+cluster::Readiness Health::JudgeAtWork(const std::vector<GroupHealth::Verdict>& groups) const {
   const auto is_ready = [](const auto& group) { return group.readiness.ready; };
   const auto num_ready = std::count_if(groups.begin(), groups.end(), is_ready);
   const bool all_ready = num_ready == static_cast<int64_t>(groups.size());
@@ -76,19 +93,20 @@ cluster::Readiness Health::Judge(const std::vector<GroupHealth::Verdict>& groups
     readiness.detail = std::move(detail);
     return readiness;
   };
-  const auto drains = [](const auto& group) { return group.is_draining; };
-  if (is_draining_ || std::any_of(groups.begin(), groups.end(), drains))
-    return not_ready("draining", "the server is stopping");
   const bool all_were_ready =
       std::all_of(groups.begin(), groups.end(), [](const auto& g) { return g.was_ready; });
+  const Status gate = gate_.CheckAdmission();
   if (num_ready == 0 || !(all_ready || all_were_ready || waited_enough_)) {
     const auto waited_for = std::find_if_not(groups.begin(), groups.end(), is_ready);
-    return not_ready(waited_for->readiness.phase,
-                     groups.size() == 1 ? waited_for->readiness.detail : Missing(groups));
+    const std::string detail = groups.size() == 1 ? waited_for->readiness.detail : Missing(groups);
+    return not_ready(waited_for->readiness.phase, gate.ok() || detail.empty()
+                                                      ? detail + gate.message()
+                                                      : detail + "; " + gate.message());
   }
-  if (const Status gate = gate_.CheckAdmission(); !gate.ok())
-    return not_ready("journal", gate.message());
-  readiness.ready = readiness.was_ready = true;
+  // What had to start has: a probe that waits for that must not restart it for the disk's sake.
+  readiness.was_ready = true;
+  if (!gate.ok()) return not_ready("journal", gate.message());
+  readiness.ready = true;
   readiness.detail = Missing(groups);
   return readiness;
 }

@@ -27,6 +27,8 @@ class Health final : public cluster::ReadinessSource {
 
   // Any thread: the groups as they are now, the engines as the latest look found them.
   cluster::Readiness Check() const override;
+  // Any thread: the same for those that were taken before the server began to stop.
+  bool CanMakeTokens() const;
   std::vector<cluster::Readiness> CheckGroups() const;
   // Any thread: from now on the server is stopping.
   void BeginDrain() { is_draining_ = true; }
@@ -35,6 +37,7 @@ class Health final : public cluster::ReadinessSource {
 
  private:
   cluster::Readiness Judge(const std::vector<GroupHealth::Verdict>& groups) const;
+  cluster::Readiness JudgeAtWork(const std::vector<GroupHealth::Verdict>& groups) const;
 
   const engine::DeliveryGate& gate_;
   const Clock& clock_;

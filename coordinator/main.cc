@@ -1,9 +1,11 @@
 // longhand-coordinator: takes requests, plans steps, sends them to workers, streams the answers.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <optional>
 #include <random>
 
 #include "common/hub_cache.h"
@@ -48,6 +50,7 @@ namespace {
 
 constexpr int kInputThreads = 2;
 constexpr std::chrono::milliseconds kLookAroundEvery(100);
+constexpr std::chrono::seconds kRefusedToldEvery(60);
 constexpr int64_t kLooksAtAdapters = 5;  // every so many
 // Requests that are being read into prompts may hold this many of the largest ones.
 constexpr int64_t kRequestsInPreparation = 4;
@@ -65,6 +68,32 @@ int Fail(const Status& status) {
   return status.code() == StatusCode::kUnavailable ? kExitFailed : kExitUsage;
 }
 
+// The disk is full, fails, or may not be written now; the rest only a person can mend.
+bool MayComeRight(const Status& journal) {
+  return journal.code() == StatusCode::kResourceExhausted ||
+         journal.code() == StatusCode::kUnavailable;
+}
+
+// Nothing while the store is not open.
+std::optional<journal::Journal::Opened> TakeKept(
+    const Result<std::unique_ptr<journal::Store>>& store) {
+  if (!store.ok()) return std::nullopt;
+  if (*store == nullptr) return journal::Journal::Opened();
+  return journal::Journal::Opened{(*store)->TakeUnfinished(), (*store)->num_lost_records()};
+}
+
+std::unique_ptr<journal::Journal> MakeJournal(const ServeOptions& options,
+                                              Result<std::unique_ptr<journal::Store>> store,
+                                              Metrics& metrics) {
+  const journal::JournalConfig config = MakeJournalConfig(options);
+  if (!store.ok()) {
+    return std::make_unique<journal::Journal>(
+        config, [&options] { return OpenJournal(options); }, store.status(), metrics);
+  }
+  if (*store == nullptr) return nullptr;
+  return std::make_unique<journal::Journal>(config, std::move(store).value(), metrics);
+}
+
 uint64_t DrawSeed() {
   std::random_device device;
   return (uint64_t{device()} << 32) | device();
@@ -73,25 +102,22 @@ uint64_t DrawSeed() {
 // The parts of the program, in the order in which they are made; the last made goes first.
 class Coordinator {
  public:
-  // `log` outlives this; `store` is null without a journal.
+  // `log` outlives this; `store` is null without a journal, and an error while it cannot be opened.
   Coordinator(const CoordinatorOptions& options,
               const Log& log,
               LoadedModel model,
               api::ApiKeys keys,
-              std::unique_ptr<journal::Store> store)
+              Result<std::unique_ptr<journal::Store>> store)
       : options_(options.serve),
         log_(log),
         keys_(std::move(keys)),
         metrics_(CoordinatorMetricTable()),
-        num_lost_tokens_(store ? store->num_lost_records() : 0),
         exporter_(options_.otlp_traces_endpoint.empty()
                       ? nullptr
                       : std::make_unique<tracing::OtlpExporter>(
                             options_.otlp_traces_endpoint, DrawRequestId("coordinator"), metrics_)),
-        unfinished_(store ? store->TakeUnfinished() : std::vector<journal::StoredRequest>()),
-        journal_(store ? std::make_unique<journal::Journal>(
-                             MakeJournalConfig(options_), std::move(store), metrics_)
-                       : nullptr),
+        kept_(TakeKept(store)),
+        journal_(MakeJournal(options_, std::move(store), metrics_)),
         model_(std::move(model)),
         workers_(options.workers),
         engine_config_(MakeEngineConfig(options_, model_.config)) {}
@@ -104,6 +130,7 @@ class Coordinator {
  private:
   api::RequestPreparer::Limits PrepareLimits();
   void DeclareMetrics();
+  void BeginKept();
   void OnRequestEnd(const engine::RequestSummary& request);
   void OnDocumentEnd(const documents::DocumentSummary& document);
   void OnFatal(const Status& status);
@@ -113,6 +140,9 @@ class Coordinator {
                    std::function<void(const Status&)> done);
   void ShowAdapters();
   void LookAround();
+  void LookAtJournal();
+  void OnConnectionRefused();
+  void TellRefused();
   void GetStatus(const std::function<void(const v1::GetStatusResponse&)>& answer);
   // `on_idle` comes when nothing runs any more.
   void BeginDrain(std::function<void()> on_idle);
@@ -124,13 +154,12 @@ class Coordinator {
   const SteadyClock clock_;
   const TimePoint started_ = clock_.Now();
   PrometheusMetrics metrics_;
-  const int64_t num_lost_tokens_;                          // of the journal that was found
   const std::unique_ptr<tracing::OtlpExporter> exporter_;  // null: nobody wants traces
 
   // Journal: what clients see is on disk.
   api::StreamTable streams_;
-  std::vector<journal::StoredRequest> unfinished_;
-  std::unique_ptr<journal::Journal> journal_;  // null: nothing is kept
+  std::optional<journal::Journal::Opened> kept_;  // until its streams begin
+  std::unique_ptr<journal::Journal> journal_;     // null: nothing is kept
 
   // Input: a request becomes a prompt, tokens become text.
   const LoadedModel model_;
@@ -186,7 +215,7 @@ class Coordinator {
                                   .documents = documents_,
                                   .journal = journal_.get(),
                                   .adapters = adapters_,
-                                  .is_ready = [this] { return health_.Check().ready; },
+                                  .is_ready = [this] { return health_.CanMakeTokens(); },
                                   .checkpoint_digest = model_.digest,
                                   .clock = clock_,
                                   .metrics = metrics_}};
@@ -212,7 +241,10 @@ class Coordinator {
        .clock = clock_,
        .metrics = metrics_,
        .on_end = [this](const auto& document) { OnDocumentEnd(document); }}};
-  api::InputPool pool_{kInputThreads, static_cast<size_t>(options_.max_waiting_requests)};
+  // As many as may run and wait together: a burst is bounded by the engines' queue.
+  api::InputPool pool_{kInputThreads,
+                       static_cast<size_t>(options_.max_waiting_requests +
+                                           options_.data_parallel_size * options_.num_seqs())};
   api::GenerationService generation_{intake_, documents_, pool_, keys_};
   api::ClusterService cluster_service_{
       {.get_status = [this](auto answer) { GetStatus(answer); },
@@ -224,8 +256,12 @@ class Coordinator {
                                 auto done) { adapters_.Unload(name, std::move(done)); }},
       keys_};
   std::unique_ptr<api::GrpcServer> server_;
-  bool is_serving_ = false;  // what health checks say; main thread
-  int64_t num_looks_ = 0;    // main thread
+  std::atomic<int64_t> num_refused_ = 0;                      // connections, since the log was told
+  TimePoint refused_told_at_ = started_ - kRefusedToldEvery;  // main thread
+  bool is_serving_ = false;                                   // what health checks say; main thread
+  bool can_keep_ = true;   // requests, as the log knows; main thread
+  bool has_kept_ = false;  // requests that go on; not given to the input pool yet
+  int64_t num_looks_ = 0;  // main thread
   http::Gateway gateway_{
       MakeGatewayConfig(options_),
       {.intake = intake_,
@@ -236,12 +272,13 @@ class Coordinator {
        .keys = keys_,
        .metrics = metrics_,
        .get_status = [this](auto answer) { GetStatus(answer); },
-       .change_adapters = {
-           .load = [this](const std::string& name,
-                          const std::string& directory,
-                          auto done) { LoadAdapter(name, directory, std::move(done)); },
-           .unload = [this](const std::string& name,
-                            auto done) { adapters_.Unload(name, std::move(done)); }}}};
+       .change_adapters =
+           {.load = [this](const std::string& name,
+                           const std::string& directory,
+                           auto done) { LoadAdapter(name, directory, std::move(done)); },
+            .unload = [this](const std::string& name,
+                             auto done) { adapters_.Unload(name, std::move(done)); }},
+       .on_refused = [this] { OnConnectionRefused(); }}};
 };
 
 // What is known before anything happens, and what no other part counts.
@@ -251,8 +288,21 @@ void Coordinator::DeclareMetrics() {
                         {{"model_name", options_.served_model_name}, {"engine", "0"}});
   }
   metrics_.GetGauge("longhand_build_info", {{"version", kVersion}}).Set(1);
+  metrics_.GetCounter("longhand_connections_refused_total");
+}
+
+// Streams that an earlier coordinator left: nobody may be told before that there are none.
+void Coordinator::BeginKept() {
+  if (kept_->num_lost_records > 0) {
+    spdlog::error("the journal in {} was damaged: {} records are lost", options_.journal,
+                  kept_->num_lost_records);
+  }
   metrics_.GetCounter("longhand_tokens_lost_total")
-      .Increment(static_cast<double>(num_lost_tokens_));
+      .Increment(static_cast<double>(kept_->num_lost_records));
+  restorer_.BeginStreams(kept_->unfinished);
+  kept_.reset();
+  intake_.BeginKept();
+  has_kept_ = true;
 }
 
 api::RequestPreparer::Limits Coordinator::PrepareLimits() {
@@ -346,7 +396,7 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
   LONGHAND_ASSIGN_OR_RETURN(
       rendezvous_server_,
       api::GrpcServer::Start({.address = rendezvous_address, .services = {&rendezvous_}}));
-  restorer_.BeginStreams(std::exchange(unfinished_, {}));
+  if (kept_.has_value()) BeginKept();
   LONGHAND_ASSIGN_OR_RETURN(
       server_,
       api::GrpcServer::Start({.address = options_.grpc_address,
@@ -354,7 +404,8 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
                               .tls_key = options_.tls_key,
                               .max_receive_bytes = options_.max_request_bytes,
                               .services = {&generation_, &cluster_service_},
-                              .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"}}));
+                              .service_names = {"longhand.v1.Generation", "longhand.v1.Cluster"},
+                              .on_refused = [this] { OnConnectionRefused(); }}));
   spdlog::info("serving {} from {}; pictures: {}", options_.served_model_name, options_.model,
                model_.pixels.ToString());
   LONGHAND_ASSIGN_OR_RETURN(const std::string http_address, gateway_.Start());
@@ -363,8 +414,6 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
 }
 
 Status Coordinator::Run() {
-  const Status queued = pool_.Submit([this] { restorer_.Restore(); });
-  LONGHAND_CHECK(queued.ok()) << queued;
   replicas_.Start(rendezvous_server_->address());
   do LookAround();
   while (!WaitForSignal(kLookAroundEvery));
@@ -387,16 +436,50 @@ void Coordinator::LookAround() {
   if (std::exchange(is_serving_, is_ready) != is_ready) server_->SetServing(is_ready);
   replicas_.TellNews();  // Health checks say so already.
   ShowAdapters();
+  LookAtJournal();
+  TellRefused();
   streams_.AbandonUnread(clock_.Now());
   documents_.LookAround(clock_.Now());
 }
 
-// A document ends with its last call to the engine, which therefore takes calls until none is left.
+void Coordinator::OnConnectionRefused() {
+  ++num_refused_;
+  metrics_.GetCounter("longhand_connections_refused_total").Increment();
+}
+
+// Once a minute: they come in floods.
+void Coordinator::TellRefused() {
+  if (num_refused_ == 0 || clock_.Now() < refused_told_at_ + kRefusedToldEvery) return;
+  refused_told_at_ = clock_.Now();
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  spdlog::error(
+      "{} connections were refused: of {} descriptors (ulimit -n) none is left for them, or "
+      "--max-http-connections={} were open",
+      num_refused_.exchange(0), limit.rlim_cur, options_.max_http_connections);
+}
+
+void Coordinator::LookAtJournal() {
+  const Status status = gate_.CheckAdmission();
+  if (std::exchange(can_keep_, status.ok()) != status.ok()) {
+    if (status.ok()) {
+      spdlog::info("requests can be kept again");
+    } else {
+      spdlog::error("{}", status.message());
+    }
+  }
+  if (journal_ != nullptr) kept_ = journal_->TakeOpened();
+  if (kept_.has_value()) BeginKept();
+  if (has_kept_ && pool_.Submit([this] { restorer_.Restore(); }).ok()) has_kept_ = false;
+}
+
+// What an earlier coordinator left was taken long ago. A document ends with its last call to the
+// engine, which therefore takes calls until none is left.
 void Coordinator::BeginDrain(std::function<void()> on_idle) {
   health_.BeginDrain();
   intake_.BeginDrain();
-  documents_.WhenIdle([this, on_idle = std::move(on_idle)]() mutable {
-    replicas_.router().Drain(std::move(on_idle));
+  restorer_.WhenIdle([this, on_idle = std::move(on_idle)] {
+    documents_.WhenIdle([this, on_idle] { replicas_.router().Drain(on_idle); });
   });
 }
 
@@ -419,14 +502,9 @@ int Serve(const CoordinatorOptions& options, const Log& log) {
   Result<api::ApiKeys> keys = LoadKeys(options.serve);
   if (!keys.ok()) return Fail(keys.status());
   Result<std::unique_ptr<journal::Store>> store = OpenJournal(options.serve);
-  if (!store.ok())
-    return store.status().code() == StatusCode::kCancelled ? kExitOk : Fail(store.status());
-  if (*store != nullptr && (*store)->num_lost_records() > 0) {
-    spdlog::error("the journal in {} was damaged: {} records are lost", options.serve.journal,
-                  (*store)->num_lost_records());
-  }
+  if (!store.ok() && !MayComeRight(store.status())) return Fail(store.status());
   Coordinator coordinator(options, log, std::move(model).value(), std::move(keys).value(),
-                          std::move(store).value());
+                          std::move(store));
   if (const Status status = coordinator.Listen(options.rendezvous_address); !status.ok())
     return Fail(status);
   const Status status = coordinator.Run();

@@ -1,12 +1,8 @@
 #include "coordinator/settings.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <chrono>
 #include <map>
-
-#include "coordinator/signals.h"
 
 namespace longhand {
 
@@ -72,12 +68,7 @@ Result<std::unique_ptr<journal::Store>> OpenJournal(const ServeOptions& options)
   if (directory.empty()) return std::unique_ptr<journal::Store>();
   const journal::Sync sync =
       options.journal_sync == "disk" ? journal::Sync::kDisk : journal::Sync::kProcess;
-  while (true) {
-    Result<std::unique_ptr<journal::Store>> store = journal::Store::Open(directory, sync);
-    if (store.ok() || store.status().code() != StatusCode::kResourceExhausted) return store;
-    spdlog::error("the journal cannot be opened yet: {}", store.status().message());
-    if (WaitForSignal(std::chrono::seconds(1))) return Cancelled("stopping");
-  }
+  return journal::Store::Open(directory, sync);
 }
 
 }  // namespace longhand

@@ -22,7 +22,7 @@ int64_t LargestPicture(const input::PixelPolicy& pixels, const VisionConfig& vis
 engine::EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelConfig& model);
 std::string JournalDirectory(const ServeOptions& options);  // empty: none
 journal::JournalConfig MakeJournalConfig(const ServeOptions& options);
-// Null for none. A full disk is waited for; kCancelled when a signal came first.
+// Null for none. Errors as journal::Store::Open.
 Result<std::unique_ptr<journal::Store>> OpenJournal(const ServeOptions& options);
 Result<api::ApiKeys> LoadKeys(const ServeOptions& options);
 http::GatewayConfig MakeGatewayConfig(const ServeOptions& options);

@@ -82,7 +82,7 @@ void AddQueueOptions(CLI::App& app, ServeOptions& o) {
                "Keep KV blocks of finished work for prompts that begin alike")
       ->take_last();
   Scalar(app, "--max-waiting-requests", o.max_waiting_requests,
-         "Requests that may queue, in all groups together")
+         "Requests that may wait for a place beside those that run, in all groups together")
       ->check(CLI::Range(1, 1 << 20));
   Scalar(app, "--max-waiting-requests-per-tenant", o.max_waiting_requests_per_tenant,
          "Of these, requests of one tenant; 0 sets no bound of its own")

@@ -286,7 +286,14 @@ Table Journal() {
       {"longhand_journal_backlog", kGauge, "records", "Records that wait to be written."},
       {"longhand_journal_bytes", kGauge, "bytes", "Size of the journal's pages in use."},
       {"longhand_journal_healthy", kGauge, "bool",
-       "1 unless the latest attempt to write failed; absent without a journal."},
+       "1 while requests can be kept: the latest attempt to write did not fail and the disk has "
+       "room; absent without a journal."},
+      {"longhand_journal_disk_available_bytes", kGauge, "bytes",
+       "What is free on the journal's disk, beside its reserve."},
+      {"longhand_journal_requests_forgotten_early_total", kCounter, "requests",
+       "Requests that were over and went before their age and the journal's bound, because its "
+       "disk "
+       "had no room."},
       {"longhand_journal_write_seconds",
        kHistogram,
        "seconds",
@@ -321,6 +328,9 @@ Table Edges() {
        {{"route", {}, "paths of the HTTP gateway (with the method for `DELETE`), and other"},
         {"outcome", {"ok", "client_error", "server_error", "abandoned"}}}},
       {"longhand_http_connections", kGauge, "connections", "Open connections of HTTP clients."},
+      {"longhand_connections_refused_total", kCounter, "connections",
+       "Connections that were closed at once: no descriptor (ulimit -n) was left for them, or "
+       "--max-http-connections were open."},
       {"longhand_trace_spans_total",
        kCounter,
        "spans",

@@ -47,7 +47,7 @@ void EventStream::SetAbandon(std::function<void()> abandon) {
   abandon_ = std::move(abandon);
 }
 
-void EventStream::SetCancel(std::function<void()> cancel) {
+void EventStream::SetCancel(std::function<bool()> cancel) {
   std::lock_guard lock(mutex_);
   cancel_ = std::move(cancel);
 }
@@ -102,14 +102,12 @@ void EventStream::Leave(const Reader& reader) {
 }
 
 bool EventStream::Cancel() {
-  std::function<void()> cancel;
+  std::function<bool()> cancel;
   {
     std::lock_guard lock(mutex_);
     cancel = cancel_;
   }
-  if (!cancel) return false;
-  cancel();
-  return true;
+  return cancel && cancel();
 }
 
 }  // namespace longhand::api

@@ -49,8 +49,9 @@ class EventStream {
   void End(const Status& status);         // the first word counts
   // What to do when the last reader has left before the end; nothing: the request goes on.
   void SetAbandon(std::function<void()> abandon);
-  // How the request is ended on demand, where that is not the engine's business.
-  void SetCancel(std::function<void()> cancel);
+  // How the request is ended on demand, where that is not the engine's business; false: it is, by
+  // now.
+  void SetCancel(std::function<bool()> cancel);
   // Abandons the stream if by `due` nobody has ever joined: its readers may have been lost with an
   // earlier coordinator.
   void ExpectReader(TimePoint due);
@@ -80,7 +81,7 @@ class EventStream {
   std::optional<Status> end_;
   std::vector<std::shared_ptr<Reader>> readers_;
   std::function<void()> abandon_;
-  std::function<void()> cancel_;
+  std::function<bool()> cancel_;
   TimePoint reader_due_ = TimePoint::max();
 };
 

@@ -45,10 +45,11 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerConfig& co
   LONGHAND_ASSIGN_OR_RETURN(Address address, Address::Parse(config.address));
   std::unique_ptr<GrpcServer> server(new GrpcServer(std::move(names)));
   grpc::ServerBuilder builder;
-  int port = 0;
   LONGHAND_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
                             MakeCredentials(config));
-  builder.AddListeningPort(config.address, credentials, &port);
+  LONGHAND_ASSIGN_OR_RETURN(server->acceptor_, ConnectionAcceptor::Listen(address));
+  server->connections_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   builder.SetMaxReceiveMessageSize(static_cast<int>(config.max_receive_bytes));
   // Clients may keep a quiet stream alive by pings: long prompts are silent for a while.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
@@ -56,14 +57,23 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerConfig& co
   for (grpc::Service* service : config.services) builder.RegisterService(service);
   if (is_public) builder.RegisterService(&server->reflection_);
   server->server_ = builder.BuildAndStart();
-  if (!server->server_ || port == 0) return Unavailable("cannot listen on ", config.address);
-  address.port = port;
+  if (!server->server_) return Unavailable("cannot serve gRPC on ", config.address);
+  address.port = server->acceptor_->port();
   server->address_ = address.ToString();
   server->SetServing(false);
+  server->acceptor_->Start(
+      [connections = server->connections_.get()](int listener, int connection) {
+        grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+        parameters.listener_fd = listener;
+        parameters.fd = connection;
+        connections->HandleNewConnection(&parameters);
+      },
+      config.on_refused ? config.on_refused : [] {});
   return server;
 }
 
 GrpcServer::~GrpcServer() {
+  acceptor_.reset();
   if (server_) server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
 }
 

@@ -4,11 +4,13 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "common/status.h"
+#include "coordinator/api/connection_acceptor.h"
 #include "coordinator/api/reflection_service.h"
 
 namespace longhand::api {
@@ -20,6 +22,7 @@ struct GrpcServerConfig {
   int64_t max_receive_bytes = 4 << 20;
   std::vector<grpc::Service*> services;    // outlive the server
   std::vector<std::string> service_names;  // full names, for reflection and health; empty: neither
+  std::function<void()> on_refused;        // of each connection for want of descriptors; any thread
 };
 
 class GrpcServer {
@@ -41,6 +44,8 @@ class GrpcServer {
   const std::vector<std::string> names_;
   ReflectionService reflection_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  std::unique_ptr<ConnectionAcceptor> acceptor_;
   std::string address_;
 };
 

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <utility>
 
+#include "common/out_of_memory.h"
 #include "common/request_id.h"
 #include "coordinator/api/part_id.h"
 #include "coordinator/api/prompt_logprobs.h"
@@ -18,6 +19,7 @@ namespace longhand::api {
 namespace {
 
 constexpr size_t kMaxRequestIdBytes = 128;
+constexpr int64_t kLargeRecordBytes = 256 << 10;
 
 bool IsIdCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == ':' ||
@@ -51,7 +53,8 @@ Status RequestIntake::Reserve(int64_t bytes) {
     return OkStatus();
   Release(bytes);
   return ResourceExhausted("requests of more than ", parts_.max_bytes_in_preparation,
-                           " bytes are being prepared already; try again");
+                           " bytes are being prepared already; try again in 1 s")
+      .WithRetryAfter(1);
 }
 
 Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
@@ -69,11 +72,14 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     const Call& call,
     bool may_be_kept,
     const Begin& begin) {
+  LONGHAND_RETURN_IF_ERROR(CheckKept());
   EventStream::Identity identity{call.request_id, DigestOf(sent, form), form, call.owner};
   identity.form.set_created(std::time(nullptr));
   LONGHAND_ASSIGN_OR_RETURN(StreamTable::Begun begun, parts_.streams.Begin(identity));
   if (begun.is_new) {
-    if (const Status status = FillOrBegin(&begun.stream, call, may_be_kept, begin); !status.ok()) {
+    const Status status =
+        RefuseWithoutMemory([&] { return FillOrBegin(&begun.stream, call, may_be_kept, begin); });
+    if (!status.ok()) {
       if (parts_.on_refusal) {
         parts_.on_refusal(
             engine::SummariseRefused({.request_id = call.request_id, .trace = call.trace}, status));
@@ -85,6 +91,19 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     clients_returned_.Increment();
   }
   return std::move(begun.stream);
+}
+
+Status RequestIntake::CheckKept() const {
+  if (knows_kept_) return OkStatus();
+  return Unavailable("what is kept cannot be read yet: ", parts_.journal->health().message());
+}
+
+// Small ones need not ask: they go where the others go.
+Status RequestIntake::CheckRoom(const std::string& record) const {
+  if (std::ssize(record) < kLargeRecordBytes) return OkStatus();
+  const Status status = parts_.journal->CheckRoom(std::ssize(record));
+  if (status.ok()) return status;
+  return Unavailable("the request cannot be kept now: ", status.message());
 }
 
 Status RequestIntake::FillOrBegin(std::shared_ptr<EventStream>* stream,
@@ -151,6 +170,7 @@ Status RequestIntake::Submit(engine::Request request,
         wire, request, adapter != nullptr ? adapter->name : parts_.preparer.served_model_name());
     if (call.is_part) LeaveOutPictures(resolved.mutable_request());
     record = resolved.SerializeAsString();
+    LONGHAND_RETURN_IF_ERROR(CheckRoom(record));
   }
   return parts_.router.Submit(
       std::move(request),
@@ -219,6 +239,7 @@ std::shared_ptr<EventStream> RequestIntake::FindRunning(const std::string& reque
 Result<std::shared_ptr<EventStream>> RequestIntake::Find(const std::string& request_id,
                                                          const std::string& owner) const {
   if (std::shared_ptr<EventStream> running = FindRunning(request_id, owner)) return running;
+  LONGHAND_RETURN_IF_ERROR(CheckKept());
   const Status unknown = NotFound("no request '", request_id, "' runs, and none is kept");
   std::optional<journal::StoredRequest> stored;
   if (parts_.journal != nullptr) {
@@ -236,6 +257,7 @@ Result<std::shared_ptr<EventStream>> RequestIntake::Find(const std::string& requ
 Status RequestIntake::Cancel(const std::string& request_id,
                              const std::string& owner,
                              std::function<void(const Status&)> done) {
+  LONGHAND_RETURN_IF_ERROR(CheckKept());
   const std::shared_ptr<EventStream> stream = parts_.streams.Find(request_id, owner);
   if (stream == nullptr) return NotFound("no request '", request_id, "' is running");
   if (stream->Cancel()) {

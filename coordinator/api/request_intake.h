@@ -56,8 +56,14 @@ class RequestIntake {
 
   explicit RequestIntake(Parts parts)
       : parts_(std::move(parts)),
+        knows_kept_(parts_.journal == nullptr),
         clients_returned_(
             parts_.metrics.GetCounter("longhand_stream_resumes_total", {{"cause", "client"}})) {}
+
+  // What an earlier coordinator left is known from here on. Until then everybody gets kUnavailable:
+  // nobody is told that his stream is not there because it could not be looked for. Without a
+  // journal it need not be called.
+  void BeginKept() { knows_kept_ = true; }
 
   // `asked` may be empty: then an id is drawn, "gen-..." for the prefix "gen". kInvalidArgument for
   // what is no id. `traceparent`: the caller's, in W3C's form; may be empty.
@@ -69,6 +75,9 @@ class RequestIntake {
   // Counts a request's bytes until they are released. kResourceExhausted over what may be held.
   Status Reserve(int64_t bytes);
   void Release(int64_t bytes) { bytes_in_preparation_ -= bytes; }
+
+  // Input thread. kUnavailable when the journal's disk has no room for the record.
+  Status CheckRoom(const std::string& record) const;
 
   // Input thread. The stream of the request: of the one that runs already, of the one that is kept,
   // or of a new one. What is wrong with a new one is its stream's end, before it is accepted.
@@ -117,6 +126,7 @@ class RequestIntake {
   const shim::Tokenizer& tokenizer() const { return parts_.tokenizer; }
 
  private:
+  Status CheckKept() const;
   // The stream is another one where the journal has the request.
   Status FillOrBegin(std::shared_ptr<EventStream>* stream,
                      const Call& call,
@@ -138,6 +148,7 @@ class RequestIntake {
   Result<std::shared_ptr<EventStream>> FillFromJournal(EventStream& stream) const;
 
   const Parts parts_;
+  std::atomic<bool> knows_kept_;
   Counter& clients_returned_;
   std::atomic<int64_t> bytes_in_preparation_ = 0;
   std::atomic<int64_t> num_calls_ = 0;

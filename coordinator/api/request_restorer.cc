@@ -32,8 +32,12 @@ RequestRestorer::RequestRestorer(Parts parts)
       tokens_lost_(parts_.metrics.GetCounter("longhand_tokens_lost_total")) {}
 
 void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& unfinished) {
+  {
+    std::lock_guard lock(mutex_);
+    is_idle_ = unfinished.empty();
+  }
   for (const journal::StoredRequest& stored : unfinished) {
-    Unfinished request{.attempts = stored.attempts};
+    Unfinished& request = requests_.emplace_back(Unfinished{.attempts = stored.attempts});
     Result<StoredStream> parsed = StoredStream::Parse(stored);
     if (parsed.ok()) {
       request.stored = std::move(parsed).value();
@@ -46,15 +50,16 @@ void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& un
     LONGHAND_CHECK(begun.ok() && begun->is_new) << stored.request_id << " is stored twice";
     request.stream = begun->stream;
     request.stored.Fill(request.stream.get());
+    if (!request.stored.is_document())
+      request.stream->SetCancel([this, &request] { return Withdraw(request); });
     if (request.stored.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
       if (!request.stored.is_document()) {
-        request.stream->SetAbandon([&router = parts_.router, id = stored.request_id] {
-          (void)router.CancelCall(id, /*call=*/0);
+        request.stream->SetAbandon([this, &request, id = stored.request_id] {
+          if (!Withdraw(request)) (void)parts_.router.CancelCall(id, /*call=*/0);
         });
       }
       request.stream->ExpectReader(parts_.clock.Now() + kReaderPatience);
     }
-    requests_.push_back(std::move(request));
   }
   JoinDocuments();
 }
@@ -95,15 +100,59 @@ void RequestRestorer::Restore() {
   for (Unfinished* request : trusted) RestoreOrEnd(*request);
   // Whom chance met once is tried behind the others: to meet it again, chance must wait for it.
   std::ranges::stable_sort(suspects, {}, &Unfinished::attempts);
-  for (Unfinished* request : suspects) {
-    // What ends the coordinator before a token can be made is not the request.
-    while (!parts_.is_ready() && !stopping_) std::this_thread::sleep_for(kLookEvery);
-    if (stopping_) return;
-    NoteAttempts({request});
-    if (stopping_) return;
-    RestoreOrEnd(*request);
-    WaitForProgress(*request->stream);
+  for (Unfinished* request : suspects) RestoreSuspect(*request);
+  TellIdle();
+}
+
+void RequestRestorer::RestoreSuspect(Unfinished& request) {
+  // What ends the coordinator before a token can be made is not the request.
+  while (!parts_.is_ready() && !stopping_ && !IsWithdrawn(request))
+    std::this_thread::sleep_for(kLookEvery);
+  if (stopping_ || IsWithdrawn(request)) return;
+  NoteAttempts({&request});
+  if (stopping_) return;
+  RestoreOrEnd(request);
+  WaitForProgress(*request.stream);
+}
+
+void RequestRestorer::WhenIdle(std::function<void()> done) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!is_idle_) return idle_waiters_.push_back(std::move(done));
   }
+  done();
+}
+
+void RequestRestorer::Stop() {
+  stopping_ = true;
+  TellIdle();
+}
+
+void RequestRestorer::TellIdle() {
+  std::vector<std::function<void()>> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    is_idle_ = true;
+    waiters.swap(idle_waiters_);
+  }
+  for (const auto& done : waiters) done();
+}
+
+bool RequestRestorer::Withdraw(Unfinished& request) {
+  std::unique_ptr<engine::TokenSink> sink;
+  {
+    std::lock_guard lock(mutex_);
+    if (request.state != State::kHere) return false;
+    request.state = State::kWithdrawn;
+    sink = MakeSink(request, {});
+  }
+  sink->OnEnd(Cancelled("the request was cancelled"));
+  return true;
+}
+
+bool RequestRestorer::IsWithdrawn(const Unfinished& request) const {
+  std::lock_guard lock(mutex_);
+  return request.state == State::kWithdrawn;
 }
 
 void RequestRestorer::NoteAttempts(std::vector<Unfinished*> requests) {
@@ -120,12 +169,22 @@ void RequestRestorer::NoteAttempts(std::vector<Unfinished*> requests) {
 
 void RequestRestorer::RestoreOrEnd(Unfinished& request) {
   const Status status = Restore(request);
-  if (status.ok()) {
-    restored_.Increment();
-  } else if (status.code() != StatusCode::kUnavailable) {  // Then this coordinator ends, too.
-    MakeSink(request, {})->OnEnd(status);
+  // If it is kUnavailable this coordinator ends, too.
+  if (!status.ok() && status.code() != StatusCode::kUnavailable) End(request, status);
+  if (status.ok() && !IsWithdrawn(request)) restored_.Increment();
+  std::lock_guard lock(mutex_);
+  if (request.state != State::kHere) request.stored = {};  // The engine and the stream have it.
+}
+
+void RequestRestorer::End(Unfinished& request, const Status& status) {
+  std::unique_ptr<engine::TokenSink> sink;
+  {
+    std::lock_guard lock(mutex_);
+    if (request.state == State::kWithdrawn) return;
+    request.state = State::kGiven;
+    sink = MakeSink(request, {});
   }
-  request.stored = {};  // The engine and the stream have it.
+  sink->OnEnd(status);
 }
 
 void RequestRestorer::WaitForProgress(const EventStream& stream) const {
@@ -142,7 +201,7 @@ void RequestRestorer::Acquit() {
                            nullptr);
 }
 
-Status RequestRestorer::Restore(const Unfinished& request) {
+Status RequestRestorer::Restore(Unfinished& request) {
   LONGHAND_RETURN_IF_ERROR(request.damage);
   const journal::v1::RequestRecord& record = request.stored.record;
   if (record.has_adapter()) {
@@ -152,6 +211,8 @@ Status RequestRestorer::Restore(const Unfinished& request) {
   LONGHAND_RETURN_IF_ERROR(CheckCheckpoint(record));
   if (request.stored.is_document()) {
     parts_.documents.Restore(request.stream, record);
+    std::lock_guard lock(mutex_);
+    request.state = State::kGiven;
     return OkStatus();
   }
   const v1::GenerateRequest& wire = record.request();
@@ -161,6 +222,16 @@ Status RequestRestorer::Restore(const Unfinished& request) {
   if (const std::string& owner = record.owner(); !owner.empty()) prepared.tenant = owner;
   LONGHAND_ASSIGN_OR_RETURN(engine::Delivered delivered,
                             DeliveredOf(request.stored.events, prepared.num_choices));
+  return Give(request, std::move(prepared), std::move(delivered));
+}
+
+// Under the mutex, so that whoever is told that the request is not here finds it there.
+Status RequestRestorer::Give(Unfinished& request,
+                             engine::Request prepared,
+                             engine::Delivered delivered) {
+  std::lock_guard lock(mutex_);
+  if (request.state == State::kWithdrawn) return OkStatus();
+  request.state = State::kGiven;
   std::unique_ptr<engine::TokenSink> sink = MakeSink(request, prepared.token_ids);
   return parts_.router.Restore(std::move(prepared), std::move(delivered), std::move(sink));
 }

@@ -62,6 +62,7 @@ Status Documents::Begin(const std::shared_ptr<EventStream>& stream,
         api::MakeRecord(stream->identity(), parts_.checkpoint_digest, adapter.get(), call.trace);
     *kept.mutable_document() = request;
     record = kept.SerializeAsString();
+    LONGHAND_RETURN_IF_ERROR(parts_.intake.CheckRoom(record));
   }
   const auto num_bytes = static_cast<int64_t>(request.ByteSizeLong());
   const std::shared_ptr<DocumentWriter> writer =
@@ -130,7 +131,10 @@ std::shared_ptr<DocumentWriter> Documents::MakeWriter(const std::shared_ptr<Even
   const auto cancel = [writer = std::weak_ptr(writer)] {
     if (const auto alive = writer.lock()) alive->Cancel(Cancelled("the request was cancelled"));
   };
-  stream->SetCancel(cancel);
+  stream->SetCancel([cancel] {
+    cancel();
+    return true;
+  });
   if (ends_unread) stream->SetAbandon(cancel);
   return writer;
 }

@@ -92,7 +92,7 @@ Status Engine::GetStats(std::function<void(const EngineStats&)> done) {
 Status Engine::PostCommand(Message command, size_t max_queued) {
   if (mailbox_.size() >= max_queued) {
     return ResourceExhausted(mailbox_.size(), " commands wait for the engine; at most ", max_queued,
-                             " may")
+                             " may; try again in 1 s")
         .WithRetryAfter(1);
   }
   return mailbox_.Push(std::move(command));

@@ -21,7 +21,9 @@ Scheduler::Scheduler(const EngineConfig& config,
       block_pool_(shape.num_blocks, prefix_cache_),
       host_blocks_(shape.num_host_blocks),
       encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks),
-      waiting_(config_, *totals_) {}
+      waiting_(config_, *totals_) {
+  CountPlaces();
+}
 
 Status Scheduler::CheckFits(const Request& request) const {
   const int64_t num_tokens = request.num_prompt_tokens() + request.max_tokens;
@@ -46,18 +48,20 @@ Status Scheduler::CheckFits(const Request& request) const {
 Status Scheduler::CheckAdmissible(const Request& request) const {
   LONGHAND_RETURN_IF_ERROR(CheckFits(request));
   const int64_t most = std::min(config_.max_waiting_seqs, config_.max_waiting_seqs_per_tenant);
-  if (request.num_choices > most) {
-    return InvalidArgument("n is ", request.num_choices, "; at most ", most,
-                           " answers may wait for a place");
+  if (request.num_choices > config_.max_num_seqs + most) {
+    return InvalidArgument("n is ", request.num_choices, "; at most ", config_.max_num_seqs,
+                           " answers run at once, and ", most, " may wait for a place");
   }
+  const int64_t num_more = request.num_choices - waiting_.num_free_places();
+  if (num_more <= 0) return OkStatus();
   const int64_t num_of_all = totals_->total() + static_cast<int64_t>(leaving_.size());
-  if (num_of_all + request.num_choices > config_.max_waiting_seqs) {
+  if (num_of_all + num_more > config_.max_waiting_seqs) {
     return ResourceExhausted(num_of_all, " answers wait for a place, and the request is for ",
                              request.num_choices, "; at most ", config_.max_waiting_seqs,
                              " may wait");
   }
   const int64_t num_of_tenant = totals_->of_tenant(request.tenant);
-  if (num_of_tenant + request.num_choices > config_.max_waiting_seqs_per_tenant) {
+  if (num_of_tenant + num_more > config_.max_waiting_seqs_per_tenant) {
     return ResourceExhausted(num_of_tenant, " answers of this client wait for a place, and the ",
                              "request is for ", request.num_choices, "; at most ",
                              config_.max_waiting_seqs_per_tenant, " of one client may wait");
@@ -92,6 +96,7 @@ void Scheduler::Finish(Sequence& sequence) {
   if (sequence.phase == SequencePhase::kRunning) {
     std::erase(running_, &sequence);
     CancelUntaken(sequence);
+    CountPlaces();
     // Plans run in order, so the next one may already say it: the worker's tables never outnumber
     // max_num_seqs.
     if (sequence.last_step > 0) released_sequences_.push_back(sequence.id);
@@ -142,25 +147,37 @@ Scheduler::Planned Scheduler::Plan() {
 // Nobody overtakes the one whose turn it is, so a large request that waits for blocks cannot
 // starve.
 void Scheduler::AdmitWaiting(Planned* planned) {
-  while (!is_tight_ && num_running() < config_.max_num_seqs) {
+  leaves_some_waiting_ = false;
+  while (num_running() < config_.max_num_seqs) {
     Sequence* const sequence = waiting_.Next();
-    if (sequence == nullptr) return;
-    if (sequence->on_probation && AnotherIsOnProbation(*sequence)) return;
-    const int64_t num_blocks =
-        running_.empty() ? NumWholeBlocks(*sequence) : NumPromisedBlocks(*sequence);
-    if (!Extend(*sequence, num_blocks)) return;
-    waiting_.Admit(*sequence);
-    Standing& standing = sequence->standing;
-    if (standing.admission == 0) standing.admission = next_admission_++;
-    num_preempted_ -= standing.was_preempted ? 1 : 0;
-    sequence->phase = SequencePhase::kRunning;
-    const auto place = std::upper_bound(running_.begin(), running_.end(), sequence,
-                                        [](const Sequence* a, const Sequence* b) {
-                                          return a->standing.admission < b->standing.admission;
-                                        });
-    running_.insert(place, sequence);
-    planned->admitted.push_back(sequence);
+    if (sequence == nullptr) break;
+    leaves_some_waiting_ = !Admit(*sequence, planned);
+    if (leaves_some_waiting_) break;
   }
+  CountPlaces();
+}
+
+bool Scheduler::Admit(Sequence& sequence, Planned* planned) {
+  if (is_tight_ || (sequence.on_probation && AnotherIsOnProbation(sequence))) return false;
+  const int64_t num_blocks =
+      running_.empty() ? NumWholeBlocks(sequence) : NumPromisedBlocks(sequence);
+  if (!Extend(sequence, num_blocks)) return false;
+  waiting_.Admit(sequence);
+  Standing& standing = sequence.standing;
+  if (standing.admission == 0) standing.admission = next_admission_++;
+  num_preempted_ -= standing.was_preempted ? 1 : 0;
+  sequence.phase = SequencePhase::kRunning;
+  const auto place = std::upper_bound(running_.begin(), running_.end(), &sequence,
+                                      [](const Sequence* a, const Sequence* b) {
+                                        return a->standing.admission < b->standing.admission;
+                                      });
+  running_.insert(place, &sequence);
+  planned->admitted.push_back(&sequence);
+  return true;
+}
+
+void Scheduler::CountPlaces() {
+  waiting_.SetPlaces(leaves_some_waiting_ ? 0 : config_.max_num_seqs - num_running());
 }
 
 bool Scheduler::AnotherIsOnProbation(const Sequence& sequence) const {

@@ -140,6 +140,8 @@ class Scheduler {
   void CacheComputed(Sequence& sequence);
 
   void AdmitWaiting(Planned* planned);
+  bool Admit(Sequence& sequence, Planned* planned);
+  void CountPlaces();
   bool AnotherIsOnProbation(const Sequence& sequence) const;
   void AcquireImages(Planned* planned);
   void PlanChunks(StepPlan* plan, StepInFlight* in_flight);
@@ -178,6 +180,8 @@ class Scheduler {
   // The latest plan found somebody without a block for its next token, or the oldest without its
   // whole promise: nobody is admitted before them.
   bool is_tight_ = false;
+  // The latest plan left somebody waiting though fewer than max_num_seqs run.
+  bool leaves_some_waiting_ = false;
   int64_t num_surplus_tokens_ = 0;
   int64_t num_queried_tokens_ = 0;
   int64_t num_hit_tokens_ = 0;

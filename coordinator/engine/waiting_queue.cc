@@ -8,6 +8,7 @@
 namespace longhand::engine {
 
 WaitingQueue::~WaitingQueue() {
+  totals_.AddPlaced(-num_placed_);
   totals_.Add(-static_cast<int64_t>(returning_.size()));
   for (const auto& [name, tenant] : tenants_)
     totals_.AddOf(name, -static_cast<int64_t>(tenant->waiting.size()));
@@ -31,7 +32,8 @@ void WaitingQueue::Add(Sequence& sequence) {
   if (sequence.num_charged_tokens == 0) ++tenant.num_sequences;
   if (sequence.standing.admission > 0) {
     returning_.emplace(sequence.standing.admission, &sequence);
-    return totals_.Add(1);
+    totals_.Add(1);
+    return CountPlaced();
   }
   if (tenant.waiting.empty()) {
     // What others were given while it wanted nothing is not owed to it.
@@ -41,11 +43,24 @@ void WaitingQueue::Add(Sequence& sequence) {
   tenant.waiting.emplace(std::pair(StandIn(sequence), sequence.id), &sequence);
   totals_.AddOf(sequence.request->tenant, 1);
   ++num_fresh_;
+  CountPlaced();
 }
 
 void WaitingQueue::Remove(Sequence& sequence) {
   Leave(sequence);
+  CountPlaced();
   Settle(sequence);
+}
+
+void WaitingQueue::SetPlaces(int64_t num_places) {
+  num_places_ = num_places;
+  CountPlaced();
+}
+
+void WaitingQueue::CountPlaced() {
+  const int64_t num_placed = std::min(num_places_, size());
+  if (num_placed != num_placed_)
+    totals_.AddPlaced(num_placed - std::exchange(num_placed_, num_placed));
 }
 
 void WaitingQueue::Leave(const Sequence& sequence) {
@@ -71,6 +86,7 @@ void WaitingQueue::Admit(Sequence& sequence) {
   Tenant& tenant = TenantOf(sequence);
   if (sequence.standing.admission == 0) now_served_ = std::max(now_served_, tenant.served);
   Leave(sequence);
+  SetPlaces(std::max<int64_t>(0, num_places_ - 1));
   if (sequence.num_charged_tokens > 0) return;
   sequence.num_charged_tokens = sequence.request->num_prompt_tokens() + sequence.expected_tokens;
   Charge(tenant, sequence.num_charged_tokens);

@@ -41,6 +41,10 @@ class WaitingQueue {
   void Admit(Sequence& sequence);
   // One that ran is over, and with it its claim; its tenant pays for what it really took.
   void Settle(Sequence& sequence);
+  // So many can be admitted by the next plan, as far as is known: they do not wait.
+  void SetPlaces(int64_t num_places);
+  // Of these, those that nobody in the queue takes.
+  int64_t num_free_places() const { return num_places_ - num_placed_; }
 
   int64_t size() const { return num_fresh_ + static_cast<int64_t>(returning_.size()); }
   int64_t num_tenants() const { return static_cast<int64_t>(tenants_.size()); }
@@ -63,6 +67,7 @@ class WaitingQueue {
   Tenant& TenantOf(const Sequence& sequence);
   void Charge(Tenant& tenant, int64_t num_tokens);
   void Leave(const Sequence& sequence);
+  void CountPlaced();
 
   const EngineConfig& config_;
   QueueTotals& totals_;
@@ -72,6 +77,8 @@ class WaitingQueue {
   double now_served_ = 0;                                     // what the last chosen had
   int64_t next_tenant_ = 1;
   int64_t num_fresh_ = 0;
+  int64_t num_places_ = 0;
+  int64_t num_placed_ = 0;  // answers in the queue for which there is one
 };
 
 }  // namespace longhand::engine

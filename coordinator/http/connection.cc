@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cstdio>
+#include <new>
 #include <utility>
 
 namespace longhand::http {
@@ -57,23 +58,30 @@ asio::awaitable<void> Connection::Run() {
         wake_.get_executor(),
         [self = shared_from_this()]() -> asio::awaitable<void> { co_await self->ReadAhead(); },
         asio::detached);
-    while (co_await ServeRequest()) {
+    // A body that there is no memory for ends its connection, not the process.
+    try {
+      while (co_await ServeRequest()) {
+      }
+      co_await CloseGently();
+    } catch (const std::bad_alloc&) {
     }
-    co_await CloseGently();
   }
   CloseNow();
 }
 
 asio::awaitable<void> Connection::ReadAhead() {
-  bool is_open = true;
-  while (is_open && !closed_) {
-    if (in_.size() < kMaxReadAhead) {
-      is_open = co_await transport_->Read(&in_, kReadBytes);
-    } else {
-      space_.expires_at(Deadline::max());
-      co_await space_.async_wait(kToken);
+  try {
+    bool is_open = true;
+    while (is_open && !closed_) {
+      if (in_.size() < kMaxReadAhead) {
+        is_open = co_await transport_->Read(&in_, kReadBytes);
+      } else {
+        space_.expires_at(Deadline::max());
+        co_await space_.async_wait(kToken);
+      }
+      Wake();
     }
-    Wake();
+  } catch (const std::bad_alloc&) {  // The same.
   }
   read_closed_ = true;
   Wake();

@@ -109,6 +109,7 @@ Result<std::string> Gateway::Start() {
   };
   server.host.reserve = [this](int64_t bytes) { return parts_.intake.Reserve(bytes); };
   server.host.release = [this](int64_t bytes) { parts_.intake.Release(bytes); };
+  server.on_refused = parts_.on_refused;
   LONGHAND_ASSIGN_OR_RETURN(server_, HttpServer::Start(std::move(server)));
   return server_->address();
 }

@@ -50,6 +50,7 @@ class Gateway {
     // Does not wait; what it is given is called once, from any thread.
     std::function<void(std::function<void(const v1::GetStatusResponse&)>)> get_status;
     AdapterHandler::Parts change_adapters;
+    std::function<void()> on_refused = {};  // as HttpServerConfig
   };
   Gateway(GatewayConfig config, const Parts& parts);
   ~Gateway() { Stop(); }

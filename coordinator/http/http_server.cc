@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "common/address.h"
+#include "common/descriptors.h"
 
 namespace longhand::http {
 namespace {
@@ -105,8 +106,12 @@ asio::awaitable<void> HttpServer::Impl::Accept() {
       continue;
     }
     // Beyond the bound a connection is closed: a dropped socket is.
-    if (static_cast<int64_t>(connections.size()) < config.host.limits.max_connections)
+    if (static_cast<int64_t>(connections.size()) < config.host.limits.max_connections &&
+        !IsKeptDescriptor(socket.native_handle())) {
       Open(std::move(socket));
+    } else if (config.on_refused) {
+      config.on_refused();
+    }
   }
 }
 

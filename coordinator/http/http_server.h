@@ -16,6 +16,7 @@ struct HttpServerConfig {
   std::string tls_key;
   ConnectionHost host;
   std::function<void(int64_t num_open)> on_connections;  // whenever their number changes
+  std::function<void()> on_refused;                      // of each connection that is one too many
 };
 
 class HttpServer {

@@ -8,12 +8,13 @@
 #include <optional>
 #include <utility>
 
+#include "common/out_of_memory.h"
 #include "coordinator/api/input_pool.h"
 #include "coordinator/http/exchange.h"
 
 namespace longhand::http {
 
-// What `work` returns, or why the pool has no room for it. It is waited for also when the client
+// What `work` returns, or why there is no room for it. It is waited for also when the client
 // leaves: it may borrow from the coroutine.
 template <typename T>
 boost::asio::awaitable<Result<T>> OnPool(Exchange& exchange,
@@ -25,7 +26,7 @@ boost::asio::awaitable<Result<T>> OnPool(Exchange& exchange,
   };
   const auto job = std::make_shared<Job>();  // shared by the two threads
   const Status queued = pool.Submit([job, work = std::move(work), wake = exchange.waker()] {
-    job->result.emplace(work());
+    job->result.emplace(RefuseWithoutMemory(work));
     job->is_done = true;
     wake();
   });

@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
+
 #include "common/check.h"
 
 namespace longhand::journal {
@@ -10,17 +12,26 @@ namespace {
 // Of another connection's short transaction.
 constexpr int kMaxWaitMs = 5000;
 
+// Only a write that finds the disk full is SQLITE_FULL to SQLite.
+bool IsForWantOfRoom(int code, sqlite3* database) {
+  if (code == SQLITE_FULL) return true;
+  const bool is_of_file = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN;
+  if (!is_of_file || database == nullptr) return false;
+  const int error = sqlite3_system_errno(database);
+  return error == ENOSPC || error == EDQUOT ||
+         sqlite3_extended_errcode(database) == SQLITE_IOERR_SHMSIZE;
+}
+
 }  // namespace
 
 Status SqliteStatus(int code, std::string_view what, sqlite3* database) {
   const char* why = database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(code);
+  if (IsForWantOfRoom(code, database)) return ResourceExhausted(what, ": ", why);
   switch (code & 0xff) {
     case SQLITE_OK:
     case SQLITE_DONE:
     case SQLITE_ROW:
       return OkStatus();
-    case SQLITE_FULL:
-      return ResourceExhausted(what, ": ", why);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return Status(StatusCode::kDataLoss, std::string(what) + ": " + why);

@@ -13,8 +13,8 @@ struct sqlite3_stmt;
 
 namespace longhand::journal {
 
-// kResourceExhausted: the disk is full. kDataLoss: the file is damaged or is no database.
-// kUnavailable: it cannot be read or written now. Everything else is kInternal.
+// kResourceExhausted: the disk is full, or a quota. kDataLoss: the file is damaged or is no
+// database. kUnavailable: it cannot be read or written now. Everything else is kInternal.
 Status SqliteStatus(int code, std::string_view what, sqlite3* database);
 
 class Statement {

@@ -5,15 +5,16 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
+
+#include "coordinator/journal/disk_reserve.h"
 
 namespace longhand::journal {
 
 Result<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& directory) {
   const std::string path = (directory / "lock").string();
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return Unavailable(path, " cannot be opened: ", std::strerror(errno));
+  if (fd < 0) return FileStatus(errno, path, "opened");
   DirectoryLock lock(fd);
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     return FailedPrecondition(directory.string(),

@@ -10,7 +10,8 @@ namespace longhand::journal {
 class DirectoryLock {
  public:
   DirectoryLock() = default;  // of nothing
-  // kFailedPrecondition while another holds it.
+  // kFailedPrecondition while another holds it; FileStatus (disk_reserve.h) when the file cannot be
+  // made.
   static Result<DirectoryLock> Take(const std::filesystem::path& directory);
   DirectoryLock(DirectoryLock&& other) noexcept;
   DirectoryLock& operator=(DirectoryLock&& other) noexcept;

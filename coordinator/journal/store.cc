@@ -1,5 +1,10 @@
 #include "coordinator/journal/store.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "common/check.h"
 #include "coordinator/journal/checksum.h"
 
@@ -41,23 +46,55 @@ Status PutAside(const std::string& path) {
   return OkStatus();
 }
 
+// SQLite opens a file that it may not write for reading alone, and says so when it is too late.
+Status CheckAccess(const std::string& path) {
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    const std::string file = path + suffix;
+    if (faccessat(AT_FDCWD, file.c_str(), R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT)
+      return FileStatus(errno, file, "written");
+  }
+  return OkStatus();
+}
+
+int64_t NumBytes(std::span<const Entry> entries) {
+  int64_t num_bytes = 0;
+  for (const Entry& entry : entries) {
+    std::visit(
+        [&](const auto& each) {
+          if constexpr (requires { each.payload; }) num_bytes += std::ssize(each.payload);
+        },
+        entry);
+  }
+  return num_bytes;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& directory, Sync sync) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
-  if (error) return Unavailable(directory.string(), " cannot be made: ", error.message());
+  if (error) return FileStatus(error.value(), directory, "made");
   LONGHAND_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(directory));
-  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenOrSave(FilePath(directory), sync));
-  store->lock_ = std::move(lock);
+  LONGHAND_RETURN_IF_ERROR(CheckAccess(FilePath(directory)));
+  Result<std::unique_ptr<Store>> store = OpenOrSave(directory, sync);
+  if (store.status().code() == StatusCode::kResourceExhausted) {
+    DiskReserve reserve(directory);
+    reserve.GiveUp();
+    store = OpenOrSave(directory, sync);
+    // In SQLite's words it may be an I/O error.
+    if (store.status().code() == StatusCode::kResourceExhausted)
+      return reserve.Full(DiskReserve::kBytes + kLeastRoom);
+  }
+  if (store.ok()) (*store)->lock_ = std::move(lock);
   return store;
 }
 
-Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::string& path, Sync sync) {
+Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::filesystem::path& directory,
+                                                 Sync sync) {
   std::vector<StoredRequest> saved;
   int64_t num_lost = 0;
   {
-    Result<std::unique_ptr<Store>> opened = OpenFile(path, sync);
+    Result<std::unique_ptr<Store>> opened = OpenFile(directory, sync);
     if (opened.ok()) {
       const Status status = (*opened)->ReadUnfinished();
       if (status.ok()) return opened;
@@ -68,8 +105,8 @@ Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::string& path, Sync s
       return opened.status();
     }
   }
-  LONGHAND_RETURN_IF_ERROR(PutAside(path));
-  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenFile(path, sync));
+  LONGHAND_RETURN_IF_ERROR(PutAside(FilePath(directory)));
+  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenFile(directory, sync));
   std::vector<Entry> entries;
   for (const StoredRequest& request : saved) {
     entries.emplace_back(RequestEntry{request.request_id, request.payload});
@@ -77,15 +114,16 @@ Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::string& path, Sync s
       entries.emplace_back(EventEntry{request.request_id, event.seq, event.payload});
     entries.emplace_back(AttemptEntry{request.request_id, request.attempts});
   }
-  LONGHAND_RETURN_IF_ERROR(store->Write(entries, WallTime()));
+  LONGHAND_RETURN_IF_ERROR(store->WriteOnce(entries, WallTime()));
   store->unfinished_ = std::move(saved);
   store->num_lost_records_ = num_lost + 1;
   return store;
 }
 
-Result<std::unique_ptr<Store>> Store::OpenFile(const std::string& path, Sync sync) {
-  LONGHAND_ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Mode::kReadWrite));
-  std::unique_ptr<Store> store(new Store(std::move(database)));
+Result<std::unique_ptr<Store>> Store::OpenFile(const std::filesystem::path& directory, Sync sync) {
+  LONGHAND_ASSIGN_OR_RETURN(Database database,
+                            Database::Open(FilePath(directory), Database::Mode::kReadWrite));
+  std::unique_ptr<Store> store(new Store(std::move(database), directory));
   LONGHAND_RETURN_IF_ERROR(store->Prepare(sync));
   return store;
 }
@@ -105,7 +143,11 @@ Status Store::Prepare(Sync sync) {
   // Damaged pages are found when they are read, not when they have misled.
   LONGHAND_RETURN_IF_ERROR(
       database_.Execute("PRAGMA cell_size_check = ON; PRAGMA auto_vacuum = INCREMENTAL"));
-  LONGHAND_RETURN_IF_ERROR(database_.Execute("PRAGMA journal_mode = WAL"));
+  // The reserve must do for a checkpoint of the whole log; what a large transaction made of it is
+  // given back.
+  LONGHAND_RETURN_IF_ERROR(
+      database_.Execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 128; "
+                        "PRAGMA journal_size_limit = 1048576"));
   LONGHAND_RETURN_IF_ERROR(database_.Execute(sync == Sync::kDisk ? "PRAGMA synchronous = FULL"
                                                                  : "PRAGMA synchronous = OFF"));
   LONGHAND_RETURN_IF_ERROR(CheckVersion());
@@ -230,6 +272,20 @@ Status Store::AddChunk(const Chain& chain, std::string_view records) {
 }
 
 Status Store::Write(std::span<const Entry> entries, WallTime now) {
+  const int64_t num_bytes = NumBytes(entries);
+  const bool is_large = num_bytes > kMaxBatchedBytes;
+  if (!reserve_.is_held() || is_large) {
+    const Status room = KeepRoom(num_bytes);
+    if (!reserve_.is_held() || (is_large && !room.ok())) return room;
+  }
+  Status status = WriteOnce(entries, now);
+  if (status.code() != StatusCode::kResourceExhausted) return status;
+  const Status room = MakeRoom(num_bytes);
+  if (reserve_.is_held()) status = WriteOnce(entries, now);
+  return status.code() == StatusCode::kResourceExhausted && !room.ok() ? room : status;
+}
+
+Status Store::WriteOnce(std::span<const Entry> entries, WallTime now) {
   Chains changed;
   batch_.clear();
   bool is_emptied = false;
@@ -346,41 +402,6 @@ Chain& Store::Open(const std::string& request_id, Chains* changed) {
   }
   LONGHAND_CHECK(found->second.key != 0) << "request " << request_id << " has ended";
   return found->second;
-}
-
-Result<bool> Store::Prune(const Retention& retention, WallTime now, int64_t max_requests) {
-  const int64_t oldest = (now - retention.max_age).time_since_epoch().count();
-  int64_t num_forgotten = 0;
-  LONGHAND_RETURN_IF_ERROR(InTransaction([&]() -> Status {
-    LONGHAND_ASSIGN_OR_RETURN(
-        Statement rows,
-        database_.Prepare("SELECT key, ended_at FROM requests WHERE ended_at IS NOT "
-                          "NULL ORDER BY ended_at, key LIMIT ?"));
-    rows.Bind(1, max_requests);
-    std::vector<std::pair<int64_t, int64_t>> ended;
-    while (true) {
-      LONGHAND_ASSIGN_OR_RETURN(const bool has_row, rows.Step());
-      if (!has_row) break;
-      ended.emplace_back(rows.Int(0), rows.Int(1));
-    }
-    for (const auto& [key, ended_at] : ended) {
-      LONGHAND_ASSIGN_OR_RETURN(const int64_t size_bytes, SizeBytes());
-      if (ended_at > oldest && size_bytes <= retention.max_bytes) break;
-      LONGHAND_RETURN_IF_ERROR(Forget(key));
-      ++num_forgotten;
-    }
-    return database_.Execute("PRAGMA incremental_vacuum");
-  }));
-  return num_forgotten == max_requests;
-}
-
-Result<int64_t> Store::SizeBytes() {
-  LONGHAND_ASSIGN_OR_RETURN(
-      Statement pages,
-      database_.Prepare("SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, "
-                        "pragma_freelist_count, pragma_page_size"));
-  LONGHAND_RETURN_IF_ERROR(pages.Step().status());
-  return pages.Int(0);
 }
 
 Status Store::InTransaction(const std::function<Status()>& body) {

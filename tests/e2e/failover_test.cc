@@ -4,7 +4,9 @@
 #include <signal.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <thread>
 
@@ -64,6 +66,38 @@ TEST(Failover, AStoppedWorkerIsNoticedAndReplacedAlsoWhenNothingRuns) {
       [&](const auto& s) { return s.ready() && cluster.FindWorker(1) != stopped; }));
   EXPECT_THAT(cluster.log(), HasSubstr("worker rank 1 has not been heard for"));
   EXPECT_EQ(cluster.Generate(TextRequest("Same text?", 50)).token_ids, before.token_ids);
+}
+
+// Longer than a step and a heartbeat may take. The time in which it could not listen is nobody's
+// fault: the group is the same afterwards. $LONGHAND_STOP_MS: for longer.
+TEST(Failover, ACoordinatorThatWasStoppedGoesOnWithItsGroup) {
+  LocalCluster cluster(TestCheckpointPath(),
+                       With({"--step-timeout-ms", "2000", "--heartbeat-timeout-ms", "2000"}));
+  v1::GenerateRequest request = TextRequest("Same text?", 600);
+  request.mutable_sampling()->set_ignore_eos(true);
+  const Answer undisturbed = cluster.Generate(request);
+  ASSERT_TRUE(undisturbed.status.ok()) << undisturbed.status.error_message();
+  const size_t num_groups = Count(cluster.log(), "worker group: epoch");
+  const char* stop_ms = std::getenv("LONGHAND_STOP_MS");
+  const std::chrono::milliseconds stop(stop_ms == nullptr ? 4500 : std::atoi(stop_ms));
+  std::vector<Answer> answers(3);
+  {
+    std::vector<std::jthread> clients;
+    std::latch all_run(std::ssize(answers) + 1);
+    for (Answer& answer : answers) {
+      clients.emplace_back(
+          [&] { answer = AnswerWhile(cluster, request, [&] { all_run.count_down(); }); });
+    }
+    all_run.arrive_and_wait();
+    ASSERT_EQ(kill(cluster.coordinator_pid(), SIGSTOP), 0);
+    std::this_thread::sleep_for(stop);
+    ASSERT_EQ(kill(cluster.coordinator_pid(), SIGCONT), 0);
+  }
+  for (const Answer& answer : answers) {
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(answer.token_ids, undisturbed.token_ids);
+  }
+  EXPECT_EQ(Count(cluster.log(), "worker group: epoch"), num_groups) << cluster.log();
 }
 
 TEST(Failover, HealthIsThatTokensCanBeMade) {

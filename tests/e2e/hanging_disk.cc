@@ -1,9 +1,11 @@
 // Preloaded into a coordinator: while the file $LONGHAND_TEST_HANG + ".write" (".sync") exists,
-// writes to (syncs of) the journal do not return.
+// writes to (syncs of) the journal do not return; while $LONGHAND_TEST_HANG + ".fail" does, writes
+// fail.
 #include <dlfcn.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -27,6 +29,14 @@ void HangWhile(int fd, const char* what) {
   while (access(file.c_str(), F_OK) == 0) usleep(1000);
 }
 
+bool Fails(int fd) {
+  const char* base = std::getenv("LONGHAND_TEST_HANG");
+  if (base == nullptr || !IsJournal(fd) || access((std::string(base) + ".fail").c_str(), F_OK) != 0)
+    return false;
+  errno = EIO;
+  return true;
+}
+
 template <typename Fn>
 Fn* Real(const char* name) {
   return reinterpret_cast<Fn*>(dlsym(RTLD_NEXT, name));
@@ -38,12 +48,14 @@ extern "C" {
 
 ssize_t pwrite(int fd, const void* bytes, size_t size, off_t at) {
   HangWhile(fd, ".write");
+  if (Fails(fd)) return -1;
   static const auto real = Real<ssize_t(int, const void*, size_t, off_t)>("pwrite");
   return real(fd, bytes, size, at);
 }
 
 ssize_t pwrite64(int fd, const void* bytes, size_t size, off64_t at) {
   HangWhile(fd, ".write");
+  if (Fails(fd)) return -1;
   static const auto real = Real<ssize_t(int, const void*, size_t, off64_t)>("pwrite64");
   return real(fd, bytes, size, at);
 }

@@ -101,6 +101,44 @@ class Cluster:
         return code
 
 
+def program(name):
+    return os.path.join(BINARIES, name)
+
+
+class Reporting:
+    """A program that prints what it listens on, a JSON object a line."""
+
+    def __init__(self, name, *flags, **how):
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen([program(name), *flags], stdout=subprocess.PIPE, stderr=self._log, text=True, **how)
+
+    def log(self):
+        self._log.seek(0)
+        return self._log.read()
+
+    def report(self, key):
+        """The first report that has `key`."""
+        for line in self._process.stdout:
+            report = json.loads(line)
+            if key in report:
+                return report
+        raise AssertionError(self.log())
+
+    def kill(self):
+        self._process.kill()
+        self._end()
+
+    def stop(self):
+        self._process.terminate()
+        return self._end()
+
+    def _end(self):
+        code = self._process.wait(PATIENCE_S)
+        self._process.stdout.close()
+        self._log.close()
+        return code
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body

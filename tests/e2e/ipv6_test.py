@@ -1,50 +1,20 @@
 """Every address an IPv6 one: `longhand serve`, and a coordinator with workers that it dials and that meet at its rendezvous.
 Exits with 77 (skipped) where there is no [::1]."""
 import json
-import os
 import socket
 import subprocess
 import sys
-import tempfile
 import unittest
 
-from http_cluster import BINARIES, NANO, PATIENCE_S, Cluster, Connection
+from http_cluster import NANO, PATIENCE_S, Cluster, Connection, Reporting, program
 
 ANY = "[::1]:0"
-
-
-def program(name):
-    return os.path.join(BINARIES, name)
 
 
 def generate(address):
     done = subprocess.run([program("longhand"), "generate", "--endpoint", address, "--prompt", "Hello", "--temperature", "0",
                            "--max-tokens", "12", "--json"], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     return json.loads(done.stdout.splitlines()[-1])["token_ids"]
-
-
-class Reporting:
-    """A program that prints what it listens on, a JSON object a line."""
-
-    def __init__(self, name, *flags):
-        self._log = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen([program(name), *flags], stdout=subprocess.PIPE, stderr=self._log, text=True)
-
-    def report(self, key):
-        """The first report that has `key`."""
-        for line in self._process.stdout:
-            report = json.loads(line)
-            if key in report:
-                return report
-        self._log.seek(0)
-        raise AssertionError(self._log.read())
-
-    def stop(self):
-        self._process.terminate()
-        code = self._process.wait(PATIENCE_S)
-        self._process.stdout.close()
-        self._log.close()
-        return code
 
 
 class IPv6(unittest.TestCase):

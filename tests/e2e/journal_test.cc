@@ -116,10 +116,22 @@ TEST(Journal, AnotherCheckpointOfTheSameNameDoesNotGoOnWithARequest) {
   }
 }
 
+// A coordinator that was killed may not have let go of it yet.
+Result<std::unique_ptr<journal::Store>> OpenStore(const std::string& journal) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (true) {
+    Result<std::unique_ptr<journal::Store>> store =
+        journal::Store::Open(journal, journal::Sync::kProcess);
+    EXPECT_TRUE(store.ok() || store.status().code() == StatusCode::kFailedPrecondition)
+        << store.status();
+    if (store.ok() || std::chrono::steady_clock::now() > deadline) return store;
+    std::this_thread::yield();
+  }
+}
+
 // How often each that is unfinished there was taken up in vain. While nobody has the journal open.
 std::map<std::string, int32_t> AttemptsIn(const std::string& journal) {
-  auto store = journal::Store::Open(journal, journal::Sync::kProcess);
-  EXPECT_TRUE(store.ok()) << store.status();
+  const auto store = OpenStore(journal);
   std::map<std::string, int32_t> attempts;
   for (const journal::StoredRequest& request : (*store)->TakeUnfinished())
     attempts[request.request_id] = request.attempts;
@@ -127,7 +139,7 @@ std::map<std::string, int32_t> AttemptsIn(const std::string& journal) {
 }
 
 void SetAttempts(const std::string& journal, const std::map<std::string, int32_t>& attempts) {
-  auto store = journal::Store::Open(journal, journal::Sync::kProcess);
+  const auto store = OpenStore(journal);
   ASSERT_TRUE(store.ok()) << store.status();
   std::vector<journal::Entry> entries;
   for (const auto& [id, count] : attempts) entries.emplace_back(journal::AttemptEntry{id, count});
@@ -135,7 +147,8 @@ void SetAttempts(const std::string& journal, const std::map<std::string, int32_t
   ASSERT_TRUE(written.ok()) << written;
 }
 
-// Two answers that a death has cut off, with what they would have been.
+// Three answers that a death has cut off, with what they would have been. The third ends when its
+// client leaves.
 class CutOff : public ::testing::Test {
  protected:
   CutOff() {
@@ -148,6 +161,11 @@ class CutOff : public ::testing::Test {
       followers.push_back(std::make_unique<Follower>(cluster, request_));
       while (followers.back()->num_seen() < 3) std::this_thread::yield();
     }
+    v1::GenerateRequest left = request_;
+    left.set_request_id("left");
+    left.clear_on_disconnect();
+    followers.push_back(std::make_unique<Follower>(cluster, left));
+    while (followers.back()->num_seen() < 3) std::this_thread::yield();
     EXPECT_EQ(cluster.StopWith(SIGKILL), 128 + SIGKILL);
     for (const auto& follower : followers) follower->Finish();
   }
@@ -188,6 +206,85 @@ TEST_F(CutOff, NoRequestIsSuspectedOfTheEndOfCoordinatorsThatNeverHadAGroup) {
     EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
     EXPECT_EQ(EventsOf(answer), EventsOf(undisturbed_)) << id;
   }
+}
+
+// A coordinator without workers, which takes up nobody who is tried alone.
+class Workerless {
+ public:
+  explicit Workerless(const std::string& journal)
+      : command_(
+            {"--model", TestCheckpointPath(), "--workers", "unix:/no/such/worker", "--http-address",
+             "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
+             "--journal", journal, "--shutdown-timeout", "0"},
+            LonghandPath() + "-coordinator") {
+    EXPECT_TRUE(command_.WaitForOutput("\"grpc\"")) << command_.Output();
+    const std::string mark = "\"grpc\":\"", output = command_.Output();
+    const size_t at = output.find(mark) + mark.size();
+    generation_ = v1::Generation::NewStub(grpc::CreateChannel(
+        output.substr(at, output.find('"', at) - at), grpc::InsecureChannelCredentials()));
+  }
+  ~Workerless() {
+    command_.Signal(SIGTERM);
+    command_.Wait();
+  }
+
+  grpc::Status Cancel(const std::string& request_id) {
+    grpc::ClientContext context;
+    v1::CancelRequest request;
+    request.set_request_id(request_id);
+    v1::CancelResponse response;
+    return generation_->Cancel(&context, request, &response);
+  }
+  // Reads the answer to its end, or until the deadline.
+  grpc::Status Attach(const std::string& request_id,
+                      std::chrono::milliseconds patience = kPatience) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + patience);
+    v1::AttachRequest request;
+    request.set_request_id(request_id);
+    const auto reader = generation_->Attach(&context, request);
+    for (v1::GenerateEvent event; reader->Read(&event);) {
+    }
+    return reader->Finish();
+  }
+
+ private:
+  RunningCommand command_;
+  std::unique_ptr<v1::Generation::Stub> generation_;
+};
+
+TEST_F(CutOff, WhoWaitsToBeTriedAloneIsEndedLikeAnyOther) {
+  SetAttempts(journal_, {{"first", 2}, {"second", 1}, {"left", 1}});
+  {
+    Workerless coordinator(journal_);
+    EXPECT_EQ(coordinator.Cancel("unknown").error_code(), grpc::StatusCode::NOT_FOUND);
+    const grpc::Status cancelled = coordinator.Cancel("first");
+    EXPECT_TRUE(cancelled.ok()) << cancelled.error_message();
+    EXPECT_EQ(coordinator.Attach("first").error_code(), grpc::StatusCode::CANCELLED);
+    EXPECT_EQ(coordinator.Cancel("first").error_code(), grpc::StatusCode::NOT_FOUND);
+    // Its client's patience ends, and the client leaves.
+    EXPECT_EQ(coordinator.Attach("left", std::chrono::milliseconds(500)).error_code(),
+              grpc::StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_EQ(coordinator.Attach("left").error_code(), grpc::StatusCode::CANCELLED);
+  }
+  LocalCluster cluster(TestCheckpointPath(), WithJournal(journal_));
+  for (const char* id : {"first", "left"}) {
+    const Answer answer = cluster.Attach(id, 1);
+    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::CANCELLED) << id;
+    EXPECT_LT(answer.events.size(), undisturbed_.events.size()) << id;
+  }
+  EXPECT_EQ(EventsOf(cluster.Attach("second", 1)), EventsOf(undisturbed_));
+}
+
+// Also when the server was told to stop before their turn came.
+TEST_F(CutOff, DrainingWaitsForThoseThatAreTriedAlone) {
+  SetAttempts(journal_, {{"first", 1}, {"second", 1}, {"left", 1}});
+  {
+    LocalCluster cluster(TestCheckpointPath(),
+                         WithJournal(journal_, {"--shutdown-timeout", "100"}));
+    EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
+  }
+  EXPECT_TRUE(AttemptsIn(journal_).empty());
 }
 
 // The coordinator's writes to the journal hang while a file exists.
@@ -236,6 +333,24 @@ TEST_F(HangingDisk, AdmissionEndsAndStreamsStallAndGoOnByThemselves) {
   const e2e::Answer& answer = follower.Finish();
   EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
   EXPECT_EQ(EventsOf(answer), EventsOf(undisturbed));
+  EXPECT_TRUE(cluster->WaitForStatus([](const auto& s) { return s.ready(); }));
+}
+
+TEST_F(HangingDisk, AnInputOrOutputErrorIsWaitedFor) {
+  const auto cluster = Start("process");
+  v1::GenerateRequest request = TextRequest("Same text?", 1500);
+  const e2e::Answer undisturbed = cluster->Generate(request);
+  request.set_request_id("stalls");
+  Follower follower(*cluster, request);
+  while (follower.num_seen() < 3) std::this_thread::yield();
+  Hang(".fail");
+  ASSERT_TRUE(cluster->WaitForStatus([](const auto& s) { return s.phase() == "journal"; }));
+  const e2e::Answer refused = cluster->Generate(TextRequest("Any room?", 4));
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(refused.status.error_message(),
+              HasSubstr("requests cannot be kept now: the journal: disk I/O error"));
+  Answer(".fail");
+  EXPECT_EQ(EventsOf(follower.Finish()), EventsOf(undisturbed));
   EXPECT_TRUE(cluster->WaitForStatus([](const auto& s) { return s.ready(); }));
 }
 

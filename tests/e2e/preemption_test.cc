@@ -116,5 +116,21 @@ TEST(Preemption, AFullQueueSaysWhenToTryAgain) {
   for (const auto& each : contexts) each->TryCancel();
 }
 
+TEST(Preemption, ABurstIsTakenWhileThereArePlacesToRun) {
+  constexpr int kNumPlaces = 4;
+  LocalCluster cluster(TestCheckpointPath(),
+                       {"--threads", "1", "--max-num-seqs", std::to_string(kNumPlaces),
+                        "--max-waiting-requests", "1"});
+  std::vector<Answer> answers(kNumPlaces + 1);
+  {
+    std::vector<std::jthread> clients;
+    for (Answer& answer : answers) {
+      clients.emplace_back([&] { answer = cluster.Generate(TextRequest("A burst", 32)); });
+    }
+  }
+  for (const Answer& answer : answers)
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+}
+
 }  // namespace
 }  // namespace longhand::e2e

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mount.h>
 
 #include <thread>
 
@@ -204,67 +203,6 @@ TEST(Streams, TwoCoordinatorsDoNotShareAJournal) {
                    "--metrics-address", "127.0.0.1:0"});
   EXPECT_NE(second.exit_code, 0);
   EXPECT_THAT(second.err, HasSubstr("is the journal of another coordinator"));
-}
-
-// A file system of its own that is soon full; needs root.
-class FullDisk : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (mount("tmpfs", directory_.path().c_str(), "tmpfs", 0, "size=1m") != 0)
-      GTEST_SKIP() << "a tmpfs cannot be mounted here";
-    mounted_ = true;
-  }
-  void TearDown() override {
-    if (mounted_) umount2(directory_.path().c_str(), MNT_DETACH);
-  }
-  void MakeRoom() {
-    ASSERT_EQ(mount("tmpfs", directory_.path().c_str(), "tmpfs", MS_REMOUNT, "size=64m"), 0);
-  }
-
-  const testing::TempDirectory directory_;
-  bool mounted_ = false;
-};
-
-TEST_F(FullDisk, StreamsStallAndGoOnByThemselvesAndNothingUnkeptIsSeen) {
-  v1::GenerateRequest request = NamedRequest("stalls", 1500);
-  const Answer undisturbed = LocalCluster(TestCheckpointPath(), kTwoRanks).Generate(request);
-  ASSERT_TRUE(undisturbed.status.ok());
-  LocalCluster cluster(TestCheckpointPath(), WithJournal((directory_ / "journal").string()));
-  std::atomic<size_t> num_seen = 0;
-  Answer answer;
-  std::thread client([&] {
-    grpc::ClientContext context;
-    const auto reader = cluster.generation().Generate(&context, request);
-    for (v1::GenerateEvent event; reader->Read(&event); ++num_seen) answer.events.push_back(event);
-    answer.status = reader->Finish();
-  });
-  // The coordinator says so, and then not one event more comes.
-  v1::GenerateRequest refused = TextRequest("Any room?", 4);
-  grpc::Status status;
-  for (int i = 0; status.error_code() != grpc::StatusCode::UNAVAILABLE; ++i) {
-    refused.set_request_id("refused-" +
-                           std::to_string(i));  // An id again would wait for its first.
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
-    const auto reader = cluster.generation().Generate(&context, refused);
-    v1::GenerateEvent event;
-    while (reader->Read(&event)) {
-    }
-    status = reader->Finish();
-    ASSERT_LT(num_seen, undisturbed.events.size());
-  }
-  EXPECT_THAT(status.error_message(), HasSubstr("requests cannot be kept now"));
-  const size_t num_stalled = num_seen;
-  ASSERT_TRUE(cluster.WaitForStatus([&, steps = int64_t{-1}](const auto& s) mutable {
-    return std::exchange(steps, s.steps()) == s.steps();  // The engine stands still, too.
-  }));
-  EXPECT_EQ(num_seen, num_stalled);
-  EXPECT_LT(num_stalled, undisturbed.events.size());
-  MakeRoom();
-  client.join();
-  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
-  EXPECT_EQ(EventsFrom(answer), EventsFrom(undisturbed));
-  EXPECT_TRUE(cluster.Generate(TextRequest("Room again?", 4)).status.ok());
 }
 
 TEST(Streams, TheCommandLineHealsALostServer) {

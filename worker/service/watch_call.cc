@@ -17,8 +17,9 @@ milliseconds PeriodOf(const worker::v1::WatchRequest& request) {
 
 WatchCall* WatchCall::Start(const worker::v1::WatchRequest& request,
                             worker::v1::DescribeResponse description,
-                            const Executor& executor) {
-  const std::shared_ptr<WatchCall> call(new WatchCall(PeriodOf(request), executor));
+                            const Executor& executor,
+                            SteadyTimer& timer) {
+  const std::shared_ptr<WatchCall> call(new WatchCall(PeriodOf(request), executor, timer));
   call->self_ = call;
   *call->pulse_.mutable_description() = std::move(description);
   call->SendPulse();
@@ -39,25 +40,20 @@ void WatchCall::OnWriteDone(bool ok) {
   std::lock_guard lock(mutex_);
   if (!ok || cancelled_) return FinishLocked();
   pulse_.clear_description();
-  alarms_self_ = self_;
-  alarm_.Set(std::chrono::system_clock::now() + period_, [this](bool) { OnAlarm(); });
+  is_waiting_ = true;
+  timer_.After(period_, [call = self_] { call->OnTime(); });
 }
 
-// Also when the alarm was cancelled.
-void WatchCall::OnAlarm() {
-  const std::shared_ptr<WatchCall> call = [this] {
-    std::lock_guard lock(mutex_);
-    return std::move(alarms_self_);
-  }();
+void WatchCall::OnTime() {
   std::lock_guard lock(mutex_);
-  if (cancelled_) return FinishLocked();
-  SendPulse();
+  is_waiting_ = false;
+  if (!cancelled_) SendPulse();
 }
 
 void WatchCall::OnCancel() {
   std::lock_guard lock(mutex_);
   cancelled_ = true;
-  if (alarms_self_ != nullptr) alarm_.Cancel();
+  if (is_waiting_) FinishLocked();
 }
 
 void WatchCall::FinishLocked() {

@@ -9,7 +9,8 @@
 namespace longhand::service {
 namespace {
 
-// A coordinator whose machine vanished says nothing; this notices.
+// A coordinator whose machine vanished says nothing; this notices. On the same machine its end
+// closes the socket, and one that is only stopped may stay so for as long as it likes.
 constexpr int kKeepaliveMs = 5000;
 constexpr std::chrono::milliseconds kShutdownGrace{100};
 
@@ -30,8 +31,10 @@ Result<std::unique_ptr<WorkerServer>> WorkerServer::Start(const std::string& add
   builder.SetMaxReceiveMessageSize(-1);
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
+  if (!address.starts_with("unix:")) {
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
+  }
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || port <= 0) return Unavailable("cannot listen on ", address);
   server->address_ = address;

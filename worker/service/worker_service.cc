@@ -48,7 +48,7 @@ grpc::ServerUnaryReactor* WorkerService::Describe(grpc::CallbackServerContext* c
 
 grpc::ServerWriteReactor<wire::Pulse>* WorkerService::Watch(grpc::CallbackServerContext*,
                                                             const wire::WatchRequest* request) {
-  return WatchCall::Start(*request, Description(), executor_);
+  return WatchCall::Start(*request, Description(), executor_, timer_);
 }
 
 grpc::ServerUnaryReactor* WorkerService::Prepare(grpc::CallbackServerContext* context,

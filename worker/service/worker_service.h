@@ -8,6 +8,7 @@
 
 #include "longhand/worker/v1/worker.grpc.pb.h"
 #include "worker/service/executor.h"
+#include "worker/service/steady_timer.h"
 
 namespace longhand::service {
 
@@ -42,6 +43,7 @@ class WorkerService final : public worker::v1::Worker::CallbackService {
 
   Executor& executor_;
   const std::string metrics_address_;
+  SteadyTimer timer_;
 };
 
 }  // namespace longhand::service

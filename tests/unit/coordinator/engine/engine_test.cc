@@ -443,13 +443,15 @@ TEST_P(EngineTest, AFullMailboxRefusesRequestsButNotTheWorkers) {
                                 std::make_unique<RecordingSink>(std::make_shared<Recording>()));
     num_taken += status.ok() ? 1 : 0;
   }
-  EXPECT_EQ(status.ToString(),
-            "RESOURCE_EXHAUSTED: 1024 commands wait for the engine; at most 1024 may");
+  EXPECT_EQ(
+      status.ToString(),
+      "RESOURCE_EXHAUSTED: 1024 commands wait for the engine; at most 1024 may; try again in 1 s");
   Status cancelled;
   for (int i = 0; cancelled.ok() && i < 10'000; ++i)
     cancelled = harness_.engine_.Cancel("a", nullptr);
-  EXPECT_EQ(cancelled.ToString(),
-            "RESOURCE_EXHAUSTED: 2048 commands wait for the engine; at most 2048 may");
+  EXPECT_EQ(
+      cancelled.ToString(),
+      "RESOURCE_EXHAUSTED: 2048 commands wait for the engine; at most 2048 may; try again in 1 s");
   EXPECT_TRUE(harness_.engine_.CancelCall("a", 1).ok());  // A client's going away is never lost.
   harness_.FormGroup();
   EXPECT_TRUE(harness_.engine_.Stats().group_up);

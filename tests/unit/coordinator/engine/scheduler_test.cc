@@ -1,5 +1,6 @@
 #include "coordinator/engine/scheduler.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 
 namespace longhand::engine {
 namespace {
+
+using ::testing::HasSubstr;
 
 Request Endless(const std::string& id, int64_t num_tokens, int64_t max_tokens = 60) {
   Request request = MakeRequest(id, num_tokens, max_tokens);
@@ -174,9 +177,44 @@ TEST(SchedulerTest, MoreAnswersThanMayWaitAreAnInvalidRequest) {
   EngineHarness harness(AtDepth(1));
   harness.FormGroup();
   Request many = Endless("many", 4);
-  many.num_choices = 9;
+  many.num_choices = 13;
   EXPECT_EQ(harness.Submit(many)->end->ToString(),
-            "INVALID_ARGUMENT: n is 9; at most 8 answers may wait for a place");
+            "INVALID_ARGUMENT: n is 13; at most 4 answers run at once, and 8 may wait for a place");
+}
+
+// They come between two plans, so that nobody has been admitted yet.
+TEST(SchedulerTest, ABurstOfAsManyAsMayRunAndWaitIsTaken) {
+  EngineHarness harness(AtDepth(1));
+  harness.FormGroup();
+  std::vector<std::shared_ptr<Recording>> burst;
+  for (int i = 0; i < 13; ++i) {
+    const std::string id = std::to_string(i);
+    burst.push_back(std::make_shared<Recording>());
+    ASSERT_EQ(harness.engine_.Submit(std::make_shared<const Request>(Endless(id, 4)),
+                                     std::make_unique<RecordingSink>(burst.back())),
+              OkStatus());
+  }
+  harness.Turn();
+  for (int i = 0; i < 12; ++i) EXPECT_FALSE(burst[static_cast<size_t>(i)]->end.has_value()) << i;
+  ASSERT_TRUE(burst[12]->end.has_value());
+  EXPECT_THAT(burst[12]->end->message(), HasSubstr("8 answers wait for a place"));
+}
+
+// Who waits for blocks waits, however many places there are.
+TEST(SchedulerTest, APlaceWithoutBlocksIsNone) {
+  EngineConfig config = AtDepth(1);
+  config.max_model_len = 300;
+  config.max_waiting_seqs = config.max_waiting_seqs_per_tenant = 1;
+  EngineHarness harness(config);
+  harness.FormGroup();
+  EXPECT_FALSE(harness.Submit(Endless("runs", 200, 40))->end.has_value());
+  harness.RunStep();
+  EXPECT_FALSE(harness.Submit(Endless("waits", 200, 40))->end.has_value());
+  harness.RunStep();
+  ASSERT_EQ(harness.engine_.Stats().num_running, 1);
+  const auto refused = harness.Submit(Endless("refused", 4));
+  ASSERT_TRUE(refused->end.has_value());
+  EXPECT_THAT(refused->end->message(), HasSubstr("1 answers wait for a place"));
 }
 
 TEST(SchedulerTest, PenaltiesSendThePromptAlong) {

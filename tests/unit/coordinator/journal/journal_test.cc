@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 
 #include <future>
 
@@ -80,7 +79,7 @@ TEST(Journal, ForgetsAllThatItMayHoweverMuchItIs) {
   const TempDirectory directory;
   constexpr int kNumRequests = 1000;
   JournalConfig config;
-  config.prune_interval = std::chrono::hours(24 * 365);  // The first one, and no other.
+  config.look_interval = std::chrono::hours(24 * 365);  // The first one, and no other.
   config.retention.max_bytes = 0;
   std::unique_ptr<Store> store = OpenStore(directory.path());
   std::vector<Entry> entries;
@@ -101,44 +100,64 @@ TEST(Journal, ForgetsAllThatItMayHoweverMuchItIs) {
   while (num_kept() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
-// A small file system of its own; needs root.
-class FullDisk : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (mount("tmpfs", directory_.path().c_str(), "tmpfs", 0, "size=512k") != 0)
-      GTEST_SKIP() << "a tmpfs cannot be mounted here";
-    mounted_ = true;
-  }
-  void TearDown() override {
-    if (mounted_) umount(directory_.path().c_str());
-  }
-  const TempDirectory directory_;
-  bool mounted_ = false;
-};
-
-TEST_F(FullDisk, LetsNothingOutUntilSpaceReturns) {
-  JournalConfig config;
-  config.retry_interval = std::chrono::milliseconds(5);
-  config.hangs_after = std::chrono::hours(1);
+// The wall clock was ahead when the first request ended, and has been set back since.
+TEST(Journal, AgesAreCountedFromTheLatestThatIsKept) {
+  const TempDirectory directory;
+  const auto ahead = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) +
+                     std::chrono::hours(48);
+  ASSERT_EQ(
+      OpenStore(directory.path())
+          ->Write(std::vector<Entry>{RequestEntry{"a", "request"}, EndEntry{"a", "OK"}}, ahead),
+      OkStatus());
   std::promise<void> on_disk;
   {
-    Journal journal(config, OpenStore(directory_.path()), NoMetrics());
-    journal.Append(RequestEntry{"a", "request"}, [&] { on_disk.set_value(); });
+    Journal journal({}, OpenStore(directory.path()), NoMetrics());
+    journal.Append(RequestEntry{"b", "request"}, nullptr);
+    journal.Append(EndEntry{"b", "OK"}, [&] { on_disk.set_value(); });
     on_disk.get_future().wait();
-    const std::filesystem::path filler = directory_.Write("filler", std::string(300'000, 'x'));
-    std::atomic<int> num_let_out = 0;
-    for (int64_t seq = 1; seq <= 100; ++seq)
-      journal.Append(EventEntry{"a", seq, std::string(4000, 'y')}, [&] { ++num_let_out; });
-    while (journal.health().ok()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    EXPECT_EQ(journal.health().code(), StatusCode::kResourceExhausted) << journal.health();
-    EXPECT_LT(num_let_out, 100);
-    EXPECT_GT(journal.backlog(), 0u);
-    std::filesystem::remove(filler);
-    ASSERT_EQ(mount("tmpfs", directory_.path().c_str(), "tmpfs", MS_REMOUNT, "size=8m"), 0);
-    while (journal.backlog() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    EXPECT_TRUE(journal.health().ok()) << journal.health();
   }
-  EXPECT_EQ(OpenStore(directory_.path())->TakeUnfinished()[0].events.size(), 100u);
+  EXPECT_GE(OpenStore(directory.path())->LatestEnd(), ahead);
+  Result<Database> database = Database::Open(FilePath(directory.path()), Database::Mode::kReadOnly);
+  Result<Statement> rows =
+      database->Prepare("SELECT request_id FROM requests ORDER BY ended_at, key");
+  EXPECT_TRUE(*rows->Step());
+  EXPECT_EQ(rows->Bytes(0), "a");
+}
+
+// The disk comes right while the journal waits.
+TEST(Journal, OpensLateWhatCouldNotBeOpened) {
+  const TempDirectory directory;
+  ASSERT_EQ(OpenStore(directory.path())
+                ->Write(std::vector<Entry>{RequestEntry{"a", "request"}}, WallTime()),
+            OkStatus());
+  JournalConfig config;
+  config.look_interval = std::chrono::milliseconds(5);
+  std::atomic<bool> is_right = false;
+  std::promise<void> on_disk;
+  Journal journal(
+      config,
+      [&]() -> Result<std::unique_ptr<Store>> {
+        if (!is_right) return Unavailable("still");
+        return Store::Open(directory.path(), Sync::kProcess);
+      },
+      Unavailable("not yet"), NoMetrics());
+  EXPECT_FALSE(journal.health().ok());
+  EXPECT_EQ(journal.CheckRoom(1).code(), StatusCode::kUnavailable);
+  while (journal.health().message() != "still")
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_FALSE(journal.TakeOpened().has_value());
+  is_right = true;
+  while (journal.health().message() == "still")
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  // Nobody may be told that it keeps requests before those that it has are known.
+  EXPECT_EQ(journal.health().ToString(), "UNAVAILABLE: what it holds is being read");
+  const std::optional<Journal::Opened> opened = journal.TakeOpened();
+  ASSERT_TRUE(opened.has_value());
+  ASSERT_EQ(opened->unfinished.size(), 1u);
+  EXPECT_EQ(opened->unfinished[0].request_id, "a");
+  EXPECT_TRUE(journal.health().ok()) << journal.health();
+  journal.Append(EventEntry{"a", 1, "event"}, [&] { on_disk.set_value(); });
+  on_disk.get_future().wait();
 }
 
 }  // namespace

@@ -291,8 +291,8 @@ TEST(Store, ADirectoryThatCannotBeMadeIsSaid) {
   const TempDirectory directory;
   directory.Write("file", "");
   const auto store = Store::Open(directory / "file/journal", Sync::kDisk);
-  EXPECT_EQ(store.status().code(), StatusCode::kUnavailable);
-  EXPECT_THAT(store.status().message(), HasSubstr("file/journal cannot be made"));
+  EXPECT_EQ(store.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(store.status().message(), HasSubstr("file/journal cannot be made: Not a directory"));
 }
 
 }  // namespace
