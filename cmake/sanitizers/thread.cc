@@ -1,10 +1,11 @@
-// Linked into every program that is built with the thread sanitizer: what it cannot see of gRPC, which comes from the
-// system and is not instrumented, and what it is mistaken about.
+// Linked into every program that is built with the thread sanitizer: what it cannot see of gRPC,
+// which comes from the system and is not instrumented, and what it is mistaken about.
 //
-// What is handed to gRPC is seen by the callback, or call, that gets it back. gRPC passes it on through locks and atomics
-// that the sanitizer does not see, so that all that a callback touches would be a race. These functions stand before those
-// of the same names in gRPC's and Abseil's libraries, and say what each of them orders, and no more: what two callbacks
-// share is still ours to order.
+// What is handed to gRPC is seen by the callback, or call, that gets it back. gRPC passes it on
+// through locks and atomics that the sanitizer does not see, so that all that a callback touches
+// would be a race. These functions stand before those of the same names in gRPC's and Abseil's
+// libraries, and say what each of them orders, and no more: what two callbacks share is still ours
+// to order.
 #include <absl/synchronization/mutex.h>
 #include <dlfcn.h>
 #include <grpc/grpc.h>
@@ -23,10 +24,12 @@ Function* Next(const char* symbol) {
 
 extern "C" {
 
-// What gRPC's libraries themselves read, copy and free is theirs to order. This is no word on frames of ours: it concerns
-// only what these libraries call of the C library.
+// What gRPC's libraries themselves read, copy and free is theirs to order. This is no word on
+// frames of ours: it concerns only what these libraries call of the C library; and the header's
+// function that copies out of the library why a call ended.
 const char* __tsan_default_suppressions() {
-  return "called_from_lib:libgrpc++.so\n"
+  return "race:grpc::internal::CallOpClientRecvStatus::FinishOp\n"
+         "called_from_lib:libgrpc++.so\n"
          "called_from_lib:libgrpc.so\n"
          "called_from_lib:libgpr.so\n"
          "called_from_lib:libupb.so\n"
@@ -49,7 +52,8 @@ grpc_call_error grpc_call_start_batch(
 grpc_event grpc_completion_queue_next(grpc_completion_queue* queue,
                                       gpr_timespec deadline,
                                       void* reserved) {
-  static auto* const next = Next<decltype(grpc_completion_queue_next)>("grpc_completion_queue_next");
+  static auto* const next =
+      Next<decltype(grpc_completion_queue_next)>("grpc_completion_queue_next");
   const grpc_event event = next(queue, deadline, reserved);
   if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(event.tag);
   return event;
@@ -68,9 +72,10 @@ grpc_event grpc_completion_queue_pluck(grpc_completion_queue* queue,
 
 }  // extern "C"
 
-// OnDone comes when all other callbacks of a call have returned. They are counted by an atomic, the first member, partly in
-// gRPC's headers, which is seen, and partly in its library, which is not. Both that and OnCancel come on the thread at hand,
-// as they do for reactors that gRPC knows to be quick, instead of on another one.
+// OnDone comes when all other callbacks of a call have returned. They are counted by an atomic, the
+// first member, partly in gRPC's headers, which is seen, and partly in its library, which is not.
+// Both that and OnCancel come on the thread at hand, as they do for reactors that gRPC knows to be
+// quick, instead of on another one.
 void grpc::internal::ServerCallbackCall::ScheduleOnDone(bool) {
   static_assert(sizeof(ServerCallbackCall) == 16, "a pointer to virtual functions and the count");
   static auto* const next = Next<void(ServerCallbackCall*, bool)>(
