@@ -44,8 +44,9 @@ void StepStream::OnReadDone(bool ok) {
 }
 
 void StepStream::OnDone(const grpc::Status& status) {
-  callbacks_.on_closed(FromGrpc(status));
+  const auto on_closed = std::move(callbacks_.on_closed);
   self_.reset();
+  on_closed(FromGrpc(status));
 }
 
 }  // namespace longhand::cluster

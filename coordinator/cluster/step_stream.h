@@ -20,11 +20,12 @@ class StepStream final : private grpc::ClientBidiReactor<worker::v1::ExecuteStep
  public:
   struct Callbacks {
     std::function<void(StepResult)> on_result;
-    std::function<void(const Status&)> on_closed;  // once, last; also after Cancel()
+    // Once, last; also after Cancel(). The stream holds its channel no more.
+    std::function<void(const Status&)> on_closed;
   };
 
-  // Opens the stream. The object lives until on_closed has returned; the caller keeps a reference
-  // as long as it likes.
+  // Opens the stream. The object lives until on_closed comes; the caller may keep a reference as
+  // long as the worker's link lives.
   static std::shared_ptr<StepStream> Open(worker::v1::Worker::Stub& stub, Callbacks callbacks);
 
   // Queued behind earlier plans. The engine's pipeline depth bounds the queue.

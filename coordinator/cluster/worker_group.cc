@@ -58,7 +58,7 @@ void WorkerGroup::Stop() {
   if (membership_thread_.joinable()) membership_thread_.join();
   CloseStreams();
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return prepare_calls_.empty(); });
+  changed_.wait(lock, [&] { return open_prepare_calls_ == 0; });
 }
 
 void WorkerGroup::Start(engine::GroupListener& listener) {
@@ -137,6 +137,19 @@ void WorkerGroup::GoDownLocked(int64_t epoch, LossCause cause, const Status& why
   changed_.notify_all();
 }
 
+// Last in a callback. The call, which holds its channel, goes before whoever waits goes on: gRPC's
+// threads of callbacks end with the last channel and server that use them, and cannot be ended by
+// one of them.
+void WorkerGroup::EndCall(std::shared_ptr<grpc::ClientContext> call) {
+  std::unique_lock lock(mutex_);
+  std::erase(calls_, call);
+  lock.unlock();
+  call.reset();
+  lock.lock();
+  --open_callbacks_;
+  changed_.notify_all();
+}
+
 // --- engine thread -------------------------------------------------------------------------------
 
 void WorkerGroup::Execute(StepPlan plan) {
@@ -164,16 +177,16 @@ void WorkerGroup::PutImage(int64_t epoch, const engine::ImageInput& image) {
     auto call = std::make_shared<PutImageCall>();
     ++open_callbacks_;  // CloseStreams waits for these calls too.
     calls_.push_back(std::shared_ptr<grpc::ClientContext>(call, &call->context));
-    rank.worker->stub()->async()->PutImage(&call->context, &upload->request, &call->response,
-                                           [this, call, upload](const grpc::Status& status) {
-                                             OnImagePut(*upload, call->context, FromGrpc(status));
-                                           });
+    rank.worker->stub()->async()->PutImage(
+        &call->context, &upload->request, &call->response,
+        [this, upload, context = calls_.back()](const grpc::Status& status) mutable {
+          OnImagePut(*upload, FromGrpc(status));
+          EndCall(std::move(context));
+        });
   }
 }
 
-void WorkerGroup::OnImagePut(ImageUpload& upload,
-                             const grpc::ClientContext& context,
-                             const Status& status) {
+void WorkerGroup::OnImagePut(ImageUpload& upload, const Status& status) {
   const int64_t epoch = upload.request.epoch();
   if (!status.ok())
     GoDown(epoch, LossCause::kConnection,
@@ -181,9 +194,6 @@ void WorkerGroup::OnImagePut(ImageUpload& upload,
   std::lock_guard lock(mutex_);
   const bool complete = --upload.missing == 0;
   if (complete && epoch == status_.epoch && down_.ok()) listener_->OnImageReady(epoch, upload.hash);
-  std::erase_if(calls_, [&](const auto& call) { return call.get() == &context; });
-  --open_callbacks_;
-  changed_.notify_all();
 }
 
 // --- any thread ----------------------------------------------------------------------------------
@@ -208,18 +218,17 @@ void WorkerGroup::LoadAdapter(const engine::Adapter& adapter,
     auto call = std::make_shared<AdapterCall>();
     ++open_callbacks_;  // CloseStreams waits for these calls too.
     calls_.push_back(std::shared_ptr<grpc::ClientContext>(call, &call->context));
-    rank.worker->stub()->async()->LoadAdapter(&call->context, &load->request, &call->response,
-                                              [this, call, load](const grpc::Status& status) {
-                                                OnAdapterLoaded(*load, call->context,
-                                                                FromGrpc(status));
-                                              });
+    rank.worker->stub()->async()->LoadAdapter(
+        &call->context, &load->request, &call->response,
+        [this, load, context = calls_.back()](const grpc::Status& status) mutable {
+          OnAdapterLoaded(*load, FromGrpc(status));
+          EndCall(std::move(context));
+        });
   }
 }
 
 // An epoch that ended meanwhile says nothing of the adapter: the next one reads it.
-void WorkerGroup::OnAdapterLoaded(AdapterLoad& load,
-                                  const grpc::ClientContext& context,
-                                  const Status& status) {
+void WorkerGroup::OnAdapterLoaded(AdapterLoad& load, const Status& status) {
   std::function<void(const Status&)> done;
   Status result;
   {
@@ -233,10 +242,6 @@ void WorkerGroup::OnAdapterLoaded(AdapterLoad& load,
     }
   }
   if (done) done(result);
-  std::lock_guard lock(mutex_);
-  std::erase_if(calls_, [&](const auto& call) { return call.get() == &context; });
-  --open_callbacks_;
-  changed_.notify_all();
 }
 
 void WorkerGroup::ForgetAdapter(int32_t slot) {

@@ -170,8 +170,9 @@ class WorkerGroup final : public engine::StepExecutor {
   void Lose(int64_t epoch, int32_t rank, LossCause cause, const Status& why);
 
   void OnResult(int64_t epoch, StepResult result);
-  void OnAdapterLoaded(AdapterLoad& load, const grpc::ClientContext& context, const Status& status);
-  void OnImagePut(ImageUpload& upload, const grpc::ClientContext& context, const Status& status);
+  void OnAdapterLoaded(AdapterLoad& load, const Status& status);
+  void OnImagePut(ImageUpload& upload, const Status& status);
+  void EndCall(std::shared_ptr<grpc::ClientContext> call);
   void GoDown(int64_t epoch, LossCause cause, const Status& why);
   void GoDownLocked(int64_t epoch, LossCause cause, const Status& why);
   Duration Allowance(const StepPlan& plan) const;
@@ -209,6 +210,7 @@ class WorkerGroup final : public engine::StepExecutor {
   int64_t warm_up_steps_ = 0;   // answered
   bool a_rank_failed_ = false;  // while this epoch was configured
   std::vector<std::shared_ptr<PrepareCall>> prepare_calls_;  // outlive epochs; cancelled by Stop
+  int32_t open_prepare_calls_ = 0;  // whose callback is still to return
   TimePoint looked_for_spares_at_{};                         // watching thread
 };
 

@@ -57,10 +57,7 @@ class WorkerLink::PulseStream final : public grpc::ClientReadReactor<wire::Pulse
     link_.OnPulse(*this, pulse_);
     StartRead(&pulse_);
   }
-  void OnDone(const grpc::Status&) override {
-    const std::shared_ptr<PulseStream> self = std::move(self_);
-    link_.OnEnd(*this);
-  }
+  void OnDone(const grpc::Status&) override { link_.OnEnd(std::move(self_)); }
 
   WorkerLink& link_;
   grpc::ClientContext context_;
@@ -97,11 +94,12 @@ std::shared_ptr<WorkerLink::Stub> WorkerLink::stub() const {
 
 void WorkerLink::Open() {
   std::shared_ptr<PulseStream> stream;
+  std::shared_ptr<Stub> old;  // Its channel's end may wait for callbacks, which take the mutex.
   {
     std::lock_guard lock(mutex_);
     if (state_ != State::kDown) return;
     state_ = State::kOpening;
-    stub_ = wire::Worker::NewStub(OpenChannel(address_));
+    old = std::exchange(stub_, wire::Worker::NewStub(OpenChannel(address_)));
     stream = stream_ = PulseStream::Open(*this, *stub_);
     ++num_streams_;
   }
@@ -134,12 +132,18 @@ void WorkerLink::OnPulse(const PulseStream& stream, const wire::Pulse& pulse) {
   state_ = State::kAlive;
 }
 
-void WorkerLink::OnEnd(const PulseStream& stream) {
-  std::lock_guard lock(mutex_);
-  if (&stream == stream_.get()) {
-    stream_.reset();
-    state_ = State::kDown;
+// The stream, which holds its channel, goes before the destructor goes on. gRPC's threads of
+// callbacks end with the last channel and server that use them, and cannot be ended by one of them.
+void WorkerLink::OnEnd(std::shared_ptr<PulseStream> stream) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stream == stream_) {
+      stream_.reset();
+      state_ = State::kDown;
+    }
   }
+  stream.reset();
+  std::lock_guard lock(mutex_);
   --num_streams_;
   ended_.notify_all();
 }

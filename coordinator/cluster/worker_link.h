@@ -51,7 +51,7 @@ class WorkerLink {
 
   // gRPC's threads.
   void OnPulse(const PulseStream& stream, const worker::v1::Pulse& pulse);
-  void OnEnd(const PulseStream& stream);
+  void OnEnd(std::shared_ptr<PulseStream> stream);
 
   const std::string address_;
 

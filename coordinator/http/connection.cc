@@ -26,21 +26,21 @@ Deadline In(std::chrono::milliseconds time) { return std::chrono::steady_clock::
 
 // Wakes at most once at a time, however often it is asked to.
 struct Connection::WakeFlag {
-  asio::any_io_executor executor;
+  std::shared_ptr<asio::io_context> io;
   std::weak_ptr<Connection> connection;
   std::atomic<bool> is_posted = false;
 };
 
-Connection::Connection(asio::any_io_executor executor,
+Connection::Connection(const std::shared_ptr<asio::io_context>& io,
                        std::unique_ptr<Transport> transport,
                        const ConnectionHost& host)
     : host_(host),
       transport_(std::move(transport)),
-      wake_(executor),
-      space_(executor),
-      write_deadline_(executor),
+      wake_(*io),
+      space_(*io),
+      write_deadline_(*io),
       wake_flag_(std::make_shared<WakeFlag>()) {
-  wake_flag_->executor = executor;
+  wake_flag_->io = io;
 }
 
 Connection::~Connection() { host_.release(reserved_bytes_); }
@@ -285,7 +285,10 @@ asio::awaitable<void> Connection::Sleep(std::optional<Deadline> until) {
 Waker Connection::waker() {
   return [flag = wake_flag_] {
     if (flag->is_posted.exchange(true)) return;
-    asio::post(flag->executor, [flag] {
+    // Weak: what is posted to a server that has ended stays in what the flag shares.
+    asio::post(*flag->io, [weak = std::weak_ptr(flag)] {
+      const auto flag = weak.lock();
+      if (flag == nullptr) return;
       flag->is_posted = false;
       if (const auto connection = flag->connection.lock()) connection->Wake();
     });

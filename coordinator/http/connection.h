@@ -3,8 +3,8 @@
 #pragma once
 
 #include <atomic>
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
@@ -38,8 +38,8 @@ struct ConnectionHost {
 
 class Connection final : public std::enable_shared_from_this<Connection>, private Exchange {
  public:
-  // Shared by its own coroutines and by wakers.
-  Connection(boost::asio::any_io_executor executor,
+  // Shared by its own coroutines and by wakers. Wakers also share `io`, which they may outlive.
+  Connection(const std::shared_ptr<boost::asio::io_context>& io,
              std::unique_ptr<Transport> transport,
              const ConnectionHost& host);
   ~Connection();

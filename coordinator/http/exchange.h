@@ -14,7 +14,7 @@
 namespace longhand::http {
 
 using Deadline = std::chrono::steady_clock::time_point;
-// Ends a Sleep. Any thread, at any time, also when the connection is no more.
+// Ends a Sleep. Any thread, at any time, also when the connection or the server is no more.
 using Waker = std::function<void()>;
 
 class Exchange {

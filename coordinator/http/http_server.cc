@@ -71,9 +71,10 @@ struct HttpServer::Impl {
   }
 
   HttpServerConfig config;
-  asio::io_context io{1};
-  tcp::acceptor acceptor{io};
-  asio::steady_timer pause{io};
+  // Shared with wakers, which others keep for as long as they like.
+  const std::shared_ptr<asio::io_context> io = std::make_shared<asio::io_context>(1);
+  tcp::acceptor acceptor{*io};
+  asio::steady_timer pause{*io};
   std::optional<asio::ssl::context> tls;
   std::unordered_set<std::shared_ptr<Connection>> connections;
   std::thread thread;
@@ -82,8 +83,8 @@ struct HttpServer::Impl {
 // The supervisor holds the port, bound with SO_REUSEPORT, for the coordinator that comes next.
 Status HttpServer::Impl::Listen(const Address& address) {
   error_code error;
-  const auto endpoints = tcp::resolver(io).resolve(address.host, std::to_string(address.port),
-                                                   tcp::resolver::passive, error);
+  const auto endpoints = tcp::resolver(*io).resolve(address.host, std::to_string(address.port),
+                                                    tcp::resolver::passive, error);
   if (error) return InvalidArgument("'", config.address, "' is no address: ", error.message());
   const tcp::endpoint endpoint = *endpoints.begin();
   acceptor.open(endpoint.protocol(), error);
@@ -118,11 +119,10 @@ asio::awaitable<void> HttpServer::Impl::Accept() {
 void HttpServer::Impl::Open(tcp::socket socket) {
   auto transport =
       tls ? MakeTlsTransport(std::move(socket), *tls) : MakePlainTransport(std::move(socket));
-  auto connection =
-      std::make_shared<Connection>(io.get_executor(), std::move(transport), config.host);
+  auto connection = std::make_shared<Connection>(io, std::move(transport), config.host);
   connections.insert(connection);
   config.on_connections(static_cast<int64_t>(connections.size()));
-  asio::co_spawn(io, Serve(std::move(connection)), asio::detached);
+  asio::co_spawn(*io, Serve(std::move(connection)), asio::detached);
 }
 
 asio::awaitable<void> HttpServer::Impl::Serve(std::shared_ptr<Connection> connection) {
@@ -143,8 +143,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(HttpServerConfig config) {
   LONGHAND_RETURN_IF_ERROR(impl->Listen(address));
   error_code ignored;
   address.port = impl->acceptor.local_endpoint(ignored).port();
-  asio::co_spawn(impl->io, impl->Accept(), asio::detached);
-  impl->thread = std::thread([&io = impl->io] { io.run(); });
+  asio::co_spawn(*impl->io, impl->Accept(), asio::detached);
+  impl->thread = std::thread([io = impl->io] { io->run(); });
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl), address.ToString()));
 }
 
@@ -154,7 +154,7 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl, std::string address)
 HttpServer::~HttpServer() { Stop(); }
 
 void HttpServer::Drain() {
-  asio::post(impl_->io, [impl = impl_.get()] {
+  asio::post(*impl_->io, [impl = impl_.get()] {
     impl->config.host.draining = true;
     impl->WakeAll();
   });
@@ -163,7 +163,7 @@ void HttpServer::Drain() {
 // The thread ends by itself when no connection is left.
 void HttpServer::Stop() {
   if (!impl_->thread.joinable()) return;
-  asio::post(impl_->io, [impl = impl_.get()] {
+  asio::post(*impl_->io, [impl = impl_.get()] {
     impl->config.host.draining = impl->config.host.stopping = true;
     error_code ignored;
     impl->acceptor.close(ignored);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -54,7 +55,11 @@ void Pause() { poll(nullptr, 0, 20); }  // Between two looks at another process.
 
 }  // namespace
 
-std::string LonghandPath() { return std::string(LONGHAND_BINARIES) + "/longhand"; }
+// As the tests in Python: another build's programs may be tried.
+std::string LonghandPath() {
+  const char* elsewhere = std::getenv("LONGHAND_BINARIES");
+  return std::string(elsewhere != nullptr ? elsewhere : LONGHAND_BINARIES) + "/longhand";
+}
 
 std::string TestCheckpointPath() { return std::string(LONGHAND_TEST_DATA) + "/nano"; }
 

@@ -211,6 +211,16 @@ TEST_F(HttpServerTest, AWakerEndsASleepFromAnotherThreadAndOutlivesTheConnection
   waker_();
 }
 
+// As of work that was begun for a client when the server stopped: nobody is left to be woken.
+TEST_F(HttpServerTest, AWakerMayComeAfterTheServerHasEnded) {
+  Start({});
+  Socket client(server_->address());
+  client.Send(Get("/wait"));
+  WaitFor(is_waiting_);
+  server_.reset();
+  waker_();
+}
+
 TEST_F(HttpServerTest, BodiesBeyondTheBudgetAreRefused) {
   max_held_ = 1000;
   Start({.max_body_bytes = 1 << 20});
