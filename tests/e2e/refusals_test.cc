@@ -82,6 +82,7 @@ TEST_F(RefusalsTest, NumbersOutOfRange) {
   request.mutable_return_()->set_prompt_logprobs(true);
   request.mutable_return_()->set_top_prompt_logprobs(21);
   ExpectInvalid(request, "top_prompt_logprobs is 21; it must be from 0 to 20");
+  request.mutable_return_()->clear_top_prompt_logprobs();
   biases.clear();
   request.set_priority(101);
   ExpectInvalid(request, "priority is 101; it must be from -100 to 100");
