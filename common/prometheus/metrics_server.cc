@@ -18,6 +18,7 @@ using asio::ip::tcp;
 
 constexpr int kMaxConnections = 32;
 constexpr std::chrono::seconds kIdleTimeout(30);
+constexpr std::chrono::milliseconds kPause(50);  // after a connection that could not be taken
 
 http::response<http::string_body> Answer(const http::request<http::empty_body>& request,
                                          const std::function<std::string()>& page) {
@@ -54,7 +55,12 @@ asio::awaitable<void> Accept(tcp::acceptor& acceptor, const std::function<std::s
   int connections = 0;
   while (acceptor.is_open()) {
     auto [error, socket] = co_await acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
-    if (error || connections >= kMaxConnections) continue;  // A dropped socket is closed.
+    if (error) {  // No descriptor is left, perhaps.
+      asio::steady_timer pause(acceptor.get_executor(), kPause);
+      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+      continue;
+    }
+    if (connections >= kMaxConnections) continue;  // A dropped socket is closed.
     ++connections;
     asio::co_spawn(acceptor.get_executor(), ServeConnection(std::move(socket), page, connections),
                    asio::detached);
