@@ -50,15 +50,15 @@ void WorkerGroup::Stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
-    for (const auto& call : calls_) call->TryCancel();
-    for (const auto& call : prepare_calls_) call->context.TryCancel();
+    for (const auto& call : calls_.contexts) call->TryCancel();
+    for (const auto& call : prepare_calls_.contexts) call->TryCancel();
   }
   changed_.notify_all();
   if (watching_thread_.joinable()) watching_thread_.join();
   if (membership_thread_.joinable()) membership_thread_.join();
   CloseStreams();
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return open_prepare_calls_ == 0; });
+  changed_.wait(lock, [&] { return prepare_calls_.num_callbacks == 0; });
 }
 
 void WorkerGroup::Start(engine::GroupListener& listener) {
@@ -133,20 +133,20 @@ void WorkerGroup::GoDownLocked(int64_t epoch, LossCause cause, const Status& why
     observer_.on_loss(cause);
     listener_->OnGroupDown(epoch, why);
   }
-  for (const auto& call : calls_) call->TryCancel();
+  for (const auto& call : calls_.contexts) call->TryCancel();
   changed_.notify_all();
 }
 
 // Last in a callback. The call, which holds its channel, goes before whoever waits goes on: gRPC's
 // threads of callbacks end with the last channel and server that use them, and cannot be ended by
 // one of them.
-void WorkerGroup::EndCall(std::shared_ptr<grpc::ClientContext> call) {
+void WorkerGroup::EndCall(std::shared_ptr<grpc::ClientContext> call, OpenCalls* calls) {
   std::unique_lock lock(mutex_);
-  std::erase(calls_, call);
+  std::erase(calls->contexts, call);
   lock.unlock();
   call.reset();
   lock.lock();
-  --open_callbacks_;
+  --calls->num_callbacks;
   changed_.notify_all();
 }
 
@@ -174,14 +174,12 @@ void WorkerGroup::PutImage(int64_t epoch, const engine::ImageInput& image) {
   if (epoch != status_.epoch || !down_.ok()) return;
   upload->missing = ranks_.size();
   for (const Rank& rank : ranks_) {
-    auto call = std::make_shared<PutImageCall>();
-    ++open_callbacks_;  // CloseStreams waits for these calls too.
-    calls_.push_back(std::shared_ptr<grpc::ClientContext>(call, &call->context));
+    const auto call = std::make_shared<PutImageCall>();
     rank.worker->stub()->async()->PutImage(
         &call->context, &upload->request, &call->response,
-        [this, upload, context = calls_.back()](const grpc::Status& status) mutable {
+        [this, upload, context = BeginCall(call, &calls_)](const grpc::Status& status) mutable {
           OnImagePut(*upload, FromGrpc(status));
-          EndCall(std::move(context));
+          EndCall(std::move(context), &calls_);
         });
   }
 }
@@ -215,14 +213,12 @@ void WorkerGroup::LoadAdapter(const engine::Adapter& adapter,
   load->request.set_epoch(status_.epoch);
   load->missing = ranks_.size();
   for (const Rank& rank : ranks_) {
-    auto call = std::make_shared<AdapterCall>();
-    ++open_callbacks_;  // CloseStreams waits for these calls too.
-    calls_.push_back(std::shared_ptr<grpc::ClientContext>(call, &call->context));
+    const auto call = std::make_shared<AdapterCall>();
     rank.worker->stub()->async()->LoadAdapter(
         &call->context, &load->request, &call->response,
-        [this, load, context = calls_.back()](const grpc::Status& status) mutable {
+        [this, load, context = BeginCall(call, &calls_)](const grpc::Status& status) mutable {
           OnAdapterLoaded(*load, FromGrpc(status));
-          EndCall(std::move(context));
+          EndCall(std::move(context), &calls_);
         });
   }
 }

@@ -139,6 +139,11 @@ class WorkerGroup final : public engine::StepExecutor {
     worker::v1::ConfigureRequest request;
     worker::v1::PrepareResponse response;
   };
+  // Guarded by mutex_.
+  struct OpenCalls {
+    std::vector<std::shared_ptr<grpc::ClientContext>> contexts;  // by which they are cancelled
+    int32_t num_callbacks = 0;                                   // still to return
+  };
 
   // The membership thread (worker_group_formation.cc).
   void Run();
@@ -172,7 +177,14 @@ class WorkerGroup final : public engine::StepExecutor {
   void OnResult(int64_t epoch, StepResult result);
   void OnAdapterLoaded(AdapterLoad& load, const Status& status);
   void OnImagePut(ImageUpload& upload, const Status& status);
-  void EndCall(std::shared_ptr<grpc::ClientContext> call);
+  // With mutex_ held: what EndCall is given when the callback has done its work.
+  template <typename Call>
+  static std::shared_ptr<grpc::ClientContext> BeginCall(const std::shared_ptr<Call>& call,
+                                                        OpenCalls* calls) {
+    ++calls->num_callbacks;
+    return calls->contexts.emplace_back(call, &call->context);
+  }
+  void EndCall(std::shared_ptr<grpc::ClientContext> call, OpenCalls* calls);
   void GoDown(int64_t epoch, LossCause cause, const Status& why);
   void GoDownLocked(int64_t epoch, LossCause cause, const Status& why);
   Duration Allowance(const StepPlan& plan) const;
@@ -198,20 +210,17 @@ class WorkerGroup final : public engine::StepExecutor {
   std::vector<Rank> ranks_;        // places change on the membership thread
   std::vector<Spare> spares_;      // those that have no rank
   std::vector<int> silent_tries_;  // of each worker, in a row; membership thread
-  std::vector<std::shared_ptr<grpc::ClientContext>>
-      calls_;                   // Configure and PutImage: cancelled when the epoch ends
-  int32_t open_callbacks_ = 0;  // streams and image calls whose last callback is still to come
+  OpenCalls calls_;                // of an epoch, its streams' callbacks among them
   std::map<int32_t, worker::v1::Adapter> adapters_;             // by slot
   std::map<int32_t, worker::v1::Adapter> configured_adapters_;  // in this epoch
   std::unique_ptr<StepLedger> ledger_;
-  bool has_ranks_ = false;      // all places of the epoch are filled: they are watched
-  bool up_ = false;             // the engine has been told of the epoch
-  Status down_;                 // why the epoch is over; OK while it is not
-  int64_t warm_up_steps_ = 0;   // answered
-  bool a_rank_failed_ = false;  // while this epoch was configured
-  std::vector<std::shared_ptr<PrepareCall>> prepare_calls_;  // outlive epochs; cancelled by Stop
-  int32_t open_prepare_calls_ = 0;  // whose callback is still to return
-  TimePoint looked_for_spares_at_{};                         // watching thread
+  bool has_ranks_ = false;            // all places of the epoch are filled: they are watched
+  bool up_ = false;                   // the engine has been told of the epoch
+  Status down_;                       // why the epoch is over; OK while it is not
+  int64_t warm_up_steps_ = 0;         // answered
+  bool a_rank_failed_ = false;        // while this epoch was configured
+  OpenCalls prepare_calls_;           // outlive epochs
+  TimePoint looked_for_spares_at_{};  // watching thread
 };
 
 }  // namespace longhand::cluster

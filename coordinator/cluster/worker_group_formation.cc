@@ -73,7 +73,7 @@ Status WorkerGroup::Form() {
   {
     std::lock_guard lock(mutex_);
     ++status_.epoch;
-    calls_.clear();
+    calls_.contexts.clear();
     down_ = OkStatus();
     has_ranks_ = false;
     warm_up_steps_ = 0;
@@ -229,7 +229,7 @@ Status WorkerGroup::Configure(const Capacity& capacity) {
       // The others would wait for this rank, those too whose call is still to come.
       std::lock_guard lock(mutex_);
       a_rank_failed_ = true;
-      for (const auto& call : calls_) call->TryCancel();
+      for (const auto& call : calls_.contexts) call->TryCancel();
     });
   }
   for (std::thread& call : calls) call.join();
@@ -247,7 +247,7 @@ Status WorkerGroup::ConfigureRank(int32_t rank, const Capacity& capacity) {
   std::shared_ptr<WorkerLink::Stub> stub;
   {
     std::lock_guard lock(mutex_);
-    calls_.push_back(context);
+    calls_.contexts.push_back(context);
     if (stopping() || a_rank_failed_ || !down_.ok()) context->TryCancel();
     request = MakeConfigureRequest(rank, capacity);
     stub = ranks_[static_cast<size_t>(rank)].worker->stub();
@@ -336,11 +336,11 @@ void WorkerGroup::OpenStreams() {
                       Unavailable("worker rank ", r, " (", worker.address(),
                                   ") was lost: ", status.message()));
                std::lock_guard lock(mutex_);
-               --open_callbacks_;
+               --calls_.num_callbacks;
                changed_.notify_all();
              }});
     std::lock_guard lock(mutex_);
-    ++open_callbacks_;
+    ++calls_.num_callbacks;
     ranks_[r].stream = std::move(stream);
   }
 }
@@ -377,7 +377,7 @@ void WorkerGroup::CloseStreams() {
     if (rank.stream) rank.stream->Cancel();
     rank.stream.reset();
   }
-  changed_.wait(lock, [&] { return open_callbacks_ == 0; });
+  changed_.wait(lock, [&] { return calls_.num_callbacks == 0; });
 }
 
 void WorkerGroup::SetState(GroupState state, std::string detail) {

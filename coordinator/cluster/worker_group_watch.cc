@@ -134,22 +134,14 @@ void WorkerGroup::WatchSpares() {
 void WorkerGroup::PrepareSpare(size_t idx) {
   Spare& spare = spares_[idx];
   spare.prepared = Spare::Prepared::kAsked;
-  auto call = std::make_shared<PrepareCall>();
+  const auto call = std::make_shared<PrepareCall>();
   call->request = MakeConfigureRequest(static_cast<int32_t>(idx % ranks_.size()), status_.capacity);
-  prepare_calls_.push_back(call);
-  ++open_prepare_calls_;
   spare.worker->stub()->async()->Prepare(
       &call->context, &call->request, &call->response,
-      [this, idx, call, worker = spare.worker](const grpc::Status& status) mutable {
+      [this, idx, context = BeginCall(call, &prepare_calls_),
+       worker = spare.worker](const grpc::Status& status) mutable {
         OnPrepared(idx, *worker, FromGrpc(status));
-        {
-          std::lock_guard lock(mutex_);
-          std::erase(prepare_calls_, call);
-        }
-        call.reset();  // As EndCall does.
-        std::lock_guard lock(mutex_);
-        --open_prepare_calls_;
-        changed_.notify_all();
+        EndCall(std::move(context), &prepare_calls_);
       });
 }
 
