@@ -260,28 +260,38 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
   }
   if (!co_await exchange.Begin(EventStreamHead())) co_return;
   std::string out;
-  const auto next_ping = [this, lines](Deadline now) {
-    return lines == EventWriter::Lines::kAll ? now + parts_.ping_interval : Deadline::max();
-  };
-  Deadline ping_due = next_ping(std::chrono::steady_clock::now());
+  Deadline ping_due = NextPing(lines, std::chrono::steady_clock::now());
   while (!exchange.gone()) {
     next = stream->Look(seq);
     for (; next.event != nullptr && out.size() < kMaxSendBytes; next = stream->Look(++seq))
       writer.Append(*next.event, &out);
     const bool is_over = next.event == nullptr && next.end.has_value();
     if (is_over) writer.AppendTail(seq - 1, *next.end, from, &out);
-    const auto now = std::chrono::steady_clock::now();
-    if (out.empty() && !is_over && now >= ping_due) out = EventWriter::kPing;
-    if (!out.empty()) {
-      const bool was_sent = co_await exchange.Send(out);
-      if (!was_sent) co_return;
-      out.clear();
-      ping_due = next_ping(now);
-    } else if (!is_over) {
-      co_await exchange.Sleep(ping_due);
-    }
+    const bool is_there = co_await SendOrSleep(exchange, lines, is_over, &ping_due, &out);
+    if (!is_there) co_return;
     if (is_over) co_return co_await exchange.End();
   }
+}
+
+boost::asio::awaitable<bool> AnswerHandler::SendOrSleep(Exchange& exchange,
+                                                        EventWriter::Lines lines,
+                                                        bool is_over,
+                                                        Deadline* ping_due,
+                                                        std::string* out) const {
+  const auto now = std::chrono::steady_clock::now();
+  if (out->empty() && !is_over && now >= *ping_due) *out = EventWriter::kPing;
+  if (out->empty()) {
+    if (!is_over) co_await exchange.Sleep(*ping_due);
+    co_return true;
+  }
+  const bool was_sent = co_await exchange.Send(*out);
+  out->clear();
+  *ping_due = NextPing(lines, now);
+  co_return was_sent;
+}
+
+Deadline AnswerHandler::NextPing(EventWriter::Lines lines, Deadline now) const {
+  return lines == EventWriter::Lines::kDataOnly ? Deadline::max() : now + parts_.ping_interval;
 }
 
 }  // namespace longhand::http

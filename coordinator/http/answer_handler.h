@@ -58,6 +58,15 @@ class AnswerHandler {
                                           Stream stream,
                                           int64_t from,
                                           EventWriter::Lines lines);
+  // Sends what there is, or waits until there may be more, and pings meanwhile. False: nobody is
+  // there any more.
+  boost::asio::awaitable<bool> SendOrSleep(Exchange& exchange,
+                                           EventWriter::Lines lines,
+                                           bool is_over,
+                                           Deadline* ping_due,
+                                           std::string* out) const;
+  // After something was sent at `now`.
+  Deadline NextPing(EventWriter::Lines lines, Deadline now) const;
   static Response EventStreamHead();
   AnswerHead HeadOf(const api::EventStream& stream) const;
 

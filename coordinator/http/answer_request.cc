@@ -28,16 +28,13 @@ bool SetPrompt(const json::value& prompt, v1::GenerateRequest* wire) {
 
 // What is of one stream that a client can come back to.
 void RefuseOfOnePrompt(RequestFields& fields, const AnswerRequest& request) {
-  const size_t num_prompts = 1 + request.further.size();
-  for (const char* name : {"request_id", "on_disconnect"}) {
-    const bool is_set = std::string_view(name) == "request_id"
-                            ? !request.wire.request_id().empty()
-                            : request.wire.on_disconnect() == v1::ON_DISCONNECT_CONTINUE;
-    if (!is_set) continue;
-    fields.Fail(name, InvalidArgument(name, " is set, and prompt has ", num_prompts,
+  const auto refuse = [&](const char* name) {
+    fields.Fail(name, InvalidArgument(name, " is set, and prompt has ", 1 + request.further.size(),
                                       " prompts; answers to several end with the connection, and "
                                       "nobody can come back to them"));
-  }
+  };
+  if (!request.wire.request_id().empty()) refuse("request_id");
+  if (request.wire.on_disconnect() == v1::ON_DISCONNECT_CONTINUE) refuse("on_disconnect");
 }
 
 // A text, a list of token ids, or a list of either.
@@ -50,7 +47,7 @@ void ParsePrompt(RequestFields& fields, AnswerRequest* out) {
     if (!SetPrompt(*prompt, &out->wire)) fields.Fail("prompt", kAllowed);
     return;
   }
-  const int64_t num_choices = out->wire.sampling().has_n() ? out->wire.sampling().n() : 1;
+  const int64_t num_choices = NumChoices(out->wire);
   const auto num_prompts = static_cast<int64_t>(prompts->size());
   if (num_prompts > 1 && num_prompts * num_choices > kMaxAnswers) {
     return fields.Fail(
@@ -74,7 +71,7 @@ void ParsePrompt(RequestFields& fields, AnswerRequest* out) {
 void ParseEcho(RequestFields& fields, std::optional<int64_t> logprobs, AnswerRequest* out) {
   if (!fields.Bool("echo", false)) return;
   v1::Return* wanted = out->wire.mutable_return_();
-  out->form.set_num_echoes(out->wire.sampling().has_n() ? out->wire.sampling().n() : 1);
+  out->form.set_num_echoes(NumChoices(out->wire));
   if (!wanted->prompt_token_ids()) {
     wanted->set_prompt_token_ids(true);
     out->form.set_hides_prompt_token_ids(true);
@@ -166,7 +163,7 @@ std::optional<Fault> ParseCompletionRequest(const json::object& body, AnswerRequ
   if (logprobs) out->wire.mutable_return_()->set_logprobs(static_cast<int32_t>(*logprobs));
   ParseEcho(fields, logprobs, out);
   const auto best_of = fields.Int("best_of", 1, 16);
-  const int64_t num_choices = out->wire.sampling().has_n() ? out->wire.sampling().n() : 1;
+  const int64_t num_choices = NumChoices(out->wire);
   if (best_of && *best_of != num_choices)
     fields.Fail("best_of", "it must be the same as n: no answer is thrown away");
   ParsePrompt(fields, out);

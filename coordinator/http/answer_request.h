@@ -33,6 +33,11 @@ std::optional<Fault> ParseCompletionRequest(const boost::json::object& body, Ans
 
 std::optional<Fault> ParseDocumentRequest(const boost::json::object& body, AnswerRequest* out);
 
+// How many answers the request is for.
+inline uint32_t NumChoices(const v1::GenerateRequest& wire) {
+  return wire.sampling().has_n() ? wire.sampling().n() : 1;
+}
+
 // The document's whole request, out of the two.
 v1::WriteDocumentRequest TakeDocument(AnswerRequest& request);
 

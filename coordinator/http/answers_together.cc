@@ -50,7 +50,7 @@ boost::asio::awaitable<void> AnswerHandler::AnswerTogether(Exchange& exchange,
         "Last-Event-ID is set, and prompt has several prompts; answers to several end with the "
         "connection, and nobody can come back to them")));
   }
-  const uint32_t num_choices = request.wire.sampling().has_n() ? request.wire.sampling().n() : 1;
+  const uint32_t num_choices = NumChoices(request.wire);
   using Streams = std::vector<Stream>;
   Result<Streams> streams = co_await OnPool<Streams>(exchange, parts_.pool, [&] {
     std::vector<v1::GenerateRequest> wires = std::move(request.further);
@@ -128,10 +128,7 @@ boost::asio::awaitable<void> AnswerHandler::SendEventsTogether(Exchange& exchang
   }
   if (!co_await exchange.Begin(EventStreamHead())) co_return;
   std::string out;
-  const auto next_ping = [this, lines](Deadline now) {
-    return lines == EventWriter::Lines::kWithoutIds ? now + parts_.ping_interval : Deadline::max();
-  };
-  Deadline ping_due = next_ping(std::chrono::steady_clock::now());
+  Deadline ping_due = NextPing(lines, std::chrono::steady_clock::now());
   bool is_over = false;
   while (!exchange.gone() && !is_over) {
     for (size_t i = 0; i < places.size() && out.size() < kMaxSendBytes; ++i) {
@@ -154,16 +151,8 @@ boost::asio::awaitable<void> AnswerHandler::SendEventsTogether(Exchange& exchang
       writers.front().AppendTailOf(usage, &out);
       is_over = true;
     }
-    const auto now = std::chrono::steady_clock::now();
-    if (out.empty() && now >= ping_due) out = EventWriter::kPing;
-    if (out.empty()) {
-      co_await exchange.Sleep(ping_due);
-    } else {
-      const bool was_sent = co_await exchange.Send(out);
-      if (!was_sent) co_return;
-      out.clear();
-      ping_due = next_ping(now);
-    }
+    const bool is_there = co_await SendOrSleep(exchange, lines, is_over, &ping_due, &out);
+    if (!is_there) co_return;
   }
   if (is_over) co_await exchange.End();
 }
