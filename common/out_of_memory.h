@@ -14,8 +14,7 @@ auto RefuseWithoutMemory(Fn&& work) -> decltype(work()) {
   try {
     return work();
   } catch (const std::bad_alloc&) {
-    return ResourceExhausted("there is not enough memory for the request now; try again in 1 s")
-        .WithRetryAfter(1);
+    return ResourceExhausted("there is not enough memory for the request now").WithRetryAdvice(1);
   }
 }
 

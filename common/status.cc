@@ -40,6 +40,10 @@ Status Status::WithRetryAfter(int64_t seconds) const {
   return status;
 }
 
+Status Status::WithRetryAdvice(int64_t seconds) const {
+  return Status(code_, message_ + "; try again in " + std::to_string(seconds) + " s").WithRetryAfter(seconds);
+}
+
 std::ostream& operator<<(std::ostream& out, const Status& status) {
   return out << status.ToString();
 }

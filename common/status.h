@@ -54,6 +54,8 @@ class [[nodiscard]] Status {
   // header `retry-after`).
   int64_t retry_after_seconds() const { return retry_after_seconds_; }
   Status WithRetryAfter(int64_t seconds) const;
+  // The same, and the message ends with "; try again in N s".
+  Status WithRetryAdvice(int64_t seconds) const;
 
   friend bool operator==(const Status&, const Status&) = default;
 

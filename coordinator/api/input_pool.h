@@ -26,8 +26,8 @@ class InputPool {
     const Status status = jobs_.Push(std::move(job));
     if (status.code() != StatusCode::kResourceExhausted) return status;
     return ResourceExhausted(max_waiting_, " requests wait to be prepared; at most ", max_waiting_,
-                             " may; try again in 1 s")
-        .WithRetryAfter(1);
+                             " may")
+        .WithRetryAdvice(1);
   }
 
  private:

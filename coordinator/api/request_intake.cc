@@ -53,8 +53,8 @@ Status RequestIntake::Reserve(int64_t bytes) {
     return OkStatus();
   Release(bytes);
   return ResourceExhausted("requests of more than ", parts_.max_bytes_in_preparation,
-                           " bytes are being prepared already; try again in 1 s")
-      .WithRetryAfter(1);
+                           " bytes are being prepared already")
+      .WithRetryAdvice(1);
 }
 
 Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
@@ -80,10 +80,7 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     const Status status =
         RefuseWithoutMemory([&] { return FillOrBegin(&begun.stream, call, may_be_kept, begin); });
     if (!status.ok()) {
-      if (parts_.on_refusal) {
-        parts_.on_refusal(
-            engine::SummariseRefused({.request_id = call.request_id, .trace = call.trace}, status));
-      }
+      TellRefusal(call, status);
       parts_.streams.Remove(*begun.stream);
       begun.stream->End(status);
     }
@@ -91,6 +88,12 @@ Result<std::shared_ptr<EventStream>> RequestIntake::FollowOrBegin(
     clients_returned_.Increment();
   }
   return std::move(begun.stream);
+}
+
+void RequestIntake::TellRefusal(const Call& call, const Status& status) const {
+  if (!parts_.on_refusal) return;
+  parts_.on_refusal(
+      engine::SummariseRefused({.request_id = call.request_id, .trace = call.trace}, status));
 }
 
 Status RequestIntake::CheckKept() const {
@@ -184,10 +187,7 @@ Result<std::vector<std::shared_ptr<EventStream>>> RequestIntake::BeginTogether(
     const Call& call) {
   Result<std::vector<engine::Request>> prepared = PrepareTogether(wires);
   if (!prepared.ok()) {
-    if (parts_.on_refusal) {
-      parts_.on_refusal(engine::SummariseRefused(
-          {.request_id = call.request_id, .trace = call.trace}, prepared.status()));
-    }
+    TellRefusal(call, prepared.status());
     return prepared.status();
   }
   std::vector<std::shared_ptr<EventStream>> streams;

@@ -127,6 +127,7 @@ class RequestIntake {
 
  private:
   Status CheckKept() const;
+  void TellRefusal(const Call& call, const Status& status) const;
   // The stream is another one where the journal has the request.
   Status FillOrBegin(std::shared_ptr<EventStream>* stream,
                      const Call& call,

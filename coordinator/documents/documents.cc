@@ -143,16 +143,14 @@ Status Documents::Add(const std::string& request_id, Running running, bool is_bo
   std::lock_guard lock(mutex_);
   if (is_bounded && static_cast<int64_t>(running_.size()) >= parts_.max_documents) {
     return ResourceExhausted(running_.size(), " documents are being written; at most ",
-                             parts_.max_documents, " may be at once; try again in ",
-                             kRetryAfterSeconds, " s")
-        .WithRetryAfter(kRetryAfterSeconds);
+                             parts_.max_documents, " may be at once")
+        .WithRetryAdvice(kRetryAfterSeconds);
   }
   if (is_bounded && !running_.empty() && num_bytes_ + running.num_bytes > parts_.max_bytes) {
     return ResourceExhausted("the requests of the documents that are being written have ",
                              num_bytes_, " bytes; with this one's ", running.num_bytes,
-                             " they would be over ", parts_.max_bytes, "; try again in ",
-                             kRetryAfterSeconds, " s")
-        .WithRetryAfter(kRetryAfterSeconds);
+                             " they would be over ", parts_.max_bytes)
+        .WithRetryAdvice(kRetryAfterSeconds);
   }
   num_bytes_ += running.num_bytes;
   running_[request_id] = std::move(running);

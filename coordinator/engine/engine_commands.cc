@@ -92,8 +92,8 @@ Status Engine::GetStats(std::function<void(const EngineStats&)> done) {
 Status Engine::PostCommand(Message command, size_t max_queued) {
   if (mailbox_.size() >= max_queued) {
     return ResourceExhausted(mailbox_.size(), " commands wait for the engine; at most ", max_queued,
-                             " may; try again in 1 s")
-        .WithRetryAfter(1);
+                             " may")
+        .WithRetryAdvice(1);
   }
   return mailbox_.Push(std::move(command));
 }
@@ -162,18 +162,12 @@ void Engine::Handle(RestoreCommand& command) {
       active.first_token_at = active.submitted_at;
       const TokenEvent event = choice.answer.Append({.token_id = token_id});
       if (!event.finish_reason.has_value()) continue;
-      choice.is_over = true;
-      choice.finish_reason = *event.finish_reason;
-      choice.finish_detail = event.finish_detail;
+      choice.EndWith(event);
       break;
     }
     // One that has no tokens to tell it by.
-    if (active.request->max_tokens == 0 && command.delivered.has_ended[i]) {
-      const TokenEvent event = choice.answer.End();
-      choice.is_over = true;
-      choice.finish_reason = *event.finish_reason;
-      choice.finish_detail = event.finish_detail;
-    }
+    if (active.request->max_tokens == 0 && command.delivered.has_ended[i])
+      choice.EndWith(choice.answer.End());
     choice.num_words_counted = choice.answer.num_words();
     choice.num_loops_counted = choice.answer.num_loops();
     if (active.began_earlier && !choice.is_over) {
@@ -232,7 +226,7 @@ Status Engine::CheckAdmission(const Request& request) {
 Status Engine::Exhausted(const Request& request, const std::string& why) {
   const int64_t seconds =
       retry_advice_.Refuse(request.num_choices, lengths_.Expect(request), clock_.Now());
-  return ResourceExhausted(why, "; try again in ", seconds, " s").WithRetryAfter(seconds);
+  return ResourceExhausted(why).WithRetryAdvice(seconds);
 }
 
 Status Engine::WaitedTooLong(const ActiveRequest& active) {

@@ -155,10 +155,8 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
 void Engine::EndChoice(ActiveRequest& active, Choice& choice, TokenEvent event) {
   if (event.finish_detail == "repetition") metrics_.repetitions_ended.Increment();
   metrics_.CountFinish(*event.finish_reason);
-  choice.finish_reason = *event.finish_reason;
-  choice.finish_detail = event.finish_detail;
+  choice.EndWith(event);
   scheduler_->Finish(*std::exchange(choice.sequence, nullptr));
-  choice.is_over = true;
   const bool is_last = --active.num_open_choices == 0;
   if (is_last) {
     event.usage = Usage{active.request->num_prompt_tokens(), 0, active.num_cached_tokens};

@@ -23,6 +23,13 @@ namespace longhand::engine {
 struct Choice {
   explicit Choice(Answer answer) : answer(std::move(answer)) {}
 
+  // `event` is its last.
+  void EndWith(const TokenEvent& event) {
+    is_over = true;
+    finish_reason = *event.finish_reason;
+    finish_detail = event.finish_detail;
+  }
+
   Answer answer;
   Sequence* sequence = nullptr;  // the scheduler's; null once the answer is over or the group lost
   bool is_over = false;
