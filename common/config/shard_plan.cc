@@ -38,12 +38,12 @@ Status CheckDivisible(const ModelConfig& config, int32_t tp_size) {
   return OkStatus();
 }
 
-// A decoder layer's matrix: out_features x the rank's part of its inputs.
-int64_t LayerMatrixBytes(int64_t out_features,
-                         const IndexRange& columns,
-                         int64_t element_bytes,
-                         Quantization quantization,
-                         int64_t group_size) {
+// A matrix that is kept so: out_features x the rank's part of its inputs.
+int64_t MatrixBytes(int64_t out_features,
+                    const IndexRange& columns,
+                    int64_t element_bytes,
+                    Quantization quantization,
+                    int64_t group_size) {
   const int64_t elements = out_features * columns.size();
   switch (quantization) {
     case Quantization::kNone:
@@ -91,8 +91,8 @@ int64_t TextWeightBytes(const ModelConfig& config,
   const int64_t query = shard.heads.size() * config.head_dim;
   const int64_t qkv = query + 2 * shard.kv_heads.size() * config.head_dim;
   const auto matrix = [&](int64_t out_features, const IndexRange& columns) {
-    return LayerMatrixBytes(out_features, columns, element_bytes, quantization,
-                            config.quantization.group_size);
+    return MatrixBytes(out_features, columns, element_bytes, quantization,
+                       config.quantization.group_size);
   };
   const IndexRange heads = {shard.heads.begin * config.head_dim, shard.heads.end * config.head_dim};
   const int64_t layer_matrices = matrix(qkv, {0, hidden}) + matrix(hidden, heads) +
@@ -110,7 +110,7 @@ int64_t VisionWeightBytes(const VisionConfig& vision,
                           Quantization quantization) {
   if (!QuantizesHeadAndEncoder(quantization)) quantization = Quantization::kNone;
   const auto matrix = [&](int64_t out_features, int64_t in_features) {
-    return LayerMatrixBytes(out_features, {0, in_features}, element_bytes, quantization, 0);
+    return MatrixBytes(out_features, {0, in_features}, element_bytes, quantization, 0);
   };
   const int64_t hidden = vision.hidden_size;
   const int64_t ffn = vision.padded_intermediate_size();
