@@ -306,6 +306,17 @@ class HangingDisk : public ::testing::Test {
   }
   void Hang(const std::string& what) { std::ofstream(hang_ + what) << "now"; }
   void Answer(const std::string& what) { std::filesystem::remove(hang_ + what); }
+  // In the midst of the answer that is followed; a new request is refused then.
+  void HangUnder(Follower& follower,
+                 const std::string& what,
+                 LocalCluster& cluster,
+                 e2e::Answer* refused) {
+    while (follower.num_seen() < 3) std::this_thread::yield();
+    Hang(what);
+    ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.phase() == "journal"; }));
+    *refused = cluster.Generate(TextRequest("Any room?", 4));
+    EXPECT_EQ(refused->status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  }
 
   const testing::TempDirectory directory_;
   const std::string hang_ = (directory_ / "hang").string();
@@ -317,11 +328,8 @@ TEST_F(HangingDisk, AdmissionEndsAndStreamsStallAndGoOnByThemselves) {
   const e2e::Answer undisturbed = cluster->Generate(request);
   request.set_request_id("stalls");
   Follower follower(*cluster, request);
-  while (follower.num_seen() < 3) std::this_thread::yield();
-  Hang(".write");
-  ASSERT_TRUE(cluster->WaitForStatus([](const auto& s) { return s.phase() == "journal"; }));
-  const e2e::Answer refused = cluster->Generate(TextRequest("Any room?", 4));
-  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  e2e::Answer refused;
+  ASSERT_NO_FATAL_FAILURE(HangUnder(follower, ".write", *cluster, &refused));
   EXPECT_THAT(refused.status.error_message(), HasSubstr("the disk has not answered for"));
   const size_t num_stalled = follower.num_seen();
   EXPECT_LT(num_stalled, undisturbed.events.size());
@@ -342,11 +350,8 @@ TEST_F(HangingDisk, AnInputOrOutputErrorIsWaitedFor) {
   const e2e::Answer undisturbed = cluster->Generate(request);
   request.set_request_id("stalls");
   Follower follower(*cluster, request);
-  while (follower.num_seen() < 3) std::this_thread::yield();
-  Hang(".fail");
-  ASSERT_TRUE(cluster->WaitForStatus([](const auto& s) { return s.phase() == "journal"; }));
-  const e2e::Answer refused = cluster->Generate(TextRequest("Any room?", 4));
-  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  e2e::Answer refused;
+  ASSERT_NO_FATAL_FAILURE(HangUnder(follower, ".fail", *cluster, &refused));
   EXPECT_THAT(refused.status.error_message(),
               HasSubstr("requests cannot be kept now: the journal: disk I/O error"));
   Answer(".fail");

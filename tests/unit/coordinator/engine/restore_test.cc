@@ -14,17 +14,37 @@ class RestoreTest : public testing::TestWithParam<int32_t> {
     return config;
   }
 
-  // What the first `num_events` of a whole run leave behind.
-  static Recording FirstEvents(const Request& request, size_t num_events) {
+  static std::shared_ptr<Recording> Undisturbed(const Request& request) {
     EngineHarness whole(Config());
     whole.FormGroup();
-    const auto recording = whole.Submit(request);
+    auto undisturbed = whole.Submit(request);
     whole.RunToEnd();
+    return undisturbed;
+  }
+
+  // What the first `num_events` of a whole run leave behind.
+  static Recording FirstEvents(const Request& request, size_t num_events) {
+    const auto recording = Undisturbed(request);
     auto beginning = std::make_shared<Recording>();
     RecordingSink sink(beginning);
     sink.OnAccepted();
     for (size_t i = 0; i < num_events; ++i) sink.OnEvent(recording->events.at(i));
     return *beginning;
+  }
+
+  void ExpectItGoesOnAfterAnyOfItsEvents(const Request& request, const Recording& undisturbed) {
+    for (size_t num_events = 0; num_events <= undisturbed.events.size(); ++num_events) {
+      SCOPED_TRACE("after " + std::to_string(num_events) + " events");
+      EngineHarness next(Config());
+      const auto recording = next.Restore(request, FirstEvents(request, num_events));
+      next.FormGroup();
+      next.RunToEnd();
+      ASSERT_TRUE(recording->end.has_value());
+      EXPECT_EQ(*recording->end, OkStatus());
+      EXPECT_EQ(recording->answers, undisturbed.answers);
+      EXPECT_EQ(recording->events.size(), undisturbed.events.size());
+      EXPECT_EQ(recording->usage->completion_tokens, undisturbed.usage->completion_tokens);
+    }
   }
 
   EngineHarness harness_{Config()};
@@ -37,23 +57,9 @@ TEST_P(RestoreTest, ARequestGoesOnAfterAnyOfItsEvents) {
   request.prompt_logprobs = true;
   request.sampling.num_logprobs = 0;
   request.stop_strings = {"abc", "qrs", "z"};
-  EngineHarness whole(Config());
-  whole.FormGroup();
-  const auto undisturbed = whole.Submit(request);
-  whole.RunToEnd();
+  const auto undisturbed = Undisturbed(request);
   ASSERT_GT(undisturbed->events.size(), 4u);
-  for (size_t num_events = 0; num_events <= undisturbed->events.size(); ++num_events) {
-    SCOPED_TRACE("after " + std::to_string(num_events) + " events");
-    EngineHarness next(Config());
-    const auto recording = next.Restore(request, FirstEvents(request, num_events));
-    next.FormGroup();
-    next.RunToEnd();
-    ASSERT_TRUE(recording->end.has_value());
-    EXPECT_EQ(*recording->end, OkStatus());
-    EXPECT_EQ(recording->answers, undisturbed->answers);
-    EXPECT_EQ(recording->events.size(), undisturbed->events.size());
-    EXPECT_EQ(recording->usage->completion_tokens, undisturbed->usage->completion_tokens);
-  }
+  ExpectItGoesOnAfterAnyOfItsEvents(request, *undisturbed);
 }
 
 // Their ends are all that tells of answers without tokens.
@@ -61,22 +67,9 @@ TEST_P(RestoreTest, APromptAloneGoesOnAfterAnyOfItsEvents) {
   Request request = MakeRequest("a", 40, 0);
   request.num_choices = 2;
   request.prompt_logprobs = true;
-  EngineHarness whole(Config());
-  whole.FormGroup();
-  const auto undisturbed = whole.Submit(request);
-  whole.RunToEnd();
+  const auto undisturbed = Undisturbed(request);
   ASSERT_EQ(undisturbed->events.size(), 5u);
-  for (size_t num_events = 0; num_events <= undisturbed->events.size(); ++num_events) {
-    SCOPED_TRACE("after " + std::to_string(num_events) + " events");
-    EngineHarness next(Config());
-    const auto recording = next.Restore(request, FirstEvents(request, num_events));
-    next.FormGroup();
-    next.RunToEnd();
-    ASSERT_TRUE(recording->end.has_value());
-    EXPECT_EQ(*recording->end, OkStatus());
-    EXPECT_EQ(recording->answers, undisturbed->answers);
-    EXPECT_EQ(recording->events.size(), undisturbed->events.size());
-  }
+  ExpectItGoesOnAfterAnyOfItsEvents(request, *undisturbed);
 }
 
 TEST_P(RestoreTest, ItIsTakenWhileAGroupIsUpAndWhileTheEngineDrains) {
