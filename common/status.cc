@@ -31,7 +31,15 @@ std::string Status::ToString() const {
 
 Status Status::WithContext(std::string_view context) const {
   if (ok()) return *this;
-  return Status(code_, std::string(context) + ": " + message_).WithRetryAfter(retry_after_seconds_);
+  Status status = *this;
+  status.message_ = std::string(context) + ": " + message_;
+  return status;
+}
+
+Status Status::About(std::string what) const {
+  Status status = *this;
+  if (!ok()) status.about_ = std::move(what);
+  return status;
 }
 
 Status Status::WithRetryAfter(int64_t seconds) const {
@@ -41,7 +49,9 @@ Status Status::WithRetryAfter(int64_t seconds) const {
 }
 
 Status Status::WithRetryAdvice(int64_t seconds) const {
-  return Status(code_, message_ + "; try again in " + std::to_string(seconds) + " s").WithRetryAfter(seconds);
+  Status status = WithRetryAfter(seconds);
+  status.message_ += "; try again in " + std::to_string(seconds) + " s";
+  return status;
 }
 
 std::ostream& operator<<(std::ostream& out, const Status& status) {

@@ -50,6 +50,10 @@ class [[nodiscard]] Status {
   std::string ToString() const;
   // The same code with "context: " in front of the message; OK stays OK.
   Status WithContext(std::string_view context) const;
+  // What of a request is at fault: a field, by its name ("top_p", "messages", "model"), or kContextLength. Empty: nothing
+  // of it, or the error does not say. Edges whose errors have a place for it pass it on (OpenAI's `param` and `code`).
+  const std::string& about() const { return about_; }
+  Status About(std::string what) const;
   // When it is worth trying again; 0: the error does not say. Edges pass it on (gRPC's trailing metadata and HTTP's
   // header `retry-after`).
   int64_t retry_after_seconds() const { return retry_after_seconds_; }
@@ -62,8 +66,12 @@ class [[nodiscard]] Status {
  private:
   StatusCode code_ = StatusCode::kOk;
   std::string message_;
+  std::string about_;
   int64_t retry_after_seconds_ = 0;
 };
+
+// Status::about(): prompt and answer together do not fit the model's context.
+inline constexpr char kContextLength[] = "context_length";
 
 std::ostream& operator<<(std::ostream& out, const Status& status);
 
@@ -78,10 +86,15 @@ Status MakeStatus(StatusCode code, const Parts&... parts) {
 }
 }  // namespace internal
 
-// Each joins its parts: InvalidArgument("top_p is ", top_p, "; it must be in (0, 1]").
+// Each joins its parts: InvalidArgument("image ", i, " has ", size, " bytes; at most ", max, " are allowed").
 template <typename... Parts>
 Status InvalidArgument(const Parts&... parts) {
   return internal::MakeStatus(StatusCode::kInvalidArgument, parts...);
+}
+// About the field, whose name the message begins with: InvalidField("top_p", " is ", top_p, "; it must be in (0, 1]").
+template <typename... Parts>
+Status InvalidField(const std::string& field, const Parts&... parts) {
+  return InvalidArgument(field, parts...).About(field);
 }
 template <typename... Parts>
 Status NotFound(const Parts&... parts) {

@@ -35,24 +35,25 @@ Result<int64_t> MaxTokensFor(const AnswerRoom& room) {
   const int64_t left = room.max_model_len - room.num_prompt_tokens;
   if (left < 0 || (left == 0 && room.max_tokens != 0)) {
     return InvalidArgument("the prompt has ", room.num_prompt_tokens, " tokens; the context of ",
-                           room.max_model_len, " leaves no room for an answer");
+                           room.max_model_len, " leaves no room for an answer")
+        .About(kContextLength);
   }
   if (room.target_words < 0 || room.target_words > engine::kMaxTargetWords) {
-    return InvalidArgument("target_words is ", room.target_words, "; it must be from 1 to ",
-                           engine::kMaxTargetWords);
+    return InvalidField("target_words", " is ", room.target_words, "; it must be from 1 to ",
+                        engine::kMaxTargetWords);
   }
   if (room.max_tokens.value_or(0) > left) {  // It may be any number yet.
     return InvalidArgument("the prompt has ", room.num_prompt_tokens, " tokens and max_tokens is ",
                            *room.max_tokens, "; together they must fit the context of ",
-                           room.max_model_len);
+                           room.max_model_len)
+        .About(kContextLength);
   }
   if (room.max_tokens.has_value()) return *room.max_tokens;
   if (room.target_words == 0) return std::min(kDefaultMaxTokens, left);
   if (left < room.target_words / 2) {
-    return InvalidArgument("target_words is ", room.target_words, "; the prompt has ",
-                           room.num_prompt_tokens, " tokens, and the context of ",
-                           room.max_model_len, " leaves ", left,
-                           ", less than half a token for each word");
+    return InvalidField("target_words", " is ", room.target_words, "; the prompt has ",
+                        room.num_prompt_tokens, " tokens, and the context of ", room.max_model_len,
+                        " leaves ", left, ", less than half a token for each word");
   }
   const int64_t halves = room.is_chinese ? 4 : 5;
   return std::min((room.target_words * halves + 1) / 2, left);

@@ -7,12 +7,12 @@ namespace longhand::api {
 Status SetPromptLogprobs(const v1::Return& wanted, engine::Request* request) {
   const int32_t num_top = wanted.top_prompt_logprobs();
   if (num_top < 0 || num_top > kMaxTopLogprobs) {
-    return InvalidArgument("top_prompt_logprobs is ", num_top, "; it must be from 0 to ",
-                           kMaxTopLogprobs);
+    return InvalidField("top_prompt_logprobs", " is ", num_top, "; it must be from 0 to ",
+                        kMaxTopLogprobs);
   }
   if (num_top > 0 && !wanted.prompt_logprobs()) {
-    return InvalidArgument("top_prompt_logprobs is ", num_top,
-                           "; it is for requests with prompt_logprobs");
+    return InvalidField("top_prompt_logprobs", " is ", num_top,
+                        "; it is for requests with prompt_logprobs");
   }
   request->prompt_logprobs = wanted.prompt_logprobs();
   request->num_top_prompt_logprobs = num_top;
@@ -29,7 +29,8 @@ Status CheckNumPromptLogprobs(int64_t count) {
   return InvalidArgument("the request asks for ", count,
                          " log-probabilities of prompt tokens (tokens * (1 + alternatives) * n); "
                          "at most ",
-                         kMaxPromptLogprobs, " are allowed");
+                         kMaxPromptLogprobs, " are allowed")
+      .About("prompt_logprobs");
 }
 
 }  // namespace longhand::api

@@ -39,8 +39,8 @@ Result<RequestIntake::Call> RequestIntake::NewCall(const std::string& asked,
                                                    std::string_view traceparent) {
   if (asked.size() > kMaxRequestIdBytes ||
       !std::all_of(asked.begin(), asked.end(), IsIdCharacter)) {
-    return InvalidArgument("request_id has ", asked.size(), " bytes; it must be 1 to ",
-                           kMaxRequestIdBytes, " of [A-Za-z0-9._:-]");
+    return InvalidField("request_id", " has ", asked.size(), " bytes; it must be 1 to ",
+                        kMaxRequestIdBytes, " of [A-Za-z0-9._:-]");
   }
   return Call{.request_id = asked.empty() ? DrawRequestId(prefix) : asked,
               .number = ++num_calls_,
@@ -285,8 +285,8 @@ Result<std::string> RequestIntake::Detokenize(const v1::DetokenizeRequest& reque
 Result<int64_t> PlaceIn(const EventStream& stream, int64_t from) {
   const int64_t num_events = stream.num_events();
   if (from >= 0 && from <= num_events + 1) return std::max<int64_t>(from, 1);
-  return InvalidArgument("from is ", from, "; the stream has ", num_events,
-                         " events, so it must be from 1 to ", num_events + 1);
+  return InvalidField("from", " is ", from, "; the stream has ", num_events,
+                      " events, so it must be from 1 to ", num_events + 1);
 }
 
 }  // namespace longhand::api

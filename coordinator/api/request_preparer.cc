@@ -35,7 +35,8 @@ Result<input::PromptInput> ReadPrompt(const v1::GenerateRequest& wire) {
     for (const v1::ContentPart& part : message.content()) {
       if (part.part_case() == v1::ContentPart::PART_NOT_SET) {
         return InvalidArgument("message ", chat.messages.size() - 1,
-                               " has a content part that is neither a text nor an image");
+                               " has a content part that is neither a text nor an image")
+            .About("messages");
       }
       out.parts.push_back({.is_image = part.has_image(), .text = part.text()});
     }
@@ -64,8 +65,8 @@ Status CheckCacheSalt(const std::string& salt) {
   };
   if (salt.size() <= kMaxBytes && std::all_of(salt.begin(), salt.end(), is_allowed))
     return OkStatus();
-  return InvalidArgument("cache_salt has ", salt.size(), " bytes; it must be at most ", kMaxBytes,
-                         " of [A-Za-z0-9._:-]");
+  return InvalidField("cache_salt", " has ", salt.size(), " bytes; it must be at most ", kMaxBytes,
+                      " of [A-Za-z0-9._:-]");
 }
 
 }  // namespace
@@ -80,7 +81,8 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
                                           model_.vocab_size, limits_.draw_seed));
   if (wire.images_size() > limits_.max_images) {
     return InvalidArgument("the request has ", wire.images_size(), " images; at most ",
-                           limits_.max_images, " are allowed");
+                           limits_.max_images, " are allowed")
+        .About("messages");
   }
   LONGHAND_ASSIGN_OR_RETURN(const input::PromptInput prompt, ReadPrompt(wire));
   LONGHAND_ASSIGN_OR_RETURN(std::vector<int32_t> token_ids,
@@ -95,13 +97,13 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
                             ParseConstraint(wire.constraint(), limits_.compile_constraint));
   LONGHAND_RETURN_IF_ERROR(SetPromptLogprobs(wire.return_(), &request));
   if (wire.priority() < engine::kMinPriority || wire.priority() > engine::kMaxPriority) {
-    return InvalidArgument("priority is ", wire.priority(), "; it must be from ",
-                           engine::kMinPriority, " to ", engine::kMaxPriority);
+    return InvalidField("priority", " is ", wire.priority(), "; it must be from ",
+                        engine::kMinPriority, " to ", engine::kMaxPriority);
   }
   request.priority = wire.priority();
   if (!v1::OnDisconnect_IsValid(wire.on_disconnect())) {
-    return InvalidArgument("on_disconnect is ", wire.on_disconnect(), "; it must be from 0 to ",
-                           v1::OnDisconnect_MAX);
+    return InvalidField("on_disconnect", " is ", wire.on_disconnect(), "; it must be from 0 to ",
+                        v1::OnDisconnect_MAX);
   }
   request.cache_salt = wire.cache_salt();
   LONGHAND_RETURN_IF_ERROR(CheckCacheSalt(wire.cache_salt()));
@@ -125,7 +127,8 @@ Result<AdapterTable::Held> RequestPreparer::FindModel(const std::string& name) c
     if (adapter.ok()) return adapter;
   }
   return NotFound("the model '", name, "' is not served here; '", limits_.served_model_name, "' is",
-                  limits_.find_adapter ? ", and its adapters are that /v1/models lists" : "");
+                  limits_.find_adapter ? ", and its adapters are that /v1/models lists" : "")
+      .About("model");
 }
 
 Result<std::vector<input::PreparedImage>> RequestPreparer::PrepareImages(
@@ -135,7 +138,9 @@ Result<std::vector<input::PreparedImage>> RequestPreparer::PrepareImages(
     const auto* bytes = reinterpret_cast<const uint8_t*>(image.data().data());
     Result<input::PreparedImage> prepared = images_.Process({bytes, image.data().size()});
     if (!prepared.ok())
-      return prepared.status().WithContext("image " + std::to_string(images.size()));
+      return prepared.status()
+          .WithContext("image " + std::to_string(images.size()))
+          .About("messages");
     images.push_back(std::move(prepared).value());
   }
   return images;
@@ -183,9 +188,9 @@ Status RequestPreparer::SetLength(const v1::GenerateRequest& wire,
                     .target_words = wire.length().target_words(),
                     .is_chinese = wire.length().target_words() > 0 && AsksInChinese(wire)}));
   if (sampling.min_tokens > request->max_tokens) {
-    return InvalidArgument("min_tokens is ", sampling.min_tokens,
-                           "; it must be at most max_tokens, which is ", request->max_tokens,
-                           " when the request does not say");
+    return InvalidField("min_tokens", " is ", sampling.min_tokens,
+                        "; it must be at most max_tokens, which is ", request->max_tokens,
+                        " when the request does not say");
   }
   request->min_tokens = sampling.min_tokens;
   request->target_words = wire.length().target_words();

@@ -15,22 +15,23 @@ constexpr int kMaxStopTokenIds = 64;
 constexpr uint32_t kMaxChoices = 16;
 
 // NaN is in no range.
-Status CheckRange(const char* field, float value, float low, float high) {
+Status CheckRange(const std::string& field, float value, float low, float high) {
   if (value >= low && value <= high) return OkStatus();
-  return InvalidArgument(field, " is ", value, "; it must be from ", low, " to ", high);
+  return InvalidField(field, " is ", value, "; it must be from ", low, " to ", high);
 }
 
 Status CheckFilters(const SamplingParams& p) {
   if (!(p.temperature >= 0) || std::isinf(p.temperature)) {
-    return InvalidArgument("temperature is ", p.temperature, "; it must be a number of at least 0");
+    return InvalidField("temperature", " is ", p.temperature,
+                        "; it must be a number of at least 0");
   }
   LONGHAND_RETURN_IF_ERROR(CheckRange("top_p", p.top_p, 0, 1));
   if (p.top_k < 0)
-    return InvalidArgument("top_k is ", p.top_k, "; it must be at least 0 (0 is off)");
+    return InvalidField("top_k", " is ", p.top_k, "; it must be at least 0 (0 is off)");
   LONGHAND_RETURN_IF_ERROR(CheckRange("min_p", p.min_p, 0, 1));
   if (!(p.repetition_penalty > 0 && p.repetition_penalty <= 10)) {
-    return InvalidArgument("repetition_penalty is ", p.repetition_penalty,
-                           "; it must be above 0 and at most 10");
+    return InvalidField("repetition_penalty", " is ", p.repetition_penalty,
+                        "; it must be above 0 and at most 10");
   }
   LONGHAND_RETURN_IF_ERROR(CheckRange("presence_penalty", p.presence_penalty, -2, 2));
   return CheckRange("frequency_penalty", p.frequency_penalty, -2, 2);
@@ -38,23 +39,24 @@ Status CheckFilters(const SamplingParams& p) {
 
 Status CheckStops(const v1::Sampling& sampling, int64_t vocab_size) {
   if (sampling.stop_size() > kMaxStopStrings) {
-    return InvalidArgument("stop has ", sampling.stop_size(), " strings; at most ", kMaxStopStrings,
-                           " are allowed");
+    return InvalidField("stop", " has ", sampling.stop_size(), " strings; at most ",
+                        kMaxStopStrings, " are allowed");
   }
   for (const std::string& stop : sampling.stop()) {
     if (stop.empty() || stop.size() > kMaxStopBytes) {
       return InvalidArgument("a stop string has ", stop.size(), " bytes; it must have 1 to ",
-                             kMaxStopBytes);
+                             kMaxStopBytes)
+          .About("stop");
     }
   }
   if (sampling.stop_token_ids_size() > kMaxStopTokenIds) {
-    return InvalidArgument("stop_token_ids has ", sampling.stop_token_ids_size(), " ids; at most ",
-                           kMaxStopTokenIds, " are allowed");
+    return InvalidField("stop_token_ids", " has ", sampling.stop_token_ids_size(), " ids; at most ",
+                        kMaxStopTokenIds, " are allowed");
   }
   for (const int32_t id : sampling.stop_token_ids()) {
     if (id < 0 || id >= vocab_size) {
-      return InvalidArgument("stop_token_ids holds ", id, "; ids must be from 0 to ",
-                             vocab_size - 1);
+      return InvalidField("stop_token_ids", " holds ", id, "; ids must be from 0 to ",
+                          vocab_size - 1);
     }
   }
   return OkStatus();
@@ -62,36 +64,37 @@ Status CheckStops(const v1::Sampling& sampling, int64_t vocab_size) {
 
 Result<std::vector<TokenBias>> ParseBiases(const v1::Sampling& sampling, int64_t vocab_size) {
   if (sampling.logit_bias_size() > kMaxTokenBiases) {
-    return InvalidArgument("logit_bias has ", sampling.logit_bias_size(), " tokens; at most ",
-                           kMaxTokenBiases, " are allowed");
+    return InvalidField("logit_bias", " has ", sampling.logit_bias_size(), " tokens; at most ",
+                        kMaxTokenBiases, " are allowed");
   }
   std::vector<TokenBias> biases;
   for (const auto& [id, bias] : sampling.logit_bias()) biases.push_back({id, bias});
   std::ranges::sort(biases, {}, &TokenBias::token_id);
   for (const TokenBias& bias : biases) {
     if (bias.token_id < 0 || bias.token_id >= vocab_size) {
-      return InvalidArgument("logit_bias has a bias of token ", bias.token_id,
-                             "; ids must be from 0 to ", vocab_size - 1);
+      return InvalidField("logit_bias", " has a bias of token ", bias.token_id,
+                          "; ids must be from 0 to ", vocab_size - 1);
     }
     const std::string field = "logit_bias of token " + std::to_string(bias.token_id);
-    LONGHAND_RETURN_IF_ERROR(CheckRange(field.c_str(), bias.bias, -kMaxTokenBias, kMaxTokenBias));
+    LONGHAND_RETURN_IF_ERROR(
+        CheckRange(field, bias.bias, -kMaxTokenBias, kMaxTokenBias).About("logit_bias"));
   }
   return biases;
 }
 
 Status CheckLengths(const v1::Sampling& sampling) {
   if (sampling.has_max_tokens() && sampling.max_tokens() < 0) {
-    return InvalidArgument("max_tokens is ", sampling.max_tokens(), "; it must be at least 0");
+    return InvalidField("max_tokens", " is ", sampling.max_tokens(), "; it must be at least 0");
   }
   if (sampling.min_tokens() < 0) {
-    return InvalidArgument("min_tokens is ", sampling.min_tokens(), "; it must be at least 0");
+    return InvalidField("min_tokens", " is ", sampling.min_tokens(), "; it must be at least 0");
   }
   if (sampling.has_max_tokens() && sampling.min_tokens() > sampling.max_tokens()) {
-    return InvalidArgument("min_tokens is ", sampling.min_tokens(),
-                           "; it must be at most max_tokens, which is ", sampling.max_tokens());
+    return InvalidField("min_tokens", " is ", sampling.min_tokens(),
+                        "; it must be at most max_tokens, which is ", sampling.max_tokens());
   }
   if (sampling.has_n() && (sampling.n() < 1 || sampling.n() > kMaxChoices)) {
-    return InvalidArgument("n is ", sampling.n(), "; it must be from 1 to ", kMaxChoices);
+    return InvalidField("n", " is ", sampling.n(), "; it must be from 1 to ", kMaxChoices);
   }
   return OkStatus();
 }
@@ -121,8 +124,8 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
   LONGHAND_RETURN_IF_ERROR(CheckLengths(sampling));
   LONGHAND_ASSIGN_OR_RETURN(out.biases, ParseBiases(sampling, vocab_size));
   if (wanted.has_logprobs() && (wanted.logprobs() < 0 || wanted.logprobs() > kMaxTopLogprobs)) {
-    return InvalidArgument("logprobs is ", wanted.logprobs(), "; it must be from 0 to ",
-                           kMaxTopLogprobs);
+    return InvalidField("logprobs", " is ", wanted.logprobs(), "; it must be from 0 to ",
+                        kMaxTopLogprobs);
   }
   // OpenAI's range has it. Of the likeliest tokens that together have no mass at all, one is left.
   if (p.top_p == 0) {

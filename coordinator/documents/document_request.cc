@@ -18,14 +18,14 @@ Status CheckUnset(const v1::Sampling& sampling) {
                     : sampling.logit_bias_size() > 0     ? "logit_bias"
                                                          : nullptr;
   if (set == nullptr) return OkStatus();
-  return InvalidArgument(set, " is set; a document takes none");
+  return InvalidField(set, " is set; a document takes none");
 }
 
 }  // namespace
 
 Status CheckPlan(const v1::WriteDocumentRequest& request) {
   if (request.plan().empty()) return OkStatus();
-  return ParseOutline(request.plan()).status().WithContext("plan cannot be read");
+  return ParseOutline(request.plan()).status().WithContext("plan cannot be read").About("plan");
 }
 
 Result<v1::WriteDocumentRequest> ResolveDocument(const v1::WriteDocumentRequest& wire,
@@ -33,21 +33,21 @@ Result<v1::WriteDocumentRequest> ResolveDocument(const v1::WriteDocumentRequest&
                                                  const api::RequestPreparer& preparer) {
   LONGHAND_RETURN_IF_ERROR(preparer.CheckModel(wire.model()));
   if (Trimmed(wire.instruction()).empty())
-    return InvalidArgument("instruction is empty; it must say what to write");
+    return InvalidField("instruction", " is empty; it must say what to write");
   const int64_t words = wire.length().target_words();
   if (words < 0 || words > kMaxDocumentWords) {
-    return InvalidArgument("target_words is ", words, "; it must be from 1 to ", kMaxDocumentWords,
-                           ", or 0 for no target");
+    return InvalidField("target_words", " is ", words, "; it must be from 1 to ", kMaxDocumentWords,
+                        ", or 0 for no target");
   }
   LONGHAND_RETURN_IF_ERROR(CheckUnset(wire.sampling()));
   if (wire.sampling().has_max_tokens() && wire.sampling().max_tokens() < 1) {
-    return InvalidArgument("max_tokens is ", wire.sampling().max_tokens(),
-                           "; each call of a document needs at least 1");
+    return InvalidField("max_tokens", " is ", wire.sampling().max_tokens(),
+                        "; each call of a document needs at least 1");
   }
   LONGHAND_RETURN_IF_ERROR(CheckPlan(wire));
   if (!v1::OnDisconnect_IsValid(wire.on_disconnect())) {
-    return InvalidArgument("on_disconnect is ", wire.on_disconnect(), "; it must be from 0 to ",
-                           v1::OnDisconnect_MAX);
+    return InvalidField("on_disconnect", " is ", wire.on_disconnect(), "; it must be from 0 to ",
+                        v1::OnDisconnect_MAX);
   }
   v1::WriteDocumentRequest resolved = wire;
   resolved.set_request_id(request_id);

@@ -40,30 +40,29 @@ Status CheckRequest(const Request& request) {
                            " tokens");
   }
   if (request.max_tokens < 0) {
-    return InvalidArgument("max_tokens is ", request.max_tokens, "; it must be at least 0");
+    return InvalidField("max_tokens", " is ", request.max_tokens, "; it must be at least 0");
   }
-  if (request.num_choices < 1) return InvalidArgument("n is 0; it must be at least 1");
+  if (request.num_choices < 1) return InvalidField("n", " is 0; it must be at least 1");
   if (request.min_tokens < 0 || request.min_tokens > request.max_tokens) {
-    return InvalidArgument("min_tokens is ", request.min_tokens,
-                           "; it must be from 0 to max_tokens, which is ", request.max_tokens);
+    return InvalidField("min_tokens", " is ", request.min_tokens,
+                        "; it must be from 0 to max_tokens, which is ", request.max_tokens);
   }
   if (request.target_words < 0 || request.target_words > kMaxTargetWords) {
-    return InvalidArgument("target_words is ", request.target_words, "; it must be from 1 to ",
-                           kMaxTargetWords, ", or 0 for none");
+    return InvalidField("target_words", " is ", request.target_words, "; it must be from 1 to ",
+                        kMaxTargetWords, ", or 0 for none");
   }
   if (request.target_words > 0 && request.max_tokens == 0) {
-    return InvalidArgument("target_words is ", request.target_words,
-                           " and max_tokens is 0, with which no answer is written");
+    return InvalidField("target_words", " is ", request.target_words,
+                        " and max_tokens is 0, with which no answer is written");
   }
   if (request.target_words > 0 && request.constraint != nullptr) {
-    return InvalidArgument(
-        "target_words is ", request.target_words,
-        " and the answer is held to a form, which decides where it ends; only one "
-        "of the two can be kept");
+    return InvalidField("target_words", " is ", request.target_words,
+                        " and the answer is held to a form, which decides where it ends; only one "
+                        "of the two can be kept");
   }
   if (request.priority < kMinPriority || request.priority > kMaxPriority) {
-    return InvalidArgument("priority is ", request.priority, "; it must be from ", kMinPriority,
-                           " to ", kMaxPriority);
+    return InvalidField("priority", " is ", request.priority, "; it must be from ", kMinPriority,
+                        " to ", kMaxPriority);
   }
   return CheckImages(request);
 }

@@ -30,16 +30,19 @@ Status Scheduler::CheckFits(const Request& request) const {
   if (num_tokens > config_.max_model_len) {
     return InvalidArgument("the prompt has ", request.num_prompt_tokens(),
                            " tokens and max_tokens is ", request.max_tokens, "; together at most ",
-                           config_.max_model_len, " fit the context");
+                           config_.max_model_len, " fit the context")
+        .About(kContextLength);
   }
   if (NumBlocksFor(num_tokens) > shape_.num_blocks) {
     return InvalidArgument("prompt and answer need ", NumBlocksFor(num_tokens),
-                           " KV blocks; the cache has ", shape_.num_blocks);
+                           " KV blocks; the cache has ", shape_.num_blocks)
+        .About(kContextLength);
   }
   for (const ImageInput& image : request.images) {
     if (image.num_tokens > shape_.encoder_cache_tokens) {
       return InvalidArgument("an image has ", image.num_tokens, " tokens; the encoder cache holds ",
-                             shape_.encoder_cache_tokens);
+                             shape_.encoder_cache_tokens)
+          .About("messages");
     }
   }
   return OkStatus();
@@ -49,8 +52,8 @@ Status Scheduler::CheckAdmissible(const Request& request) const {
   LONGHAND_RETURN_IF_ERROR(CheckFits(request));
   const int64_t most = std::min(config_.max_waiting_seqs, config_.max_waiting_seqs_per_tenant);
   if (request.num_choices > config_.max_num_seqs + most) {
-    return InvalidArgument("n is ", request.num_choices, "; at most ", config_.max_num_seqs,
-                           " answers run at once, and ", most, " may wait for a place");
+    return InvalidField("n", " is ", request.num_choices, "; at most ", config_.max_num_seqs,
+                        " answers run at once, and ", most, " may wait for a place");
   }
   const int64_t num_more = request.num_choices - waiting_.num_free_places();
   if (num_more <= 0) return OkStatus();

@@ -45,7 +45,7 @@ std::optional<Response> Parse(const std::string& body, bool has_directory, Wish*
     wish->directory = Required(fields, "lora_path");
     fields.Refuse("load_inplace", "unload the adapter first");
   }
-  if (fields.fault()) return ErrorResponse(fields.fault()->status, fields.fault()->param);
+  if (!fields.status().ok()) return ErrorResponse(fields.status());
   return std::nullopt;
 }
 

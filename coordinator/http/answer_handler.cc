@@ -19,29 +19,20 @@ using api::EventStream;
 
 constexpr int kMaxJsonDepth = 32;
 
-struct Parsed {
-  AnswerRequest request;
-  std::optional<Fault> fault;
-};
-
 // Input thread.
-Parsed ParseBody(std::string body,
-                 std::optional<Fault> (*parse)(const json::object&, AnswerRequest*)) {
-  Parsed parsed;
+Result<AnswerRequest> ParseBody(std::string body,
+                                Status (*parse)(const json::object&, AnswerRequest*)) {
   boost::system::error_code error;
   json::parse_options options;
   options.max_depth = kMaxJsonDepth;
   const json::value value = json::parse(body, error, {}, options);
   std::string().swap(body);  // Pictures are large.
-  if (error) {
-    parsed.fault = Fault{InvalidArgument("the body is not JSON: ", error.message()), ""};
-  } else if (!value.is_object()) {
-    parsed.fault =
-        Fault{InvalidArgument("the body is ", Shown(value), "; it must be an object"), ""};
-  } else {
-    parsed.fault = parse(value.get_object(), &parsed.request);
-  }
-  return parsed;
+  if (error) return InvalidArgument("the body is not JSON: ", error.message());
+  if (!value.is_object())
+    return InvalidArgument("the body is ", Shown(value), "; it must be an object");
+  AnswerRequest request;
+  LONGHAND_RETURN_IF_ERROR(parse(value.get_object(), &request));
+  return request;
 }
 
 bool ReadEventNumber(const std::string* text, int64_t* number) {
@@ -111,20 +102,18 @@ boost::asio::awaitable<void> AnswerHandler::Document(Exchange& exchange) {
 }
 
 boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse parse) {
-  Result<Parsed> parsed = co_await OnPool<Parsed>(exchange, parts_.pool, [&exchange, parse] {
-    return ParseBody(std::move(exchange.request().body), parse);
-  });
+  Result<AnswerRequest> parsed = co_await OnPool<AnswerRequest>(
+      exchange, parts_.pool,
+      [&exchange, parse] { return ParseBody(std::move(exchange.request().body), parse); });
   if (!parsed.ok()) co_return co_await exchange.Reply(ErrorResponse(parsed.status()));
-  if (const auto& fault = parsed->fault)
-    co_return co_await exchange.Reply(ErrorResponse(fault->status, fault->param));
-  AnswerRequest& request = parsed->request;
+  AnswerRequest& request = *parsed;
   int64_t from = 0;
   if (!ReadFrom(exchange.request(), &from)) {
     co_return co_await exchange.Reply(
         ErrorResponse(InvalidArgument("Last-Event-ID is no number of an event")));
   }
   if (const Status status = co_await FetchImages(exchange, &request); !status.ok())
-    co_return co_await exchange.Reply(ErrorResponse(status, "messages"));
+    co_return co_await exchange.Reply(ErrorResponse(status.About("messages")));
   const std::string* traceparent = exchange.request().FindHeader("traceparent");
   Result<api::RequestIntake::Call> call = parts_.intake.NewCall(
       request.wire.request_id(), IdPrefix(request.form.kind()), TimePoint::max(),
@@ -146,7 +135,7 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   });
   if (!stream.ok()) co_return co_await exchange.Reply(ErrorResponse(stream.status()));
   const bool wants_stream = request.stream;
-  parsed = Parsed();  // What was prepared is the engine's now.
+  parsed = AnswerRequest();  // What was prepared is the engine's now.
   if (wants_stream) {
     co_await SendEvents(exchange, std::move(stream).value(), from, lines);
   } else {
@@ -178,7 +167,7 @@ boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::stri
   int64_t from = 0;
   if (!ReadFrom(exchange.request(), &from))
     co_return co_await exchange.Reply(
-        ErrorResponse(InvalidArgument("from or Last-Event-ID is no number of an event")));
+        ErrorResponse(InvalidField("from", " or Last-Event-ID is no number of an event")));
   const std::string caller = NameCaller(parts_.keys, exchange.request()).value();  // as above
   Stream stream = parts_.intake.FindRunning(request_id, caller);
   if (stream == nullptr) {
@@ -253,9 +242,8 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
     const int64_t last = seq + (next.end ? writer.TailLength(*next.end) : 0);
     if (from > last) {
       co_return co_await exchange.Reply(
-          ErrorResponse(InvalidArgument("from is ", from, "; the stream has ", seq - 1,
-                                        " events, so it must be from 1 to ", last),
-                        "from"));
+          ErrorResponse(InvalidField("from", " is ", from, "; the stream has ", seq - 1,
+                                     " events, so it must be from 1 to ", last)));
     }
   }
   if (!co_await exchange.Begin(EventStreamHead())) co_return;

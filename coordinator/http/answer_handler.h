@@ -46,7 +46,7 @@ class AnswerHandler {
   boost::asio::awaitable<void> Cancel(Exchange& exchange, std::string request_id);
 
  private:
-  using Parse = std::optional<Fault> (*)(const boost::json::object&, AnswerRequest*);
+  using Parse = Status (*)(const boost::json::object&, AnswerRequest*);
   using Stream = std::shared_ptr<api::EventStream>;
 
   static constexpr size_t kMaxSendBytes = 64 * 1024;

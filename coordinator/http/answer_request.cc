@@ -132,7 +132,7 @@ void ParseTemplateArguments(RequestFields& fields, AnswerRequest* out) {
   }
 }
 
-std::optional<Fault> ParseChatRequest(const json::object& body, AnswerRequest* out) {
+Status ParseChatRequest(const json::object& body, AnswerRequest* out) {
   RequestFields fields(body);
   out->form.set_kind(journal::v1::AnswerForm::KIND_CHAT_COMPLETION);
   fields.Refuse("echo", "a chat is no beginning of its answer");
@@ -151,10 +151,10 @@ std::optional<Fault> ParseChatRequest(const json::object& body, AnswerRequest* o
   } else {
     fields.Fail("messages", "at least one is needed");
   }
-  return fields.fault();
+  return fields.status();
 }
 
-std::optional<Fault> ParseCompletionRequest(const json::object& body, AnswerRequest* out) {
+Status ParseCompletionRequest(const json::object& body, AnswerRequest* out) {
   RequestFields fields(body);
   out->form.set_kind(journal::v1::AnswerForm::KIND_TEXT_COMPLETION);
   ParseCommonFields(fields, out);
@@ -167,10 +167,10 @@ std::optional<Fault> ParseCompletionRequest(const json::object& body, AnswerRequ
   if (best_of && *best_of != num_choices)
     fields.Fail("best_of", "it must be the same as n: no answer is thrown away");
   ParsePrompt(fields, out);
-  return fields.fault();
+  return fields.status();
 }
 
-std::optional<Fault> ParseDocumentRequest(const json::object& body, AnswerRequest* out) {
+Status ParseDocumentRequest(const json::object& body, AnswerRequest* out) {
   RequestFields fields(body);
   out->form.set_kind(journal::v1::AnswerForm::KIND_DOCUMENT);
   RefuseOfAnswers(fields);
@@ -195,7 +195,7 @@ std::optional<Fault> ParseDocumentRequest(const json::object& body, AnswerReques
     if (const Status status = ParseImages(*images, out); !status.ok())
       fields.Fail("images", status);
   }
-  return fields.fault();
+  return fields.status();
 }
 
 v1::WriteDocumentRequest TakeDocument(AnswerRequest& request) {

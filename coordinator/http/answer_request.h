@@ -26,12 +26,12 @@ struct AnswerRequest {
   std::vector<std::pair<int, std::string>> image_urls;
 };
 
-// All: a fault names the parameter, what was seen and what is allowed. Numbers that the request
-// preparer checks are left to it.
-std::optional<Fault> ParseChatRequest(const boost::json::object& body, AnswerRequest* out);
-std::optional<Fault> ParseCompletionRequest(const boost::json::object& body, AnswerRequest* out);
+// All: an error is about the parameter at fault, and says what was seen and what is allowed.
+// Numbers that the request preparer checks are left to it.
+Status ParseChatRequest(const boost::json::object& body, AnswerRequest* out);
+Status ParseCompletionRequest(const boost::json::object& body, AnswerRequest* out);
 
-std::optional<Fault> ParseDocumentRequest(const boost::json::object& body, AnswerRequest* out);
+Status ParseDocumentRequest(const boost::json::object& body, AnswerRequest* out);
 
 // How many answers the request is for.
 inline uint32_t NumChoices(const v1::GenerateRequest& wire) {

@@ -85,14 +85,14 @@ void ParseBiases(RequestFields& fields, v1::Sampling* sampling) {
   for (const auto& [key, value] : *biases) {
     const std::optional<int32_t> id = TokenIdOfKey(key);
     if (!id) {
-      return fields.Fail("logit_bias", InvalidArgument("logit_bias has the key ", Shown(key),
-                                                       "; keys must be token ids"));
+      return fields.Fail("logit_bias", InvalidField("logit_bias", " has the key ", Shown(key),
+                                                    "; keys must be token ids"));
     }
     boost::system::error_code error;
     const double bias = value.is_number() ? value.to_number<double>(error) : 0;
     if (!value.is_number() || error) {
-      return fields.Fail("logit_bias", InvalidArgument("logit_bias of token ", *id, " is ",
-                                                       Shown(value), "; it must be a number"));
+      return fields.Fail("logit_bias", InvalidField("logit_bias", " of token ", *id, " is ",
+                                                    Shown(value), "; it must be a number"));
     }
     (*sampling->mutable_logit_bias())[*id] = static_cast<float>(bias);
   }
@@ -108,7 +108,7 @@ void ParseStreamOptions(RequestFields& fields, AnswerRequest* out) {
   out->form.set_include_usage(inner.Bool("include_usage", false));
   const bool is_continuous = inner.Bool("continuous_usage_stats", false);
   out->form.set_continuous_usage(is_continuous && out->form.include_usage());
-  if (inner.fault()) fields.Fail("stream_options", inner.fault()->status);
+  if (!inner.status().ok()) fields.Fail("stream_options", inner.status());
 }
 
 void ParseOwnFields(RequestFields& fields, AnswerRequest* out) {

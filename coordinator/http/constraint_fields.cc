@@ -60,9 +60,8 @@ int SetStructuredOutputs(RequestFields& fields, v1::Constraint* out) {
                            "disable_additional_properties"})
     inner.Refuse(name, "json, regex, choice, grammar and json_object are");
   const int num_forms = SetForms(inner, "", out);
-  if (inner.fault()) {
-    fields.Fail("structured_outputs", inner.fault()->status.WithContext("structured_outputs"));
-  }
+  if (!inner.status().ok())
+    fields.Fail("structured_outputs", inner.status().WithContext("structured_outputs"));
   return num_forms;
 }
 
@@ -75,7 +74,7 @@ void SetNamedSchema(RequestFields& fields, const json::object* named, v1::Constr
   }
   RequestFields inner(*named);
   SetSchema(inner, "schema", out);
-  if (inner.fault()) fields.Fail("response_format", inner.fault()->status);
+  if (!inner.status().ok()) fields.Fail("response_format", inner.status());
 }
 
 int SetResponseFormat(RequestFields& fields, v1::Constraint* out) {

@@ -1,73 +1,15 @@
 #include "coordinator/http/error_response.h"
 
-#include <algorithm>
-#include <array>
 #include <boost/json.hpp>
-#include <string_view>
 
 namespace longhand::http {
 namespace {
 
 namespace json = boost::json;
 
-// The fields that errors of the request preparer begin with.
-constexpr std::array<std::string_view, 22> kParameters = {"temperature",
-                                                          "top_p",
-                                                          "top_k",
-                                                          "min_p",
-                                                          "seed",
-                                                          "n",
-                                                          "stop",
-                                                          "stop_token_ids",
-                                                          "max_tokens",
-                                                          "min_tokens",
-                                                          "logprobs",
-                                                          "repetition_penalty",
-                                                          "presence_penalty",
-                                                          "frequency_penalty",
-                                                          "logit_bias",
-                                                          "request_id",
-                                                          "from",
-                                                          "priority",
-                                                          "cache_salt",
-                                                          "instruction",
-                                                          "plan",
-                                                          "target_words"};
-
-// Of several prompts, the one that is at fault: "prompt 3: ", and what follows.
-constexpr std::string_view kOfPrompt = "prompt ";
-
-std::string_view WithoutPrompt(std::string_view message) {
-  if (!message.starts_with(kOfPrompt)) return message;
-  const size_t end = message.find_first_not_of("0123456789", kOfPrompt.size());
-  if (end == std::string_view::npos || !message.substr(end).starts_with(": ")) return message;
-  return message.substr(end + 2);
-}
-
-bool IsAboutTheContext(const std::string& message) {
-  const std::string_view fault = WithoutPrompt(message);
-  return fault.starts_with("the prompt has ") && fault.find(" tokens") != std::string_view::npos;
-}
-
-bool IsAboutTheModel(const Status& status) {
-  return status.code() == StatusCode::kNotFound &&
-         WithoutPrompt(status.message()).starts_with("the model ");
-}
-
+// OpenAI knows the context by what may be made smaller.
 std::string ParamOf(const Status& status) {
-  const std::string_view message = WithoutPrompt(status.message());
-  if (IsAboutTheModel(status)) return "model";
-  if (status.code() != StatusCode::kInvalidArgument) return "";
-  const std::string_view word = message.substr(0, message.find(' '));
-  if (std::find(kParameters.begin(), kParameters.end(), word) != kParameters.end())
-    return std::string(word);
-  for (const char* about : {"image ", "message ", "the request has "})
-    if (message.starts_with(about)) return "messages";
-  if (message.starts_with("a stop string ")) return "stop";
-  if (IsAboutTheContext(status.message())) return "max_tokens";
-  for (const char* about : {"the prompt is ", "token id ", "the request asks for "})
-    if (message.starts_with(about)) return "prompt";
-  return message.size() < status.message().size() ? "prompt" : "";
+  return status.about() == kContextLength ? "max_tokens" : status.about();
 }
 
 const char* TypeOf(int http_status) {
@@ -93,9 +35,9 @@ json::value CodeOf(const Status& status) {
     case StatusCode::kUnauthenticated:
       return "invalid_api_key";
     case StatusCode::kNotFound:
-      return IsAboutTheModel(status) ? "model_not_found" : "not_found";
+      return status.about() == "model" ? "model_not_found" : "not_found";
     case StatusCode::kInvalidArgument:
-      if (IsAboutTheContext(status.message())) return "context_length_exceeded";
+      if (status.about() == kContextLength) return "context_length_exceeded";
       return nullptr;
     case StatusCode::kResourceExhausted:
       return "rate_limit_exceeded";
@@ -152,13 +94,13 @@ int HttpStatusOf(StatusCode code) {
   return 500;
 }
 
-std::string ErrorJson(const Status& status, const std::string& param) {
+std::string ErrorJson(const Status& status) {
   return json::serialize(Error(status.message(), TypeOf(HttpStatusOf(status.code())),
-                               param.empty() ? ParamOf(status) : param, CodeOf(status)));
+                               ParamOf(status), CodeOf(status)));
 }
 
-Response ErrorResponse(const Status& status, const std::string& param) {
-  Response response{.status = HttpStatusOf(status.code()), .body = ErrorJson(status, param)};
+Response ErrorResponse(const Status& status) {
+  Response response{.status = HttpStatusOf(status.code()), .body = ErrorJson(status)};
   int64_t retry_after = status.retry_after_seconds();
   if (retry_after == 0 && (response.status == 429 || response.status == 503)) retry_after = 1;
   if (retry_after > 0) response.headers.emplace_back("Retry-After", std::to_string(retry_after));

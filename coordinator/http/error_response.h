@@ -11,10 +11,9 @@ namespace longhand::http {
 // The one table from Status to HTTP.
 int HttpStatusOf(StatusCode code);
 
-// `param`: the request's field that is at fault; empty: the one whose name the message begins with,
-// if it does.
-std::string ErrorJson(const Status& status, const std::string& param = "");
-Response ErrorResponse(const Status& status, const std::string& param = "");
+// `param` and `code` are of what the status is about.
+std::string ErrorJson(const Status& status);
+Response ErrorResponse(const Status& status);
 // What a Status has no code for: 405, 413 and others of HTTP itself.
 Response ErrorResponse(int http_status, const std::string& message);
 

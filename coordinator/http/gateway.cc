@@ -222,7 +222,7 @@ Response Gateway::Models() const {
 Response Gateway::Model(const std::string& name) const {
   const api::RequestPreparer& preparer = parts_.intake.preparer();
   if (const Status status = preparer.CheckModel(name); !status.ok())
-    return ErrorResponse(status, "model");
+    return ErrorResponse(status.About("model"));
   const Result<api::AdapterTable::Held> adapter = parts_.adapters.Find(name);
   return {.body = json::serialize(adapter.ok() ? AdapterJson(preparer, **adapter, created_)
                                                : ModelJson(preparer, created_))};

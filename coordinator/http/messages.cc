@@ -69,7 +69,7 @@ Status RefuseCalls(const json::object& message) {
   RequestFields fields(message);
   for (const char* name : {"tool_calls", "function_call"})
     fields.Refuse(name, "the model calls no tools");
-  return fields.fault() ? fields.fault()->status : OkStatus();
+  return fields.status();
 }
 
 Status AddMessage(const json::value& value, AnswerRequest* out) {

@@ -50,7 +50,7 @@ const boost::json::value* RequestFields::Find(std::string_view name) const {
 }
 
 void RequestFields::Fail(std::string_view name, const Status& status) {
-  if (!fault_) fault_ = Fault{status, std::string(name)};
+  if (status_.ok()) status_ = status.About(std::string(name));
 }
 
 void RequestFields::Fail(std::string_view name, std::string_view expected) {

@@ -1,5 +1,5 @@
 // RequestFields: typed reads of a request's JSON. The first error sticks: reads after it find
-// nothing, and the caller looks at fault() once at the end. null counts as absent.
+// nothing, and the caller looks at status() once at the end. null counts as absent.
 #pragma once
 
 #include <boost/json.hpp>
@@ -11,12 +11,6 @@
 #include "common/status.h"
 
 namespace longhand::http {
-
-// What is wrong with a request, and which of its parameters is at fault.
-struct Fault {
-  Status status;
-  std::string param;
-};
 
 class RequestFields {
  public:
@@ -33,7 +27,7 @@ class RequestFields {
   // A value of whatever kind; null when it is absent.
   const boost::json::value* Find(std::string_view name) const;
 
-  // Fails with "NAME is SEEN; EXPECTED".
+  // All errors are about the field that they name. Fails with "NAME is SEEN; EXPECTED".
   void Fail(std::string_view name, std::string_view expected);
   void Fail(std::string_view name, const Status& status);
   // Fails when the field is there and neither false nor empty: what is not done here must not be
@@ -43,11 +37,11 @@ class RequestFields {
   // The same for a field that is true where it is absent.
   void RefuseFalse(std::string_view name, std::string_view why);
 
-  const std::optional<Fault>& fault() const { return fault_; }
+  const Status& status() const { return status_; }
 
  private:
   const boost::json::object& object_;
-  std::optional<Fault> fault_;
+  Status status_;
 };
 
 // The token id that a number is; nothing for another value. 7.0 is 7, as in JSON Schema.

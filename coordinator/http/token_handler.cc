@@ -27,7 +27,7 @@ boost::asio::awaitable<void> TokenHandler::Run(Exchange& exchange, Work work) {
           return InvalidArgument("the body is ", Shown(body), "; it must be an object");
         RequestFields fields(body.get_object());
         const Result<json::object> answer = work(fields);
-        if (fields.fault()) return ErrorResponse(fields.fault()->status, fields.fault()->param);
+        LONGHAND_RETURN_IF_ERROR(fields.status());
         if (!answer.ok()) return answer.status();
         return Response{.body = json::serialize(*answer)};
       });
@@ -45,18 +45,18 @@ Result<json::object> TokenHandler::TokenizeFields(RequestFields& fields) const {
   fields.RefuseFalse("add_generation_prompt", "a chat is counted as it would be asked");
   const std::string model = fields.String("model").value_or("");
   const std::optional<std::string> prompt = fields.String("prompt");
-  if (fields.fault()) return fields.fault()->status;
+  LONGHAND_RETURN_IF_ERROR(fields.status());
   if (const json::value* messages = fields.Find("messages")) {
     AnswerRequest request;
     request.wire.set_model(model);
     ParseTemplateArguments(fields, &request);
     if (const Status status = ParseMessages(*messages, &request); !status.ok()) {
       fields.Fail("messages", status);
-      return status;
+      return fields.status();
     }
     if (!request.image_urls.empty())
       fields.Fail("messages", InvalidArgument("pictures are counted from data URLs only"));
-    if (fields.fault()) return fields.fault()->status;
+    LONGHAND_RETURN_IF_ERROR(fields.status());
     LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared, intake_.preparer().Prepare(request.wire));
     ids = std::move(prepared.token_ids);
   } else {
@@ -65,7 +65,7 @@ Result<json::object> TokenHandler::TokenizeFields(RequestFields& fields) const {
     request.set_parse_control(true);
     if (!prompt) {
       fields.Fail("prompt", "it must be a string, or messages a list");
-      return fields.fault()->status;
+      return fields.status();
     }
     request.set_text(*prompt);
     LONGHAND_ASSIGN_OR_RETURN(ids, intake_.Tokenize(request));
@@ -82,14 +82,14 @@ Result<json::object> TokenHandler::DetokenizeFields(RequestFields& fields) const
   const json::value* tokens = fields.Find("tokens");
   if (tokens == nullptr || !tokens->is_array()) {
     fields.Fail("tokens", "it must be a list of token ids");
-    return fields.fault()->status;
+    return fields.status();
   }
   for (const json::value& id : tokens->get_array()) {
     const std::optional<int32_t> number = TokenId(id);
     if (!number) {
       fields.Fail("tokens",
                   InvalidArgument("tokens holds ", Shown(id), "; it must hold token ids"));
-      return fields.fault()->status;
+      return fields.status();
     }
     request.add_ids(*number);
   }

@@ -33,7 +33,8 @@ Result<PlacedPrompt> FindRepeated(std::vector<int32_t> token_ids,
         std::find_if(position, token_ids.end(), [&](int32_t id) { return id != image_token_id; });
     if (end - position < num_image_tokens[i]) {
       return InvalidArgument("image ", i, " has ", end - position,
-                             " image tokens in a row; it takes ", num_image_tokens[i]);
+                             " image tokens in a row; it takes ", num_image_tokens[i])
+          .About("prompt");
     }
     prompt.images.push_back({position - token_ids.begin(), num_image_tokens[i]});
     position += num_image_tokens[i];
@@ -53,10 +54,12 @@ Result<PlacedPrompt> ExpandPlaceholders(std::vector<int32_t> token_ids,
   const int64_t found = std::count(token_ids.begin(), token_ids.end(), image_token_id);
   if (found == num_images) return RepeatEach(token_ids, image_token_id, num_image_tokens, total);
   if (found == total) return FindRepeated(std::move(token_ids), image_token_id, num_image_tokens);
-  return InvalidArgument(
-      "the prompt has ", found, " image placeholders for ", num_images,
-      " images; it must have one for each", num_images == 0 ? "" : ", or one for each of their ",
-      num_images == 0 ? "" : std::to_string(total), num_images == 0 ? "" : " tokens");
+  return InvalidArgument("the prompt has ", found, " image placeholders for ", num_images,
+                         " images; it must have one for each",
+                         num_images == 0 ? "" : ", or one for each of their ",
+                         num_images == 0 ? "" : std::to_string(total),
+                         num_images == 0 ? "" : " tokens")
+      .About("prompt");
 }
 
 }  // namespace longhand::input

@@ -21,19 +21,21 @@ std::vector<std::string_view> TextsOf(const ChatPrompt& chat) {
 }
 
 Status CheckMessages(const ChatPrompt& chat, size_t num_images) {
-  if (chat.messages.empty()) return InvalidArgument("messages is empty; it needs at least one");
+  if (chat.messages.empty()) return InvalidField("messages", " is empty; it needs at least one");
   size_t num_parts = 0;
   for (size_t i = 0; i < chat.messages.size(); ++i) {
     const ChatMessage& message = chat.messages[i];
     if (message.role != "system" && message.role != "user" && message.role != "assistant") {
       return InvalidArgument("message ", i, " has the role \"", message.role,
-                             "\"; it must be system, user or assistant");
+                             "\"; it must be system, user or assistant")
+          .About("messages");
     }
     for (const ContentPart& part : message.parts) num_parts += part.is_image ? 1 : 0;
   }
   if (num_parts != num_images) {
     return InvalidArgument("the messages have ", num_parts, " image parts, but the request has ",
-                           num_images, " images");
+                           num_images, " images")
+        .About("messages");
   }
   return OkStatus();
 }
@@ -45,9 +47,10 @@ Status CheckHarmless(const shim::Tokenizer& tokenizer, const ChatPrompt& chat) {
     for (const ContentPart& part : chat.messages[i].parts) {
       if (tokenizer.MayBeginControlToken(part.text)) {
         return InvalidArgument(
-            "message ", i,
-            " holds a character that begins control tokens, and the chat template "
-            "changes its text, so that the two cannot be told apart");
+                   "message ", i,
+                   " holds a character that begins control tokens, and the chat template "
+                   "changes its text, so that the two cannot be told apart")
+            .About("messages");
       }
     }
   }
@@ -74,11 +77,13 @@ Result<std::vector<int32_t>> PromptEncoder::Encode(const PromptInput& input,
                                          : std::get<TokenPrompt>(input).token_ids;
   if (!ids.ok()) return ids;
   LONGHAND_RETURN_IF_ERROR(CheckTokens(*ids));
-  if (ids->empty()) return InvalidArgument("the prompt is empty; it needs at least one token");
+  if (ids->empty())
+    return InvalidArgument("the prompt is empty; it needs at least one token").About("prompt");
   const int64_t num_tokens = static_cast<int64_t>(ids->size());
   if (num_tokens > limits_.max_model_len) {
     return InvalidArgument("the prompt has ", num_tokens, " tokens; the context holds ",
-                           limits_.max_model_len);
+                           limits_.max_model_len)
+        .About(kContextLength);
   }
   if (std::find(ids->begin(), ids->end(), limits_.video_token_id) != ids->end()) {
     return Unimplemented(
@@ -108,7 +113,8 @@ Status PromptEncoder::CheckTokens(std::span<const int32_t> ids) const {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= limits_.vocab_size) {
       return InvalidArgument("token id ", i, " of the prompt is ", ids[i], "; it must be in [0, ",
-                             limits_.vocab_size, ")");
+                             limits_.vocab_size, ")")
+          .About("prompt");
     }
   }
   return OkStatus();
@@ -128,14 +134,16 @@ Status PromptEncoder::CheckSize(std::span<const std::string_view> texts) const {
   }
   if (num_bytes > max_bytes) {
     return InvalidArgument("the prompt has ", num_bytes, " bytes; at most ", max_bytes,
-                           " can fit the context of ", context, " tokens");
+                           " can fit the context of ", context, " tokens")
+        .About(kContextLength);
   }
   if (num_bytes <= sample_bytes) return OkStatus();
   LONGHAND_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
                             tokenizer_.Encode(sample, shim::ControlTokens::kPlainText));
   if (ids.size() <= 2 * context) return OkStatus();
   return InvalidArgument("the prompt has ", num_bytes, " bytes, of which the first ", sample_bytes,
-                         " alone are ", ids.size(), " tokens; the context holds ", context);
+                         " alone are ", ids.size(), " tokens; the context holds ", context)
+      .About(kContextLength);
 }
 
 }  // namespace longhand::input

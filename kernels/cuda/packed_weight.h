@@ -20,7 +20,11 @@
 // sums of a lane. f32 weights lie as they came and are read so (SourceRow).
 #pragma once
 
+#include <memory>
+#include <utility>
+
 #include "kernels/cuda/element.h"
+#include "kernels/ops.h"
 
 namespace longhand::kernels::LONGHAND_DEVICE {
 

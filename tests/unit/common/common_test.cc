@@ -39,6 +39,14 @@ TEST(Status, ContextStandsInFrontOfTheMessage) {
   EXPECT_TRUE(OkStatus().WithContext("a.json").message().empty());
 }
 
+TEST(Status, WhatItIsAboutStaysWithTheError) {
+  const int top_k = -1;
+  const Status status = InvalidField("top_k", " is ", top_k, "; it must be at least 0");
+  EXPECT_EQ(status.message(), "top_k is -1; it must be at least 0");
+  EXPECT_EQ(status.WithContext("prompt 2").WithRetryAdvice(3).about(), "top_k");
+  EXPECT_EQ(OkStatus().About("top_k"), OkStatus());
+}
+
 TEST(Status, TheTimeToTryAgainStaysWithTheError) {
   EXPECT_EQ(ResourceExhausted("full").retry_after_seconds(), 0);
   const Status status = ResourceExhausted("full").WithRetryAfter(7).WithContext("queue");

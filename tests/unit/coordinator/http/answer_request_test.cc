@@ -11,16 +11,16 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-AnswerRequest Parse(const std::string& fields, std::optional<Fault>* fault) {
+AnswerRequest Parse(const std::string& fields, Status* status) {
   AnswerRequest request;
   const std::string body = R"({"messages":[{"role":"user","content":"Hi"}])" +
                            (fields.empty() ? "" : "," + fields) + "}";
-  *fault = ParseChatRequest(boost::json::parse(body).as_object(), &request);
+  *status = ParseChatRequest(boost::json::parse(body).as_object(), &request);
   return request;
 }
 
 TEST(AnswerRequest, FieldsFindTheirPlaces) {
-  std::optional<Fault> fault;
+  Status status;
   const AnswerRequest request = Parse(
       R"("model":"m","stream":true,"stream_options":{"include_usage":true},"max_completion_tokens":9,
          "temperature":0.5,"top_p":1,"top_k":-1,"min_p":0.25,"seed":18446744073709551615,"n":2.0,
@@ -28,8 +28,8 @@ TEST(AnswerRequest, FieldsFindTheirPlaces) {
          "repetition_penalty":1.5,"ignore_eos":true,"logprobs":true,"top_logprobs":4,"return_token_ids":true,
          "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team","user":"u","unknown":[1],
          "target_words":500,"repetition_guard":true)",
-      &fault);
-  ASSERT_FALSE(fault) << fault->status;
+      &status);
+  ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(request.stream);
   EXPECT_TRUE(request.form.include_usage());
   const v1::Sampling& sampling = request.wire.sampling();
@@ -54,26 +54,26 @@ TEST(AnswerRequest, FieldsFindTheirPlaces) {
 }
 
 TEST(AnswerRequest, BiasesAreOfTokensByTheirIds) {
-  std::optional<Fault> fault;
-  const AnswerRequest request = Parse(R"("logit_bias":{"0":-100,"151643":0.5,"7":3})", &fault);
-  ASSERT_FALSE(fault) << fault->status;
+  Status status;
+  const AnswerRequest request = Parse(R"("logit_bias":{"0":-100,"151643":0.5,"7":3})", &status);
+  ASSERT_TRUE(status.ok()) << status;
   const auto& biases = request.wire.sampling().logit_bias();
   ASSERT_EQ(biases.size(), 3u);
   EXPECT_EQ(biases.at(0), -100);
   EXPECT_EQ(biases.at(151643), 0.5f);
   EXPECT_EQ(biases.at(7), 3);
   for (const char* nothing : {R"("logit_bias":{})", R"("logit_bias":null)"}) {
-    EXPECT_EQ(Parse(nothing, &fault).wire.sampling().logit_bias_size(), 0);
-    EXPECT_FALSE(fault) << fault->status;
+    EXPECT_EQ(Parse(nothing, &status).wire.sampling().logit_bias_size(), 0);
+    EXPECT_TRUE(status.ok()) << status;
   }
 }
 
 TEST(AnswerRequest, WrongBiasesAreNamed) {
   const auto refusal = [](const std::string& biases) {
-    std::optional<Fault> fault;
-    Parse("\"logit_bias\":" + biases, &fault);
-    EXPECT_EQ(fault ? fault->param : "", "logit_bias") << biases;
-    return fault ? fault->status.message() : "";
+    Status status;
+    Parse("\"logit_bias\":" + biases, &status);
+    EXPECT_EQ(status.about(), "logit_bias") << biases;
+    return status.message();
   };
   EXPECT_EQ(refusal("[5]"), "logit_bias is a list; it must be an object");
   for (const char* key : {"", "x", "05", "+5", "5.0", " 5", "-0", "99999999999", "5a"}) {
@@ -85,9 +85,9 @@ TEST(AnswerRequest, WrongBiasesAreNamed) {
 }
 
 v1::Constraint ConstraintOf(const std::string& fields) {
-  std::optional<Fault> fault;
-  AnswerRequest request = Parse(fields, &fault);
-  EXPECT_FALSE(fault) << fields << ": " << fault->status;
+  Status status;
+  AnswerRequest request = Parse(fields, &status);
+  EXPECT_TRUE(status.ok()) << fields << ": " << status;
   return request.wire.constraint();
 }
 
@@ -112,17 +112,17 @@ TEST(AnswerRequest, FormsOfTheAnswerHaveSeveralNames) {
 }
 
 TEST(AnswerRequest, AnAnswerHasOneForm) {
-  std::optional<Fault> fault;
-  (void)Parse(R"("guided_json":{},"structured_outputs":{"regex":"a"})", &fault);
-  ASSERT_TRUE(fault);
-  EXPECT_THAT(fault->status.message(), HasSubstr("asks for 2 forms"));
+  Status status;
+  (void)Parse(R"("guided_json":{},"structured_outputs":{"regex":"a"})", &status);
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(status.message(), HasSubstr("asks for 2 forms"));
 }
 
 TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
-  std::optional<Fault> fault;
+  Status status;
   const AnswerRequest request =
-      Parse(R"("temperature":null,"seed":null,"tools":[],"logprobs":false)", &fault);
-  ASSERT_FALSE(fault) << fault->status;
+      Parse(R"("temperature":null,"seed":null,"tools":[],"logprobs":false)", &status);
+  ASSERT_TRUE(status.ok()) << status;
   EXPECT_FALSE(request.wire.sampling().has_temperature());
   EXPECT_FALSE(request.wire.sampling().has_seed());
   EXPECT_FALSE(request.wire.sampling().has_repetition_guard());
@@ -131,44 +131,44 @@ TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
 }
 
 TEST(AnswerRequest, UsageSoFarNeedsIdsThatItsClientDidNotAskFor) {
-  std::optional<Fault> fault;
+  Status status;
   const std::string stream = R"("stream":true,"stream_options":)";
   AnswerRequest request =
-      Parse(stream + R"({"include_usage":true,"continuous_usage_stats":true})", &fault);
-  ASSERT_FALSE(fault) << fault->status;
+      Parse(stream + R"({"include_usage":true,"continuous_usage_stats":true})", &status);
+  ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(request.form.continuous_usage());
   EXPECT_TRUE(request.wire.return_().token_ids() && request.wire.return_().prompt_token_ids());
   EXPECT_TRUE(request.form.hides_token_ids() && request.form.hides_prompt_token_ids());
   request = Parse(
       stream + R"({"include_usage":true,"continuous_usage_stats":true},"return_token_ids":true)",
-      &fault);
+      &status);
   EXPECT_FALSE(request.form.hides_token_ids() || request.form.hides_prompt_token_ids());
-  request = Parse(stream + R"({"continuous_usage_stats":true})", &fault);
-  ASSERT_FALSE(fault) << fault->status;
+  request = Parse(stream + R"({"continuous_usage_stats":true})", &status);
+  ASSERT_TRUE(status.ok()) << status;
   EXPECT_FALSE(request.form.continuous_usage() || request.wire.return_().token_ids());
 }
 
 TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
-  std::optional<Fault> fault;
-  Parse(R"("n":17)", &fault);
-  ASSERT_TRUE(fault);
-  EXPECT_EQ(fault->param, "n");
-  EXPECT_EQ(fault->status, InvalidArgument("n is 17; it must be a whole number from 1 to 16"));
-  Parse(R"("top_p":")" + std::string(500, 'x') + R"(")", &fault);
-  EXPECT_LT(fault->status.message().size(), 150u);
-  Parse(R"("target_words":1000001)", &fault);
-  EXPECT_EQ(fault->param, "target_words");
-  Parse(R"("max_tokens":5,"max_completion_tokens":6)", &fault);
-  EXPECT_EQ(fault->param, "max_tokens");
+  Status status;
+  Parse(R"("n":17)", &status);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.about(), "n");
+  EXPECT_EQ(status, InvalidField("n", " is 17; it must be a whole number from 1 to 16"));
+  Parse(R"("top_p":")" + std::string(500, 'x') + R"(")", &status);
+  EXPECT_LT(status.message().size(), 150u);
+  Parse(R"("target_words":1000001)", &status);
+  EXPECT_EQ(status.about(), "target_words");
+  Parse(R"("max_tokens":5,"max_completion_tokens":6)", &status);
+  EXPECT_EQ(status.about(), "max_tokens");
 }
 
 TEST(AnswerRequest, ASeedIsAnyNumberOf64Bits) {
-  std::optional<Fault> fault;
-  EXPECT_EQ(Parse(R"("seed":-2)", &fault).wire.sampling().seed(), 18446744073709551614u);
-  EXPECT_FALSE(Parse(R"("seed":-1)", &fault).wire.sampling().has_seed());
-  ASSERT_FALSE(fault) << fault->status;
-  Parse(R"("seed":0.5)", &fault);
-  EXPECT_EQ(fault->param, "seed");
+  Status status;
+  EXPECT_EQ(Parse(R"("seed":-2)", &status).wire.sampling().seed(), 18446744073709551614u);
+  EXPECT_FALSE(Parse(R"("seed":-1)", &status).wire.sampling().has_seed());
+  ASSERT_TRUE(status.ok()) << status;
+  Parse(R"("seed":0.5)", &status);
+  EXPECT_EQ(status.about(), "seed");
 }
 
 TEST(AnswerRequest, AnswersComeBackAsClientsKeepThem) {
@@ -181,12 +181,13 @@ TEST(AnswerRequest, AnswersComeBackAsClientsKeepThem) {
             .as_object(),
         &request);
   };
-  EXPECT_FALSE(parse(R"("tool_calls":[],"function_call":null,"refusal":null,"annotations":[])"));
+  EXPECT_TRUE(
+      parse(R"("tool_calls":[],"function_call":null,"refusal":null,"annotations":[])").ok());
   for (const char* call : {R"("tool_calls":[{"id":"a"}])", R"("function_call":{"name":"f"})"}) {
-    const std::optional<Fault> fault = parse(call);
-    ASSERT_TRUE(fault) << call;
-    EXPECT_THAT(fault->status.message(), HasSubstr("message 1: "));
-    EXPECT_THAT(fault->status.message(), HasSubstr("the model calls no tools"));
+    const Status status = parse(call);
+    ASSERT_FALSE(status.ok()) << call;
+    EXPECT_THAT(status.message(), HasSubstr("message 1: "));
+    EXPECT_THAT(status.message(), HasSubstr("the model calls no tools"));
   }
 }
 
@@ -199,23 +200,23 @@ TEST(AnswerRequest, WhatChangesAnAnswerElsewhereIsNotPassedOver) {
         R"("chat_template_kwargs":{"enable_thinking":true})", R"("tool_choice":"required")",
         R"("tool_choice":{"type":"function","function":{"name":"f"}})",
         R"("function_call":{"name":"f"})"}) {
-    std::optional<Fault> fault;
-    Parse(field, &fault);
-    ASSERT_TRUE(fault) << field;
-    EXPECT_EQ(fault->status.code(), StatusCode::kInvalidArgument);
-    EXPECT_THAT(field, HasSubstr('"' + fault->param + '"'));
+    Status status;
+    Parse(field, &status);
+    ASSERT_FALSE(status.ok()) << field;
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(field, HasSubstr('"' + status.about() + '"'));
   }
-  std::optional<Fault> fault;
+  Status status;
   Parse(R"("use_beam_search":false,"bad_words":[],"add_generation_prompt":true,
            "skip_special_tokens":true,"chat_template_kwargs":{})",
-        &fault);
-  EXPECT_FALSE(fault) << fault->status;
+        &status);
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 TEST(AnswerRequest, TheTemplatesOneArgumentIsTaken) {
-  std::optional<Fault> fault;
-  const AnswerRequest request = Parse(R"("chat_template_kwargs":{"add_vision_id":true})", &fault);
-  ASSERT_FALSE(fault) << fault->status;
+  Status status;
+  const AnswerRequest request = Parse(R"("chat_template_kwargs":{"add_vision_id":true})", &status);
+  ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(request.wire.messages().add_vision_id());
   EXPECT_EQ(request.wire.messages().messages_size(), 1);
 }
@@ -234,23 +235,23 @@ TEST(AnswerRequest, PicturesAreDataOrElsewhere) {
               ElementsAre(std::pair(1, std::string("https://a.example/b.png"))));
 }
 
-std::optional<Fault> ParseCompletion(const std::string& fields, AnswerRequest* request) {
+Status ParseCompletion(const std::string& fields, AnswerRequest* request) {
   return ParseCompletionRequest(boost::json::parse("{" + fields + "}").as_object(), request);
 }
 
 TEST(AnswerRequest, APromptIsATextOrTokenIdsOrSeveralOfThem) {
   AnswerRequest text, ids, texts, lists;
-  EXPECT_FALSE(ParseCompletion(R"("prompt":["Hi"])", &text));
+  EXPECT_TRUE(ParseCompletion(R"("prompt":["Hi"])", &text).ok());
   EXPECT_EQ(text.wire.text(), "Hi");
   EXPECT_TRUE(text.further.empty());
-  EXPECT_FALSE(ParseCompletion(R"("prompt":[[1,2]])", &ids));
+  EXPECT_TRUE(ParseCompletion(R"("prompt":[[1,2]])", &ids).ok());
   EXPECT_THAT(ids.wire.token_ids().ids(), ElementsAre(1, 2));
-  EXPECT_FALSE(ParseCompletion(R"("prompt":["a","b","c"],"max_tokens":7)", &texts));
+  EXPECT_TRUE(ParseCompletion(R"("prompt":["a","b","c"],"max_tokens":7)", &texts).ok());
   EXPECT_EQ(texts.wire.text(), "a");
   ASSERT_EQ(texts.further.size(), 2u);
   EXPECT_EQ(texts.further[1].text(), "c");
   EXPECT_EQ(texts.further[1].sampling().max_tokens(), 7);
-  EXPECT_FALSE(ParseCompletion(R"("prompt":[[1],[2,3]])", &lists));
+  EXPECT_TRUE(ParseCompletion(R"("prompt":[[1],[2,3]])", &lists).ok());
   EXPECT_THAT(lists.further.at(0).token_ids().ids(), ElementsAre(2, 3));
 }
 
@@ -269,27 +270,29 @@ TEST(AnswerRequest, APromptThatIsWrongIsNamed) {
            {R"("prompt":["a","b"],"on_disconnect":"continue")", "on_disconnect",
             "on_disconnect is set, and prompt has 2 prompts"}}) {
     AnswerRequest request;
-    const std::optional<Fault> fault = ParseCompletion(fields, &request);
-    ASSERT_TRUE(fault) << fields;
-    EXPECT_EQ(fault->param, param);
-    EXPECT_THAT(fault->status.message(), HasSubstr(message));
+    const Status status = ParseCompletion(fields, &request);
+    ASSERT_FALSE(status.ok()) << fields;
+    EXPECT_EQ(status.about(), param);
+    EXPECT_THAT(status.message(), HasSubstr(message));
   }
 }
 
 TEST(AnswerRequest, AnEchoAsksForThePrompt) {
   AnswerRequest plain, scored, both;
-  EXPECT_FALSE(ParseCompletion(R"("prompt":"a","echo":true,"n":3,"max_tokens":0)", &plain));
+  EXPECT_TRUE(ParseCompletion(R"("prompt":"a","echo":true,"n":3,"max_tokens":0)", &plain).ok());
   EXPECT_EQ(plain.form.num_echoes(), 3u);
   EXPECT_FALSE(plain.wire.return_().prompt_logprobs() || plain.form.echoes_logprobs());
   EXPECT_TRUE(plain.wire.return_().prompt_token_ids() && plain.form.hides_prompt_token_ids());
   EXPECT_EQ(plain.wire.sampling().max_tokens(), 0);
-  EXPECT_FALSE(ParseCompletion(R"("prompt":"a","echo":true,"logprobs":2)", &scored));
+  EXPECT_TRUE(ParseCompletion(R"("prompt":"a","echo":true,"logprobs":2)", &scored).ok());
   EXPECT_TRUE(scored.wire.return_().prompt_logprobs() && scored.form.echoes_logprobs());
   EXPECT_EQ(scored.wire.return_().top_prompt_logprobs(), 2);
   EXPECT_FALSE(scored.form.has_prompt_logprobs());
-  EXPECT_FALSE(ParseCompletion(
-      R"("prompt":"a","echo":true,"logprobs":2,"prompt_logprobs":2,"prompt_token_ids":true)",
-      &both));
+  EXPECT_TRUE(
+      ParseCompletion(
+          R"("prompt":"a","echo":true,"logprobs":2,"prompt_logprobs":2,"prompt_token_ids":true)",
+          &both)
+          .ok());
   EXPECT_TRUE(both.form.has_prompt_logprobs() && both.form.echoes_logprobs());
   EXPECT_FALSE(both.form.hides_prompt_token_ids());
 }
@@ -303,16 +306,16 @@ TEST(AnswerRequest, WhatDoesNotGoWithAnEchoIsNamed) {
            {R"("prompt_logprobs":1,"stream":true)", "prompt_logprobs"},
            {R"("echo":true,"logprobs":2,"prompt_logprobs":3)", "prompt_logprobs"}}) {
     AnswerRequest request;
-    const std::optional<Fault> fault = ParseCompletion(R"("prompt":"a",)" + fields, &request);
-    ASSERT_TRUE(fault) << fields;
-    EXPECT_EQ(fault->param, param) << fault->status;
+    const Status status = ParseCompletion(R"("prompt":"a",)" + fields, &request);
+    ASSERT_FALSE(status.ok()) << fields;
+    EXPECT_EQ(status.about(), param) << status;
   }
-  std::optional<Fault> fault;
-  Parse(R"("echo":true)", &fault);
-  ASSERT_TRUE(fault);
-  EXPECT_EQ(fault->param, "echo");
-  Parse(R"("prompt_logprobs":3)", &fault);
-  EXPECT_FALSE(fault) << fault->status;
+  Status status;
+  Parse(R"("echo":true)", &status);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.about(), "echo");
+  Parse(R"("prompt_logprobs":3)", &status);
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 TEST(AnswerRequest, AnAssistantMayHaveSaidNothing) {
@@ -329,20 +332,20 @@ TEST(AnswerRequest, AnAssistantMayHaveSaidNothing) {
       ParseMessages(boost::json::parse(R"([{"role":"user","content":null}])"), &request).ok());
 }
 
-AnswerRequest ParseDocument(const std::string& body, std::optional<Fault>* fault) {
+AnswerRequest ParseDocument(const std::string& body, Status* status) {
   AnswerRequest request;
-  *fault = ParseDocumentRequest(boost::json::parse(body).as_object(), &request);
+  *status = ParseDocumentRequest(boost::json::parse(body).as_object(), &request);
   return request;
 }
 
 TEST(DocumentRequest, FieldsFindTheirPlaces) {
-  std::optional<Fault> fault;
+  Status status;
   AnswerRequest request = ParseDocument(
       R"({"instruction":"Write.","images":["data:image/png;base64,YQ==",{"url":"https://a/b.png"}],
           "plan":"Section 1","target_words":500,"repetition_guard":false,"model":"m","stream":true,"n":1,"seed":7,"temperature":0.5,"max_tokens":9,
           "request_id":"r","on_disconnect":"continue","priority":-3,"cache_salt":"team"})",
-      &fault);
-  ASSERT_FALSE(fault) << fault->status;
+      &status);
+  ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(request.stream);
   EXPECT_EQ(request.form.kind(), journal::v1::AnswerForm::KIND_DOCUMENT);
   ASSERT_EQ(request.image_urls.size(), 1u);
@@ -366,13 +369,13 @@ TEST(DocumentRequest, FieldsFindTheirPlaces) {
 }
 
 TEST(DocumentRequest, OneMessageOfAUserIsAnInstructionToo) {
-  std::optional<Fault> fault;
+  Status status;
   AnswerRequest request = ParseDocument(
       R"({"messages":[{"role":"user","content":[{"type":"text","text":"Write "},
           {"type":"image_url","image_url":{"url":"data:image/png;base64,YQ=="}},
           {"type":"text","text":"it."}]}]})",
-      &fault);
-  ASSERT_FALSE(fault) << fault->status;
+      &status);
+  ASSERT_TRUE(status.ok()) << status;
   const v1::WriteDocumentRequest document = TakeDocument(request);
   EXPECT_EQ(document.instruction(), "Write it.");
   ASSERT_EQ(document.images_size(), 1);
@@ -381,9 +384,9 @@ TEST(DocumentRequest, OneMessageOfAUserIsAnInstructionToo) {
 
 TEST(DocumentRequest, AFaultNamesTheParameter) {
   const auto param_of = [](const std::string& fields) {
-    std::optional<Fault> fault;
-    ParseDocument("{" + fields + "}", &fault);
-    return fault ? fault->param : "none";
+    Status status;
+    ParseDocument("{" + fields + "}", &status);
+    return status.ok() ? "none" : status.about();
   };
   EXPECT_EQ(param_of(R"("plan":"Section 1")"), "instruction");
   EXPECT_EQ(param_of(R"("instruction":5)"), "instruction");

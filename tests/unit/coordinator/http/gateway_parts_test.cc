@@ -88,26 +88,22 @@ TEST(PageResponse, WhatThePartsNameIsThere) {
   EXPECT_GT(seen.size(), 20u);
 }
 
-TEST(ErrorResponse, OfSeveralPromptsTheFaultIsFoundBehindTheNumber) {
-  EXPECT_THAT(ErrorResponse(InvalidArgument("prompt 12: the prompt has 9 tokens; too many")).body,
-              HasSubstr(R"("param":"max_tokens","code":"context_length_exceeded")"));
-  EXPECT_THAT(ErrorResponse(NotFound("prompt 0: the model 'a' is not served here")).body,
-              HasSubstr(R"("param":"model","code":"model_not_found")"));
-  EXPECT_THAT(ErrorResponse(InvalidArgument("prompt 1: token_ids holds 98")).body,
-              HasSubstr(R"("param":"prompt")"));
-  EXPECT_THAT(ErrorResponse(InvalidArgument("prompt x: token_ids holds 98")).body,
-              HasSubstr(R"("param":null)"));
-}
-
 TEST(ErrorResponse, HasOpenAisFormAndTheStatusOfItsCode) {
   const Response response =
-      ErrorResponse(InvalidArgument("temperature is -1; it must be at least 0"));
+      ErrorResponse(InvalidField("temperature", " is -1; it must be at least 0"));
   EXPECT_EQ(response.status, 400);
   EXPECT_EQ(
       response.body,
       R"({"error":{"message":"temperature is -1; it must be at least 0","type":"invalid_request_error",)"
       R"("param":"temperature","code":null}})");
-  EXPECT_EQ(ErrorResponse(NotFound("the model 'a' is not served here")).status, 404);
+  EXPECT_EQ(ErrorResponse(NotFound("there is no stream 'a'")).status, 404);
+  EXPECT_THAT(ErrorResponse(NotFound("no such model").About("model")).body,
+              HasSubstr(R"("param":"model","code":"model_not_found")"));
+  const Status too_long = InvalidArgument("9 tokens").About(kContextLength);
+  EXPECT_THAT(ErrorResponse(too_long.WithContext("prompt 12")).body,
+              HasSubstr(R"("prompt 12: 9 tokens","type":"invalid_request_error",)"
+                        R"("param":"max_tokens","code":"context_length_exceeded")"));
+  EXPECT_THAT(ErrorResponse(InvalidArgument("no")).body, HasSubstr(R"("param":null)"));
   EXPECT_THAT(ErrorResponse(ResourceExhausted("full").WithRetryAfter(7)).headers,
               Contains(Pair("Retry-After", "7")));
   EXPECT_THAT(ErrorResponse(Unavailable("loading")).headers, Contains(Pair("Retry-After", "1")));
