@@ -226,7 +226,9 @@ class SeveralPrompts(OfOneCluster):
                                                                     "stream": stream}))
                 self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 24, "the answers do not run")
             self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "they go on")
-            self.assertEqual(self.cluster.log().count("finish=cancelled"), 3 * (num_before + 1))
+            num_ended = 3 * (num_before + 1)
+            self.cluster.wait_until(lambda: self.cluster.log().count("finish=cancelled") >= num_ended, "the log does not say so")
+            self.assertEqual(self.cluster.log().count("finish=cancelled"), num_ended)
 
 
 class Failover(unittest.TestCase):
