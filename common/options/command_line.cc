@@ -94,7 +94,7 @@ std::optional<std::string> ConfigFile(const CLI::App& app, const std::vector<std
     if (args[i].rfind("--config=", 0) == 0) return args[i].substr(9);
   }
   const char* value = std::getenv("LONGHAND_CONFIG");
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  return value == nullptr || *value == '\0' ? std::nullopt : std::optional<std::string>(value);
 }
 
 // The setting that an argument names; null for values, and for flags that are no settings.

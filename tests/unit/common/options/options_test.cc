@@ -200,8 +200,10 @@ TEST(AddressCheck, AWorkerMayBeAtAPathAndAPeerHasAPort) {
 // CLI11 takes the argument after `--threads=` for its value.
 TEST_F(OptionsTest, AnEmptyVariableIsAnUnsetOne) {
   setenv("LONGHAND_THREADS", "", 1);
+  setenv("LONGHAND_CONFIG", "", 1);
   EXPECT_EQ(ParseCommandLine(app_, {"--block-size", "32"}), std::nullopt);
   unsetenv("LONGHAND_THREADS");
+  unsetenv("LONGHAND_CONFIG");
   EXPECT_EQ(options_.block_size, 32);
   const std::string path = WriteYaml("model: a\nserved-model-name: ''\n");
   EXPECT_EQ(ArgumentsFromYaml(app_, path).status().message(),
