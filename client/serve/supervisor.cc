@@ -34,12 +34,20 @@ int ThreadsPerWorker(const ServeOptions& options) {
   return std::max(1, processors / options.num_ranks());  // Spares only wait.
 }
 
-// SIGCHLD, SIGTERM and SIGINT as readable events instead of handlers.
+bool IsIgnored(int signal_number) {
+  struct sigaction action{};
+  return sigaction(signal_number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+// SIGCHLD and what ends a program as readable events instead of handlers. A terminal that is closed
+// is one of them, unless nohup said otherwise; whoever read our messages and is gone is none.
 int OpenSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&signals, number);
+  if (!IsIgnored(SIGHUP)) sigaddset(&signals, SIGHUP);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
   return signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
@@ -256,6 +264,7 @@ void Supervisor::RestartDue() {
 void Supervisor::OnSignal(int signal_number) {
   if (signal_number == SIGCHLD) return;
   const bool again = std::exchange(stopping_, true);
+  if (again && signal_number == SIGHUP) return;  // A terminal that closes may say so twice.
   if (!again) {
     stop_deadline_ =
         Clock::now() + std::chrono::seconds(config_.options.shutdown_timeout) + kKillAfter;

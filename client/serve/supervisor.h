@@ -34,7 +34,8 @@ class Supervisor {
   ~Supervisor();
   Supervisor(Supervisor&&) = default;
 
-  // Serves until SIGTERM, SIGINT or a failure that a restart cannot mend. Returns the exit code.
+  // Serves until SIGTERM, SIGINT, SIGHUP or a failure that a restart cannot mend. Returns the exit
+  // code.
   int Run();
 
  private:

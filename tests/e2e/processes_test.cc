@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <functional>
 #include <thread>
 
@@ -143,6 +144,20 @@ TEST(Processes, SigtermLetsARunningRequestFinish) {
   EXPECT_EQ(tokens, 300);
   stopper.join();
   EXPECT_EQ(exit_code, 0);
+}
+
+TEST(Processes, AClosedTerminalEndsItAsSigtermDoes) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  const pid_t coordinator = cluster.coordinator_pid();
+  EXPECT_EQ(cluster.StopWith(SIGHUP), 0);
+  EXPECT_FALSE(std::filesystem::exists(cluster.ready_file()));
+  EXPECT_TRUE(WaitUntilGone(coordinator));
+}
+
+TEST(Processes, WhoeverReadItsMessagesMayGo) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  ASSERT_EQ(kill(cluster.serve_pid(), SIGPIPE), 0);
+  EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
 }
 
 TEST(Processes, WorkersAndCoordinatorDieWithTheirSupervisor) {
