@@ -59,12 +59,17 @@ std::string AddressOf(const std::string& first, int i) {
   return address->ToString();
 }
 
-void WriteByRename(const std::filesystem::path& path, const std::string& text) {
+// False where it could not be: then what was there still is.
+bool WriteByRename(const std::filesystem::path& path, const std::string& text) {
   const std::filesystem::path temporary = path.string() + ".tmp";
-  std::ofstream(temporary) << text << "\n";
-  std::error_code ignored;
-  std::filesystem::rename(temporary, path, ignored);
-  if (ignored) std::fprintf(stderr, "longhand serve: cannot write %s\n", path.c_str());
+  std::ofstream file(temporary);
+  file << text << "\n";
+  file.close();
+  std::error_code error;
+  if (file) std::filesystem::rename(temporary, path, error);
+  if (file && !error) return true;
+  std::filesystem::remove(temporary, error);
+  return false;
 }
 
 // What an earlier run left is gone, and a new one can be written.
@@ -323,8 +328,13 @@ void Supervisor::UpdateReadyFile() {
                                                  {"worker_metrics", worker_metrics},
                                                  {"pids", pids}});
   if (text == written_ready_file_) return;
-  WriteByRename(config_.ready_file, text);
-  written_ready_file_ = text;
+  if (WriteByRename(config_.ready_file, text)) {
+    written_ready_file_ = text;
+    ready_file_fails_ = false;
+  } else if (!std::exchange(ready_file_fails_, true)) {
+    Say("--ready-file " + config_.ready_file.string() +
+        " cannot be written; that is tried until it succeeds");
+  }
 }
 
 bool Supervisor::AnyAlive() const {

@@ -82,6 +82,7 @@ class Supervisor {
   bool ready_ = false;
   bool announced_ = false;
   std::string written_ready_file_;
+  bool ready_file_fails_ = false;
   bool stopping_ = false;
   Clock::time_point stop_deadline_;
   int exit_code_ = 0;
