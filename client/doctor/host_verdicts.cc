@@ -78,8 +78,8 @@ Finding JudgeSharedMemory(const HostFacts& facts, const ServeOptions& options) {
       fmt::format("{:.0f} MiB available", static_cast<double>(shm.available_bytes) / (1 << 20)),
       ""};
   const int64_t needed = kSharedBytesPerRank * options.num_ranks();
-  if (options.tensor_parallel_size == 1 || (shm.is_writable && shm.available_bytes >= needed))
-    return finding;
+  const bool is_used = options.tensor_parallel_size > 1 && options.transport != "gloo";
+  if (!is_used || (shm.is_writable && shm.available_bytes >= needed)) return finding;
   finding.verdict = Verdict::kFail;
   finding.advice = fmt::format(
       "ranks of one machine exchange through it and need about {} MiB: mount a larger one (docker "

@@ -65,6 +65,8 @@ TEST(Doctor, RanksThatExchangeNeedSharedMemory) {
   options.tensor_parallel_size = 4;
   EXPECT_EQ(Of(JudgeHost(facts, options), "/dev/shm").verdict, Verdict::kFail);
   EXPECT_THAT(Of(JudgeHost(facts, options), "/dev/shm").advice, HasSubstr("32 MiB"));
+  options.transport = "gloo";
+  EXPECT_EQ(Of(JudgeHost(facts, options), "/dev/shm").verdict, Verdict::kOk);
 }
 
 TEST(Doctor, WhatIsShortIsNamedWithWhatToDo) {
