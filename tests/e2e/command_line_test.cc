@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
@@ -18,10 +19,12 @@ using ::testing::HasSubstr;
 TEST(CommandLine, GenerateSpeaksOfAPhotographInJson) {
   LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1", "--dtype", "float32"});
   const parity::Recording& recording = parity::TestRecording();
+  setenv("LONGHAND_MODEL", "/models/served", 1);  // A directory: of `serve`.
   const CommandResult result = RunLonghand(
       {"generate", "--endpoint", cluster.grpc_address(), "--json", "--prompt",
        "What is in this photograph?", "--image", recording.ImagePath("photograph.jpg").string(),
        "--temperature", "0", "--repetition-penalty", "1", "--ignore-eos", "--max-tokens", "64"});
+  unsetenv("LONGHAND_MODEL");
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const boost::json::object answer = boost::json::parse(result.out).as_object();
   std::vector<int32_t> token_ids;
