@@ -1,6 +1,7 @@
 #include "client/attach/attach_command.h"
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <string>
 
 #include "client/connection.h"
@@ -24,7 +25,7 @@ int AttachCommand(const std::vector<std::string>& args) {
   AddEndpointOption(app, endpoint);
   app.add_option("ID", request_id, "The request's id")->required();
   app.add_option("--from", from, "The first event wanted; they count from 1")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str()
       ->take_last();
   AddRetryOption(app, retry_for);

@@ -57,6 +57,8 @@ TEST(CommandLine, UsageErrorsExitWithTwo) {
   EXPECT_EQ(RunLonghand({}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"dance"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"generate", "--temperature", "warm"}).exit_code, 2);
+  EXPECT_THAT(RunLonghand({"attach", "id", "--from", "0"}).err,
+              HasSubstr("--from: Value 0 not in range 1 to 9223372036854775807\n"));
   const CommandResult seed = RunLonghand({"generate", "--prompt", "Hi", "--seed", "-1"});
   EXPECT_EQ(seed.exit_code, 2);
   EXPECT_THAT(seed.err, HasSubstr("it must be from 0 to 18446744073709551615"));
