@@ -32,6 +32,7 @@ int AttachCommand(const std::vector<std::string>& args) {
   app.add_flag("--json", json, "No stream: one JSON object at the end, of what has come");
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   ResumableStream stream = ResumableStream::Attach(Connect(endpoint), request_id, from, retry_for);
+  if (app.count("--retry-for") > 0) stream.ExpectServer();
   Answer answer;
   AnswerPrinter printer(json);
   for (v1::GenerateEvent event; stream.Read(&event);) {

@@ -1,6 +1,10 @@
 // The command line, as scripts use it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
 #include <csignal>
@@ -43,6 +47,26 @@ TEST(CommandLine, AnswersWithoutAServerSayWhatToDo) {
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("UNAVAILABLE"));
   EXPECT_THAT(result.err, HasSubstr("longhand serve --model DIR"));
+}
+
+// More often than it would be without --retry-for.
+TEST(CommandLine, AServerThatWasNeverThereIsTriedForAsLongAsIsSaid) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
+  RunningCommand command({"generate", "--prompt", "Hi", "--retry-for", "3600", "--endpoint",
+                          "127.0.0.1:" + std::to_string(ntohs(address.sin_port))});
+  for (int i = 0; i < 12; ++i) {
+    pollfd comes{listener, POLLIN, 0};
+    ASSERT_EQ(poll(&comes, 1, std::chrono::milliseconds(kPatience).count()), 1) << i;
+    close(accept(listener, nullptr, nullptr));
+  }
+  close(listener);
+  command.Signal(SIGTERM);
+  EXPECT_EQ(command.Wait().exit_code, 128 + SIGTERM);
 }
 
 TEST(CommandLine, ACoordinatorThatStartsAgainIsWaitedFor) {
