@@ -198,8 +198,8 @@ void Supervisor::TakeReport(Child& child, const std::string& line) {
   const boost::json::object& report = parsed.get_object();
   if (const auto* address = report.if_contains("metrics")) {
     child.metrics_address = std::string(address->as_string());
+    child.listens = true;
   }
-  if (report.contains("listen")) child.listens = true;
   if (const auto* workers = report.if_contains("workers")) {
     ranks_.clear();
     for (const auto& worker : workers->as_array())
@@ -243,7 +243,11 @@ void Supervisor::OnExit(Child& child, int wait_status) {
   Say("the " + child.name + " ended (" + Describe(wait_status) + ")");
   // An orderly failure is one that a restart cannot mend: a bad checkpoint, a port taken. It was
   // logged by the child.
-  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != kExitOk) {
+  const bool failed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != kExitOk;
+  // But the port of its metrics, which is not held while it is dead, may be another's by now.
+  const bool may_move = !child.listens && !child.metrics_address.empty();
+  if (failed && may_move) child.metrics_address.clear();
+  if (failed && !may_move) {
     exit_code_ = WEXITSTATUS(wait_status) == kExitUsage ? kExitUsage : kExitFailed;
     OnSignal(SIGTERM);
     return;

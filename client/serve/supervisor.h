@@ -45,7 +45,7 @@ class Supervisor {
     std::vector<std::string> argv;
     std::optional<ChildProcess> process;
     std::string metrics_address;
-    bool listens = false;    // this process has said so
+    bool listens = false;    // this process has said where
     bool was_ready = false;  // tokens could be made in its time
     Clock::time_point restart_at;
     std::chrono::milliseconds backoff{0};
