@@ -15,6 +15,7 @@
 #include <thread>
 #include <utility>
 
+#include "client/serve/processors.h"
 #include "common/address.h"
 #include "common/check.h"
 #include "common/logging/log_format.h"
@@ -30,8 +31,8 @@ constexpr std::chrono::seconds kKillAfter(3);  // past the drain: what still liv
 
 int ThreadsPerWorker(const ServeOptions& options) {
   if (options.threads > 0) return options.threads;
-  const int processors = static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, processors / options.num_ranks());  // Spares only wait.
+  return ThreadsOfRank(static_cast<int>(std::thread::hardware_concurrency()), ProcessorQuota(),
+                       options.num_ranks());  // Spares only wait.
 }
 
 bool IsIgnored(int signal_number) {
