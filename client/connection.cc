@@ -67,7 +67,9 @@ void AddEndpointOption(CLI::App& app, Endpoint& endpoint) {
 void AddRetryOption(CLI::App& app, std::chrono::seconds& retry_for) {
   app.add_option_function<int64_t>(
          "--retry-for", [&](int64_t seconds) { retry_for = std::chrono::seconds(seconds); },
-         "Seconds for which a lost connection or a server that is not there now is tried again")
+         "Seconds for which a lost connection or a server that is not there now is tried again; "
+         "not "
+         "given, a server that never was there is for 2 s")
       ->check(CLI::Range(0, 24 * 3600))
       ->default_str(std::to_string(retry_for.count()))
       ->take_last();
@@ -82,6 +84,10 @@ std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint) {
   // What one attempt may take; the processors may be busy.
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  // A host that is gone, or a network that forgets quiet connections, says nothing: pings find out.
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // no limit
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
   if (!endpoint.api_key.empty())
     interceptors.push_back(std::make_unique<KeySenderFactory>(endpoint.api_key));

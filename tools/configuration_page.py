@@ -14,7 +14,8 @@ HEAD = """# Configuration
 Made by `tools/configuration_page.py` from the programs' own `--help`; a test compares them.
 
 A setting has one name in three places: the flag `--max-model-len`, the environment variable `LONGHAND_MAX_MODEL_LEN`, and the key
-`max-model-len:` of the YAML file that `--config` names. The last word counts: the file, then the environment, then the command line.
+`max-model-len:` of the YAML file that `--config` names. The last word counts: the file, then the environment, then the command line; of a list, too, whose values are
+never those of two of them.
 Flags have vLLM's names where the meaning is the same. Unknown keys of the file are errors that name the line; unknown flags are errors, too. A variable that is nearly
 a setting's name is told, others that begin with `LONGHAND_` are not looked at.
 What holds in the end is a line of the coordinator's log, as flags.

@@ -20,7 +20,7 @@ The public interface, package `longhand.v1`, from `proto/longhand/v1`; written b
 lost connection: [life-of-a-request.md](life-of-a-request.md); a client that does it: [client/python](../client/python/README.md).
 """
 # Paths of source locations: field numbers of google/protobuf/descriptor.proto.
-SYNTAX, MESSAGE, ENUM, SERVICE, NESTED = 12, 4, 5, 6, 2
+SYNTAX, MESSAGE, ENUM, SERVICE, NESTED, NESTED_MESSAGE = 12, 4, 5, 6, 2, 3
 
 
 class File:
@@ -43,14 +43,14 @@ class File:
                 answer = ("stream of " if method.get("serverStreaming") else "") + linked(method["outputType"])
                 yield f"| `{method['name']}` | {linked(method['inputType'])} | {answer} | {cell(self.comment(SERVICE, number, NESTED, at))} |"
         for number, message in enumerate(self.descriptor.get("messageType", [])):
-            yield from self._message(number, message)
+            yield from self._message(message, MESSAGE, number)
         for number, enum in enumerate(self.descriptor.get("enumType", [])):
             yield f"\n### {enum['name']}\n{paragraph(self.comment(ENUM, number))}\n| value | | |\n|---|---:|---|"
             for at, value in enumerate(enum["value"]):
                 yield f"| `{value['name']}` | {value.get('number', 0)} | {cell(self.comment(ENUM, number, NESTED, at))} |"
 
-    def _message(self, number, message):
-        yield f"\n### {message['name']}\n{paragraph(self.comment(MESSAGE, number))}"
+    def _message(self, message, *path):
+        yield f"\n### {message['name']}\n{paragraph(self.comment(*path))}"
         if not message.get("field"):
             yield "No fields."
             return
@@ -67,7 +67,10 @@ class File:
                 kind = f"optional {kind}"
             elif "oneofIndex" in field:
                 kind = f"one of `{message['oneofDecl'][field['oneofIndex']]['name']}`: {kind}"
-            yield f"| `{field['name']}` | {kind} | {field['number']} | {cell(self.comment(MESSAGE, number, NESTED, at))} |"
+            yield f"| `{field['name']}` | {kind} | {field['number']} | {cell(self.comment(*path, NESTED, at))} |"
+        for at, nested in enumerate(message.get("nestedType", [])):
+            if nested["name"] not in maps:
+                yield from self._message(nested, *path, NESTED_MESSAGE, at)
 
 
 def linked(type_name):

@@ -89,6 +89,7 @@ int WriteCommand(const std::vector<std::string>& args) {
   const auto channel = Connect(options.endpoint);
   const CancelOnSignal cancel_on_signal(channel, request->request_id());
   ResumableStream stream = ResumableStream::WriteDocument(channel, *request, options.retry_for);
+  if (app.count("--retry-for") > 0) stream.ExpectServer();
   const WordCounter counter;
   WritePrinter printer(!options.json, counter);
   DocumentReceiver receiver(printer);

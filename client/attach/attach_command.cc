@@ -1,6 +1,7 @@
 #include "client/attach/attach_command.h"
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <string>
 
 #include "client/connection.h"
@@ -24,13 +25,14 @@ int AttachCommand(const std::vector<std::string>& args) {
   AddEndpointOption(app, endpoint);
   app.add_option("ID", request_id, "The request's id")->required();
   app.add_option("--from", from, "The first event wanted; they count from 1")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str()
       ->take_last();
   AddRetryOption(app, retry_for);
   app.add_flag("--json", json, "No stream: one JSON object at the end, of what has come");
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   ResumableStream stream = ResumableStream::Attach(Connect(endpoint), request_id, from, retry_for);
+  if (app.count("--retry-for") > 0) stream.ExpectServer();
   Answer answer;
   AnswerPrinter printer(json);
   for (v1::GenerateEvent event; stream.Read(&event);) {

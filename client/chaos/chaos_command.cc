@@ -21,7 +21,7 @@ constexpr int kDefaultKills = 10;
 
 struct ChaosOptions {
   std::string ready_file;
-  std::string api_key;
+  Endpoint endpoint;  // The ready file has its address.
   std::string model = BundledPath("model");
   std::string device = "cpu";
   int tensor_parallel_size = 2;
@@ -40,7 +40,9 @@ void AddOptions(CLI::App& app, ChaosOptions& o) {
   scalar("--ready-file", o.ready_file,
          "Of `longhand serve --ready-file` on this machine, whose processes are killed; without "
          "it, a cluster is started and ended");
-  scalar("--api-key", o.api_key, "What that server's --api-key-file asks for");
+  scalar("--api-key", o.endpoint.api_key, "What that server's --api-key-file asks for");
+  scalar("--tls-ca", o.endpoint.tls_ca,
+         "PEM file of the authority that its certificate is from; speaks TLS");
   scalar("--model", o.model, "Checkpoint directory of a cluster that is started");
   scalar("--device", o.device, "Where it computes");
   scalar("--tensor-parallel-size,--tp", o.tensor_parallel_size, "Its ranks in a group")
@@ -85,7 +87,9 @@ Result<ChaosReport> Run(const ChaosOptions& o) {
     target.is_interrupted = ChildCluster::interrupted;
   }
   LONGHAND_ASSIGN_OR_RETURN(const ReadyFile ready, ReadyFile::Read(target.ready_file));
-  target.channel = Connect({.address = ready.grpc, .api_key = o.api_key});
+  Endpoint endpoint = o.endpoint;
+  endpoint.address = ready.grpc;
+  target.channel = Connect(endpoint);
   const bool shows = isatty(STDERR_FILENO) != 0;
   const ChaosReport report =
       RunChaos(target, o.chaos, shows ? ShowProgress : std::function<void(const ChaosReport&)>());

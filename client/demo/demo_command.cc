@@ -22,7 +22,7 @@ namespace longhand::client {
 namespace {
 
 struct DemoOptions {
-  std::string endpoint;
+  Endpoint endpoint{.address = ""};
   std::string model;
   std::string image;
   int64_t words = 1000;
@@ -35,8 +35,11 @@ void AddDemoOptions(CLI::App& app, DemoOptions& o) {
   const auto scalar = [&app](const char* name, auto& value, const char* help) {
     return app.add_option(name, value, help)->capture_default_str()->take_last();
   };
-  scalar("--endpoint", o.endpoint,
-         "host:port of a running server; without it, a cluster of two ranks is started and ended");
+  AddEndpointOption(app, o.endpoint);
+  app.get_option("--endpoint")
+      ->description(
+          "host:port of a running server's gRPC; without it, a cluster of two ranks is "
+          "started and ended");
   scalar("--model", o.model, "Checkpoint directory of that cluster");
   scalar("--image", o.image, "Picture to write about");
   scalar("--words", o.words, "Length of the story")->check(CLI::Range(1, 100000));
@@ -71,9 +74,9 @@ Status StartCluster(const DemoOptions& o, ChildCluster* cluster) {
   return OkStatus();
 }
 
-Status WriteStory(const DemoOptions& o, const std::string& endpoint, const std::string& wish) {
+Status WriteStory(const DemoOptions& o, const Endpoint& endpoint, const std::string& wish) {
   LONGHAND_ASSIGN_OR_RETURN(GenerationModel model,
-                            GenerationModel::Create(Connect({endpoint}), {o.image}, o.sampling,
+                            GenerationModel::Create(Connect(endpoint), {o.image}, o.sampling,
                                                     /*retry_for=*/std::chrono::seconds(0)));
   const WordCounter counter;
   WriteObserver silence;
@@ -102,9 +105,13 @@ Status RunDemo(const DemoOptions& o) {
   const std::string wish =
       StoryInstruction(o.words, 1, o.language == "zh" ? Language::kChinese : Language::kEnglish);
   Say(o, "Wish     {}\n", wish);
+  Endpoint endpoint = o.endpoint;
   ChildCluster cluster;
-  if (o.endpoint.empty()) LONGHAND_RETURN_IF_ERROR(StartCluster(o, &cluster));
-  return WriteStory(o, o.endpoint.empty() ? cluster.endpoint() : o.endpoint, wish);
+  if (endpoint.address.empty()) {
+    LONGHAND_RETURN_IF_ERROR(StartCluster(o, &cluster));
+    endpoint.address = cluster.endpoint();
+  }
+  return WriteStory(o, endpoint, wish);
 }
 
 }  // namespace

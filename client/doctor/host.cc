@@ -11,6 +11,8 @@
 #include <fstream>
 #include <thread>
 
+#include "client/serve/processors.h"
+
 namespace longhand::client {
 namespace {
 
@@ -45,18 +47,6 @@ int64_t MemoryLimitBytes() {
     int64_t bytes = 0;
     if (file >> bytes && bytes > 0 && bytes < int64_t{1} << 60) return bytes;
   }
-  return 0;
-}
-
-double ProcessorQuota() {
-  double quota = 0;
-  double period = 0;
-  std::ifstream of_v2("/sys/fs/cgroup/cpu.max");
-  if (of_v2 >> quota >> period && period > 0) return quota / period;
-  std::ifstream quota_of_v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  std::ifstream period_of_v1("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (quota_of_v1 >> quota && period_of_v1 >> period && quota > 0 && period > 0)
-    return quota / period;
   return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "client/doctor/host.h"
+#include "client/serve/processors.h"
 
 namespace longhand::client {
 namespace {
@@ -42,8 +43,9 @@ Finding JudgeThreads(const HostFacts& facts, const ServeOptions& options) {
   if (facts.processor_quota > 0)
     finding.found += fmt::format(", {:.1f} by the control group", facts.processor_quota);
   const int ranks = options.num_ranks();
-  const int threads =
-      options.threads > 0 ? options.threads : std::max(1, facts.num_processors / ranks);
+  const int threads = options.threads > 0
+                          ? options.threads
+                          : ThreadsOfRank(facts.num_processors, facts.processor_quota, ranks);
   const double usable = facts.processor_quota > 0
                             ? std::min<double>(facts.processor_quota, facts.num_processors)
                             : facts.num_processors;
@@ -52,7 +54,7 @@ Finding JudgeThreads(const HostFacts& facts, const ServeOptions& options) {
     finding.verdict = Verdict::kWarn;
     finding.advice =
         fmt::format("more threads than processors wait for each other: --threads {} or fewer ranks",
-                    std::max(1, static_cast<int>(usable) / ranks));
+                    ThreadsOfRank(facts.num_processors, facts.processor_quota, ranks));
   }
   return finding;
 }
@@ -78,8 +80,8 @@ Finding JudgeSharedMemory(const HostFacts& facts, const ServeOptions& options) {
       fmt::format("{:.0f} MiB available", static_cast<double>(shm.available_bytes) / (1 << 20)),
       ""};
   const int64_t needed = kSharedBytesPerRank * options.num_ranks();
-  if (options.tensor_parallel_size == 1 || (shm.is_writable && shm.available_bytes >= needed))
-    return finding;
+  const bool is_used = options.tensor_parallel_size > 1 && options.transport != "gloo";
+  if (!is_used || (shm.is_writable && shm.available_bytes >= needed)) return finding;
   finding.verdict = Verdict::kFail;
   finding.advice = fmt::format(
       "ranks of one machine exchange through it and need about {} MiB: mount a larger one (docker "

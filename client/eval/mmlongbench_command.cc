@@ -157,7 +157,7 @@ Status Show(const MmLongBenchOptions& o,
   }
   json::object out = ToJson(table);
   out["model"] = NameOf(o.eval);
-  out["latex"] = table.LatexRow(NameOf(o.eval));
+  if (!o.judge_base_url.empty()) out["latex"] = table.LatexRow(NameOf(o.eval));
   out["report"] = base.string() + ".report.md";
   std::printf("%s\n", json::serialize(out).c_str());
   return OkStatus();

@@ -79,6 +79,11 @@ Result<std::optional<KeyedRow>> RulerRows::Next() {
   return row;
 }
 
+bool RulerRows::IsExtension(std::string_view key) {
+  const size_t at = key.rfind('@');
+  return at != std::string_view::npos && std::all_of(key.begin() + at + 1, key.end(), IsDigit);
+}
+
 Status RulerRows::Extend(const KeyedRow& row) {
   LONGHAND_ASSIGN_OR_RETURN(const double wanted, WantedWords(row.row));
   if (wanted != shortest_) return OkStatus();

@@ -27,8 +27,8 @@ class RulerRows {
 
   // kInvalidArgument where a question does not name its length, and `more` is not empty.
   Result<std::optional<KeyedRow>> Next();
-  // Of a key.
-  static bool IsExtension(std::string_view key) { return key.find('@') != std::string_view::npos; }
+  // Of a key. Those of the data end in no '@' and a number: their own texts are in quotes.
+  static bool IsExtension(std::string_view key);
 
  private:
   RulerRows(EvalRows rows, double shortest, std::vector<int64_t> more)

@@ -33,6 +33,7 @@ int GenerateCommand(const std::vector<std::string>& args) {
   if (isatty(STDERR_FILENO) == 1)
     std::fprintf(stderr, "request %s\n", request->request_id().c_str());
   ResumableStream stream = ResumableStream::Generate(channel, *request, options.retry_for);
+  if (app.count("--retry-for") > 0) stream.ExpectServer();
   Answer answer;
   AnswerPrinter printer(options.json);
   for (v1::GenerateEvent event; stream.Read(&event);) {

@@ -47,6 +47,7 @@ void SetExtraSampling(const GenerateOptions& o, v1::Sampling* sampling) {
 void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
   AddEndpointOption(app, o.endpoint);
   app.add_option("--model", o.model, "An adapter's name; the server's model by default")
+      ->configurable(false)  // LONGHAND_MODEL is what is served.
       ->take_last();
   app.add_option("--prompt", o.prompt, "What to ask, as one user message");
   app.add_option("--image", o.images,

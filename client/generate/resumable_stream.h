@@ -33,7 +33,8 @@ class ResumableStream {
                                 int64_t from,
                                 std::chrono::seconds retry_for);
 
-  // Before the first Read: the server has answered others, so its absence is trouble that passes.
+  // Before the first Read: the server has answered others, or somebody has said how long it may be
+  // away, so its absence is trouble that passes.
   void ExpectServer() { expects_server_ = true; }
   // Lost connections end the stream once `flag`, which outlives it, is set.
   void GiveUpWhen(const std::atomic<bool>& flag) { gives_up_ = &flag; }

@@ -43,7 +43,17 @@ struct Transfer {
   std::string error_code;
   std::string error_message;
   int64_t retry_after = 0;  // seconds
+  // Of a file: what the hub says, else whoever answers.
+  int64_t linked_size = -1;
+  int64_t size = -1;
+  std::string linked_etag;
+  std::string etag;
 };
+
+std::string WithoutQuotes(std::string_view etag) {
+  if (StartsWith(etag, "W/")) etag.remove_prefix(2);
+  return std::string(Trim(etag, "\""));
+}
 
 size_t OnHeader(char* data, size_t size, size_t count, void* context) {
   auto& transfer = *static_cast<Transfer*>(context);
@@ -62,6 +72,10 @@ size_t OnHeader(char* data, size_t size, size_t count, void* context) {
   if (name == "x-error-code") transfer.error_code = value;
   if (name == "x-error-message") transfer.error_message = value.substr(0, 500);
   if (name == "retry-after") transfer.retry_after = std::atoll(value.c_str());
+  if (name == "x-linked-size") transfer.linked_size = std::atoll(value.c_str());
+  if (name == "content-length") transfer.size = std::atoll(value.c_str());
+  if (name == "x-linked-etag") transfer.linked_etag = WithoutQuotes(value);
+  if (name == "etag") transfer.etag = WithoutQuotes(value);
   return size * count;
 }
 
@@ -102,6 +116,44 @@ Status ErrorOf(const Transfer& transfer, long http) {
   if (!transfer.error_code.empty()) message += " " + transfer.error_code;
   if (!transfer.error_message.empty()) message += ": " + transfer.error_message;
   return Status(CodeOf(http), message).WithRetryAfter(std::max<int64_t>(0, transfer.retry_after));
+}
+
+// Leaves to the caller what is asked, and of what.
+void Prepare(CurlRequest& request,
+             const HubAccess& access,
+             const std::string& path,
+             Transfer& transfer,
+             char* reason) {
+  const char* protocols = StartsWith(access.endpoint, "https:") ? "https" : "http,https";
+  request.Begin(access.endpoint + path, protocols, access.ca_file);
+  // libcurl sends it to no other host, port or protocol than the first one.
+  if (!access.token.empty()) request.AddHeader("Authorization: Bearer " + access.token);
+  CURL* const curl = request.get();
+  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
+  curl_easy_setopt(curl, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectTimeoutS);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStalledAfterS);
+  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
+}
+
+Status Perform(const CurlRequest& request,
+               const HubAccess& access,
+               const Transfer& transfer,
+               const char* reason) {
+  const CURLcode code = curl_easy_perform(request.get());
+  if (!transfer.sink_status.ok()) return transfer.sink_status;
+  if (transfer.stop) return Cancelled("stopped");
+  if (code == CURLE_OK) return OkStatus();
+  return Unavailable(access.endpoint, ": ", *reason == '\0' ? curl_easy_strerror(code) : reason);
 }
 
 }  // namespace
@@ -146,36 +198,28 @@ std::string HubHttp::Escape(std::string_view text, bool keep_slashes) {
 Status HubHttp::Get(const std::string& path, int64_t offset, const Sink& sink) {
   Transfer transfer{.request = request_, .sink = sink, .stop = stop_};
   const std::string range = std::to_string(offset) + "-";
-  const char* protocols = StartsWith(access_.endpoint, "https:") ? "https" : "http,https";
   char reason[CURL_ERROR_SIZE] = "";
-  request_.Begin(access_.endpoint + path, protocols, access_.ca_file);
-  // libcurl sends it to no other host, port or protocol than the first one.
-  if (!access_.token.empty()) request_.AddHeader("Authorization: Bearer " + access_.token);
-  CURL* const curl = request_.get();
-  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-  curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 10L);
-  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
-  curl_easy_setopt(curl, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectTimeoutS);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStalledAfterS);
-  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
-  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
-  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
-  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
-  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
-  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
-  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
-  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
-  if (offset > 0) curl_easy_setopt(curl, CURLOPT_RANGE, range.c_str());
-  const CURLcode code = curl_easy_perform(curl);
-  if (!transfer.sink_status.ok()) return transfer.sink_status;
-  if (stop_) return Cancelled("stopped");
-  if (code != CURLE_OK)
-    return Unavailable(access_.endpoint, ": ", *reason == '\0' ? curl_easy_strerror(code) : reason);
+  Prepare(request_, access_, path, transfer, reason);
+  curl_easy_setopt(request_.get(), CURLOPT_FOLLOWLOCATION, 1L);
+  curl_easy_setopt(request_.get(), CURLOPT_MAXREDIRS, 10L);
+  if (offset > 0) curl_easy_setopt(request_.get(), CURLOPT_RANGE, range.c_str());
+  LONGHAND_RETURN_IF_ERROR(Perform(request_, access_, transfer, reason));
   const long http = request_.http_status();
   return http == 200 || http == 206 ? OkStatus() : ErrorOf(transfer, http);
+}
+
+// Where the hub redirects to a store, its own answer has the digest.
+Result<HubHttp::FileFacts> HubHttp::Head(const std::string& path) {
+  const Sink no_body;
+  Transfer transfer{.request = request_, .sink = no_body, .stop = stop_};
+  char reason[CURL_ERROR_SIZE] = "";
+  Prepare(request_, access_, path, transfer, reason);
+  curl_easy_setopt(request_.get(), CURLOPT_NOBODY, 1L);
+  LONGHAND_RETURN_IF_ERROR(Perform(request_, access_, transfer, reason));
+  const long http = request_.http_status();
+  if (!transfer.linked_etag.empty()) return FileFacts{transfer.linked_size, transfer.linked_etag};
+  if (http == 200) return FileFacts{transfer.size, transfer.etag};
+  return ErrorOf(transfer, http);
 }
 
 }  // namespace longhand::client

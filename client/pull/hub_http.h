@@ -1,4 +1,4 @@
-// HubHttp: GET from the hub, over libcurl.
+// HubHttp: GET and HEAD from the hub, over libcurl.
 #pragma once
 
 #include <atomic>
@@ -37,6 +37,14 @@ class HubHttp {
   // kPermissionDenied, kNotFound, kResourceExhausted and kUnavailable (these two may have a time to
   // wait) as the hub says; kUnavailable when the connection fails or ends early.
   Status Get(const std::string& path, int64_t offset, const Sink& sink);
+
+  // What the hub says of a file without sending it.
+  struct FileFacts {
+    int64_t size = -1;   // -1: it does not say
+    std::string digest;  // its ETag, without quotes
+  };
+  // HEAD `path`. Errors as Get's.
+  Result<FileFacts> Head(const std::string& path);
 
   static std::string Escape(std::string_view text, bool keep_slashes);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -121,31 +122,59 @@ Status Explain(const Status& status, const PullOptions& options, const HubAccess
   }
 }
 
-Result<Repository> AskHub(const PullOptions& options,
-                          HubHttp& http,
-                          const std::atomic<bool>& stop,
-                          PullProgress& progress) {
-  const bool is_dataset = options.kind == RepositoryKind::kDataset;
-  const std::string path = (is_dataset ? "/api/datasets/" : "/api/models/") +
-                           HubHttp::Escape(options.id, true) + "/revision/" +
-                           HubHttp::Escape(options.revision, false) + "?blobs=true";
+// Asks again where an error may pass.
+Status AskPatiently(PullProgress& progress, const std::function<Status()>& ask) {
   std::chrono::milliseconds pause(500);
   for (int i = 1;; ++i, pause *= 2) {
-    std::string answer;
-    const Status status = http.Get(path, 0, [&](std::string_view bytes, bool) {
-      answer += bytes;
-      return answer.size() <= kMaxAnswerBytes ? OkStatus()
-                                              : Internal("the hub's answer has no end");
-    });
-    if (status.ok()) return ParseRepository(options.id, answer, options.kind);
+    const Status status = ask();
     const bool may_pass = status.code() == StatusCode::kUnavailable ||
                           status.code() == StatusCode::kResourceExhausted;
     const auto wait = std::max<std::chrono::milliseconds>(
         pause, std::chrono::seconds(status.retry_after_seconds()));
-    if (!may_pass || i == kMaxFailures || wait > RetryPolicy().max_pause || stop) return status;
+    if (!may_pass || i == kMaxFailures || wait > RetryPolicy().max_pause) return status;
     progress.Say(status.message() + "; again in " + std::to_string(wait.count()) + " ms");
     std::this_thread::sleep_for(wait);
   }
+}
+
+Result<Repository> AskForListing(const PullOptions& options,
+                                 HubHttp& http,
+                                 PullProgress& progress) {
+  const bool is_dataset = options.kind == RepositoryKind::kDataset;
+  const std::string path = (is_dataset ? "/api/datasets/" : "/api/models/") +
+                           HubHttp::Escape(options.id, true) + "/revision/" +
+                           HubHttp::Escape(options.revision, false) + "?blobs=true";
+  std::string answer;
+  LONGHAND_RETURN_IF_ERROR(AskPatiently(progress, [&] {
+    answer.clear();
+    return http.Get(path, 0, [&](std::string_view bytes, bool) {
+      answer += bytes;
+      return answer.size() <= kMaxAnswerBytes ? OkStatus()
+                                              : Internal("the hub's answer has no end");
+    });
+  }));
+  return ParseRepository(options.id, answer, options.kind);
+}
+
+std::string PathOf(const PullOptions& options,
+                   const std::string& commit,
+                   const RepositoryFile& file) {
+  return "/" + Prefix(options) + HubHttp::Escape(options.id, true) + "/resolve/" + commit + "/" +
+         HubHttp::Escape(file.name, true);
+}
+
+Result<Repository> AskHub(const PullOptions& options, HubHttp& http, PullProgress& progress) {
+  LONGHAND_ASSIGN_OR_RETURN(Repository repository, AskForListing(options, http, progress));
+  for (RepositoryFile& file : repository.files) {
+    if (!file.digest.empty()) continue;
+    LONGHAND_RETURN_IF_ERROR(AskPatiently(progress, [&]() -> Status {
+      LONGHAND_ASSIGN_OR_RETURN(const HubHttp::FileFacts facts,
+                                http.Head(PathOf(options, repository.commit, file)));
+      return file.SetFacts(facts.size, facts.digest);
+    }));
+  }
+  repository.Sort();
+  return repository;
 }
 
 // The files are taken in turn by `num_jobs` threads; the first error stops all.
@@ -198,10 +227,8 @@ class Downloads {
       progress_.present_bytes += file.size;
       progress_.Say(file.name + ": here already, " + size);
     } else {
-      const std::string path = "/" + Prefix(options_) + HubHttp::Escape(options_.id, true) +
-                               "/resolve/" + repository_.commit + "/" +
-                               HubHttp::Escape(file.name, true);
-      BlobDownload download(file, path, folders_.blobs(), http, progress_, stop_);
+      BlobDownload download(file, PathOf(options_, repository_.commit, file), folders_.blobs(),
+                            http, progress_, stop_);
       LONGHAND_RETURN_IF_ERROR(download.Run());
       progress_.Say(file.name + ": downloaded, " + size);
     }
@@ -229,7 +256,7 @@ Result<PulledRepository> Pull(const PullOptions& options,
   LONGHAND_RETURN_IF_ERROR(CheckRevision(options.revision));
   const std::atomic<bool> stop{false};
   HubHttp http(access, stop);
-  Result<Repository> repository = AskHub(options, http, stop, progress);
+  Result<Repository> repository = AskHub(options, http, progress);
   if (!repository.ok()) return Explain(repository.status(), options, access);
   const Folders folders{RepositoryFolder(options.cache, options.id, options.kind),
                         RepositoryFolder(options.cache / ".locks", options.id, options.kind)};

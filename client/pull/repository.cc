@@ -35,6 +35,7 @@ Result<RepositoryFile> ParseFile(const std::string& name, const json::object& en
     file.digest = StringOf(lfs->get_object(), "sha256");
     file.digest_kind = DigestKind::kSha256;
   }
+  if (file.digest.empty()) return file;
   if (file.size < 0 || !IsHex(file.digest, file.digest_kind == DigestKind::kSha256 ? 64 : 40))
     return Internal("the hub gives no size or no digest of ", name);
   return file;
@@ -42,10 +43,24 @@ Result<RepositoryFile> ParseFile(const std::string& name, const json::object& en
 
 }  // namespace
 
+Status RepositoryFile::SetFacts(int64_t file_size, const std::string& etag) {
+  size = file_size;
+  digest = etag;
+  digest_kind = etag.size() == 64 ? DigestKind::kSha256 : DigestKind::kGitSha1;
+  if (size >= 0 && (IsHex(etag, 64) || IsHex(etag, 40))) return OkStatus();
+  return Internal("the hub gives no size or no digest of ", name);
+}
+
 int64_t Repository::TotalBytes() const {
   int64_t bytes = 0;
   for (const RepositoryFile& file : files) bytes += file.size;
   return bytes;
+}
+
+void Repository::Sort() {
+  std::stable_sort(
+      files.begin(), files.end(),
+      [](const RepositoryFile& a, const RepositoryFile& b) { return a.size > b.size; });
 }
 
 bool IsNeeded(std::string_view name, RepositoryKind kind) {
@@ -93,9 +108,7 @@ Result<Repository> ParseRepository(const std::string& id,
                               has_pickles ? ", only as pickles, which are never loaded" : "",
                               "; a checkpoint needs *.safetensors");
   }
-  std::stable_sort(
-      repository.files.begin(), repository.files.end(),
-      [](const RepositoryFile& a, const RepositoryFile& b) { return a.size > b.size; });
+  repository.Sort();
   return repository;
 }
 

@@ -16,8 +16,11 @@ namespace longhand::client {
 struct RepositoryFile {
   std::string name;    // from the repository's root
   int64_t size = 0;    // bytes
-  std::string digest;  // hex; names the blob in the cache
+  std::string digest;  // hex; names the blob in the cache. Empty where the listing has none
   DigestKind digest_kind = DigestKind::kGitSha1;
+
+  // From an answer to HEAD, whose ETag is either digest. kInternal where it is none.
+  Status SetFacts(int64_t file_size, const std::string& etag);
 };
 
 struct Repository {
@@ -25,6 +28,7 @@ struct Repository {
   std::vector<RepositoryFile> files;  // those that a server needs; the largest first
 
   int64_t TotalBytes() const;
+  void Sort();
 };
 
 // Weights as safetensors, JSON, tokenizer files and chat templates, in the repository's root.
@@ -34,8 +38,8 @@ struct Repository {
 bool IsNeeded(std::string_view name, RepositoryKind kind = RepositoryKind::kModel);
 
 // From the answer to GET /api/models/ID/revision/REVISION?blobs=true, or /api/datasets/... .
-// kFailedPrecondition when there are no safetensors in it, or no Parquet; kInternal when it is not
-// such an answer.
+// Mirrors may know no `blobs`: then files have no digest. kFailedPrecondition when there are no
+// safetensors in it, or no Parquet; kInternal when it is not such an answer.
 Result<Repository> ParseRepository(const std::string& id,
                                    std::string_view json,
                                    RepositoryKind kind = RepositoryKind::kModel);

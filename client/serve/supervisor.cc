@@ -15,6 +15,7 @@
 #include <thread>
 #include <utility>
 
+#include "client/serve/processors.h"
 #include "common/address.h"
 #include "common/check.h"
 #include "common/logging/log_format.h"
@@ -30,16 +31,24 @@ constexpr std::chrono::seconds kKillAfter(3);  // past the drain: what still liv
 
 int ThreadsPerWorker(const ServeOptions& options) {
   if (options.threads > 0) return options.threads;
-  const int processors = static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, processors / options.num_ranks());  // Spares only wait.
+  return ThreadsOfRank(static_cast<int>(std::thread::hardware_concurrency()), ProcessorQuota(),
+                       options.num_ranks());  // Spares only wait.
 }
 
-// SIGCHLD, SIGTERM and SIGINT as readable events instead of handlers.
+bool IsIgnored(int signal_number) {
+  struct sigaction action{};
+  return sigaction(signal_number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+// SIGCHLD and what ends a program as readable events instead of handlers. A terminal that is closed
+// is one of them, unless nohup said otherwise; whoever read our messages and is gone is none.
 int OpenSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&signals, number);
+  if (!IsIgnored(SIGHUP)) sigaddset(&signals, SIGHUP);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
   return signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
@@ -51,12 +60,17 @@ std::string AddressOf(const std::string& first, int i) {
   return address->ToString();
 }
 
-void WriteByRename(const std::filesystem::path& path, const std::string& text) {
+// False where it could not be: then what was there still is.
+bool WriteByRename(const std::filesystem::path& path, const std::string& text) {
   const std::filesystem::path temporary = path.string() + ".tmp";
-  std::ofstream(temporary) << text << "\n";
-  std::error_code ignored;
-  std::filesystem::rename(temporary, path, ignored);
-  if (ignored) std::fprintf(stderr, "longhand serve: cannot write %s\n", path.c_str());
+  std::ofstream file(temporary);
+  file << text << "\n";
+  file.close();
+  std::error_code error;
+  if (file) std::filesystem::rename(temporary, path, error);
+  if (file && !error) return true;
+  std::filesystem::remove(temporary, error);
+  return false;
 }
 
 // What an earlier run left is gone, and a new one can be written.
@@ -185,8 +199,8 @@ void Supervisor::TakeReport(Child& child, const std::string& line) {
   const boost::json::object& report = parsed.get_object();
   if (const auto* address = report.if_contains("metrics")) {
     child.metrics_address = std::string(address->as_string());
+    child.listens = true;
   }
-  if (report.contains("listen")) child.listens = true;
   if (const auto* workers = report.if_contains("workers")) {
     ranks_.clear();
     for (const auto& worker : workers->as_array())
@@ -230,7 +244,11 @@ void Supervisor::OnExit(Child& child, int wait_status) {
   Say("the " + child.name + " ended (" + Describe(wait_status) + ")");
   // An orderly failure is one that a restart cannot mend: a bad checkpoint, a port taken. It was
   // logged by the child.
-  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != kExitOk) {
+  const bool failed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != kExitOk;
+  // But the port of its metrics, which is not held while it is dead, may be another's by now.
+  const bool may_move = !child.listens && !child.metrics_address.empty();
+  if (failed && may_move) child.metrics_address.clear();
+  if (failed && !may_move) {
     exit_code_ = WEXITSTATUS(wait_status) == kExitUsage ? kExitUsage : kExitFailed;
     OnSignal(SIGTERM);
     return;
@@ -256,6 +274,7 @@ void Supervisor::RestartDue() {
 void Supervisor::OnSignal(int signal_number) {
   if (signal_number == SIGCHLD) return;
   const bool again = std::exchange(stopping_, true);
+  if (again && signal_number == SIGHUP) return;  // A terminal that closes may say so twice.
   if (!again) {
     stop_deadline_ =
         Clock::now() + std::chrono::seconds(config_.options.shutdown_timeout) + kKillAfter;
@@ -314,8 +333,13 @@ void Supervisor::UpdateReadyFile() {
                                                  {"worker_metrics", worker_metrics},
                                                  {"pids", pids}});
   if (text == written_ready_file_) return;
-  WriteByRename(config_.ready_file, text);
-  written_ready_file_ = text;
+  if (WriteByRename(config_.ready_file, text)) {
+    written_ready_file_ = text;
+    ready_file_fails_ = false;
+  } else if (!std::exchange(ready_file_fails_, true)) {
+    Say("--ready-file " + config_.ready_file.string() +
+        " cannot be written; that is tried until it succeeds");
+  }
 }
 
 bool Supervisor::AnyAlive() const {

@@ -34,7 +34,8 @@ class Supervisor {
   ~Supervisor();
   Supervisor(Supervisor&&) = default;
 
-  // Serves until SIGTERM, SIGINT or a failure that a restart cannot mend. Returns the exit code.
+  // Serves until SIGTERM, SIGINT, SIGHUP or a failure that a restart cannot mend. Returns the exit
+  // code.
   int Run();
 
  private:
@@ -44,7 +45,7 @@ class Supervisor {
     std::vector<std::string> argv;
     std::optional<ChildProcess> process;
     std::string metrics_address;
-    bool listens = false;    // this process has said so
+    bool listens = false;    // this process has said where
     bool was_ready = false;  // tokens could be made in its time
     Clock::time_point restart_at;
     std::chrono::milliseconds backoff{0};
@@ -81,6 +82,7 @@ class Supervisor {
   bool ready_ = false;
   bool announced_ = false;
   std::string written_ready_file_;
+  bool ready_file_fails_ = false;
   bool stopping_ = false;
   Clock::time_point stop_deadline_;
   int exit_code_ = 0;

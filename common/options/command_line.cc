@@ -94,7 +94,25 @@ std::optional<std::string> ConfigFile(const CLI::App& app, const std::vector<std
     if (args[i].rfind("--config=", 0) == 0) return args[i].substr(9);
   }
   const char* value = std::getenv("LONGHAND_CONFIG");
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  return value == nullptr || *value == '\0' ? std::nullopt : std::optional<std::string>(value);
+}
+
+// The setting that an argument names; null for values, and for flags that are no settings.
+const CLI::Option* SettingOf(const CLI::App& app, const std::string& arg) {
+  if (!arg.starts_with("--")) return nullptr;
+  return FindSetting(app, arg.substr(2, std::min(arg.find('='), arg.size()) - 2));
+}
+
+// `more` have the last word. What `args`, as --key=value, say of the same settings goes: a list
+// would have the values of both.
+void Override(const CLI::App& app,
+              const std::vector<std::string>& more,
+              std::vector<std::string>* args) {
+  std::set<const CLI::Option*> named;
+  for (const std::string& arg : more) named.insert(SettingOf(app, arg));
+  std::erase_if(*args,
+                [&](const std::string& arg) { return named.count(SettingOf(app, arg)) > 0; });
+  args->insert(args->end(), more.begin(), more.end());
 }
 
 Result<std::vector<std::string>> GatherArguments(const CLI::App& app,
@@ -103,9 +121,8 @@ Result<std::vector<std::string>> GatherArguments(const CLI::App& app,
   if (const std::optional<std::string> file = ConfigFile(app, args)) {
     LONGHAND_ASSIGN_OR_RETURN(all, ArgumentsFromYaml(app, *file));
   }
-  const std::vector<std::string> environment = ArgumentsFromEnvironment(app);
-  all.insert(all.end(), environment.begin(), environment.end());
-  all.insert(all.end(), args.begin(), args.end());
+  Override(app, ArgumentsFromEnvironment(app), &all);
+  Override(app, args, &all);
   return all;
 }
 

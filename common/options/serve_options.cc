@@ -64,7 +64,8 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
          "Groups of so many ranks, each with the whole model; requests are divided among them")
       ->check(CLI::Range(1, 64));
   Scalar(app, "--threads", o.threads,
-         "Threads of each worker; 0 divides the processors among the ranks of all groups")
+         "Threads of each worker; 0 divides the processors, or what the control group allows of "
+         "them, among the ranks of all groups")
       ->check(CLI::Range(0, 1024));
 }
 

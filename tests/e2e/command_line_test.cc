@@ -1,9 +1,14 @@
 // The command line, as scripts use it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
@@ -18,10 +23,12 @@ using ::testing::HasSubstr;
 TEST(CommandLine, GenerateSpeaksOfAPhotographInJson) {
   LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1", "--dtype", "float32"});
   const parity::Recording& recording = parity::TestRecording();
+  setenv("LONGHAND_MODEL", "/models/served", 1);  // A directory: of `serve`.
   const CommandResult result = RunLonghand(
       {"generate", "--endpoint", cluster.grpc_address(), "--json", "--prompt",
        "What is in this photograph?", "--image", recording.ImagePath("photograph.jpg").string(),
        "--temperature", "0", "--repetition-penalty", "1", "--ignore-eos", "--max-tokens", "64"});
+  unsetenv("LONGHAND_MODEL");
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const boost::json::object answer = boost::json::parse(result.out).as_object();
   std::vector<int32_t> token_ids;
@@ -42,6 +49,26 @@ TEST(CommandLine, AnswersWithoutAServerSayWhatToDo) {
   EXPECT_THAT(result.err, HasSubstr("longhand serve --model DIR"));
 }
 
+// More often than it would be without --retry-for.
+TEST(CommandLine, AServerThatWasNeverThereIsTriedForAsLongAsIsSaid) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
+  RunningCommand command({"generate", "--prompt", "Hi", "--retry-for", "3600", "--endpoint",
+                          "127.0.0.1:" + std::to_string(ntohs(address.sin_port))});
+  for (int i = 0; i < 12; ++i) {
+    pollfd comes{listener, POLLIN, 0};
+    ASSERT_EQ(poll(&comes, 1, std::chrono::milliseconds(kPatience).count()), 1) << i;
+    close(accept(listener, nullptr, nullptr));
+  }
+  close(listener);
+  command.Signal(SIGTERM);
+  EXPECT_EQ(command.Wait().exit_code, 128 + SIGTERM);
+}
+
 TEST(CommandLine, ACoordinatorThatStartsAgainIsWaitedFor) {
   LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
   ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
@@ -54,6 +81,8 @@ TEST(CommandLine, UsageErrorsExitWithTwo) {
   EXPECT_EQ(RunLonghand({}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"dance"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"generate", "--temperature", "warm"}).exit_code, 2);
+  EXPECT_THAT(RunLonghand({"attach", "id", "--from", "0"}).err,
+              HasSubstr("--from: Value 0 not in range 1 to 9223372036854775807\n"));
   const CommandResult seed = RunLonghand({"generate", "--prompt", "Hi", "--seed", "-1"});
   EXPECT_EQ(seed.exit_code, 2);
   EXPECT_THAT(seed.err, HasSubstr("it must be from 0 to 18446744073709551615"));

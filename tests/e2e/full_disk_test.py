@@ -2,6 +2,7 @@
 on by itself when there is room. Exits with 77 (skipped) where no file system can be mounted."""
 import contextlib
 import errno
+import json
 import os
 import re
 import sqlite3
@@ -159,6 +160,19 @@ class FullDisk(unittest.TestCase):
                 wait_until(lambda: re.search(FULL, cluster.log()))
         wait_until(lambda: self.ask("GET", "/readyz").status == 200)
         self.assertEqual(text_of(self.ask("GET", "/v1/streams/pauses")), whole)
+
+    def test_a_ready_file_is_whole_or_not_there(self):
+        self.disk.fill()
+        ready_file = os.path.join(self.disk.path, "ready.json")
+        serve = Reporting("longhand", "serve", "--model", NANO, "--threads", "1", "--http-address", ANY, "--grpc-address", ANY,
+                          "--metrics-address", ANY, "--ready-file", ready_file)
+        self.addCleanup(serve.stop)
+        wait_until(lambda: f"--ready-file {ready_file} cannot be written" in serve.log())
+        self.assertFalse(os.path.exists(ready_file))
+        self.disk.empty()
+        wait_until(lambda: os.path.exists(ready_file))
+        with open(ready_file, encoding="utf-8") as file:
+            self.assertEqual(len(json.load(file)["pids"]["workers"]), 1)
 
     def test_a_place_that_cannot_be_right_is_an_error_at_once(self):
         with open(os.path.join(self.disk.path, "file"), "wb"):

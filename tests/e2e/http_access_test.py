@@ -110,7 +110,7 @@ class Tls(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         cert, key = (os.path.join(folder.name, name) for name in ("cert.pem", "key.pem"))
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
-                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
         cluster = Cluster("--tls-cert", cert, "--tls-key", key)
         self.addCleanup(cluster.stop)
         context = ssl.create_default_context(cafile=cert)
@@ -121,6 +121,10 @@ class Tls(unittest.TestCase):
             whole = connection.ask("POST", "/v1/chat/completions", greedy("Hello", 30)).json()
             self.assertEqual("".join(event.json()["choices"][0]["delta"]["content"] for event in stream.events()[:-1]),
                              whole["choices"][0]["message"]["content"])
+        chaos = subprocess.run([os.path.join(BINARIES, "longhand"), "chaos", "--ready-file", cluster.ready_file, "--tls-ca", cert,
+                                "--worker-kills", "1", "--streams", "1", "--max-tokens", "20"], capture_output=True, text=True,
+                               timeout=PATIENCE_S)
+        self.assertEqual(chaos.returncode, 0, chaos.stdout + chaos.stderr)
         plain = cluster.connect()
         plain.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertNotIn(b"200", plain.rest())

@@ -40,18 +40,18 @@ def free_ports(count):
 class Cluster:
     def __init__(self, *flags):
         self._folder = tempfile.TemporaryDirectory()
-        self._ready_file = os.path.join(self._folder.name, "ready.json")
+        self.ready_file = os.path.join(self._folder.name, "ready.json")
         self._log = open(os.path.join(self._folder.name, "log"), "w+", encoding="utf-8")
-        command = [os.path.join(BINARIES, "longhand"), "serve", "--model", NANO, "--ready-file", self._ready_file,
+        command = [os.path.join(BINARIES, "longhand"), "serve", "--model", NANO, "--ready-file", self.ready_file,
                    "--threads", "1", "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0",
                    "--metrics-address", "127.0.0.1:0", *flags]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
-        self.wait_until(lambda: os.path.exists(self._ready_file), "it is not ready")
+        self.wait_until(lambda: os.path.exists(self.ready_file), "it is not ready")
         self.host, port = self.ready()["http"].rsplit(":", 1)
         self.port = int(port)
 
     def ready(self):
-        with open(self._ready_file, encoding="utf-8") as file:
+        with open(self.ready_file, encoding="utf-8") as file:
             return json.load(file)
 
     def log(self):

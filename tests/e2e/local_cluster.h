@@ -39,6 +39,7 @@ class LocalCluster {
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   std::filesystem::path ready_file() const { return directory_ / "ready.json"; }
   const std::string& grpc_address() const { return ready_.grpc; }
+  pid_t serve_pid() const { return pid_; }
   pid_t coordinator_pid() const { return ready_.coordinator; }
   const std::vector<pid_t>& worker_pids() const { return ready_.workers; }
   // The processes now: the ready file is read again, for they may have been restarted.

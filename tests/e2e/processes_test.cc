@@ -1,8 +1,13 @@
 // Processes that die, clients that leave, signals.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <filesystem>
 #include <functional>
 #include <thread>
 
@@ -121,6 +126,29 @@ TEST(Processes, AHungWorkerDoesNotHoldUpTheEnd) {
   EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
 }
 
+// Nobody holds it while the worker is dead.
+TEST(Processes, AWorkerWhoseMetricsPortIsTakenMeanwhileGetsAnother) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  const std::string before = cluster.metrics_addresses()[1];
+  const pid_t worker = cluster.worker_pids()[0];
+  ASSERT_EQ(kill(cluster.serve_pid(), SIGSTOP), 0);
+  ASSERT_EQ(kill(worker, SIGKILL), 0);
+  const int taker = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{
+      .sin_family = AF_INET,
+      .sin_port = htons(static_cast<uint16_t>(std::stoi(before.substr(before.rfind(':') + 1)))),
+      .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+  while (bind(taker, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0)
+    ASSERT_EQ(errno, EADDRINUSE);  // It is still dying.
+  ASSERT_EQ(listen(taker, 1), 0);
+  ASSERT_EQ(kill(cluster.serve_pid(), SIGCONT), 0);
+  ASSERT_TRUE(cluster.WaitForStatus([&](const v1::GetStatusResponse& s) {
+    return s.epoch() > 1 && IsIdle(s) && cluster.FindWorker(0) != worker;
+  }));
+  EXPECT_NE(cluster.metrics_addresses()[1], before);
+  close(taker);
+}
+
 TEST(Processes, AKilledCoordinatorComesBackAtTheSameAddress) {
   LocalCluster cluster(TestCheckpointPath(), {"--tp", "2", "--threads", "1"});
   ASSERT_EQ(kill(cluster.coordinator_pid(), SIGKILL), 0);
@@ -143,6 +171,20 @@ TEST(Processes, SigtermLetsARunningRequestFinish) {
   EXPECT_EQ(tokens, 300);
   stopper.join();
   EXPECT_EQ(exit_code, 0);
+}
+
+TEST(Processes, AClosedTerminalEndsItAsSigtermDoes) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  const pid_t coordinator = cluster.coordinator_pid();
+  EXPECT_EQ(cluster.StopWith(SIGHUP), 0);
+  EXPECT_FALSE(std::filesystem::exists(cluster.ready_file()));
+  EXPECT_TRUE(WaitUntilGone(coordinator));
+}
+
+TEST(Processes, WhoeverReadItsMessagesMayGo) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  ASSERT_EQ(kill(cluster.serve_pid(), SIGPIPE), 0);
+  EXPECT_EQ(cluster.StopWith(SIGTERM), 0);
 }
 
 TEST(Processes, WorkersAndCoordinatorDieWithTheirSupervisor) {

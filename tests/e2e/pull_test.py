@@ -101,6 +101,15 @@ class Pull(PullTestCase):
         self.assertEqual((result["path"], result["downloaded_bytes"]), (snapshot, 0))
         self.assertEqual({file["name"] for file in result["files"]}, NEEDED)
 
+    def test_a_mirror_that_lists_no_digests_is_asked_for_each_files(self):
+        self.hub.lists_digests = False
+        out, _ = self.pulled("--json")
+        self.assert_snapshot(json.loads(out)["path"])
+        sizes = [file["size"] for file in json.loads(out)["files"]]
+        self.assertEqual(sizes, sorted(sizes, reverse=True))
+        self.assertEqual(sum(method == "HEAD" for method, _, _ in self.hub.hub.requests), len(NEEDED))
+        self.assertFalse([path for method, path, _ in self.hub.store.requests if method == "HEAD"])
+
     def test_a_data_sets_parquet_files_are_laid_out_alike_and_eval_finds_them(self):
         name = "data/train-00000-of-00001.parquet"
         with open(os.path.join(ROOT, "tests", "data", "benchmarks", "ruler.parquet"), "rb") as file:

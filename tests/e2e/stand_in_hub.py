@@ -55,6 +55,7 @@ class StandInHub:
         self.listing_refusals = []  # as refusal, for one request each
         self.faults = []
         self.honours_ranges = True
+        self.lists_digests = True  # of its listing; mirrors may give names alone
         self.hub = Host("127.0.0.1", self._answer_hub)
         self.store = Host("localhost", self._answer_store)
 
@@ -69,8 +70,10 @@ class StandInHub:
     def _listing(self):
         siblings = []
         for name, content in self.files.items():
-            entry = {"rfilename": name, "size": len(content), "blobId": git_sha1(content)}
-            if name in self.large:
+            entry = {"rfilename": name}
+            if self.lists_digests:
+                entry |= {"size": len(content), "blobId": git_sha1(content)}
+            if name in self.large and self.lists_digests:
                 entry["lfs"] = {"sha256": self.digest(name), "size": len(content), "pointerSize": 135}
             siblings.append(entry)
         return {"id": self.model, "sha": self.commit, "siblings": siblings}

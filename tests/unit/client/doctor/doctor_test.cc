@@ -6,6 +6,7 @@
 #include "client/doctor/gpu.h"
 #include "client/doctor/host.h"
 #include "client/doctor/model_check.h"
+#include "client/serve/processors.h"
 
 namespace longhand::client {
 namespace {
@@ -57,6 +58,20 @@ TEST(Doctor, AGoodMachineIsWell) {
   EXPECT_EQ(WorstOf(JudgeGpus(TwoGpus(), options)), Verdict::kOk);
 }
 
+TEST(Doctor, RanksShareWhatTheControlGroupAllows) {
+  EXPECT_EQ(ThreadsOfRank(/*num_processors=*/8, /*quota=*/0, /*num_ranks=*/3), 2);
+  EXPECT_EQ(ThreadsOfRank(8, 4.5, 2), 2);
+  EXPECT_EQ(ThreadsOfRank(8, 16, 2), 4);
+  EXPECT_EQ(ThreadsOfRank(8, 0.5, 2), 1);
+  HostFacts facts = GoodHost();
+  facts.processor_quota = 4;
+  ServeOptions options;
+  options.tensor_parallel_size = 2;
+  EXPECT_EQ(Of(JudgeHost(facts, options), "threads").verdict, Verdict::kOk);
+  options.threads = 4;
+  EXPECT_THAT(Of(JudgeHost(facts, options), "threads").advice, HasSubstr("--threads 2"));
+}
+
 TEST(Doctor, RanksThatExchangeNeedSharedMemory) {
   HostFacts facts = GoodHost();
   facts.shared_memory.available_bytes = 1 << 20;
@@ -65,6 +80,8 @@ TEST(Doctor, RanksThatExchangeNeedSharedMemory) {
   options.tensor_parallel_size = 4;
   EXPECT_EQ(Of(JudgeHost(facts, options), "/dev/shm").verdict, Verdict::kFail);
   EXPECT_THAT(Of(JudgeHost(facts, options), "/dev/shm").advice, HasSubstr("32 MiB"));
+  options.transport = "gloo";
+  EXPECT_EQ(Of(JudgeHost(facts, options), "/dev/shm").verdict, Verdict::kOk);
 }
 
 TEST(Doctor, WhatIsShortIsNamedWithWhatToDo) {

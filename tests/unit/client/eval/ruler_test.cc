@@ -18,6 +18,13 @@ TEST(WithLength, TheNumberIsExchangedWhereverItStandsAlone) {
   EXPECT_FALSE(WithLength("a 1500-word or 5000-word story of 2,500 words", 500, 8000).has_value());
 }
 
+TEST(RulerRows, AnIdMayHaveAnAtSign) {
+  EXPECT_TRUE(RulerRows::IsExtension("7@2000"));
+  EXPECT_TRUE(RulerRows::IsExtension("\"deck@3\"@2000"));
+  for (const char* key : {"7", "7#2", "\"deck@3\"", "\"@3\"#2"})
+    EXPECT_FALSE(RulerRows::IsExtension(key)) << key;
+}
+
 TEST(RulerReport, OneLineForEachLength) {
   const std::vector<RulerLine> lines =
       LinesOf({{1000, 900, false}, {500, 500, false}, {1000, 1100, true}});

@@ -53,6 +53,20 @@ TEST(Repository, LargeFilesComeFirstAndAreNamedBySha256) {
   EXPECT_EQ(repository->TotalBytes(), 9);
 }
 
+TEST(Repository, AFileWithoutADigestGetsThatOfItsEtag) {
+  Result<Repository> repository = ParseRepository(
+      "o/m", Listing(R"({"rfilename":"m.safetensors","size":3},)" + Large("n.json")));
+  ASSERT_TRUE(repository.ok()) << repository.status();
+  RepositoryFile& file = repository->files[1];
+  EXPECT_EQ(file.digest, "");
+  EXPECT_TRUE(file.SetFacts(5, kSha256).ok());
+  EXPECT_EQ(file.digest_kind, DigestKind::kSha256);
+  EXPECT_TRUE(file.SetFacts(5, kSha1).ok());
+  EXPECT_EQ(file.digest_kind, DigestKind::kGitSha1);
+  for (const char* etag : {"", "1a2b", "../x"}) EXPECT_FALSE(file.SetFacts(5, etag).ok()) << etag;
+  EXPECT_FALSE(file.SetFacts(-1, kSha1).ok());
+}
+
 TEST(Repository, AnAnswerThatIsNoListingIsRefused) {
   EXPECT_EQ(ParseRepository("o/m", "<html>").status().code(), StatusCode::kInternal);
   EXPECT_EQ(ParseRepository("o/m", "{}").status().code(), StatusCode::kInternal);

@@ -43,6 +43,24 @@ TEST_F(OptionsTest, AFlagWinsOverTheEnvironmentAndThatOverTheFile) {
   EXPECT_EQ(options_.threads, 5);
 }
 
+TEST_F(OptionsTest, AListIsThatOfWhoHasTheLastWord) {
+  const std::string path = WriteYaml("lora-modules: [a=/file, b=/file]\ntenant-weights: [t=1]\n");
+  setenv("LONGHAND_LORA_MODULES", "a=/environment,c=/environment", 1);
+  const auto exit = ParseCommandLine(app_, {"--config", path, "--allowed-origins", "https://a.org",
+                                            "--allowed-origins=https://b.org"});
+  // What `longhand serve` hands to its coordinator, which has the same environment.
+  CLI::App app{"test"};
+  ServeOptions options;
+  AddServeOptions(app, options);
+  EXPECT_EQ(ParseCommandLine(app, EffectiveArguments(app_)), std::nullopt);
+  unsetenv("LONGHAND_LORA_MODULES");
+  ASSERT_EQ(exit, std::nullopt);
+  EXPECT_EQ(options_.lora_modules, (std::vector<std::string>{"a=/environment", "c=/environment"}));
+  EXPECT_EQ(options_.tenant_weights, std::vector<std::string>{"t=1"});
+  EXPECT_EQ(options_.allowed_origins, (std::vector<std::string>{"https://a.org", "https://b.org"}));
+  EXPECT_EQ(options.lora_modules, options_.lora_modules);
+}
+
 TEST_F(OptionsTest, AnUnknownKeyIsAnErrorThatNamesItsLine) {
   const std::string path = WriteYaml("block-size: 32\nblock-sice: 16\n");
   const Result<std::vector<std::string>> args = ArgumentsFromYaml(app_, path);
@@ -182,8 +200,10 @@ TEST(AddressCheck, AWorkerMayBeAtAPathAndAPeerHasAPort) {
 // CLI11 takes the argument after `--threads=` for its value.
 TEST_F(OptionsTest, AnEmptyVariableIsAnUnsetOne) {
   setenv("LONGHAND_THREADS", "", 1);
+  setenv("LONGHAND_CONFIG", "", 1);
   EXPECT_EQ(ParseCommandLine(app_, {"--block-size", "32"}), std::nullopt);
   unsetenv("LONGHAND_THREADS");
+  unsetenv("LONGHAND_CONFIG");
   EXPECT_EQ(options_.block_size, 32);
   const std::string path = WriteYaml("model: a\nserved-model-name: ''\n");
   EXPECT_EQ(ArgumentsFromYaml(app_, path).status().message(),
