@@ -243,7 +243,8 @@ asio::awaitable<bool> Connection::Begin(const Response& head) {
   keep_alive_ = may_keep_alive();
   Response own = head;
   NoteAnswer(own);
-  co_return co_await Write(SerializeHead(own, framing_, 0, keep_alive_));
+  const bool is_there = co_await Write(SerializeHead(own, framing_, 0, keep_alive_));
+  co_return is_there && request_.method != "HEAD";
 }
 
 asio::awaitable<bool> Connection::Send(std::string_view part) {

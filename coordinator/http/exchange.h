@@ -29,7 +29,7 @@ class Exchange {
   virtual boost::asio::awaitable<void> Reply(Response response) = 0;
 
   // Or a part at a time: the head (its body is not sent), parts, the end. False when the client is
-  // gone, or took too long to read.
+  // gone, took too long to read, or asked for the head alone.
   virtual boost::asio::awaitable<bool> Begin(const Response& head) = 0;
   virtual boost::asio::awaitable<bool> Send(std::string_view part) = 0;
   virtual boost::asio::awaitable<void> End() = 0;

@@ -140,6 +140,16 @@ TEST_F(HttpServerTest, AnswersKeepTheOrderOfPipelinedRequests) {
   EXPECT_EQ(num_held_, 0);
 }
 
+TEST_F(HttpServerTest, TheHeadOfAStreamIsAllThatHeadGets) {
+  Start({});
+  Socket client(server_->address());
+  client.Send("HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n" + Get("/a", "Connection: close\r\n"));
+  const std::string all = client.ReadToEnd();
+  EXPECT_THAT(all, HasSubstr("text/event-stream"));
+  EXPECT_EQ(all.find("\r\n\r\n") + 4, all.find("HTTP/1.1 200 OK", 1)) << all;
+  EXPECT_THAT(all, HasSubstr("/a:"));
+}
+
 TEST_F(HttpServerTest, ARefusalBeforeTheBodyClosesOnlyWhenABodyWasToCome) {
   Start({});
   Socket client(server_->address());
