@@ -147,6 +147,7 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   if (!stream.ok()) co_return co_await exchange.Reply(ErrorResponse(stream.status()));
   const bool wants_stream = request.stream;
   parsed = Parsed();  // What was prepared is the engine's now.
+  exchange.ReleaseBody();
   if (wants_stream) {
     co_await SendEvents(exchange, std::move(stream).value(), from, lines);
   } else {

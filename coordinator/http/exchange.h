@@ -22,6 +22,8 @@ class Exchange {
   virtual ~Exchange() = default;
 
   virtual Request& request() = 0;
+  // The body has been used: its bytes count no more, however long the answer takes.
+  virtual void ReleaseBody() = 0;
   // Of the answer so far; 0: none yet.
   virtual int status() const = 0;
 
