@@ -127,6 +127,18 @@ TEST_F(RefusalsTest, AVeryNarrowPictureIsNoneOfThem) {
   EXPECT_GT(answer.events.back().usage().prompt_tokens(), 4480 / 28);
 }
 
+// Errors are metadata, which clients take so much of.
+TEST_F(RefusalsTest, AnErrorAboutALongNameIsStillSeen) {
+  v1::GenerateRequest request = TextRequest("Hello", 4);
+  request.set_model(std::string(20000, 'm'));
+  ExpectRefused(request, grpc::StatusCode::NOT_FOUND, "the model 'mmm");
+  request.clear_model();
+  std::string role;
+  while (role.size() < 6000) role += "\u8BCD";
+  request.mutable_messages()->mutable_messages(0)->set_role(role);
+  ExpectInvalid(request, "message 0 has the role \"\u8BCD");
+}
+
 TEST_F(RefusalsTest, TwoThousandPictures) {
   v1::GenerateRequest request = TextRequest("What are these?", 4);
   for (int i = 0; i < 2000; ++i) {
