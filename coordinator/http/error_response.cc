@@ -67,7 +67,8 @@ std::string ParamOf(const Status& status) {
     if (message.starts_with(about)) return "messages";
   if (message.starts_with("a stop string ")) return "stop";
   if (IsAboutTheContext(status.message())) return "max_tokens";
-  for (const char* about : {"the prompt is ", "token id ", "the request asks for "})
+  for (const char* about :
+       {"the prompt is ", "the text has ", "token id ", "the request asks for "})
     if (message.starts_with(about)) return "prompt";
   return message.size() < status.message().size() ? "prompt" : "";
 }
