@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "common/shorten.h"
 #include "common/status.h"
 
 namespace longhand {
@@ -29,8 +30,13 @@ LONGHAND_SAME_CODE(kDataLoss, DATA_LOSS);
 LONGHAND_SAME_CODE(kUnauthenticated, UNAUTHENTICATED);
 #undef LONGHAND_SAME_CODE
 
+// A message travels as metadata, of which a client takes 8 KiB: of longer ones, with three for each
+// byte that is no ASCII, it would see neither message nor code.
+inline constexpr size_t kMaxGrpcMessageBytes = 2048;
+
 inline grpc::Status ToGrpc(const Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), status.message());
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
+                      Shortened(status.message(), kMaxGrpcMessageBytes));
 }
 
 // Trailing metadata: whole seconds.

@@ -27,7 +27,7 @@ struct RenderedChat {
 // Immutable after Load; any number of threads may use one at once.
 class ChatTemplate {
  public:
-  // chat_template.jinja, else chat_template.json, else `chat_template` of tokenizer_config.json (a
+  // chat_template.json, else chat_template.jinja, else `chat_template` of tokenizer_config.json (a
   // text, or a list in which "default" counts). kInvalidArgument naming the file when there is none
   // or it does not parse.
   static Result<ChatTemplate> Load(const std::filesystem::path& directory);

@@ -113,8 +113,8 @@ typedef struct {
   int literal_known; /* 0: the template changed that text, and `literal` is empty */
 } longhand_shim_rendered;
 
-/* From the contents of the checkpoint's files, each of which may be absent: chat_template.jinja
- * wins over chat_template.json, which wins over `chat_template` in tokenizer_config.json. */
+/* From the contents of the checkpoint's files, each of which may be absent: chat_template.json
+ * wins over chat_template.jinja, which wins over `chat_template` in tokenizer_config.json. */
 int longhand_shim_chat_template_new(longhand_shim_slice jinja,
                                     longhand_shim_slice template_json,
                                     longhand_shim_slice config_json,

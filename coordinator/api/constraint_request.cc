@@ -8,7 +8,8 @@ Result<std::shared_ptr<const engine::TokenConstraintFactory>> ParseConstraint(
     const v1::Constraint& constraint, const CompileConstraint& compile) {
   const auto compiled = [&](const char* field, shim::GrammarKind kind, const std::string& text) {
     Result<std::shared_ptr<const engine::TokenConstraintFactory>> result = compile(kind, text);
-    return result.ok() ? result : result.status().WithContext(std::string("constraint.") + field);
+    if (result.ok()) return result;
+    return result.status().WithContext(std::string("constraint.") + field).About("response_format");
   };
   switch (constraint.form_case()) {
     case v1::Constraint::kJsonSchema:

@@ -16,6 +16,13 @@ void FollowFrom(StreamCall& call, Result<std::shared_ptr<EventStream>> stream, i
   call.Follow(std::move(stream).value(), *place);
 }
 
+void Refuse(const Status& status,
+            grpc::CallbackServerContext& context,
+            grpc::ServerUnaryReactor& reactor) {
+  AddRetryAfter(status, context);
+  reactor.Finish(ToGrpc(status));
+}
+
 }  // namespace
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationService::Generate(
@@ -103,7 +110,7 @@ grpc::ServerUnaryReactor* GenerationService::Cancel(grpc::CallbackServerContext*
     queued = intake_.Cancel(request->request_id(), *caller,
                             [reactor](const Status& status) { reactor->Finish(ToGrpc(status)); });
   }
-  if (!queued.ok()) reactor->Finish(ToGrpc(queued));
+  if (!queued.ok()) Refuse(queued, *context, *reactor);
   return reactor;
 }
 
@@ -133,7 +140,7 @@ grpc::ServerUnaryReactor* GenerationService::RunOnPool(grpc::CallbackServerConte
   if (queued.ok()) {
     queued = pool_.Submit([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
   }
-  if (!queued.ok()) reactor->Finish(ToGrpc(queued));
+  if (!queued.ok()) Refuse(queued, *context, *reactor);
   return reactor;
 }
 

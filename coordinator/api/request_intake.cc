@@ -20,6 +20,9 @@ namespace {
 
 constexpr size_t kMaxRequestIdBytes = 128;
 constexpr int64_t kLargeRecordBytes = 256 << 10;
+// Takes half a gigabyte and two seconds; prompts that are to be answered are bounded by the
+// context.
+constexpr size_t kMaxTokenizedBytes = 4 << 20;
 
 bool IsIdCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == ':' ||
@@ -269,6 +272,11 @@ Status RequestIntake::Cancel(const std::string& request_id,
 
 Result<std::vector<int32_t>> RequestIntake::Tokenize(const v1::TokenizeRequest& request) const {
   LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(request.model()));
+  if (request.text().size() > kMaxTokenizedBytes) {
+    return InvalidArgument("the text has ", request.text().size(), " bytes; at most ",
+                           kMaxTokenizedBytes, " are tokenised at once")
+        .About("prompt");
+  }
   return parts_.tokenizer.Encode(request.text(), request.parse_control()
                                                      ? shim::ControlTokens::kParse
                                                      : shim::ControlTokens::kPlainText);

@@ -79,11 +79,7 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   LONGHAND_ASSIGN_OR_RETURN(SamplingRequest sampling,
                             ParseSampling(wire.sampling(), wire.return_(), model_.generation,
                                           model_.vocab_size, limits_.draw_seed));
-  if (wire.images_size() > limits_.max_images) {
-    return InvalidArgument("the request has ", wire.images_size(), " images; at most ",
-                           limits_.max_images, " are allowed")
-        .About("messages");
-  }
+  LONGHAND_RETURN_IF_ERROR(CheckNumImages(wire.images_size()));
   LONGHAND_ASSIGN_OR_RETURN(const input::PromptInput prompt, ReadPrompt(wire));
   LONGHAND_ASSIGN_OR_RETURN(std::vector<int32_t> token_ids,
                             encoder_.Encode(prompt, static_cast<size_t>(wire.images_size())));
@@ -109,6 +105,13 @@ Result<engine::Request> RequestPreparer::Prepare(const v1::GenerateRequest& wire
   LONGHAND_RETURN_IF_ERROR(CheckCacheSalt(wire.cache_salt()));
   request.tenant = wire.cache_salt();
   return request;
+}
+
+Status RequestPreparer::CheckNumImages(int64_t num_images) const {
+  if (num_images <= limits_.max_images) return OkStatus();
+  return InvalidArgument("the request has ", num_images, " images; at most ", limits_.max_images,
+                         " are allowed")
+      .About("messages");
 }
 
 Result<v1::Sampling> RequestPreparer::ResolveSampling(const v1::Sampling& sampling) const {

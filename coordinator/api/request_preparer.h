@@ -42,6 +42,8 @@ class RequestPreparer {
   // what the caller has found for the request's model; null: it is looked for.
   Result<engine::Request> Prepare(const v1::GenerateRequest& wire,
                                   AdapterTable::Held adapter = nullptr) const;
+  // kInvalidArgument for more than are allowed.
+  Status CheckNumImages(int64_t num_images) const;
   // `sampling` with every default filled in and the seed drawn, but for max_tokens, which is of a
   // prompt. kInvalidArgument as Prepare.
   Result<v1::Sampling> ResolveSampling(const v1::Sampling& sampling) const;

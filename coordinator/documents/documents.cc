@@ -198,13 +198,20 @@ void Documents::LookAround(TimePoint now) {
 void Documents::WhenIdle(std::function<void()> done) {
   {
     std::lock_guard lock(mutex_);
-    if (!running_.empty()) return idle_waiters_.push_back(std::move(done));
+    if (!running_.empty() && !is_stopped_) return idle_waiters_.push_back(std::move(done));
   }
   done();
 }
 
 void Documents::Stop() {
   for (const auto& writer : All()) writer->Abandon();
+  std::vector<std::function<void()>> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    is_stopped_ = true;
+    waiters.swap(idle_waiters_);
+  }
+  for (const auto& done : waiters) done();
 }
 
 std::vector<std::shared_ptr<DocumentWriter>> Documents::All() const {

@@ -41,7 +41,7 @@ class Documents final : public api::DocumentDesk {
 
   // Several times a second: calls that wait are made again, gauges are set.
   void LookAround(TimePoint now);
-  // `done` comes when no document is left, perhaps at once.
+  // `done` comes when no document is left, perhaps at once, or with Stop().
   void WhenIdle(std::function<void()> done);
   // Nothing more is published: the next coordinator goes on.
   void Stop();
@@ -78,6 +78,7 @@ class Documents final : public api::DocumentDesk {
   std::unordered_map<std::string, Running> running_;  // by request id
   int64_t num_bytes_ = 0;
   std::vector<std::function<void()>> idle_waiters_;
+  bool is_stopped_ = false;
 };
 
 }  // namespace longhand::documents

@@ -78,6 +78,25 @@ bool TakesEventsForLines(const Request& request) {
 
 }  // namespace
 
+// Bytes of pictures that were fetched: they count as those of bodies do. One thread at a time.
+class AnswerHandler::FetchedBytes {
+ public:
+  explicit FetchedBytes(api::RequestIntake& intake) : intake_(intake) {}
+  ~FetchedBytes() { Release(); }
+  FetchedBytes(const FetchedBytes&) = delete;
+
+  Status Reserve(int64_t bytes) {
+    LONGHAND_RETURN_IF_ERROR(intake_.Reserve(bytes));
+    bytes_ += bytes;
+    return OkStatus();
+  }
+  void Release() { intake_.Release(std::exchange(bytes_, 0)); }
+
+ private:
+  api::RequestIntake& intake_;
+  int64_t bytes_ = 0;
+};
+
 Response AnswerHandler::EventStreamHead() {
   return {.content_type = "text/event-stream; charset=utf-8",
           .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
@@ -112,7 +131,8 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
     co_return co_await exchange.Reply(
         ErrorResponse(InvalidArgument("Last-Event-ID is no number of an event")));
   }
-  if (const Status status = co_await FetchImages(exchange, &request); !status.ok())
+  FetchedBytes fetched(parts_.intake);
+  if (const Status status = co_await FetchImages(exchange, &request, &fetched); !status.ok())
     co_return co_await exchange.Reply(ErrorResponse(status.About("messages")));
   const std::string* traceparent = exchange.request().FindHeader("traceparent");
   Result<api::RequestIntake::Call> call = parts_.intake.NewCall(
@@ -136,6 +156,8 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   if (!stream.ok()) co_return co_await exchange.Reply(ErrorResponse(stream.status()));
   const bool wants_stream = request.stream;
   parsed = AnswerRequest();  // What was prepared is the engine's now.
+  exchange.ReleaseBody();
+  fetched.Release();
   if (wants_stream) {
     co_await SendEvents(exchange, std::move(stream).value(), from, lines);
   } else {
@@ -144,23 +166,27 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
 }
 
 boost::asio::awaitable<Status> AnswerHandler::FetchImages(Exchange& exchange,
-                                                          AnswerRequest* request) {
+                                                          AnswerRequest* request,
+                                                          FetchedBytes* fetched) {
   if (request->image_urls.empty()) co_return OkStatus();
   if (parts_.fetcher == nullptr) {
     co_return InvalidArgument(
         "an image_url begins with https://; send pictures as data URLs, or start the server with "
         "--allow-image-urls");
   }
-  const Result<bool> fetched =
-      co_await OnPool<bool>(exchange, *parts_.fetch_pool, [this, request]() -> Result<bool> {
+  const Status allowed = parts_.intake.preparer().CheckNumImages(request->wire.images_size());
+  if (!allowed.ok()) co_return allowed;
+  const Result<bool> done =
+      co_await OnPool<bool>(exchange, *parts_.fetch_pool, [=, this]() -> Result<bool> {
         for (const auto& [index, url] : request->image_urls) {
           Result<std::string> bytes = parts_.fetcher->Fetch(url);
           if (!bytes.ok()) return bytes.status().WithContext("image " + std::to_string(index));
+          LONGHAND_RETURN_IF_ERROR(fetched->Reserve(std::ssize(*bytes)));
           request->wire.mutable_images(index)->set_data(std::move(bytes).value());
         }
         return true;
       });
-  co_return fetched.status();
+  co_return done.status();
 }
 
 boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::string request_id) {

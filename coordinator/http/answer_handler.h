@@ -52,7 +52,10 @@ class AnswerHandler {
   static constexpr size_t kMaxSendBytes = 64 * 1024;
 
   boost::asio::awaitable<void> Answer(Exchange& exchange, Parse parse);
-  boost::asio::awaitable<Status> FetchImages(Exchange& exchange, AnswerRequest* request);
+  class FetchedBytes;
+  boost::asio::awaitable<Status> FetchImages(Exchange& exchange,
+                                             AnswerRequest* request,
+                                             FetchedBytes* fetched);
   boost::asio::awaitable<void> SendWhole(Exchange& exchange, Stream stream);
   boost::asio::awaitable<void> SendEvents(Exchange& exchange,
                                           Stream stream,

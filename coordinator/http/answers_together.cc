@@ -58,6 +58,7 @@ boost::asio::awaitable<void> AnswerHandler::AnswerTogether(Exchange& exchange,
     return parts_.intake.BeginTogether(wires, request.form, call);
   });
   if (!streams.ok()) co_return co_await exchange.Reply(ErrorResponse(streams.status()));
+  exchange.ReleaseBody();
   AnswerHead head = HeadOf(*streams->front());
   head.request_id = call.request_id;
   if (!request.stream) co_return co_await SendWholeTogether(exchange, *streams, head, num_choices);

@@ -122,8 +122,13 @@ asio::awaitable<bool> Connection::ServeRequest() {
   request_ = std::move(parser.request());
   keep_alive_ = request_.keep_alive;
   co_await host_.handle(*this);
-  host_.release(std::exchange(reserved_bytes_, 0));
+  ReleaseBody();
   co_return may_keep_alive();
+}
+
+void Connection::ReleaseBody() {
+  std::string().swap(request_.body);
+  host_.release(std::exchange(reserved_bytes_, 0));
 }
 
 asio::awaitable<bool> Connection::ReadHead(RequestParser& parser) {
@@ -243,7 +248,8 @@ asio::awaitable<bool> Connection::Begin(const Response& head) {
   keep_alive_ = may_keep_alive();
   Response own = head;
   NoteAnswer(own);
-  co_return co_await Write(SerializeHead(own, framing_, 0, keep_alive_));
+  const bool is_there = co_await Write(SerializeHead(own, framing_, 0, keep_alive_));
+  co_return is_there&& request_.method != "HEAD";
 }
 
 asio::awaitable<bool> Connection::Send(std::string_view part) {

@@ -71,6 +71,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void NoteAnswer(Response& response);
 
   Request& request() override { return request_; }
+  void ReleaseBody() override;
   int status() const override { return status_; }
   boost::asio::awaitable<void> Reply(Response response) override;
   boost::asio::awaitable<bool> Begin(const Response& head) override;

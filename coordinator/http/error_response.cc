@@ -2,6 +2,8 @@
 
 #include <boost/json.hpp>
 
+#include "coordinator/input/utf8_decoder.h"
+
 namespace longhand::http {
 namespace {
 
@@ -48,14 +50,26 @@ json::value CodeOf(const Status& status) {
   }
 }
 
+// A path may hold bytes that are no character.
+std::string WholeCharacters(const std::string& text) {
+  std::string out;
+  input::Utf8Decoder decoder;
+  decoder.Append(text, out);
+  decoder.Finish(out);
+  return out;
+}
+
 json::object Error(const std::string& message,
                    const char* type,
                    const std::string& param,
                    json::value code) {
   json::value param_value = nullptr;
   if (!param.empty()) param_value = param;
-  return {
-      {"error", {{"message", message}, {"type", type}, {"param", param_value}, {"code", code}}}};
+  return {{"error",
+           {{"message", WholeCharacters(message)},
+            {"type", type},
+            {"param", param_value},
+            {"code", code}}}};
 }
 
 }  // namespace

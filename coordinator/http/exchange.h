@@ -22,6 +22,8 @@ class Exchange {
   virtual ~Exchange() = default;
 
   virtual Request& request() = 0;
+  // The body has been used: its bytes count no more, however long the answer takes.
+  virtual void ReleaseBody() = 0;
   // Of the answer so far; 0: none yet.
   virtual int status() const = 0;
 
@@ -29,7 +31,7 @@ class Exchange {
   virtual boost::asio::awaitable<void> Reply(Response response) = 0;
 
   // Or a part at a time: the head (its body is not sent), parts, the end. False when the client is
-  // gone, or took too long to read.
+  // gone, took too long to read, or asked for the head alone.
   virtual boost::asio::awaitable<bool> Begin(const Response& head) = 0;
   virtual boost::asio::awaitable<bool> Send(std::string_view part) = 0;
   virtual boost::asio::awaitable<void> End() = 0;

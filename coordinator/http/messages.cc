@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "common/shorten.h"
 #include "coordinator/http/answer_request.h"
 
 namespace longhand::http {
@@ -21,7 +22,7 @@ Status AddImage(std::string_view url, AnswerRequest* out) {
   const size_t comma = url.find(',');
   if (url.substr(0, 5) != "data:" || comma == std::string_view::npos ||
       url.substr(0, comma).find(";base64") == std::string_view::npos) {
-    return InvalidArgument("an image_url is '", url.substr(0, 40),
+    return InvalidArgument("an image_url is '", Shortened(url, 40),
                            "'; it must be data:image/...;base64,... or begin with https://");
   }
   if (!absl::Base64Unescape({url.data() + comma + 1, url.size() - comma - 1},

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "common/shorten.h"
+
 namespace longhand::http {
 namespace {
 
@@ -38,10 +40,7 @@ std::string Shown(const boost::json::value& value) {
   } else {
     text = boost::json::serialize(value);
   }
-  if (text.size() <= kMaxShownBytes) return text;
-  size_t end = kMaxShownBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(0, end) + "...";
+  return Shortened(text, kMaxShownBytes);
 }
 
 const boost::json::value* RequestFields::Find(std::string_view name) const {

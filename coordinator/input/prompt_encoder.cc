@@ -9,8 +9,8 @@ namespace {
 
 // Composition (NFC) turns at most four bytes into one before the text is cut into tokens.
 constexpr size_t kMaxComposition = 4;
-// Prose has 4 bytes a token; longer texts than this are looked at before all of it is encoded.
-constexpr size_t kSampleBytesPerToken = 16;
+// Prose has 4 bytes a token; longer texts than this are counted before they are encoded as a whole.
+constexpr size_t kPieceBytesPerToken = 16;
 
 std::vector<std::string_view> TextsOf(const ChatPrompt& chat) {
   std::vector<std::string_view> texts;
@@ -95,7 +95,14 @@ Result<std::vector<int32_t>> PromptEncoder::Encode(const PromptInput& input,
 Result<std::vector<int32_t>> PromptEncoder::EncodeChat(const ChatPrompt& chat,
                                                        size_t num_images) const {
   LONGHAND_RETURN_IF_ERROR(CheckMessages(chat, num_images));
-  LONGHAND_RETURN_IF_ERROR(CheckSize(TextsOf(chat)));
+  const std::vector<std::string_view> texts = TextsOf(chat);
+  // Messages without a text take a template as long as others, and are tokens all the same.
+  if (std::ssize(chat.messages) + std::ssize(texts) > limits_.max_model_len) {
+    return InvalidArgument("the prompt has ", chat.messages.size(), " messages with ", texts.size(),
+                           " parts; the context holds ", limits_.max_model_len, " tokens")
+        .About(kContextLength);
+  }
+  LONGHAND_RETURN_IF_ERROR(CheckSize(texts));
   LONGHAND_ASSIGN_OR_RETURN(const shim::RenderedChat rendered,
                             chat_template_.Render(ChatTemplateInput(chat)));
   if (!rendered.literal_known) LONGHAND_RETURN_IF_ERROR(CheckHarmless(tokenizer_, chat));
@@ -120,30 +127,41 @@ Status PromptEncoder::CheckTokens(std::span<const int32_t> ids) const {
   return OkStatus();
 }
 
-// Refuses early what cannot fit: to tokenise it would take seconds first, and gigabytes. The
-// beginning of a text has hardly more tokens than the whole, whose last word it may cut.
+// Refuses early what cannot fit: to tokenise it would take seconds first, and gigabytes. A long
+// text is counted a piece at a time, until there are too many tokens; cuts hardly make any. What is
+// left over is no piece.
 Status PromptEncoder::CheckSize(std::span<const std::string_view> texts) const {
   const size_t context = static_cast<size_t>(limits_.max_model_len);
   const size_t max_bytes = context * longest_token_bytes_ * kMaxComposition;
-  const size_t sample_bytes = context * kSampleBytesPerToken;
+  const size_t piece_bytes = context * kPieceBytesPerToken;
   size_t num_bytes = 0;
-  std::string sample;
-  for (const std::string_view text : texts) {
-    num_bytes += text.size();
-    sample += text.substr(0, sample_bytes - sample.size());
-  }
+  for (const std::string_view text : texts) num_bytes += text.size();
   if (num_bytes > max_bytes) {
     return InvalidArgument("the prompt has ", num_bytes, " bytes; at most ", max_bytes,
                            " can fit the context of ", context, " tokens")
         .About(kContextLength);
   }
-  if (num_bytes <= sample_bytes) return OkStatus();
-  LONGHAND_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
-                            tokenizer_.Encode(sample, shim::ControlTokens::kPlainText));
-  if (ids.size() <= 2 * context) return OkStatus();
-  return InvalidArgument("the prompt has ", num_bytes, " bytes, of which the first ", sample_bytes,
-                         " alone are ", ids.size(), " tokens; the context holds ", context)
-      .About(kContextLength);
+  if (num_bytes <= piece_bytes) return OkStatus();
+  std::string piece;
+  size_t num_counted = 0, num_tokens = 0;
+  for (std::string_view text : texts) {
+    while (!text.empty()) {
+      const size_t taken = std::min(text.size(), piece_bytes - piece.size());
+      piece += text.substr(0, taken);
+      text.remove_prefix(taken);
+      if (piece.size() < piece_bytes) continue;
+      LONGHAND_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                                tokenizer_.Encode(piece, shim::ControlTokens::kPlainText));
+      num_counted += piece.size();
+      num_tokens += ids.size();
+      piece.clear();
+      if (num_tokens <= 2 * context) continue;
+      return InvalidArgument("the prompt has ", num_bytes, " bytes, of which the first ",
+                             num_counted, " alone are ", num_tokens, " tokens; the context holds ",
+                             context);
+    }
+  }
+  return OkStatus();
 }
 
 }  // namespace longhand::input

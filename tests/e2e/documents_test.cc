@@ -320,6 +320,24 @@ TEST_F(Documents, EndBeforeADrainingCoordinatorDoes) {
   drain.join();
 }
 
+// With one that waits for a document, which waits for the next coordinator.
+TEST_F(Documents, AStopAnswersADrainThatWaitsForThem) {
+  LocalCluster cluster(TestCheckpointPath(), Flags({"--shutdown-timeout", "0"}));
+  Follower follower(cluster, NoiseRequest("d", 100000));
+  follower.WaitFor(3);
+  std::thread drain([&] {
+    grpc::ClientContext context;
+    v1::DrainResponse response;
+    (void)cluster.cluster().Drain(&context, {}, &response);
+  });
+  EXPECT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.draining(); }));
+  const pid_t coordinator = cluster.coordinator_pid();
+  ASSERT_EQ(kill(coordinator, SIGTERM), 0);
+  EXPECT_TRUE(WaitUntilGone(coordinator));
+  drain.join();
+  EXPECT_EQ(follower.Finish().status.error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 // The bundled model plans itself and counts as it writes.
 class BundledModelDocuments : public Documents {
  protected:

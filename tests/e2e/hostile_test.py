@@ -70,6 +70,12 @@ class Hostile(unittest.TestCase):
         print(f"{refused} of {COUNT // 2} refused")
         self.assert_it_is_well()
 
+    def test_a_text_to_tokenise_is_bounded(self):
+        answer = self.cluster.ask("POST", "/tokenize", {"prompt": "The sea. " * (512 << 10)})
+        self.assertEqual((answer.status, answer.json()["error"]["param"]), (400, "prompt"))
+        self.assertIn("the text has 4718592 bytes; at most 4194304", answer.json()["error"]["message"])
+        self.assertEqual(self.cluster.ask("POST", "/tokenize", {"prompt": "The sea. " * 4096}).status, 200)
+
     def test_two_thousand_slow_heads(self):
         before = self.resident_bytes()
         slow = [Connection(self.cluster.host, self.cluster.port) for _ in range(2000)]

@@ -68,6 +68,17 @@ class Keys(unittest.TestCase):
             check()
 
 
+class Pictures(unittest.TestCase):
+    def test_too_many_pictures_are_refused_before_one_is_fetched(self):
+        cluster = Cluster("--allow-image-urls", "--limit-mm-per-prompt", "2")
+        self.addCleanup(cluster.stop)
+        picture = {"type": "image_url", "image_url": {"url": "https://127.0.0.1/picture.png"}}
+        for count, fault in ((2, "image 0: the host '127.0.0.1' of a picture is not on the public internet"),
+                             (3, "the request has 3 images; at most 2 are allowed")):
+            answer = cluster.chat(messages=[{"role": "user", "content": [picture] * count}])
+            self.assertEqual((answer.status, answer.json()["error"]["message"]), (400, fault))
+
+
 class Adapters(unittest.TestCase):
     def test_adapters_come_and_go(self):
         path = os.path.join(ROOT, "tests", "data", "adapters", "text")

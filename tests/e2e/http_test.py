@@ -1,4 +1,5 @@
 """The HTTP gateway of real processes, over raw sockets: what one server answers."""
+import contextlib
 import json
 import math
 import re
@@ -424,6 +425,15 @@ class Gateway(unittest.TestCase):
             except (BrokenPipeError, ConnectionResetError):
                 pass
             self.assertEqual(connection.answer().status, 413)
+
+    def test_answers_that_are_made_do_not_count_the_bytes_that_they_were_asked_with(self):
+        """Four bodies of this size may be read and prepared at once."""
+        large = greedy("Hi", 1500, user="x" * 900_000, stream=True)
+        with contextlib.ExitStack() as clients:
+            for _ in range(6):
+                client = clients.enter_context(self.cluster.connect())
+                client.post("/v1/chat/completions", large)
+                client.until(b"id: 1\n")
 
     def test_pipelined_requests_are_answered_in_order(self):
         with self.cluster.connect() as connection:

@@ -374,6 +374,9 @@ class Keys(PageCase):
         self.page.fill("#key", "wrong")
         self.page.keyboard.press("Enter")
         expect(self.at("#key-fault")).to_contain_text("key")
+        self.page.fill("#key", "sk-\u200btest")  # As it may come out of a clipboard.
+        self.page.keyboard.press("Enter")
+        expect(self.at("#key-fault")).to_contain_text("ASCII")
         self.page.fill("#key", "sk-test")
         self.page.keyboard.press("Enter")
         expect(self.at("#key-panel")).to_be_hidden()

@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <limits>
+#include <thread>
+#include <vector>
 
 #include "tests/e2e/local_cluster.h"
 #include "tests/e2e/requests.h"
@@ -125,6 +128,39 @@ TEST_F(RefusalsTest, AVeryNarrowPictureIsNoneOfThem) {
   const Answer answer = cluster_->Generate(PictureRequest(narrow));
   ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
   EXPECT_GT(answer.events.back().usage().prompt_tokens(), 4480 / 28);
+}
+
+TEST(Refusals, WhoeverFindsTheQueueFullIsToldWhenToTryAgain) {
+  LocalCluster cluster(TestCheckpointPath(),
+                       {"--threads", "1", "--max-waiting-requests", "1", "--max-num-seqs", "1"});
+  v1::TokenizeRequest request;
+  while (request.text().size() < 2'000'000) request.mutable_text()->append("The sea. ");
+  std::atomic<int> num_told = 0, num_refused = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 24; ++i) {
+    clients.emplace_back([&] {
+      grpc::ClientContext context;
+      v1::TokenizeResponse response;
+      const grpc::Status status = cluster.generation().Tokenize(&context, request, &response);
+      num_refused += status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+      num_told += context.GetServerTrailingMetadata().contains("retry-after");
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_GT(num_refused, 0);
+  EXPECT_EQ(num_told, num_refused);
+}
+
+// Errors are metadata, which clients take so much of.
+TEST_F(RefusalsTest, AnErrorAboutALongNameIsStillSeen) {
+  v1::GenerateRequest request = TextRequest("Hello", 4);
+  request.set_model(std::string(20000, 'm'));
+  ExpectRefused(request, grpc::StatusCode::NOT_FOUND, "the model 'mmm");
+  request.clear_model();
+  std::string role;
+  while (role.size() < 6000) role += "\u8BCD";
+  request.mutable_messages()->mutable_messages(0)->set_role(role);
+  ExpectInvalid(request, "message 0 has the role \"\u8BCD");
 }
 
 TEST_F(RefusalsTest, TwoThousandPictures) {

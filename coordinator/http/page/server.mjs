@@ -17,8 +17,12 @@ export class ServerError extends Error {
 export class Server extends EventTarget {
   #waiting = []; // for a key
 
-  // The key lives as long as the tab.
+  // The key lives as long as the tab. One that no header can hold, for what was copied with it, is asked for again.
   setKey(key) {
+    if (/[^\x20-\x7e]/u.test(key)) {
+      this.dispatchEvent(new CustomEvent("key", { detail: "A key has characters of ASCII only; this one has others, perhaps unseen." }));
+      return;
+    }
     sessionStorage.setItem(KEY, key);
     for (const go of this.#waiting.splice(0)) go();
   }

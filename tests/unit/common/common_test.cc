@@ -8,6 +8,7 @@
 #include "common/bounded_queue.h"
 #include "common/fp8.h"
 #include "common/philox.h"
+#include "common/shorten.h"
 #include "common/status.h"
 #include "common/tensor_view.h"
 #include "common/thread_checker.h"
@@ -63,6 +64,13 @@ TEST(Trim, TakesTheNamedBlanksFromBothEndsAndNoOthers) {
   EXPECT_EQ(Trim("a\r ", " "), "a\r");
   EXPECT_EQ(Trim(" \t", " \t"), "");
   EXPECT_EQ(Trim("", " "), "");
+}
+
+TEST(Shorten, CutsBetweenCharacters) {
+  EXPECT_EQ(Shortened("abc", 3), "abc");
+  EXPECT_EQ(Shortened("abcd", 3), "abc...");
+  EXPECT_EQ(Shortened("ab\u8BCD", 4), "ab...");
+  EXPECT_EQ(Shortened("ab\u8BCDc", 5), "ab\u8BCD...");
 }
 
 // Every number of the format comes back, and so does each next to the middle between two of them.

@@ -111,6 +111,13 @@ TEST(ErrorResponse, HasOpenAisFormAndTheStatusOfItsCode) {
               Contains(Pair("x-should-retry", "false")));
 }
 
+TEST(ErrorResponse, IsJsonWhateverBytesTheMessageHolds) {
+  EXPECT_THAT(ErrorResponse(404, "there is nothing at /\xff\xe2\x82").body,
+              HasSubstr("there is nothing at /\uFFFD\uFFFD\""));
+  EXPECT_THAT(ErrorResponse(NotFound("no request '\xd1' runs")).body,
+              HasSubstr("no request '\uFFFD' runs"));
+}
+
 TEST(Cors, TellsAPageWhetherItMayRead) {
   Request request;
   request.headers = {{"origin", "https://a.example"}};

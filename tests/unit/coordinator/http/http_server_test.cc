@@ -104,7 +104,8 @@ class HttpServerTest : public ::testing::Test {
       was_left_ = true;
       co_return;
     }
-    if (path == "/wait") {
+    if (path == "/begun") exchange.ReleaseBody();
+    if (path == "/wait" || path == "/begun") {
       waker_ = exchange.waker();
       is_waiting_ = true;
       while (!may_go_on_ && !exchange.gone()) co_await exchange.Sleep(std::nullopt);
@@ -138,6 +139,16 @@ TEST_F(HttpServerTest, AnswersKeepTheOrderOfPipelinedRequests) {
   EXPECT_TRUE(a < b && b < stream && stream < c && c != std::string::npos) << all;
   EXPECT_THAT(all, HasSubstr("X-Own: 1\r\n"));
   EXPECT_EQ(num_held_, 0);
+}
+
+TEST_F(HttpServerTest, TheHeadOfAStreamIsAllThatHeadGets) {
+  Start({});
+  Socket client(server_->address());
+  client.Send("HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n" + Get("/a", "Connection: close\r\n"));
+  const std::string all = client.ReadToEnd();
+  EXPECT_THAT(all, HasSubstr("text/event-stream"));
+  EXPECT_EQ(all.find("\r\n\r\n") + 4, all.find("HTTP/1.1 200 OK", 1)) << all;
+  EXPECT_THAT(all, HasSubstr("/a:"));
 }
 
 TEST_F(HttpServerTest, ARefusalBeforeTheBodyClosesOnlyWhenABodyWasToCome) {
@@ -232,6 +243,20 @@ TEST_F(HttpServerTest, BodiesBeyondTheBudgetAreRefused) {
   next.Send("POST /n HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
   EXPECT_THAT(next.ReadToEnd(), HasSubstr("/n:hi"));
   while (num_held_ > 0) std::this_thread::yield();
+}
+
+// Answers take minutes; what they were asked with has been used by then.
+TEST_F(HttpServerTest, ABodyThatWasUsedCountsNoMoreWhileItsAnswerIsMade) {
+  Start({});
+  Socket client(server_->address());
+  client.Send(
+      "POST /begun HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
+  WaitFor(is_waiting_);
+  EXPECT_EQ(num_held_, 0);
+  may_go_on_ = true;
+  waker_();
+  EXPECT_THAT(client.ReadToEnd(), HasSubstr("/begun:"));
+  EXPECT_EQ(num_held_, 0);
 }
 
 TEST_F(HttpServerTest, ConnectionsBeyondTheBoundAreClosed) {

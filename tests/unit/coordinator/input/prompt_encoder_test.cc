@@ -122,6 +122,21 @@ TEST_F(PromptEncoderTest, APromptOverTheContextIsRefusedNamingBothNumbers) {
   EXPECT_THAT(Refusal(UserSays(std::string(100000, '7'))), HasSubstr("alone are 65536 tokens"));
 }
 
+// A beginning with few tokens says nothing about what follows, and to encode that takes as long.
+TEST_F(PromptEncoderTest, APromptOverTheContextIsRefusedBeforeItsEndHoweverItBegins) {
+  const std::string few(65536, ' ');
+  ASSERT_LE(tokenizer_.Encode(few, shim::ControlTokens::kPlainText)->size(), 4096u);
+  EXPECT_THAT(Refusal(TextPrompt{few + std::string(200000, '7')}),
+              HasSubstr("265536 bytes, of which the first 131072 alone are"));
+}
+
+TEST_F(PromptEncoderTest, MoreMessagesThanTokensAreRefusedBeforeTheyAreRendered) {
+  ChatPrompt many;
+  many.messages.assign(3000, UserSays("").messages[0]);
+  EXPECT_THAT(Refusal(many),
+              HasSubstr("3000 messages with 3000 parts; the context holds 4096 tokens"));
+}
+
 // Such a template cannot be marked; text without "<" is harmless under it, other text is refused.
 TEST_F(PromptEncoderTest, UnderATemplateThatChangesTextOnlyHarmlessTextPasses) {
   const TempDirectory directory;
