@@ -6,8 +6,10 @@ namespace longhand::api {
 
 Result<std::shared_ptr<const engine::TokenConstraintFactory>> ParseConstraint(
     const v1::Constraint& constraint, const CompileConstraint& compile) {
-  const auto compiled = [&](const char* field, shim::GrammarKind kind, const std::string& text) {
-    Result<std::shared_ptr<const engine::TokenConstraintFactory>> result = compile(kind, text);
+  using Compiled = Result<std::shared_ptr<const engine::TokenConstraintFactory>>;
+  const auto compiled = [&](const char* field, shim::GrammarKind kind,
+                            const std::string& text) -> Compiled {
+    Compiled result = compile(kind, text);
     if (result.ok()) return result;
     return result.status().WithContext(std::string("constraint.") + field).About("response_format");
   };
