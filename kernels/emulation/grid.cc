@@ -80,6 +80,8 @@ void Machine::RunBlock(size_t block) {
   num_alive_ = threads_.size();
   for (BarrierState& barrier : barriers_) barrier = {};
   landings_.clear();
+  written_.assign(shared_bytes_ / 16 + 1, 0);
+  num_fences_ = 0;
   std::memset(in_operation_, 0, sizeof(in_operation_));
   for (size_t warp = 0; warp < kWarp; ++warp) ended_[warp] = ~LanesOf(warp);
   for (size_t i = 0; i < threads_.size(); ++i) {
@@ -211,6 +213,22 @@ void Fail(const char* format, ...) {
 }
 
 OpenProducts& ProductsOfThread() { return TheMachine().current().products; }
+
+void NoteWritten(const void* p, size_t bytes) {
+  Machine& machine = TheMachine();
+  for (size_t i = 0; i < bytes; i += 16) {
+    machine.WrittenAt(static_cast<const char*>(p) + i) = machine.num_fences() + 1;
+  }
+}
+
+void FenceForProducts() { TheMachine().Fence(); }
+
+void CheckFenced(const void* p) {
+  Machine& machine = TheMachine();
+  if (machine.WrittenAt(p) > machine.num_fences()) {
+    Fail("wgmma reads what was written without a fence behind it");
+  }
+}
 
 void CheckShared(const char* what, const void* p, size_t bytes, size_t alignment) {
   const Machine& machine = TheMachine();

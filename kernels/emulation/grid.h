@@ -98,6 +98,12 @@ struct Landing {
 };
 void Await(const Landing& landing);
 
+// What instructions other than the copy engine's write to shared memory, wgmma reads behind a fence.
+// Plain stores are not seen.
+void NoteWritten(const void* p, size_t bytes);
+void FenceForProducts();
+void CheckFenced(const void* p);
+
 // Ends the launch unless [p, p + bytes) is dynamic shared memory, at a multiple of `alignment`.
 void CheckShared(const char* what, const void* p, size_t bytes, size_t alignment);
 

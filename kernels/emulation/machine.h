@@ -55,6 +55,13 @@ class Machine {
   void* shared() const { return shared_.get(); }
   size_t shared_bytes() const { return shared_bytes_; }
   Thread& current() { return *current_; }
+  // Of each 16 bytes: how many fences had been made when they were written, and one; 0 where none
+  // must be made.
+  uint32_t& WrittenAt(const void* p) {
+    return written_[static_cast<size_t>(static_cast<const char*>(p) - shared_.get()) / 16];
+  }
+  uint32_t num_fences() const { return num_fences_; }
+  void Fence() { ++num_fences_; }
   int index() const { return current_->index; }
 
   void ArriveAtBarrier(int id, int num_threads, bool predicate);
@@ -126,6 +133,8 @@ class Machine {
   uint32_t ended_[kWarp] = {};         // or never were
   BarrierState barriers_[kNumBarriers];
   std::vector<Landing> landings_;
+  std::vector<uint32_t> written_;
+  uint32_t num_fences_ = 0;
   // Of the OS thread.
   Fiber caller_;
   Fiber* previous_ = nullptr;
