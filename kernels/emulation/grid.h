@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -36,6 +37,8 @@ struct LaunchConfig {
   Dim3 block;
   size_t shared_bytes = 0;
   uint64_t schedule_seed = 0;
+  // A thread of each block calls WaitForPrevious.
+  bool begins_early = false;
 };
 
 // What of a launch a thread may ask for.
@@ -44,6 +47,15 @@ struct ThreadPosition {
 };
 extern thread_local constinit ThreadPosition t_position;
 inline const ThreadPosition& Position() { return t_position; }
+
+// As a device may, where the second launch begins early: the first is done when, of the block that
+// comes first, all threads wait for it or for others.
+struct NotedLaunch {
+  std::function<Status()> run;
+  bool begins_early;
+};
+Status LaunchTogether(const NotedLaunch& first, const NotedLaunch& second);
+void WaitForPrevious();
 
 // Dynamic shared memory of the current block.
 void* DynamicShared();

@@ -50,7 +50,12 @@ struct Thread {
 // The calling OS thread's: its fibers' stacks, and the block that runs.
 class Machine {
  public:
-  Status Run(const char* kernel, const LaunchConfig& config, void (*body)(void*), void* argument);
+  // On `outer`, where a thread of that machine's calls this; else null.
+  Status Run(const char* kernel,
+             const LaunchConfig& config,
+             void (*body)(void*),
+             void* argument,
+             const Machine* outer);
 
   void* shared() const { return shared_.get(); }
   size_t shared_bytes() const { return shared_bytes_; }
@@ -70,6 +75,7 @@ class Machine {
   void Await(const Landing& landing) { landings_.push_back(landing); }
   void Sleep(const char* name, const void* place);
   void Wake(const void* place);
+  void WaitForPrevious();
   bool LandCopies(const uint64_t* barrier);
   void WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot);
   [[noreturn]] void Fail(const char* format, va_list arguments);
@@ -103,6 +109,7 @@ class Machine {
   // What lands there; false where nothing does.
   bool LandAt(const void* place);
   bool LandForSleepers();
+  bool RunPrevious();
   // Leaves the current thread for another that can go on; returns when it can itself.
   void Yield();
   void Resume(Fiber& from, Thread& to, bool is_over);
@@ -117,6 +124,7 @@ class Machine {
   void* argument_ = nullptr;
   uint64_t random_ = 0;
   bool shuffled_ = false;
+  bool begins_early_ = false;
   bool failed_ = false;
   char message_[512];
   std::string deadlock_;
@@ -126,6 +134,7 @@ class Machine {
   std::vector<Thread> threads_;
   Thread* current_ = nullptr;
   size_t num_alive_ = 0;
+  bool has_waited_ = false;  // a thread of it, for the launch before
   uint32_t ready_[kWarp] = {};  // lanes, of each warp
   uint32_t ready_warps_ = 0;
   int warp_ = 0;
@@ -184,9 +193,8 @@ inline void Machine::Yield() {
   CollectRetired();
 }
 
-inline Machine& TheMachine() {
-  static thread_local Machine machine;
-  return machine;
-}
+// That of the launch that runs.
+extern thread_local constinit Machine* t_machine;
+inline Machine& TheMachine() { return *t_machine; }
 
 }  // namespace longhand::kernels::emulation
