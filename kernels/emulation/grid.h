@@ -6,9 +6,10 @@
 //
 // Found, and reported as kInternal with the kernel, block and threads: a warp operation that a lane
 // of its mask does not take part in, threads that wait for each other forever, shared memory used
-// out of bounds or misaligned by a wrapped intrinsic, launches that no device takes. Copies of
-// cp.async and of the copy engine land when they are waited for and not before; dynamic shared
-// memory begins as NaN.
+// out of bounds or misaligned by a wrapped intrinsic, wgmma of what no fence was put behind, a
+// block that begins early and waits for nothing, launches that no device takes. Copies of cp.async
+// and of the copy engine land when they are waited for and not before; dynamic shared memory begins
+// as NaN.
 #pragma once
 
 #include <cstddef>
@@ -110,8 +111,8 @@ struct Landing {
 };
 void Await(const Landing& landing);
 
-// What instructions other than the copy engine's write to shared memory, wgmma reads behind a fence.
-// Plain stores are not seen.
+// What instructions other than the copy engine's write to shared memory, wgmma reads behind a
+// fence. Plain stores are not seen.
 void NoteWritten(const void* p, size_t bytes);
 void FenceForProducts();
 void CheckFenced(const void* p);

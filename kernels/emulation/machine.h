@@ -134,7 +134,7 @@ class Machine {
   std::vector<Thread> threads_;
   Thread* current_ = nullptr;
   size_t num_alive_ = 0;
-  bool has_waited_ = false;  // a thread of it, for the launch before
+  bool has_waited_ = false;     // a thread of it, for the launch before
   uint32_t ready_[kWarp] = {};  // lanes, of each warp
   uint32_t ready_warps_ = 0;
   int warp_ = 0;

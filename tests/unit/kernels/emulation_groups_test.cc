@@ -228,14 +228,14 @@ TEST(EmulatedGroups, AProductOfWhatWasCopiedWithoutAFenceIsReported) {
   const std::vector<uint4> chunks(16, make_uint4(kTwos, kTwos, kTwos, kTwos));
   std::vector<float> out(128, -1);
   const LaunchShape shape{1, 128, kKeyAtomBytes + 1024};
-  const Status status = Launch("MultiplyCopied", Stream(), shape, &MultiplyCopied<true>,
-                               chunks.data(), out.data());
+  const Status status =
+      Launch("MultiplyCopied", Stream(), shape, &MultiplyCopied<true>, chunks.data(), out.data());
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(out, std::vector<float>(128, 32));
-  EXPECT_THAT(Launch("MultiplyCopied", Stream(), shape, &MultiplyCopied<false>, chunks.data(),
-                     out.data())
-                  .message(),
-              HasSubstr("wgmma reads what was written without a fence behind it"));
+  EXPECT_THAT(
+      Launch("MultiplyCopied", Stream(), shape, &MultiplyCopied<false>, chunks.data(), out.data())
+          .message(),
+      HasSubstr("wgmma reads what was written without a fence behind it"));
 }
 
 }  // namespace

@@ -368,10 +368,12 @@ TEST(Emulation, WhereTheLaunchBeforeFailsItsFailureIsReported) {
   std::vector<int> numbers(kWarpSize), out(kWarpSize);
   const LaunchShape shape{1, kWarpSize, kWarpSize * sizeof(int), /*begins_early=*/true};
   const Status status = emulation::LaunchTogether(
-      {[] { return Internal("it was that one"); }, false}, {[&] {
-        return Launch("Read", Stream(), shape, &Read<Wait::kBeforeReading>, numbers.data(),
-                      out.data());
-      }, true});
+      {[] { return Internal("it was that one"); }, false},
+      {[&] {
+         return Launch("Read", Stream(), shape, &Read<Wait::kBeforeReading>, numbers.data(),
+                       out.data());
+       },
+       true});
   EXPECT_EQ(status.message(), "it was that one");
   EXPECT_EQ(WriteAndRead<Wait::kBeforeReading>(0, out), OkStatus());
 }
