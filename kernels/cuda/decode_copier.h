@@ -48,7 +48,7 @@ class DecodeCopier {
   __device__ __forceinline__ void Run() {
     while (Find()) Copy();
     if (lane_ == 0) {
-      memory_.items.items[cursor_.place].split = DecodeItems::kNone;
+      Place().split = DecodeItems::kNone;
       Arrive(memory_.items_there[cursor_.place]);
       queue_.Leave();
     }
@@ -73,10 +73,17 @@ class DecodeCopier {
     return true;
   }
 
-  // Takes the next item and tells the others of it: they are at most kRingTiles items behind.
+  // Where the others are told of an item, once all of them have read what was there.
+  __device__ __forceinline__ DecodeItem& Place() {
+    WaitFor(memory_.items_free[cursor_.place], item_parity_ ^ 1);
+    return memory_.items.items[cursor_.place];
+  }
+
+  // Takes the next item and tells the others of it.
   __device__ __forceinline__ bool FindItem() {
     if (has_item_) {
       cursor_.place = DecodeItems::After(cursor_.place);
+      if (cursor_.place == 0) item_parity_ ^= 1;
       item_ = __shfl_sync(kAllLanes, queue_.taken(), 0);
     }
     while (item_ >= end_) {
@@ -92,7 +99,7 @@ class DecodeCopier {
     block_table_ = problem_.block_table + int64_t{found.rows.first_seq} * problem_.max_blocks;
     kv_head_ = found.rows.first.kv_head;
     if (lane_ == 0) {
-      memory_.items.items[cursor_.place] = found;
+      Place() = found;
       Arrive(memory_.items_there[cursor_.place]);
       queue_.Take();
     }
@@ -133,6 +140,7 @@ class DecodeCopier {
   const int32_t* block_table_ = nullptr;
   int kv_head_ = 0;
   DecodeCursor cursor_;
+  int item_parity_ = 0;  // of the phase that items' barriers are in at its place
   RingPosition<kRingTiles> at_;
   // Of the lane's box.
   bool has_box_ = false;

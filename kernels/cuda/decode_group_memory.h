@@ -31,7 +31,7 @@ struct DecodeGroupMemory {
   MBarrier values_there[kRingTiles], values_free[kRingTiles];
   DecodeList<kListEntries> list;  // the copying warp's
   DecodeItems items;
-  MBarrier items_there[DecodeItems::kPlaces];
+  MBarrier items_there[DecodeItems::kPlaces], items_free[DecodeItems::kPlaces];
   uint32_t complete;  // FinishItem's
 
   static constexpr size_t Bytes() { return sizeof(DecodeGroupMemory) + kAtomBytes; }

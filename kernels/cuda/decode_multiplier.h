@@ -50,14 +50,14 @@ class DecodeMultiplier {
   // 8 kTiles rows, whose queries were started; then starts those of the next and moves on.
   template <int kTiles>
   __device__ __forceinline__ bool Attend(RowsHere& here) {
-    const DecodeItem& item = memory_.items.items[here.place()];
-    const SplitRows rows = item.rows;
+    const DecodeItem item = memory_.items.items[here.place()];
+    const SplitRows& rows = item.rows;
     const int split = Uniform(item.split), end = Uniform(rows.first.context_len);
+    const bool ends = here.first_row + kWarpRows >= Uniform(rows.count());
+    if (ends) Arrive(memory_.items_free[here.place()]);
     GroupSplit<kTiles> sums(memory_, rows, here.first_row, problem_.logit_scale);
     sums.Run(SplitBegin(split), min(SplitBegin(split + 1), end), at_);
-    here.first_row += kWarpRows;
-    const bool ends = here.first_row >= Uniform(rows.count());
-    if (ends) here = {here.item + 1, 0};
+    here = ends ? RowsHere{here.item + 1, 0} : RowsHere{here.item, here.first_row + kWarpRows};
     const bool more = Begin(here);
     sums.Store(problem_, partials_, rows, split);
     if (ends) {

@@ -37,7 +37,7 @@ struct Stream {
   bool refuses_recordings = false;
   bool multiplies_fp8 = true;
   // Where launches go instead of being run: with the arguments that they have now.
-  std::vector<std::function<Status()> >* recorder = nullptr;
+  std::vector<emulation::NotedLaunch>* recorder = nullptr;
   // Of a device that runs apart; else work is done where it is enqueued. Shared with staging
   // memory, which goes after the stream.
   std::shared_ptr<emulation::LateWork> late;
@@ -127,13 +127,13 @@ Status Launch(const char* name,
               Arguments&&... arguments) {
   ++stream.num_launches;
   const emulation::LaunchConfig config{shape.grid, shape.block, shape.shared_bytes,
-                                       stream.schedule_seed};
+                                       stream.schedule_seed, shape.begins_early};
   if (stream.recorder != nullptr || stream.late != nullptr) {
     auto launch = [=] {
       return emulation::Launch(name, config, kernel, static_cast<Parameters>(arguments)...);
     };
     if (stream.recorder != nullptr) {
-      stream.recorder->push_back(std::move(launch));
+      stream.recorder->push_back({std::move(launch), shape.begins_early});
     } else {
       stream.late->Add(std::move(launch));
     }
@@ -143,8 +143,7 @@ Status Launch(const char* name,
                            static_cast<Parameters>(std::forward<Arguments>(arguments))...);
 }
 
-// A kernel runs when the one before has ended.
-inline void WaitForPrevious() {}
+inline void WaitForPrevious() { emulation::WaitForPrevious(); }
 inline void LetNextBegin() {}
 
 template <typename T>

@@ -222,6 +222,8 @@ __device__ __forceinline__ SharedMatrix AtStep(SharedMatrix matrix, int step) {
 __device__ __forceinline__ void FenceForWgmma() {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#elif !defined(__CUDACC__)
+  emulation::FenceForProducts();
 #endif
 }
 

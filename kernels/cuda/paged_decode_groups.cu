@@ -36,7 +36,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
       Prepare(memory.keys_free[stage], kDecodeWarps);
       Prepare(memory.values_free[stage], kDecodeWarps);
     }
-    for (MBarrier& there : memory.items_there) Prepare(there, 1);
+    for (int place = 0; place < DecodeItems::kPlaces; ++place) {
+      Prepare(memory.items_there[place], 1);
+      Prepare(memory.items_free[place], kDecodeGroupThreads);
+    }
     PublishPrepared();
   }
   __syncthreads();

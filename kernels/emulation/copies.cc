@@ -21,6 +21,7 @@ void Land(const PendingCopy& copy) {
   if (bytes > 0) std::memcpy(copy.to, copy.from, bytes);
   t_bytes_copied += static_cast<int64_t>(bytes);
   std::memset(copy.to + bytes, 0, static_cast<size_t>(copy.unit) - bytes);
+  NoteWritten(copy.to, static_cast<size_t>(copy.unit));
 }
 
 }  // namespace

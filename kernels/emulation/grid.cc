@@ -13,8 +13,14 @@
 namespace longhand::kernels::emulation {
 
 thread_local constinit ThreadPosition t_position;
+thread_local constinit Machine* t_machine = nullptr;
 
 namespace {
+
+// The launch before, as long as nobody has waited for it; and how it ended.
+thread_local const NotedLaunch* t_previous = nullptr;
+thread_local Status t_previous_status;
+thread_local bool t_previous_runs = false;
 
 constexpr size_t kMaxThreads = 1024;
 constexpr size_t kMaxSharedBytes = 227 << 10;  // sm_90's; sm_80 has 163 KiB
@@ -40,13 +46,15 @@ Status Machine::CheckLaunch(const LaunchConfig& config) {
 Status Machine::Run(const char* kernel,
                     const LaunchConfig& config,
                     void (*body)(void*),
-                    void* argument) {
-  LONGHAND_CHECK(current_ == nullptr) << "a kernel launches a kernel";
+                    void* argument,
+                    const Machine* outer) {
   if (Status status = CheckLaunch(config); !status.ok()) return status.WithContext(kernel);
   kernel_ = kernel;
   body_ = body;
   argument_ = argument;
   shuffled_ = config.schedule_seed != 0;
+  begins_early_ = config.begins_early;
+  caller_.stack = outer != nullptr ? outer->current_->fiber.stack : nullptr;
   random_ = config.schedule_seed;
   failed_ = false;
   shared_bytes_ = config.shared_bytes;
@@ -78,8 +86,11 @@ void Machine::RunBlock(size_t block) {
            static_cast<unsigned>(block / grid.x / grid.y));
   std::memset(shared_.get(), 0xff, shared_bytes_);
   num_alive_ = threads_.size();
+  has_waited_ = false;
   for (BarrierState& barrier : barriers_) barrier = {};
   landings_.clear();
+  written_.assign(shared_bytes_ / 16 + 1, 0);
+  num_fences_ = 0;
   std::memset(in_operation_, 0, sizeof(in_operation_));
   for (size_t warp = 0; warp < kWarp; ++warp) ended_[warp] = ~LanesOf(warp);
   for (size_t i = 0; i < threads_.size(); ++i) {
@@ -131,6 +142,9 @@ void Machine::Finish() {
   if (num_alive_ == 0 && !landings_.empty()) {
     emulation::Fail("the block ended before what was on its way to shared memory");
   }
+  if (num_alive_ == 0 && begins_early_ && !has_waited_) {
+    emulation::Fail("the block begins early, and ended without a wait for the launch before");
+  }
   CheckBarriers();
   Fiber self = ended.fiber;
   Thread* next = num_alive_ == 0 ? nullptr : Pick();
@@ -179,9 +193,25 @@ int Machine::PickAnyLane() {
 }
 
 void Machine::LandOrFail() {
-  if (LandForSleepers()) return;
+  if (LandForSleepers() || RunPrevious()) return;
   DescribeDeadlock();
   emulation::Fail("%s", deadlock_.c_str());
+}
+
+void Machine::WaitForPrevious() {
+  has_waited_ = true;
+  if (t_previous != nullptr) Sleep("griddepcontrol.wait", &t_previous);
+}
+
+bool Machine::RunPrevious() {
+  if (t_previous == nullptr) return false;
+  const NotedLaunch& previous = *std::exchange(t_previous, nullptr);
+  t_previous_runs = true;
+  t_previous_status = previous.run();
+  t_previous_runs = false;
+  if (!t_previous_status.ok()) emulation::Fail("the launch before failed");
+  Wake(&t_previous);
+  return ready_warps_ != 0;
 }
 
 void Machine::SetReady(int index) {
@@ -201,6 +231,7 @@ void Machine::Fail(const char* format, va_list arguments) {
   std::abort();  // Nothing resumes a fiber that was given up.
 }
 
+void WaitForPrevious() { TheMachine().WaitForPrevious(); }
 void* DynamicShared() { return TheMachine().shared(); }
 int Lane() { return TheMachine().index() % kWarp; }
 
@@ -211,6 +242,22 @@ void Fail(const char* format, ...) {
 }
 
 OpenProducts& ProductsOfThread() { return TheMachine().current().products; }
+
+void NoteWritten(const void* p, size_t bytes) {
+  Machine& machine = TheMachine();
+  for (size_t i = 0; i < bytes; i += 16) {
+    machine.WrittenAt(static_cast<const char*>(p) + i) = machine.num_fences() + 1;
+  }
+}
+
+void FenceForProducts() { TheMachine().Fence(); }
+
+void CheckFenced(const void* p) {
+  Machine& machine = TheMachine();
+  if (machine.WrittenAt(p) > machine.num_fences()) {
+    Fail("wgmma reads what was written without a fence behind it");
+  }
+}
 
 void CheckShared(const char* what, const void* p, size_t bytes, size_t alignment) {
   const Machine& machine = TheMachine();
@@ -227,7 +274,23 @@ Status RunGrid(const char* kernel,
                const LaunchConfig& config,
                void (*body)(void*),
                void* argument) {
-  return TheMachine().Run(kernel, config, body, argument);
+  static thread_local Machine machine, machine_of_previous;
+  Machine* const outer = t_machine;
+  LONGHAND_CHECK(outer == nullptr || t_previous_runs) << "a kernel launches a kernel";
+  const ThreadPosition position = t_position;
+  t_machine = outer == nullptr ? &machine : &machine_of_previous;
+  const Status status = t_machine->Run(kernel, config, body, argument, outer);
+  t_machine = outer;
+  t_position = position;
+  return status;
+}
+
+Status LaunchTogether(const NotedLaunch& first, const NotedLaunch& second) {
+  t_previous = &first;
+  const Status status = second.run();
+  t_previous = nullptr;
+  LONGHAND_RETURN_IF_ERROR(std::exchange(t_previous_status, OkStatus()));
+  return status;
 }
 
 }  // namespace longhand::kernels::emulation

@@ -6,13 +6,15 @@
 //
 // Found, and reported as kInternal with the kernel, block and threads: a warp operation that a lane
 // of its mask does not take part in, threads that wait for each other forever, shared memory used
-// out of bounds or misaligned by a wrapped intrinsic, launches that no device takes. Copies of
-// cp.async and of the copy engine land when they are waited for and not before; dynamic shared
-// memory begins as NaN.
+// out of bounds or misaligned by a wrapped intrinsic, wgmma of what no fence was put behind, a
+// block that begins early and waits for nothing, launches that no device takes. Copies of cp.async
+// and of the copy engine land when they are waited for and not before; dynamic shared memory begins
+// as NaN.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -36,6 +38,8 @@ struct LaunchConfig {
   Dim3 block;
   size_t shared_bytes = 0;
   uint64_t schedule_seed = 0;
+  // A thread of each block calls WaitForPrevious.
+  bool begins_early = false;
 };
 
 // What of a launch a thread may ask for.
@@ -44,6 +48,15 @@ struct ThreadPosition {
 };
 extern thread_local constinit ThreadPosition t_position;
 inline const ThreadPosition& Position() { return t_position; }
+
+// As a device may, where the second launch begins early: the first is done when, of the block that
+// comes first, all threads wait for it or for others.
+struct NotedLaunch {
+  std::function<Status()> run;
+  bool begins_early;
+};
+Status LaunchTogether(const NotedLaunch& first, const NotedLaunch& second);
+void WaitForPrevious();
 
 // Dynamic shared memory of the current block.
 void* DynamicShared();
@@ -97,6 +110,12 @@ struct Landing {
   int first[5];
 };
 void Await(const Landing& landing);
+
+// What instructions other than the copy engine's write to shared memory, wgmma reads behind a
+// fence. Plain stores are not seen.
+void NoteWritten(const void* p, size_t bytes);
+void FenceForProducts();
+void CheckFenced(const void* p);
 
 // Ends the launch unless [p, p + bytes) is dynamic shared memory, at a multiple of `alignment`.
 void CheckShared(const char* what, const void* p, size_t bytes, size_t alignment);

@@ -50,11 +50,23 @@ struct Thread {
 // The calling OS thread's: its fibers' stacks, and the block that runs.
 class Machine {
  public:
-  Status Run(const char* kernel, const LaunchConfig& config, void (*body)(void*), void* argument);
+  // On `outer`, where a thread of that machine's calls this; else null.
+  Status Run(const char* kernel,
+             const LaunchConfig& config,
+             void (*body)(void*),
+             void* argument,
+             const Machine* outer);
 
   void* shared() const { return shared_.get(); }
   size_t shared_bytes() const { return shared_bytes_; }
   Thread& current() { return *current_; }
+  // Of each 16 bytes: how many fences had been made when they were written, and one; 0 where none
+  // must be made.
+  uint32_t& WrittenAt(const void* p) {
+    return written_[static_cast<size_t>(static_cast<const char*>(p) - shared_.get()) / 16];
+  }
+  uint32_t num_fences() const { return num_fences_; }
+  void Fence() { ++num_fences_; }
   int index() const { return current_->index; }
 
   void ArriveAtBarrier(int id, int num_threads, bool predicate);
@@ -63,6 +75,7 @@ class Machine {
   void Await(const Landing& landing) { landings_.push_back(landing); }
   void Sleep(const char* name, const void* place);
   void Wake(const void* place);
+  void WaitForPrevious();
   bool LandCopies(const uint64_t* barrier);
   void WaitInWarp(const char* name, uint32_t mask, Complete complete, void* slot);
   [[noreturn]] void Fail(const char* format, va_list arguments);
@@ -96,6 +109,7 @@ class Machine {
   // What lands there; false where nothing does.
   bool LandAt(const void* place);
   bool LandForSleepers();
+  bool RunPrevious();
   // Leaves the current thread for another that can go on; returns when it can itself.
   void Yield();
   void Resume(Fiber& from, Thread& to, bool is_over);
@@ -110,6 +124,7 @@ class Machine {
   void* argument_ = nullptr;
   uint64_t random_ = 0;
   bool shuffled_ = false;
+  bool begins_early_ = false;
   bool failed_ = false;
   char message_[512];
   std::string deadlock_;
@@ -119,6 +134,7 @@ class Machine {
   std::vector<Thread> threads_;
   Thread* current_ = nullptr;
   size_t num_alive_ = 0;
+  bool has_waited_ = false;     // a thread of it, for the launch before
   uint32_t ready_[kWarp] = {};  // lanes, of each warp
   uint32_t ready_warps_ = 0;
   int warp_ = 0;
@@ -126,6 +142,8 @@ class Machine {
   uint32_t ended_[kWarp] = {};         // or never were
   BarrierState barriers_[kNumBarriers];
   std::vector<Landing> landings_;
+  std::vector<uint32_t> written_;
+  uint32_t num_fences_ = 0;
   // Of the OS thread.
   Fiber caller_;
   Fiber* previous_ = nullptr;
@@ -175,9 +193,8 @@ inline void Machine::Yield() {
   CollectRetired();
 }
 
-inline Machine& TheMachine() {
-  static thread_local Machine machine;
-  return machine;
-}
+// That of the launch that runs.
+extern thread_local constinit Machine* t_machine;
+inline Machine& TheMachine() { return *t_machine; }
 
 }  // namespace longhand::kernels::emulation

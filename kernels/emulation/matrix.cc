@@ -52,6 +52,7 @@ void StoreAllTransposed(void* const (&slots)[32], uint32_t) {
       void* address = static_cast<StoreSlot*>(slots[matrix * 8 + row])->row;
       CheckShared("stmatrix", address, 16, 16);
       std::memcpy(address, elements, 16);
+      NoteWritten(address, 16);
     }
   }
 }
@@ -127,6 +128,7 @@ float RowAt(const SharedMatrix& matrix, int row, int element, bool is_f16) {
   const uintptr_t address = straight ^ straight / kRowBytes % 8 * kChunkBytes;
   const void* p = reinterpret_cast<const void*>(address);
   CheckShared("wgmma", p, 2, 2);
+  CheckFenced(p);
   uint16_t bits;
   std::memcpy(&bits, p, 2);
   return FromBits(bits, is_f16);

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "kernels/emulation/grid.h"
+#include "kernels/emulation/machine.h"
 
 namespace longhand::kernels::emulation {
 namespace {
@@ -53,6 +53,7 @@ void LandBox(const Landing& landing) {
     char* to = static_cast<char*>(landing.to) +
                (map.is_swizzled ? at ^ at / kRowBytes % 8 * kChunkBytes : at);
     std::memset(to, 0, kChunkBytes);
+    TheMachine().WrittenAt(to) = 0;
     const auto existing_bytes = static_cast<size_t>(exist * kElementBytes);
     if (exist > 0) std::memcpy(to, static_cast<const char*>(map.data) + offset, existing_bytes);
     t_bytes_copied += exist * kElementBytes;

@@ -202,5 +202,41 @@ TEST(EmulatedGroups, AProductIsDoneWhenItIsWaitedFor) {
   EXPECT_THAT(RunOnes<Fault::kNeverWaits>(out).message(), HasSubstr("ended before its wgmma"));
 }
 
+// 64 rows of ones times eight rows of 16 elements, two chunks each, that cp.async brings.
+template <bool kFences>
+__global__ void MultiplyCopied(const uint4* chunks, float* out) {
+  auto* tile = AlignShared<1024>(DynamicShared<unsigned char>());
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread < 16) CopyAsync16(tile + PlaceInAtoms(thread / 2, thread % 2), &chunks[thread]);
+  CommitCopies();
+  WaitForCopies<0>();
+  if (kFences) FenceForWgmma();
+  __syncthreads();
+  constexpr uint32_t kOnes = 0x3f803f80;
+  const uint32_t a[4] = {kOnes, kOnes, kOnes, kOnes};
+  float d[1][4];
+  BeginWgmma(d);
+  MultiplyRegisters<false>(d, a, MatrixInShared(tile), false);
+  CommitWgmma();
+  WaitForWgmma<0>();
+  PinSums(d);
+  out[thread] = d[0][0];
+}
+
+TEST(EmulatedGroups, AProductOfWhatWasCopiedWithoutAFenceIsReported) {
+  constexpr uint32_t kTwos = 0x40004000;
+  const std::vector<uint4> chunks(16, make_uint4(kTwos, kTwos, kTwos, kTwos));
+  std::vector<float> out(128, -1);
+  const LaunchShape shape{1, 128, kKeyAtomBytes + 1024};
+  const Status status =
+      Launch("MultiplyCopied", Stream(), shape, &MultiplyCopied<true>, chunks.data(), out.data());
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(out, std::vector<float>(128, 32));
+  EXPECT_THAT(
+      Launch("MultiplyCopied", Stream(), shape, &MultiplyCopied<false>, chunks.data(), out.data())
+          .message(),
+      HasSubstr("wgmma reads what was written without a fence behind it"));
+}
+
 }  // namespace
 }  // namespace longhand::kernels::LONGHAND_DEVICE

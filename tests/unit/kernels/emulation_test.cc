@@ -319,5 +319,64 @@ TEST(Emulation, ABlockReductionGivesEveryThreadTheSum) {
   }
 }
 
+__global__ void Write(int* numbers) { numbers[threadIdx.x] = static_cast<int>(threadIdx.x); }
+
+enum class Wait { kBeforeReading, kAfterReading, kNever };
+
+template <Wait kWait>
+__global__ void Read(const int* numbers, int* out) {
+  int* of_warp = DynamicShared<int>();
+  LetNextBegin();
+  if (kWait == Wait::kBeforeReading) WaitForPrevious();
+  of_warp[threadIdx.x] = numbers[threadIdx.x];
+  if (kWait == Wait::kAfterReading) WaitForPrevious();
+  __syncwarp();
+  out[threadIdx.x] = of_warp[(threadIdx.x + 1) % kWarpSize];
+}
+
+template <Wait kWait>
+Status WriteAndRead(uint64_t seed, std::vector<int>& out) {
+  std::vector<int> numbers(kWarpSize, -1);
+  out.assign(kWarpSize, -2);
+  const Stream stream = Shuffled(seed);
+  const LaunchShape shape{1, kWarpSize, kWarpSize * sizeof(int), /*begins_early=*/true};
+  return emulation::LaunchTogether(
+      {[&] { return Launch("Write", stream, {1, kWarpSize}, &Write, numbers.data()); }, false},
+      {[&] { return Launch("Read", stream, shape, &Read<kWait>, numbers.data(), out.data()); },
+       true});
+}
+
+TEST(Emulation, ALaunchThatBeginsEarlySeesTheOneBeforeOnlyBehindItsWait) {
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    std::vector<int> out;
+    Status status = WriteAndRead<Wait::kBeforeReading>(seed, out);
+    ASSERT_TRUE(status.ok()) << status;
+    for (int i = 0; i < kWarpSize; ++i) EXPECT_EQ(out[i], (i + 1) % kWarpSize);
+    status = WriteAndRead<Wait::kAfterReading>(seed, out);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(out, std::vector<int>(kWarpSize, -1)) << "what was there before";
+  }
+}
+
+TEST(Emulation, ABlockThatBeginsEarlyAndWaitsForNothingIsReported) {
+  std::vector<int> out;
+  EXPECT_THAT(WriteAndRead<Wait::kNever>(0, out).message(),
+              HasSubstr("ended without a wait for the launch before"));
+}
+
+TEST(Emulation, WhereTheLaunchBeforeFailsItsFailureIsReported) {
+  std::vector<int> numbers(kWarpSize), out(kWarpSize);
+  const LaunchShape shape{1, kWarpSize, kWarpSize * sizeof(int), /*begins_early=*/true};
+  const Status status = emulation::LaunchTogether(
+      {[] { return Internal("it was that one"); }, false},
+      {[&] {
+         return Launch("Read", Stream(), shape, &Read<Wait::kBeforeReading>, numbers.data(),
+                       out.data());
+       },
+       true});
+  EXPECT_EQ(status.message(), "it was that one");
+  EXPECT_EQ(WriteAndRead<Wait::kBeforeReading>(0, out), OkStatus());
+}
+
 }  // namespace
 }  // namespace longhand::kernels::LONGHAND_DEVICE
