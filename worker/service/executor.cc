@@ -354,10 +354,11 @@ Status Executor::Load(const RankSetup& setup,
     progress_.Note();
     observer.on_progress({.phase = "weights", .bytes_done = done, .bytes_total = total});
   };
-  RankSetup logged = setup;
-  logged.runner.log = options_.log;
+  RankSetup told = setup;
+  told.runner.log = options_.log;
+  told.runner.on_piece = [this] { progress_.Note(); };
   LONGHAND_ASSIGN_OR_RETURN(
-      auto loaded, options_.load_runner(logged, *options_.device.ops, communicator, on_bytes));
+      auto loaded, options_.load_runner(told, *options_.device.ops, communicator, on_bytes));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   options_.metrics.OnLoaded(loaded->memory(), seconds.count());
   options_.log(Join("loaded in ", seconds.count(), " s; memory of rank ", setup.communicator.rank,

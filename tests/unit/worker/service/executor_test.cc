@@ -155,6 +155,27 @@ TEST_F(ExecutorTest, AFullQueueIsRefusedAtOnce) {
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
 }
 
+TEST_F(ExecutorTest, APieceOfMemoryIsProgress) {
+  std::optional<Executor> executor;
+  std::promise<uint64_t> progress;
+  Executor::Options options = OptionsWith(zero_log_);
+  options.load_runner = [&](const RankSetup& setup, kernels::Ops&, comm::Communicator&,
+                            const model::LoadProgress&) {
+    const uint64_t before = executor->pulse().progress;
+    setup.runner.on_piece();
+    progress.set_value(executor->pulse().progress - before);
+    return Result<std::unique_ptr<runner::ModelRunner>>(Unavailable("no runner"));
+  };
+  executor.emplace(std::move(options));
+  RankSetup setup = SetupOf(1, 0, 1);
+  setup.communicator.transport = comm::Transport::kSingle;
+  ASSERT_TRUE(executor
+                  ->Configure(setup, {.on_progress = [](const SetupProgress&) {},
+                                      .on_done = [](const Status&) {}})
+                  .ok());
+  EXPECT_EQ(progress.get_future().get(), 1u);
+}
+
 // What comes of a configuration, and of a step if there is one, where work fails on a device in
 // this state.
 Status FailOn(const Status& state, RunnerFactory runners) {
