@@ -348,7 +348,7 @@ class Ops {
   // Host memory that copies take at full speed and without the host waiting, and that CopyBlocks reaches.
   virtual Result<std::unique_ptr<Buffer>> AllocateStaging(size_t bytes) = 0;
   // Takes all memory that calls within `sizes` need beyond their tensors: they allocate none. Without it the memory
-  // grows with the calls. Recordings from before larger sizes are void.
+  // grows with the calls.
   virtual Status Reserve(const StepSizes& sizes) = 0;
   // What Reserve takes for `sizes`, and what weights within them bring along when they are packed.
   virtual OpsMemory ReservedMemory(const StepSizes& sizes) const = 0;
@@ -378,8 +378,8 @@ class Ops {
   // Whether operations can be recorded here, and rows to be sampled staged.
   virtual bool CanRecord() const { return false; }
   // Notes the operations that `enqueue` calls instead of running them. It may do nothing else here: no copies, no
-  // allocations, no Synchronize. An error leaves nothing behind. Workspaces that operations share do not grow any more
-  // (Reserve). kUnimplemented where nothing can be recorded.
+  // allocations, no Synchronize. An error leaves nothing behind. Workspaces that operations share do not grow while a
+  // recording is kept (Reserve). kUnimplemented where nothing can be recorded.
   virtual Result<std::unique_ptr<Recording>> Record(const std::function<Status()>& enqueue);
   // Ordered: runs what was recorded by this Ops.
   virtual Status Replay(const Recording& recording);

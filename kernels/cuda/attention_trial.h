@@ -15,7 +15,7 @@ class AttentionTrial {
  public:
   explicit AttentionTrial(const Context& context) {
     context_.stream = context.stream;
-    context_.stream.has_recordings = false;
+    context_.stream.num_recordings = 0;
   }
   Context& context() { return context_; }
 

@@ -1,4 +1,4 @@
-// Bytes that are allocated now, and what they were at most.
+// Bytes that are allocated now, and what they were at most; and a count of what is kept.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +27,18 @@ class CountedBytes {
  private:
   ByteCount& count_;
   const int64_t bytes_;
+};
+
+// One of what is counted, while it lives; the count must outlive it.
+class CountedOne {
+ public:
+  explicit CountedOne(int& count) : count_(count) { ++count_; }
+  ~CountedOne() { --count_; }
+  CountedOne(const CountedOne&) = delete;
+  CountedOne& operator=(const CountedOne&) = delete;
+
+ private:
+  int& count_;
 };
 
 }  // namespace longhand::kernels

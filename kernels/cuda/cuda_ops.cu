@@ -78,7 +78,6 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
   ByteCount device_memory() const override { return context_.stream.device_memory; }
   ByteCount staging_memory() const override { return context_.stream.staging_memory; }
   Status Reserve(const StepSizes& sizes) override {
-    context_.stream.has_recordings = false;
     const auto take = [&](Workspace& workspace, int64_t bytes) {
       return workspace.Take(context_.stream, static_cast<size_t>(bytes)).status();
     };
@@ -166,13 +165,10 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
     LONGHAND_RETURN_IF_ERROR(CheckNotRecording("a recording"));
     Stream& stream = context_.stream;
     LONGHAND_RETURN_IF_ERROR(BeginRecording(stream));
-    // Workspaces must not move from here on.
-    const bool had_recordings = std::exchange(stream.has_recordings, true);
     stream.recording = true;
     const Status status = enqueue();
     stream.recording = false;
     auto recording = EndRecording(stream);
-    if (!status.ok() || !recording.ok()) stream.has_recordings = had_recordings;
     LONGHAND_RETURN_IF_ERROR(status);
     return recording;
   }
@@ -281,7 +277,7 @@ class DeviceOps final : public ::longhand::kernels::CudaOps {
 
 Result<void*> Workspace::Take(const Stream& stream, size_t bytes) {
   if (buffer_ == nullptr || buffer_->size_bytes() < bytes) {
-    if (stream.has_recordings) {
+    if (stream.recording || stream.num_recordings > 0) {
       return Internal("a workspace that recorded operations use would grow from ",
                       buffer_ == nullptr ? 0 : buffer_->size_bytes(), " to ", bytes,
                       " bytes; Reserve must be told what is to come");

@@ -46,7 +46,7 @@ struct Stream {
   int shared_bytes = 227 << 10;         // that a block may have
   bool may_have_wgmma = false;          // trials say whether it has mma.sync's bits
   bool recording = false;               // launches are noted: nothing else may happen
-  bool has_recordings = false;          // which know where the workspaces are
+  int num_recordings = 0;               // that are kept: they know where the workspaces are
   mutable int64_t num_allocations = 0;  // so far
   mutable ByteCount device_memory, staging_memory;
   mutable int64_t num_launches = 0;  // so far; replays do not count

@@ -52,7 +52,7 @@ class StagingBuffer final : public Buffer {
 // A CUDA graph.
 class GraphRecording final : public Recording {
  public:
-  explicit GraphRecording(cudaGraphExec_t graph) : graph_(graph) {}
+  GraphRecording(cudaGraphExec_t graph, int& count) : graph_(graph), counted_(count) {}
   ~GraphRecording() override { cudaGraphExecDestroy(graph_); }
   GraphRecording(const GraphRecording&) = delete;
   GraphRecording& operator=(const GraphRecording&) = delete;
@@ -61,6 +61,7 @@ class GraphRecording final : public Recording {
 
  private:
   cudaGraphExec_t graph_;
+  const CountedOne counted_;
 };
 
 class CudaEvent final : public Event {
@@ -276,7 +277,7 @@ Result<std::unique_ptr<Recording>> EndRecording(Stream& stream) {
   if (error == cudaSuccess) error = cudaGraphInstantiate(&executable, graph, 0);
   if (graph != nullptr) cudaGraphDestroy(graph);
   if (error == cudaSuccess) {
-    auto recording = std::make_unique<GraphRecording>(executable);
+    auto recording = std::make_unique<GraphRecording>(executable, stream.num_recordings);
     error = cudaGraphUpload(executable, stream.handle);
     if (error == cudaSuccess) return std::unique_ptr<Recording>(std::move(recording));
   }

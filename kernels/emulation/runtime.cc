@@ -71,8 +71,10 @@ Result<std::unique_ptr<Buffer>> AllocateCounted(const Stream& stream,
 // Launches with their arguments.
 struct LaunchRecording final : Recording {
   using Launches = std::vector<emulation::NotedLaunch>;
+  explicit LaunchRecording(int& count) : counted(count) {}
   // Replays that are still to come keep them.
   std::shared_ptr<const Launches> launches;
+  const CountedOne counted;
   mutable int64_t num_replays = 0;
 };
 
@@ -97,7 +99,7 @@ Status BeginRecording(Stream& stream) {
 }
 
 Result<std::unique_ptr<Recording>> EndRecording(Stream& stream) {
-  auto recording = std::make_unique<LaunchRecording>();
+  auto recording = std::make_unique<LaunchRecording>(stream.num_recordings);
   recording->launches =
       std::make_shared<const LaunchRecording::Launches>(std::move(*stream.recorder));
   delete stream.recorder;

@@ -22,15 +22,9 @@ Status RunReplayed(Device& device, Enqueue&& enqueue, Change&& change) {
   LONGHAND_RETURN_IF_ERROR(enqueue());
   LONGHAND_RETURN_IF_ERROR(ops.Synchronize());
   LONGHAND_ASSIGN_OR_RETURN(const auto recording, ops.Record(enqueue));
-  const auto replay = [&] {
-    LONGHAND_RETURN_IF_ERROR(change());
-    LONGHAND_RETURN_IF_ERROR(ops.Replay(*recording));
-    return ops.Synchronize();
-  };
-  const Status status = replay();
-  // Workspaces may grow again: the recording ends here.
-  LONGHAND_RETURN_IF_ERROR(ops.Reserve({}));
-  return status;
+  LONGHAND_RETURN_IF_ERROR(change());
+  LONGHAND_RETURN_IF_ERROR(ops.Replay(*recording));
+  return ops.Synchronize();
 }
 
 struct Mlp {

@@ -138,6 +138,8 @@ Status PeerCommunicator::ChooseWays(KeyValueStore& store, const std::stop_token&
     ways_ = SumWays(most / 4, most);
     return OkStatus();
   }
+  // What is timed waits for the peers, and knows nothing of `stop`.
+  const std::stop_callback abort_on_stop(stop, [this] { Abort(); });
   LONGHAND_ASSIGN_OR_RETURN(SumTimer timer,
                             SumTimer::Create(group_, device_, *inner_, options_.now, most));
   std::vector<SumTimes> times;

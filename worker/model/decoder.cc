@@ -36,12 +36,13 @@ Result<std::unique_ptr<Decoder>> Decoder::Create(const ModelConfig& config,
                                                  const ShardPlan& plan,
                                                  const ModelWeights& weights,
                                                  const DecoderSizes& sizes,
-                                                 kernels::Ops& ops) {
+                                                 kernels::Ops& ops,
+                                                 const std::function<void()>& on_piece) {
   std::unique_ptr<Decoder> decoder(new Decoder(config, plan, weights, sizes, ops));
   const Status status =
       AllocateParts(ops, Parts(config, plan, weights.shard, sizes), &decoder->space_);
   LONGHAND_RETURN_IF_ERROR(status.WithContext("decoder workspace"));
-  LONGHAND_RETURN_IF_ERROR(decoder->AllocateKvCache().WithContext("KV cache"));
+  LONGHAND_RETURN_IF_ERROR(decoder->AllocateKvCache(on_piece).WithContext("KV cache"));
   const RopeFrequencies rope = ComputeRopeFrequencies(config.rope, config.head_dim);
   decoder->attention_scaling_ = rope.attention_scaling;
   LONGHAND_RETURN_IF_ERROR(ops.CopyToDevice(decoder->space_.inv_freq.view.data(),
@@ -94,7 +95,7 @@ int64_t Decoder::WorkspaceBytes(const ModelConfig& config,
   return SumParts(Parts(config, plan, shard, sizes));
 }
 
-Status Decoder::AllocateKvCache() {
+Status Decoder::AllocateKvCache(const std::function<void()>& on_piece) {
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     LONGHAND_ASSIGN_OR_RETURN(DeviceTensor layer,
                               AllocateTensor(ops_, sizes_.kv_dtype,
@@ -108,6 +109,7 @@ Status Decoder::AllocateKvCache() {
                                                         shard_.kv_heads.size()}));
     }
     kv_scales_.push_back(std::move(scales));
+    if (on_piece) on_piece();
   }
   return OkStatus();
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -50,12 +51,14 @@ struct DecoderSizes {
 
 class Decoder {
  public:
-  // All memory, the KV cache included, is taken here. Weights and Ops must outlive the decoder.
+  // All memory, the KV cache included, is taken here, which may take long; `on_piece`, if there is one, is called with
+  // each layer's cache. Weights and Ops must outlive the decoder.
   static Result<std::unique_ptr<Decoder>> Create(const ModelConfig& config,
                                                  const ShardPlan& plan,
                                                  const ModelWeights& weights,
                                                  const DecoderSizes& sizes,
-                                                 kernels::Ops& ops);
+                                                 kernels::Ops& ops,
+                                                 const std::function<void()>& on_piece);
   static int64_t WorkspaceBytes(const ModelConfig& config,
                                 const ShardPlan& plan,
                                 const RankShard& shard,
@@ -112,7 +115,7 @@ class Decoder {
                                                      const ShardPlan& plan,
                                                      const RankShard& shard,
                                                      const DecoderSizes& sizes);
-  Status AllocateKvCache();
+  Status AllocateKvCache(const std::function<void()>& on_piece);
   Status Embed(const DecoderBatch& batch, comm::Communicator& communicator);
   Status RunLayer(int64_t layer_idx, const DecoderBatch& batch, comm::Communicator& communicator);
   // These leave this rank's part of a sum in delta.

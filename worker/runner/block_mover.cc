@@ -18,7 +18,8 @@ int64_t MaxPairs(int64_t num_blocks, int64_t num_host_blocks) {
 
 Result<std::unique_ptr<BlockMover>> BlockMover::Create(std::vector<Layer> layers,
                                                        int64_t num_host_blocks,
-                                                       kernels::Ops& ops) {
+                                                       kernels::Ops& ops,
+                                                       const std::function<void()>& on_piece) {
   std::unique_ptr<BlockMover> mover(new BlockMover(ops));
   LONGHAND_CHECK(!layers.empty());
   const int64_t num_pairs = MaxPairs(layers.front().cache.dim(1), num_host_blocks);
@@ -30,6 +31,7 @@ Result<std::unique_ptr<BlockMover>> BlockMover::Create(std::vector<Layer> layers
     if (!layer.scales.empty()) {
       LONGHAND_RETURN_IF_ERROR(mover->AddPlace(layer.scales, num_host_blocks));
     }
+    if (on_piece) on_piece();
   }
   return mover;
 }

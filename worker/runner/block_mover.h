@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -20,10 +21,12 @@ class BlockMover {
     TensorView cache;
     TensorView scales;
   };
-  // Host memory for as many blocks of every layer is taken here. kResourceExhausted.
+  // Host memory for as many blocks of every layer is taken here; `on_piece`, if there is one, is
+  // called with each layer's. kResourceExhausted.
   static Result<std::unique_ptr<BlockMover>> Create(std::vector<Layer> layers,
                                                     int64_t num_host_blocks,
-                                                    kernels::Ops& ops);
+                                                    kernels::Ops& ops,
+                                                    const std::function<void()>& on_piece);
   // On the device.
   static int64_t WorkspaceBytes(const PlanLimits& limits);
 

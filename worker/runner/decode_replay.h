@@ -39,8 +39,11 @@ class DecodeReplay {
   // loads the kernels; the second is recorded, and from there on it is replayed.
   Result<kernels::VocabShard> Run(const DecodeShape& shape, const Enqueue& enqueue);
 
-  // Drops what was recorded.
-  void Forget() { steps_.clear(); }
+  // Drops what was recorded. Recording is tried again: it may have failed because the group ended.
+  void Forget() {
+    steps_.clear();
+    can_record_ = true;
+  }
 
  private:
   struct Step {

@@ -157,8 +157,9 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   // First: what it only tries out then takes no more than there will be.
   LONGHAND_RETURN_IF_ERROR(ops_.Reserve(sizes).WithContext("operations' workspaces"));
   if (const std::string found = ops_.TrialResults(); !found.empty()) Log(found);
-  LONGHAND_ASSIGN_OR_RETURN(decoder_, model::Decoder::Create(config_.model, plan, weights_,
-                                                             SizesOf(config_, ops_), ops_));
+  LONGHAND_ASSIGN_OR_RETURN(
+      decoder_, model::Decoder::Create(config_.model, plan, weights_, SizesOf(config_, ops_), ops_,
+                                       config_.on_piece));
   LONGHAND_ASSIGN_OR_RETURN(
       images_, ImageEncoding::Create(config_, weights_.vision, rank_, limits_.tp_size, ops_));
   if (config_.max_loras > 0) {
@@ -172,8 +173,9 @@ Status ModelRunnerImpl::Load(const ShardPlan& plan, const WeightLoad& load) {
   for (int64_t i = 0; i < config_.model.num_layers; ++i) {
     layers.push_back({decoder_->KvCache(i), decoder_->KvScales(i)});
   }
-  LONGHAND_ASSIGN_OR_RETURN(block_mover_,
-                            BlockMover::Create(std::move(layers), config_.num_host_blocks, ops_));
+  LONGHAND_ASSIGN_OR_RETURN(
+      block_mover_,
+      BlockMover::Create(std::move(layers), config_.num_host_blocks, ops_, config_.on_piece));
   LONGHAND_ASSIGN_OR_RETURN(history_, TokenHistory::Create(limits_, ops_));
   LONGHAND_ASSIGN_OR_RETURN(batch_, DeviceBatch::Create(limits_, *history_, ops_));
   LONGHAND_ASSIGN_OR_RETURN(sampler_, TokenSampler::Create(MaxLogitRows(config_), limits_.tp_size,

@@ -32,6 +32,8 @@ struct RunnerConfig {
   int load_threads = 1;               // that quantise while weights are loaded
   // One line, where something works another way than it should; empty: standard error.
   std::function<void(const std::string&)> log;
+  // Called with each piece of memory that takes long to be had, while a runner is made; or empty.
+  std::function<void()> on_piece;
 };
 
 }  // namespace longhand::runner

@@ -92,19 +92,20 @@ Status TokenSampler::Draw(kernels::VocabShard logits, comm::Communicator& commun
 }
 
 Result<std::span<const int32_t>> TokenSampler::CopyIds(int64_t count) {
-  const TensorView token_ids = Reshape(space_.token_ids.view, {count});
   turn_ = 1 - turn_;
+  return CopyIdsAgain(count);
+}
+
+Result<std::span<const int32_t>> TokenSampler::CopyIdsAgain(int64_t count) {
+  const TensorView token_ids = Reshape(space_.token_ids.view, {count});
   auto* ids = static_cast<int32_t*>(host_ids_->data()) + turn_ * space_.token_ids.view.dim(0);
   LONGHAND_RETURN_IF_ERROR(ops_.CopyToHost(ids, token_ids.data(), token_ids.num_bytes()));
   return std::span<const int32_t>(ids, static_cast<size_t>(count));
 }
 
-Result<std::span<const int32_t>> TokenSampler::FetchIds(int64_t count,
-                                                        comm::Communicator& communicator) {
-  LONGHAND_ASSIGN_OR_RETURN(const std::span<const int32_t> ids, CopyIds(count));
+Status TokenSampler::Synchronize(comm::Communicator& communicator) {
   LONGHAND_RETURN_IF_ERROR(communicator.Synchronize());
-  LONGHAND_RETURN_IF_ERROR(ops_.Synchronize());
-  return ids;
+  return ops_.Synchronize();
 }
 
 // Over several ranks a nucleus may reach beyond the candidates that they tell each other of.
@@ -120,7 +121,8 @@ Result<std::vector<SampledToken>> TokenSampler::Fetch(const std::vector<SampleRe
                                                       comm::Communicator& communicator) {
   const auto count = static_cast<int64_t>(requests.size());
   const TensorView token_ids = Reshape(space_.token_ids.view, {count});
-  LONGHAND_ASSIGN_OR_RETURN(std::span<const int32_t> ids, FetchIds(count, communicator));
+  LONGHAND_ASSIGN_OR_RETURN(std::span<const int32_t> ids, CopyIds(count));
+  LONGHAND_RETURN_IF_ERROR(Synchronize(communicator));
   // What the ranks told each other does not settle every token.
   if (std::ranges::count(ids, -1) > 0) {
     LONGHAND_ASSIGN_OR_RETURN(const TensorView all, gather());
@@ -129,7 +131,9 @@ Result<std::vector<SampledToken>> TokenSampler::Fetch(const std::vector<SampleRe
                                           .rows = &rows_,
                                           .token_ids = token_ids,
                                           .history = history_}));
-    LONGHAND_ASSIGN_OR_RETURN(ids, FetchIds(count, communicator));
+    // The other half may have the tokens of a step ahead that nobody has taken yet.
+    LONGHAND_ASSIGN_OR_RETURN(ids, CopyIdsAgain(count));
+    LONGHAND_RETURN_IF_ERROR(Synchronize(communicator));
   }
   std::vector<SampledToken> out(requests.size());
   for (size_t i = 0; i < out.size(); ++i) out[i].token_id = ids[i];

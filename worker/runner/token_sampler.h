@@ -84,7 +84,9 @@ class TokenSampler {
   static std::vector<model::WorkspacePart<Workspace>> Parts(int64_t max_rows, int64_t num_ranks);
   void CollectRows(const std::vector<SampleRequest>& requests);
   Status Draw(kernels::VocabShard logits, comm::Communicator& communicator);
-  Result<std::span<const int32_t>> FetchIds(int64_t count, comm::Communicator& communicator);
+  // To where the latest CopyIds went.
+  Result<std::span<const int32_t>> CopyIdsAgain(int64_t count);
+  Status Synchronize(comm::Communicator& communicator);
   // Of the tokens in `token_ids`, which `out` names, with the `num_top` likeliest of each row.
   Status AddLogprobs(TensorView logits,
                      TensorView token_ids,

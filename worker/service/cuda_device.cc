@@ -47,6 +47,10 @@ Result<Device> OpenCudaDevice(int device_idx) {
   device.use_on_thread = [device_idx] {
     return ToStatus("cudaSetDevice", cudaSetDevice(device_idx));
   };
+  device.state = [stream = static_cast<cudaStream_t>(device.stream->handle())] {
+    const cudaError_t state = cudaStreamQuery(stream);
+    return state == cudaErrorNotReady ? OkStatus() : ToStatus("the GPU", state);
+  };
 
   cudaDeviceProp properties;
   LONGHAND_RETURN_IF_ERROR(

@@ -28,6 +28,9 @@ struct Device {
   std::string pci_bus_id;  // of a GPU; empty elsewhere
   // To be called on each further thread that uses the device; null where any may.
   std::function<Status()> use_on_thread;
+  // Not OK once the device has failed in a way that lasts as long as this process: all that it is
+  // asked for from then on fails. On such a thread; null where that cannot be.
+  std::function<Status()> state;
 };
 
 // `device_idx`: which GPU; ignored elsewhere. kInvalidArgument for a name or number of threads that

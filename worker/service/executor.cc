@@ -91,6 +91,7 @@ Status Executor::Prepare(RankSetup setup, std::function<void(const Status&)> on_
     const Status status = LoadOrKeep(setup, absent, {.on_progress = [](const SetupProgress&) {}});
     options_.log(Join("prepared as rank ", setup.communicator.rank, " of ", setup.communicator.size,
                       ": ", status));
+    CheckDevice(status);
     on_done(status);
   });
 }
@@ -249,6 +250,7 @@ void Executor::SetUp(const RankSetup& setup,
                       setup.communicator.size));
   } else {
     options_.log(Join("epoch ", setup.epoch, ": not ready: ", status));
+    CheckDevice(status);
     Close(setup.epoch);
   }
   observer.on_done(status);
@@ -352,10 +354,11 @@ Status Executor::Load(const RankSetup& setup,
     progress_.Note();
     observer.on_progress({.phase = "weights", .bytes_done = done, .bytes_total = total});
   };
-  RankSetup logged = setup;
-  logged.runner.log = options_.log;
+  RankSetup told = setup;
+  told.runner.log = options_.log;
+  told.runner.on_piece = [this] { progress_.Note(); };
   LONGHAND_ASSIGN_OR_RETURN(
-      auto loaded, options_.load_runner(logged, *options_.device.ops, communicator, on_bytes));
+      auto loaded, options_.load_runner(told, *options_.device.ops, communicator, on_bytes));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   options_.metrics.OnLoaded(loaded->memory(), seconds.count());
   options_.log(Join("loaded in ", seconds.count(), " s; memory of rank ", setup.communicator.rank,
@@ -389,6 +392,7 @@ void Executor::EndStep() {
   begun_.pop_front();
   progress_.Note();
   options_.metrics.OnStep(step.num_tokens, result);
+  CheckDevice(result.status);
   step.on_result(result);
   if (!EndsTheGroup(result.status)) return;
   std::lock_guard lock(mutex_);
@@ -397,6 +401,14 @@ void Executor::EndStep() {
 
 void Executor::EndSteps() {
   while (!begun_.empty()) EndStep();
+}
+
+// Another process may find the device in order. The supervisor would take an orderly end for one
+// that a restart cannot mend.
+void Executor::CheckDevice(const Status& outcome) const {
+  if (outcome.ok() || !options_.device.state) return;
+  const Status state = options_.device.state();
+  LONGHAND_CHECK(state.ok()) << state << "; the worker ends, to be started again";
 }
 
 }  // namespace longhand::service

@@ -134,6 +134,8 @@ class Executor {
   // Of the oldest step that has begun: waits for it.
   void EndStep();
   void EndSteps();
+  // What came of work on the device: ends the process where the device failed it for good.
+  void CheckDevice(const Status& outcome) const;
 
   // With mutex_ held.
   void CloseLocked();

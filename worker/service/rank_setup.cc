@@ -69,6 +69,11 @@ Result<RankSetup> RankSetup::FromWire(const wire::ConfigureRequest& request) {
   if (request.epoch() <= 0) {
     return InvalidArgument("epoch is ", request.epoch(), "; epochs count from 1");
   }
+  if (request.rank() < 0 || request.rank() >= request.tensor_parallel_size()) {
+    return InvalidArgument("rank is ", request.rank(),
+                           "; it must be from 0 to below tensor_parallel_size, which is ",
+                           request.tensor_parallel_size());
+  }
   RankSetup setup;
   setup.epoch = request.epoch();
   setup.group = request.group();

@@ -276,5 +276,48 @@ TEST(PeerCommunicator, AllRanksGoAsRankZeroMeasured) {
       << lines[1];
 }
 
+// Rank 1 stands still while ways are timed: whoever forms the group anew does not wait for it.
+TEST(PeerCommunicator, StoppingEndsTheTimingOfSums) {
+  class Timed : public ForwardingPeerDevice {
+   public:
+    using ForwardingPeerDevice::ForwardingPeerDevice;
+    bool IsTimed() const override { return true; }
+  };
+  class Stuck final : public Timed {
+   public:
+    using Timed::Timed;
+    Status PeerReduce(const PeerReduceArgs&) override {
+      came = true;
+      came.notify_all();
+      may_go.wait(false);
+      return Unavailable("this rank has ended");
+    }
+    std::atomic<bool> came{false}, may_go{false};
+  };
+  RankGroup inner({TestTransport::kNamedSharedMemory, 2}, kNever);
+  InMemoryStore store;
+  std::vector<std::unique_ptr<kernels::CudaOps>> ops;
+  for (int r = 0; r < 2; ++r) ops.push_back(kernels::CreateEmulatedOps().value());
+  Timed timed(*ops[0]);
+  Stuck stuck(*ops[1]);
+  std::stop_source stop;
+  Status ended[2];
+  const auto connect = [&](int r, PeerDevice& device, std::stop_token token) {
+    ended[r] = PeerCommunicator::Connect({.group = "test", .timeout = kNever}, inner.Take(r),
+                                         device, store, std::move(token))
+                   .status();
+  };
+  std::jthread zero([&] { connect(0, timed, stop.get_token()); });
+  std::jthread one([&] { connect(1, stuck, {}); });
+  stuck.came.wait(false);
+  stop.request_stop();
+  zero.join();
+  EXPECT_EQ(ended[0].code(), StatusCode::kAborted) << ended[0];
+  stuck.may_go = true;
+  stuck.may_go.notify_all();
+  one.join();
+  EXPECT_FALSE(ended[1].ok());
+}
+
 }  // namespace
 }  // namespace longhand::comm

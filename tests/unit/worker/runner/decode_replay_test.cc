@@ -79,5 +79,25 @@ TEST_F(ReplayTest, WhereRecordingFailsStepsGoOnAndSaySoOnce) {
             "say\n");
 }
 
+TEST(DecodeReplayTest, AGroupThatEndsInTheMiddleOfARecordingLeavesTheNextItsOwn) {
+  const auto ops = kernels::CreateEmulatedOps().value();
+  std::string log;
+  DecodeReplay replay(*ops, /*largest_exchange_bytes=*/0, [&](const std::string& l) { log += l; });
+  Status outcome;
+  const auto run = [&] {
+    return replay.Run({1, 16, false}, [&](kernels::VocabShard*) { return outcome; }).status();
+  };
+  EXPECT_EQ(run(), OkStatus());
+  outcome = Aborted("the communicator was aborted");
+  EXPECT_EQ(run(), outcome);
+  EXPECT_EQ(log, "decode steps run without graphs: recording failed: " + outcome.message());
+  outcome = OkStatus();
+  EXPECT_EQ(run(), OkStatus());
+  EXPECT_EQ(ops->num_replays(), 0);
+  replay.Forget();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(run(), OkStatus());
+  EXPECT_EQ(ops->num_replays(), 2);
+}
+
 }  // namespace
 }  // namespace longhand::runner

@@ -52,6 +52,16 @@ std::vector<Answer> FourAnswers() {
   return answers;
 }
 
+// A large cache takes long to be had: who watches must see that it comes.
+TEST_P(ModelRunnerTest, TellsOfEachLayersMemory) {
+  RunnerConfig config = checkpoint_.Config();
+  config.num_host_blocks = 3;
+  int64_t pieces = 0;
+  config.on_piece = [&] { ++pieces; };
+  MakeRunner(config);
+  EXPECT_EQ(pieces, 2 * config.model.num_layers);
+}
+
 TEST_P(ModelRunnerTest, ChunksOfAnySizeGiveTheSameBits) {
   const Answer answer = MakeAnswer(1, 23, 3);
   const Sampled expected = Alone(answer);

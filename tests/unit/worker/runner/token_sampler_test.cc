@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -152,6 +153,9 @@ Drawn Draw(const Batch& batch,
   for (const SequenceState& state : batch.states) {
     drawn.all_settled = drawn.all_settled && (*sampler)->DrawSettles(state.sampling);
   }
+  // Zeros, which are a step's that ran ahead: they stay until the call after the next.
+  const auto ahead = (*sampler)->CopyIds(num_rows);
+  LONGHAND_CHECK(ahead.ok()) << ahead.status();
   Result<std::vector<SampledToken>> tokens = Unavailable("not drawn");
   if (staged) {
     Status status = (*sampler)->Stage(batch.requests, num_rows, batch.vocab_size);
@@ -163,6 +167,7 @@ Drawn Draw(const Batch& batch,
   }
   LONGHAND_CHECK(tokens.ok()) << tokens.status();
   drawn.tokens = std::move(tokens).value();
+  EXPECT_EQ(std::ranges::count(*ahead, 0), num_rows);
   for (int64_t row = 0; row < num_rows; ++row) {
     EXPECT_EQ(tokens_so_far[static_cast<size_t>(row * kHistory + 8 + 5 + row)],
               drawn.tokens[static_cast<size_t>(row)].token_id);

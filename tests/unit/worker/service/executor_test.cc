@@ -155,6 +155,65 @@ TEST_F(ExecutorTest, AFullQueueIsRefusedAtOnce) {
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
 }
 
+TEST_F(ExecutorTest, APieceOfMemoryIsProgress) {
+  std::optional<Executor> executor;
+  std::promise<uint64_t> progress;
+  Executor::Options options = OptionsWith(zero_log_);
+  options.load_runner = [&](const RankSetup& setup, kernels::Ops&, comm::Communicator&,
+                            const model::LoadProgress&) {
+    const uint64_t before = executor->pulse().progress;
+    setup.runner.on_piece();
+    progress.set_value(executor->pulse().progress - before);
+    return Result<std::unique_ptr<runner::ModelRunner>>(Unavailable("no runner"));
+  };
+  executor.emplace(std::move(options));
+  RankSetup setup = SetupOf(1, 0, 1);
+  setup.communicator.transport = comm::Transport::kSingle;
+  ASSERT_TRUE(executor
+                  ->Configure(setup, {.on_progress = [](const SetupProgress&) {},
+                                      .on_done = [](const Status&) {}})
+                  .ok());
+  EXPECT_EQ(progress.get_future().get(), 1u);
+}
+
+// What comes of a configuration, and of a step if there is one, where work fails on a device in
+// this state.
+Status FailOn(const Status& state, RunnerFactory runners) {
+  WorkerMetrics metrics{NoMetrics()};
+  Device device = OpenDevice("reference", 1).value();
+  device.state = [state] { return state; };
+  Executor executor({.device = std::move(device),
+                     .load_runner = std::move(runners),
+                     .metrics = metrics,
+                     .log = [](const std::string&) {}});
+  RankSetup setup = SetupOf(1, 0, 1);
+  setup.communicator.transport = comm::Transport::kSingle;
+  std::promise<Status> configured, stepped;
+  Status status =
+      executor.Configure(setup, {.on_progress = [](const SetupProgress&) {},
+                                 .on_done = [&](const Status& s) { configured.set_value(s); }});
+  if (status.ok()) status = configured.get_future().get();
+  if (status.ok()) status = executor.Open(1, [](const Status&) {});
+  if (status.ok()) {
+    status = executor.Execute(Plan(1, 1),
+                              [&](const StepResult& result) { stepped.set_value(result.status); });
+  }
+  return status.ok() ? stepped.get_future().get() : status;
+}
+
+// Nothing else would make it start again, and it would fail at all that it is given.
+TEST(ExecutorDeathTest, ADeviceThatFailedForGoodEndsTheProcess) {
+  const Status failed = Internal("launch of Linear: unspecified launch failure");
+  const Status lost = Unavailable("the GPU: unspecified launch failure");
+  RunnerLog log{.next_load = failed};
+  EXPECT_EQ(FailOn(OkStatus(), FakeRunners(log)), failed);
+  log.next_load = failed;
+  EXPECT_DEATH((void)FailOn(lost, FakeRunners(log)), "the GPU: unspecified launch failure");
+  LateLog late{.may_end = 1, .first = failed};
+  EXPECT_EQ(FailOn(OkStatus(), LateRunners(late)), failed);
+  EXPECT_DEATH((void)FailOn(lost, LateRunners(late)), "the GPU: unspecified launch failure");
+}
+
 // A device that runs apart from the host.
 class LateExecutorTest : public testing::Test {
  protected:

@@ -67,6 +67,10 @@ TEST(RankSetup, RefusesWhatItCannotRead) {
   };
   using R = wire::ConfigureRequest;
   EXPECT_EQ(message_with([](R& r) { r.set_epoch(0); }), "epoch is 0; epochs count from 1");
+  EXPECT_EQ(message_with([](R& r) { r.set_rank(2); }),
+            "rank is 2; it must be from 0 to below tensor_parallel_size, which is 1");
+  EXPECT_EQ(message_with([](R& r) { r.set_rank(-1); }),
+            "rank is -1; it must be from 0 to below tensor_parallel_size, which is 1");
   EXPECT_EQ(message_with([](R& r) { r.set_dtype("fp8"); }),
             "dtype is 'fp8'; it must be float32 or bfloat16");
   EXPECT_EQ(message_with([](R& r) { r.set_quantization("int4"); }),
