@@ -26,8 +26,8 @@ struct HostFacts {
   int num_processors = 0;
   double processor_quota = 0;  // of the control group, in processors; 0: none
   HostMemory memory;
-  DiskSpace shared_memory;         // /dev/shm
-  uint64_t max_open_files = 0;     // hard limits
+  DiskSpace shared_memory;      // /dev/shm
+  uint64_t max_open_files = 0;  // hard limits
   uint64_t max_locked_bytes = 0;
   int64_t unix_time = 0;  // seconds
   bool is_synchronised = false;

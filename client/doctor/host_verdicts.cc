@@ -60,9 +60,9 @@ Finding JudgeThreads(const HostFacts& facts, const ServeOptions& options) {
 }
 
 Finding JudgeMemory(const HostFacts& facts) {
-  Finding finding{"memory", Verdict::kOk,
-                  Gib(facts.memory.available_bytes) + " available of " + Gib(facts.memory.total_bytes),
-                  ""};
+  Finding finding{
+      "memory", Verdict::kOk,
+      Gib(facts.memory.available_bytes) + " available of " + Gib(facts.memory.total_bytes), ""};
   if (facts.memory.limit_bytes > 0)
     finding.found += ", limit of the control group " + Gib(facts.memory.limit_bytes);
   if (facts.memory.limit_bytes > 0 && facts.memory.limit_bytes < facts.memory.available_bytes) {
