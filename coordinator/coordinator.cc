@@ -48,7 +48,7 @@ uint64_t DrawSeed() {
 }  // namespace
 
 Coordinator::Coordinator(const ServeOptions& options,
-                         std::vector<std::string> workers,
+                         WorkerAddresses workers,
                          const Log& log,
                          LoadedModel model,
                          api::ApiKeys keys,

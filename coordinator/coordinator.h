@@ -48,7 +48,7 @@ class Coordinator {
  public:
   // `log` outlives this; `store` is null without a journal, and an error while it cannot be opened.
   Coordinator(const ServeOptions& options,
-              std::vector<std::string> workers,
+              WorkerAddresses workers,
               const Log& log,
               LoadedModel model,
               api::ApiKeys keys,
@@ -100,7 +100,7 @@ class Coordinator {
 
   // Input: a request becomes a prompt, tokens become text.
   const LoadedModel model_;
-  const std::vector<std::string> workers_;
+  const WorkerAddresses workers_;
   const engine::EngineConfig engine_config_;
   const input::PromptEncoder encoder_{model_.tokenizer,
                                       model_.chat_template,

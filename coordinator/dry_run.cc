@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "common/config/model_config.h"
+#include "common/host_memory.h"
 #include "coordinator/cluster/capacity.h"
 #include "coordinator/settings.h"
 
@@ -13,7 +14,8 @@ Status DryRun(const ServeOptions& options) {
   LONGHAND_ASSIGN_OR_RETURN(const input::PixelPolicy pixels, PixelsOf(options, model));
   LONGHAND_ASSIGN_OR_RETURN(cluster::Capacity capacity, cluster::PlanShape(options, model));
   // A plan for other machines is printed all the same; then no tokens fit here.
-  const int64_t memory_bytes = cluster::AvailableMemoryBytes() / options.num_workers();
+  const HostMemory memory = ReadHostMemory();
+  const int64_t memory_bytes = memory.Within(memory.available_bytes) / options.num_workers();
   const Result<cluster::Capacity> fitting = cluster::PlanCapacity(
       options, model, LargestPicture(pixels, model.vision), memory_bytes, memory_bytes);
   if (fitting.ok()) capacity = *fitting;

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "common/address.h"
 #include "common/hub_cache.h"
 #include "common/logging/log.h"
 #include "common/options/address_check.h"
@@ -20,12 +21,23 @@ namespace {
 
 // Series of metrics are bounded, and so are their labels.
 constexpr int kMaxRanks = 256;
+// Where the chart's and compose's workers listen.
+constexpr int kWorkerPort = 7001;
 
 struct CoordinatorOptions {
   ServeOptions serve;
-  std::vector<std::string> workers;
+  WorkerAddresses workers;
   std::string rendezvous_address = "127.0.0.1:0";
 };
+
+// Of a DNS name, whose port may be left out.
+std::string WithWorkerPort(const std::string& given) {
+  const bool has_port = Address::Parse(given).ok();
+  const std::string address = has_port ? given : given + ":" + std::to_string(kWorkerPort);
+  const std::string fault = CheckPeerAddress(address);
+  if (!fault.empty()) throw CLI::ValidationError(fault);
+  return address;
+}
 
 int Fail(const Status& status) {
   spdlog::error("{}", status.message());
@@ -62,8 +74,9 @@ Status CheckWorkers(const CoordinatorOptions& options) {
                            " times --tensor-parallel-size ", serve.tensor_parallel_size, " is ",
                            serve.num_ranks(), " ranks; one coordinator has at most ", kMaxRanks);
   }
-  if (static_cast<int>(options.workers.size()) == serve.num_workers()) return OkStatus();
-  return InvalidArgument("--workers names ", options.workers.size(), " workers; it must be ",
+  if (!options.workers.dns.empty()) return OkStatus();  // As many as there are, in time.
+  if (static_cast<int>(options.workers.each.size()) == serve.num_workers()) return OkStatus();
+  return InvalidArgument("--workers names ", options.workers.each.size(), " workers; it must be ",
                          serve.num_workers(), ": --tensor-parallel-size is ",
                          serve.tensor_parallel_size, ", --spare-workers is ", serve.spare_workers,
                          ", --data-parallel-size is ", serve.data_parallel_size);
@@ -75,11 +88,18 @@ int Main(const std::vector<std::string>& args) {
   AddServeOptions(app, options.serve);
   std::string config_file;
   app.add_option("--config", config_file, "YAML file with the same names")->take_last();
-  app.add_option("--workers", options.workers,
-                 "host:port or unix:PATH of each rank, in rank order, then of the spares; group "
-                 "after group")
-      ->delimiter(',')
-      ->check(CheckPeerAddress);
+  CLI::Option* workers =
+      app.add_option("--workers", options.workers.each,
+                     "host:port or unix:PATH of each rank, in rank order, then of the spares; "
+                     "group after group")
+          ->delimiter(',')
+          ->check(CheckPeerAddress);
+  app.add_option("--workers-dns", options.workers.dns,
+                 "In place of --workers, a name (name:port; 7001) whose addresses are the workers "
+                 "of all groups; it is looked up again when one is lost")
+      ->transform(WithWorkerPort)
+      ->excludes(workers)
+      ->take_last();
   app.add_option("--rendezvous-address", options.rendezvous_address,
                  "host:port at which workers on other hosts find each other")
       ->check(CheckAddress)

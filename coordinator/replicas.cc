@@ -12,8 +12,18 @@
 #include "coordinator/tell.h"
 
 namespace longhand {
+namespace {
 
-Replicas::Replicas(const Parts& parts) : parts_(parts) {
+std::unique_ptr<cluster::WorkerDirectory> MakeDirectory(const Replicas::Parts& parts) {
+  if (parts.workers.dns.empty()) return nullptr;
+  return std::make_unique<cluster::WorkerDirectory>(
+      static_cast<size_t>(parts.options.num_workers()),
+      [name = parts.workers.dns] { return cluster::LookUp(name); });
+}
+
+}  // namespace
+
+Replicas::Replicas(const Parts& parts) : parts_(parts), directory_(MakeDirectory(parts)) {
   const int num_groups = parts_.options.data_parallel_size;
   is_ready_.resize(static_cast<size_t>(num_groups));
   ranks_.resize(static_cast<size_t>(parts_.options.num_ranks()));
@@ -44,9 +54,21 @@ Metrics& Replicas::MetricsOf(int group) {
 }
 
 cluster::WorkerGroupConfig Replicas::ConfigOf(int group, const std::string& name) const {
-  const int size = parts_.options.num_workers_of_group();
-  const auto begin = parts_.workers.begin() + group * size;
-  return {.addresses = {begin, begin + size},
+  const auto size = static_cast<size_t>(parts_.options.num_workers_of_group());
+  const auto own = [first = static_cast<size_t>(group) * size,
+                    size](const std::vector<std::string>& all) {
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
+    return std::vector<std::string>(begin, begin + static_cast<std::ptrdiff_t>(size));
+  };
+  std::function<cluster::WorkerDirectory::Listing()> locate;
+  if (directory_ != nullptr) {
+    locate = [this, own] {
+      const cluster::WorkerDirectory::Listing all = directory_->Look();
+      return cluster::WorkerDirectory::Listing{own(all.addresses), all.status};
+    };
+  }
+  return {.addresses = locate ? std::vector<std::string>(size) : own(parts_.workers.each),
+          .locate = std::move(locate),
           .options = parts_.options,
           .model = parts_.model,
           .max_pixels = parts_.max_pixels,

@@ -14,6 +14,7 @@
 #include "common/options/serve_options.h"
 #include "coordinator/cluster/rendezvous_service.h"
 #include "coordinator/cluster/roster.h"
+#include "coordinator/cluster/worker_directory.h"
 #include "coordinator/engine/router.h"
 #include "coordinator/group_health.h"
 #include "coordinator/health.h"
@@ -22,12 +23,17 @@
 
 namespace longhand {
 
+// One of the two says where the workers are.
+struct WorkerAddresses {
+  std::vector<std::string> each;  // --workers: num_workers_of_group() of each group, in turn
+  std::string dns;                // --workers-dns: NAME:PORT, whose addresses are they
+};
+
 class Replicas {
  public:
   struct Parts {
     const ServeOptions& options;
-    // --workers: num_workers_of_group() of each group, group after group.
-    const std::vector<std::string>& workers;
+    const WorkerAddresses& workers;
     const ModelConfig& model;
     int64_t max_pixels = 0;  // of a resized picture
     const engine::EngineConfig& engine;
@@ -68,6 +74,7 @@ class Replicas {
   void OnFatal(int group, const Status& status);
 
   const Parts parts_;
+  const std::unique_ptr<cluster::WorkerDirectory> directory_;  // with --workers-dns
   cluster::Roster roster_;
   engine::Router router_;
   std::vector<std::unique_ptr<GroupMetrics>> metrics_;  // where there are several groups

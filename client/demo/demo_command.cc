@@ -40,7 +40,8 @@ void AddDemoOptions(CLI::App& app, DemoOptions& o) {
       ->description(
           "host:port of a running server's gRPC; without it, a cluster of two ranks is "
           "started and ended");
-  scalar("--model", o.model, "Checkpoint directory of that cluster");
+  scalar("--model", o.model, "Checkpoint directory of that cluster")
+      ->configurable(false);  // LONGHAND_MODEL is what is served.
   scalar("--image", o.image, "Picture to write about");
   scalar("--words", o.words, "Length of the story")->check(CLI::Range(1, 100000));
   scalar("--lang", o.language, "Language of the story")->check(CLI::IsMember({"en", "zh"}));

@@ -28,28 +28,6 @@ std::string ProcessorName() {
   return "unknown processor";
 }
 
-int64_t MemoryBytes(const std::string& wanted) {
-  std::ifstream file("/proc/meminfo");
-  for (std::string key, rest; file >> key; std::getline(file, rest)) {
-    if (key != wanted) continue;
-    int64_t kib = 0;
-    file >> kib;
-    return kib * 1024;
-  }
-  return 0;
-}
-
-// Of version 2, then of version 1; 0 where there is none.
-int64_t MemoryLimitBytes() {
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    std::ifstream file(path);
-    int64_t bytes = 0;
-    if (file >> bytes && bytes > 0 && bytes < int64_t{1} << 60) return bytes;
-  }
-  return 0;
-}
-
 DiskSpace SpaceOf(fs::path directory) {
   std::error_code error;
   directory = fs::absolute(directory, error);
@@ -81,9 +59,7 @@ HostFacts ReadHost(const ServeOptions& options) {
   facts.has_bf16 = __builtin_cpu_supports("avx512bf16");
   facts.num_processors = static_cast<int>(std::thread::hardware_concurrency());
   facts.processor_quota = ProcessorQuota();
-  facts.memory_bytes = MemoryBytes("MemTotal:");
-  facts.available_memory_bytes = MemoryBytes("MemAvailable:");
-  facts.memory_limit_bytes = MemoryLimitBytes();
+  facts.memory = ReadHostMemory();
   facts.shared_memory = SpaceOf("/dev/shm");
   facts.max_open_files = HardLimit(RLIMIT_NOFILE);
   facts.max_locked_bytes = HardLimit(RLIMIT_MEMLOCK);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "client/doctor/finding.h"
+#include "common/host_memory.h"
 #include "common/options/serve_options.h"
 
 namespace longhand::client {
@@ -24,11 +25,9 @@ struct HostFacts {
   bool has_bf16 = false;
   int num_processors = 0;
   double processor_quota = 0;  // of the control group, in processors; 0: none
-  int64_t memory_bytes = 0;
-  int64_t available_memory_bytes = 0;
-  int64_t memory_limit_bytes = 0;  // of the control group; 0: none
-  DiskSpace shared_memory;         // /dev/shm
-  uint64_t max_open_files = 0;     // hard limits
+  HostMemory memory;
+  DiskSpace shared_memory;      // /dev/shm
+  uint64_t max_open_files = 0;  // hard limits
   uint64_t max_locked_bytes = 0;
   int64_t unix_time = 0;  // seconds
   bool is_synchronised = false;

@@ -60,12 +60,12 @@ Finding JudgeThreads(const HostFacts& facts, const ServeOptions& options) {
 }
 
 Finding JudgeMemory(const HostFacts& facts) {
-  Finding finding{"memory", Verdict::kOk,
-                  Gib(facts.available_memory_bytes) + " available of " + Gib(facts.memory_bytes),
-                  ""};
-  if (facts.memory_limit_bytes > 0)
-    finding.found += ", limit of the control group " + Gib(facts.memory_limit_bytes);
-  if (facts.memory_limit_bytes > 0 && facts.memory_limit_bytes < facts.available_memory_bytes) {
+  Finding finding{
+      "memory", Verdict::kOk,
+      Gib(facts.memory.available_bytes) + " available of " + Gib(facts.memory.total_bytes), ""};
+  if (facts.memory.limit_bytes > 0)
+    finding.found += ", limit of the control group " + Gib(facts.memory.limit_bytes);
+  if (facts.memory.limit_bytes > 0 && facts.memory.limit_bytes < facts.memory.available_bytes) {
     finding.verdict = Verdict::kWarn;
     finding.advice =
         "the limit, not what is available, is what a server may take: set --kv-cache-memory-bytes";

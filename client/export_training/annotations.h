@@ -18,8 +18,8 @@ struct AnnotationCounts {
 
 // `folder` has MAJOR/COURSE/pngs/N.png, scripts/N.txt (the model's) and annotated_scripts/N.txt
 // (the revised), N from 1, as LongWriter-V's annotation tool keeps them. Pair i of a course: pages
-// up to i, revised (chosen) and not (rejected), with their pictures. kInvalidArgument where a
-// course lacks one of a page's three files, kNotFound where there is no course; errors of `take`.
+// up to i, revised (chosen) and not (rejected), with their pictures. kNotFound where a course lacks
+// one of a page's three files, or there is no course; errors of `take`.
 Status ForEachPrefixPair(const std::filesystem::path& folder,
                          const std::string& instruction,
                          AnnotationCounts* counts,

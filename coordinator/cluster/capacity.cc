@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <fstream>
 #include <limits>
 
 #include "common/adapter/adapter_targets.h"
@@ -210,19 +209,6 @@ std::string CapacityJson(const Capacity& capacity, int num_groups) {
                                                     {"data_parallel_size", num_groups},
                                                     {"kv_tokens", capacity.kv_tokens()},
                                                     {"max_model_len", capacity.max_model_len}});
-}
-
-int64_t AvailableMemoryBytes() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string key, rest; file >> key;) {
-    if (key == "MemAvailable:") {
-      int64_t kib = 0;
-      file >> kib;
-      return kib * 1024;
-    }
-    std::getline(file, rest);
-  }
-  return 0;
 }
 
 }  // namespace longhand::cluster

@@ -49,7 +49,4 @@ Result<Capacity> PlanCapacity(const ServeOptions& options,
 std::string CapacityTable(const Capacity& capacity, const ModelConfig& model, int num_groups);
 std::string CapacityJson(const Capacity& capacity, int num_groups);
 
-// Memory that processes of this machine may still take, in bytes.
-int64_t AvailableMemoryBytes();
-
 }  // namespace longhand::cluster

@@ -22,6 +22,7 @@
 #include "coordinator/cluster/roster.h"
 #include "coordinator/cluster/step_ledger.h"
 #include "coordinator/cluster/step_stream.h"
+#include "coordinator/cluster/worker_directory.h"
 #include "coordinator/cluster/worker_link.h"
 #include "coordinator/engine/step_executor.h"
 #include "longhand/worker/v1/worker.grpc.pb.h"
@@ -60,6 +61,9 @@ struct GroupStatus {
 struct WorkerGroupConfig {
   // One for each rank, in rank order, then the spares: workers alike that wait to take a place.
   std::vector<std::string> addresses;
+  // Where they are now, for those that may be elsewhere each time; empty: they stay. Membership
+  // thread; may wait for name servers.
+  std::function<WorkerDirectory::Listing()> locate;
   ServeOptions options;
   ModelConfig model;
   int64_t max_pixels = 0;  // of a resized picture
@@ -149,6 +153,7 @@ class WorkerGroup final : public engine::StepExecutor {
   void Run();
   Status Form();
   Status Connect();
+  Status Locate();
   bool FillPlaces();
   void SetRanks();
   Status CheckRanksAlike() const;

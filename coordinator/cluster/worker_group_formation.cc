@@ -128,6 +128,7 @@ Status WorkerGroup::Form() {
 // A living worker for each rank: its own, or a spare that is there already.
 Status WorkerGroup::Connect() {
   SetState(GroupState::kConnecting, "connecting to " + std::to_string(ranks_.size()) + " workers");
+  const Status located = Locate();
   const TimePoint begin = clock_.Now();
   while (!FillPlaces()) {
     if (clock_.Now() - begin > kConnectPatience) break;
@@ -147,7 +148,7 @@ Status WorkerGroup::Connect() {
     }
     status = Unavailable("rank ", r, " (", worker.address(), ") does not answer");
   }
-  LONGHAND_RETURN_IF_ERROR(status);
+  if (!status.ok()) return located.ok() ? status : located;
   std::lock_guard lock(mutex_);
   SetRanks();
   for (size_t r = 0; r < ranks_.size(); ++r) {
@@ -158,6 +159,16 @@ Status WorkerGroup::Connect() {
         {status_.epoch, description.epoch() + 1, ranks_[r].worker->heartbeat().latest().epoch + 1});
   }
   return OkStatus();
+}
+
+// Those that live stay where they are, whatever the name says.
+Status WorkerGroup::Locate() {
+  if (!config_.locate) return OkStatus();
+  const WorkerDirectory::Listing listing = config_.locate();
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    if (!workers_[i]->alive()) workers_[i]->MoveTo(listing.addresses[i]);
+  }
+  return listing.status;
 }
 
 // Whether all ranks have a living worker; looks for those that have none. A spare in a lost one's

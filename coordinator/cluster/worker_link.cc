@@ -72,6 +72,11 @@ WorkerLink::~WorkerLink() {
   ended_.wait(lock, [&] { return num_streams_ == 0; });
 }
 
+std::string WorkerLink::address() const {
+  std::lock_guard lock(mutex_);
+  return address_;
+}
+
 WorkerLink::State WorkerLink::state() const {
   std::lock_guard lock(mutex_);
   return state_;
@@ -97,13 +102,22 @@ void WorkerLink::Open() {
   std::shared_ptr<Stub> old;  // Its channel's end may wait for callbacks, which take the mutex.
   {
     std::lock_guard lock(mutex_);
-    if (state_ != State::kDown) return;
+    if (state_ != State::kDown || address_.empty()) return;
     state_ = State::kOpening;
     old = std::exchange(stub_, wire::Worker::NewStub(OpenChannel(address_)));
     stream = stream_ = PulseStream::Open(*this, *stub_);
     ++num_streams_;
   }
   stream->Start();
+}
+
+void WorkerLink::MoveTo(const std::string& address) {
+  {
+    std::lock_guard lock(mutex_);
+    if (address == address_) return;
+    address_ = address;
+  }
+  Close();
 }
 
 void WorkerLink::Close() {

@@ -23,6 +23,7 @@ class WorkerLink {
     kAlive,
   };
 
+  // The address may be empty: nobody is there before it moves.
   explicit WorkerLink(std::string address) : address_(std::move(address)) {}
   // Waits for the last callback.
   ~WorkerLink();
@@ -30,7 +31,7 @@ class WorkerLink {
   WorkerLink& operator=(const WorkerLink&) = delete;
 
   // Any thread.
-  const std::string& address() const { return address_; }
+  std::string address() const;
   State state() const;
   bool alive() const { return state() == State::kAlive; }
   Heartbeat heartbeat() const;
@@ -41,6 +42,8 @@ class WorkerLink {
 
   // Looks for a worker at the address, unless one is alive or looked for; does not wait.
   void Open();
+  // Where to look for one from now on; who is alive, or looked for elsewhere, is let go.
+  void MoveTo(const std::string& address);
   // Takes the worker for lost: its heartbeat ends.
   void Close();
   // So much time has passed, in which pulses were listened for.
@@ -53,9 +56,8 @@ class WorkerLink {
   void OnPulse(const PulseStream& stream, const worker::v1::Pulse& pulse);
   void OnEnd(std::shared_ptr<PulseStream> stream);
 
-  const std::string address_;
-
   mutable std::mutex mutex_;
+  std::string address_;
   std::condition_variable ended_;
   int num_streams_ = 0;  // whose last callback is still to come
   State state_ = State::kDown;

@@ -21,6 +21,7 @@ const std::string* Request::FindQuery(std::string_view name) const { return Find
 
 std::string_view ReasonPhrase(int status) {
   namespace beast_http = boost::beast::http;
+  if (status == 499) return "Client Closed Request";  // nginx's, which the standards lack
   const auto phrase =
       beast_http::obsolete_reason(beast_http::int_to_status(static_cast<unsigned>(status)));
   return {phrase.data(), phrase.size()};

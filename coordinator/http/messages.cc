@@ -1,5 +1,6 @@
 // Chat messages, and the pictures in them.
 #include <absl/strings/escaping.h>
+#include <absl/strings/match.h>
 
 #include <utility>
 
@@ -20,8 +21,8 @@ Status AddImage(std::string_view url, AnswerRequest* out) {
     return OkStatus();
   }
   const size_t comma = url.find(',');
-  if (url.substr(0, 5) != "data:" || comma == std::string_view::npos ||
-      url.substr(0, comma).find(";base64") == std::string_view::npos) {
+  if (!absl::StartsWithIgnoreCase(url, "data:") || comma == std::string_view::npos ||
+      !absl::EndsWithIgnoreCase(url.substr(0, comma), ";base64")) {
     return InvalidArgument("an image_url is '", Shortened(url, 40),
                            "'; it must be data:image/...;base64,... or begin with https://");
   }

@@ -15,7 +15,7 @@ std::optional<int64_t> WholeNumber(const boost::json::value& value) {
   if (value.is_int64()) return value.get_int64();
   if (!value.is_double()) return std::nullopt;
   const double number = value.get_double();
-  if (std::floor(number) != number || std::abs(number) > 9e15) return std::nullopt;
+  if (std::floor(number) != number || std::abs(number) >= 0x1p63) return std::nullopt;
   return static_cast<int64_t>(number);
 }
 

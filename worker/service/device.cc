@@ -1,11 +1,8 @@
 #include "worker/service/device.h"
 
-#include <unistd.h>
-
-#include <algorithm>
-#include <fstream>
 #include <utility>
 
+#include "common/host_memory.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "worker/comm/host_identity.h"
@@ -53,18 +50,6 @@ Result<Device> OpenCuda(int device_idx) {
 #endif
 }
 
-// The limit of the control group, or the largest number when there is none. Version 2 says "max"
-// for none.
-int64_t ContainerLimitBytes() {
-  int64_t limit = INT64_MAX;
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    int64_t bytes = 0;
-    if (std::ifstream(path) >> bytes && bytes > 0) limit = std::min(limit, bytes);
-  }
-  return limit;
-}
-
 Result<Device> OpenHostDevice(const std::string& name, int num_threads) {
   if (name == "cpu") return OpenCpu(num_threads);
   if (name == "emulated") return OpenEmulated();
@@ -77,8 +62,8 @@ Result<Device> OpenHostDevice(const std::string& name, int num_threads) {
 }  // namespace
 
 int64_t HostMemoryBytes() {
-  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  return std::min(machine, ContainerLimitBytes());
+  const HostMemory memory = ReadHostMemory();
+  return memory.Within(memory.total_bytes);
 }
 
 Result<Device> OpenDevice(const std::string& name, int num_threads, int device_idx) {

@@ -17,8 +17,8 @@ HostFacts GoodHost() {
   HostFacts facts;
   facts.has_avx2 = facts.has_avx512 = true;
   facts.num_processors = 8;
-  facts.memory_bytes = int64_t{64} << 30;
-  facts.available_memory_bytes = int64_t{32} << 30;
+  facts.memory.total_bytes = int64_t{64} << 30;
+  facts.memory.available_bytes = int64_t{32} << 30;
   facts.shared_memory = {
       .directory = "/dev/shm", .is_writable = true, .available_bytes = int64_t{1} << 30};
   facts.max_open_files = facts.max_locked_bytes = RLIM_INFINITY;
@@ -92,7 +92,7 @@ TEST(Doctor, WhatIsShortIsNamedWithWhatToDo) {
   facts.max_open_files = 1024;
   facts.is_synchronised = false;
   facts.journal.available_bytes = 1;
-  facts.memory_limit_bytes = int64_t{4} << 30;
+  facts.memory.limit_bytes = int64_t{4} << 30;
   const Findings findings = JudgeHost(facts, options);
   for (const char* subject : {"processor", "threads", "memory", "open files", "clock", "journal"}) {
     EXPECT_EQ(Of(findings, subject).verdict, Verdict::kWarn) << subject;

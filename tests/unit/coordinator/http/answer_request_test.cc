@@ -167,6 +167,8 @@ TEST(AnswerRequest, ASeedIsAnyNumberOf64Bits) {
   EXPECT_EQ(Parse(R"("seed":-2)", &status).wire.sampling().seed(), 18446744073709551614u);
   EXPECT_FALSE(Parse(R"("seed":-1)", &status).wire.sampling().has_seed());
   ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(Parse(R"("seed":1e18)", &status).wire.sampling().seed(), 1000000000000000000u);
+  ASSERT_TRUE(status.ok()) << status;
   Parse(R"("seed":0.5)", &status);
   EXPECT_EQ(status.about(), "seed");
 }
@@ -224,7 +226,7 @@ TEST(AnswerRequest, TheTemplatesOneArgumentIsTaken) {
 TEST(AnswerRequest, PicturesAreDataOrElsewhere) {
   AnswerRequest request;
   const auto messages = boost::json::parse(
-      R"([{"role":"developer","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,aGk="}},
+      R"([{"role":"developer","content":[{"type":"image_url","image_url":{"url":"DATA:image/png;charset=x;BASE64,aGk="}},
           {"type":"text","text":"and"},{"type":"image_url","image_url":"https://a.example/b.png"}]}])");
   const Status status = ParseMessages(messages, &request);
   ASSERT_TRUE(status.ok()) << status;

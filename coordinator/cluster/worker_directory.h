@@ -1,0 +1,41 @@
+// WorkerDirectory: where the workers are that are all found behind one DNS name (--workers-dns).
+//
+// A worker keeps its address while the name lists it. One whose address is gone gets one that is
+// new: a pod that was replaced takes the place of its predecessor. Where nothing is new it keeps
+// the old one, as the name may only lag behind.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+
+namespace longhand::cluster {
+
+class WorkerDirectory {
+ public:
+  using Lookup = std::function<Result<std::vector<std::string>>()>;  // host:port of each
+
+  WorkerDirectory(size_t num_workers, Lookup lookup);
+
+  struct Listing {
+    std::vector<std::string> addresses;  // of each worker; empty: not known
+    Status status;                       // why some are not known; OK when all are
+  };
+  // Looks the name up; waits as long as name servers do. Any thread.
+  Listing Look();
+
+ private:
+  const Lookup lookup_;
+
+  std::mutex mutex_;
+  std::vector<std::string> addresses_;
+};
+
+// The IPv4 addresses of NAME:PORT in their order, or the IPv6 ones where there is none of the
+// former. kUnavailable when it has none now.
+Result<std::vector<std::string>> LookUp(const std::string& name_and_port);
+
+}  // namespace longhand::cluster
