@@ -115,6 +115,7 @@ void Engine::Report() {
   ended_.clear();
   for (const RequestSummary& summary : summaries_) on_request_end_(summary);
   summaries_.clear();
+  if (scheduler_ != nullptr && requests_.empty()) EndFailover();
   if (draining_ && requests_.empty()) {
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }

@@ -22,7 +22,6 @@ void Engine::Handle(GroupUp& message) {
   epoch_ = message.epoch;
   scheduler_ = std::make_unique<Scheduler>(config_, message.shape, epoch_, waiting_);
   has_group_ = true;
-  if (requests_.empty()) EndFailover();
   for (ActiveRequest* active : requests_.All()) Resume(*active);
 }
 

@@ -116,6 +116,22 @@ TEST_F(EngineMetricsTest, ARequestIsAdmittedWithTheFirstOfItsAnswers) {
   EXPECT_EQ(ended.prefill_time, Duration(milliseconds(10)));
 }
 
+TEST_F(EngineMetricsTest, AFailoverThatNobodyWaitsForAnyMoreIsOver) {
+  harness_.FormGroup();
+  const auto recording = harness_.Submit(Long("a", 50));
+  RunUntil(*recording, 10, milliseconds(10));
+  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
+  harness_.Turn();
+  harness_.clock_.Advance(milliseconds(300));
+  harness_.FormGroup(2);
+  EXPECT_TRUE(harness_.engine_.Cancel("a", nullptr).ok());
+  harness_.Turn();
+  harness_.clock_.Advance(std::chrono::hours(1));
+  harness_.Submit(Long("b", 2));
+  harness_.RunToEnd();
+  EXPECT_DOUBLE_EQ(Value("longhand_failover_seconds_sum"), 0.3);
+}
+
 TEST_F(EngineMetricsTest, WithoutRequestsAFailoverLastsUntilTheNextGroup) {
   harness_.FormGroup();
   harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
