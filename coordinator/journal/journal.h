@@ -90,7 +90,8 @@ class Journal {
   void Run();
   // False when the journal was told to stop first.
   bool OpenStore();
-  void WriteBatch(std::vector<Queued> batch);
+  // False when the journal was told to stop while the disk refused.
+  bool WriteBatch(std::vector<Queued> batch);
   // Sees to it that there is room. Whether there may be more to forget.
   bool Look();
   // Calls `access`, and notes meanwhile since when it runs.
