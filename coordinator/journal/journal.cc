@@ -74,6 +74,10 @@ std::optional<Journal::Opened> Journal::TakeOpened() {
 }
 
 Status Journal::CheckRoom(int64_t num_bytes) {
+  if (num_bytes > Store::kMaxPayloadBytes) {
+    return InvalidArgument("the request takes ", num_bytes, " bytes in the journal; at most ",
+                           Store::kMaxPayloadBytes, " can be kept of one");
+  }
   LONGHAND_RETURN_IF_ERROR(health());
   std::future<Status> answer;
   {

@@ -94,6 +94,14 @@ TEST(Journal, AStopWhileTheDiskRefusesLeavesAPrefix) {
   EXPECT_EQ(OpenStore(directory.path())->TakeUnfinished().size(), 1u);
 }
 
+TEST(Journal, RefusesWhatNoRowHolds) {
+  const TempDirectory directory;
+  Journal journal({}, OpenStore(directory.path()), NoMetrics());
+  EXPECT_EQ(journal.CheckRoom(Store::kMaxPayloadBytes + 1),
+            InvalidArgument("the request takes 996147201 bytes in the journal; at most 996147200 "
+                            "can be kept of one"));
+}
+
 // Requests that end faster than one transaction forgets them.
 TEST(Journal, ForgetsAllThatItMayHoweverMuchItIs) {
   const TempDirectory directory;
