@@ -97,15 +97,34 @@ std::optional<std::string> ConfigFile(const CLI::App& app, const std::vector<std
   return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
 
+// What an argument names, if that is a setting.
+const CLI::Option* SettingOf(const CLI::App& app, std::string_view argument) {
+  if (!argument.starts_with("--")) return nullptr;
+  return FindSetting(app, std::string(argument.substr(2, argument.find('=') - 2)));
+}
+
+// CLI11 takes the last of several values, but all of several lists.
+void Override(const CLI::App& app,
+              const std::vector<std::string>& later,
+              std::vector<std::string>* args) {
+  std::set<const CLI::Option*> lists;
+  for (const std::string& argument : later) {
+    const CLI::Option* setting = SettingOf(app, argument);
+    if (setting != nullptr && setting->get_items_expected_max() > 1) lists.insert(setting);
+  }
+  std::erase_if(
+      *args, [&](const std::string& argument) { return lists.contains(SettingOf(app, argument)); });
+  args->insert(args->end(), later.begin(), later.end());
+}
+
 Result<std::vector<std::string>> GatherArguments(const CLI::App& app,
                                                  const std::vector<std::string>& args) {
   std::vector<std::string> all;
   if (const std::optional<std::string> file = ConfigFile(app, args)) {
     LONGHAND_ASSIGN_OR_RETURN(all, ArgumentsFromYaml(app, *file));
   }
-  const std::vector<std::string> environment = ArgumentsFromEnvironment(app);
-  all.insert(all.end(), environment.begin(), environment.end());
-  all.insert(all.end(), args.begin(), args.end());
+  Override(app, ArgumentsFromEnvironment(app), &all);
+  Override(app, args, &all);
   return all;
 }
 

@@ -43,6 +43,24 @@ TEST_F(OptionsTest, AFlagWinsOverTheEnvironmentAndThatOverTheFile) {
   EXPECT_EQ(options_.threads, 5);
 }
 
+// What `longhand serve` hands on meets the same environment in its children.
+TEST_F(OptionsTest, AListIsThatOfTheLastWhoGivesOne) {
+  const std::string path =
+      WriteYaml("allowed-origins: ['*']\nlora-modules: [a=/1, b=/2]\ntenant-weights: [x=1, y=2]\n");
+  setenv("LONGHAND_LORA_MODULES", "c=/3,d=/4", 1);
+  setenv("LONGHAND_ALLOWED_ORIGINS", "https://a.example", 1);
+  const auto exit =
+      ParseCommandLine(app_, {"--config", path, "--allowed-origins", "https://b.example",
+                              "--allowed-origins=https://c.example"});
+  unsetenv("LONGHAND_LORA_MODULES");
+  unsetenv("LONGHAND_ALLOWED_ORIGINS");
+  EXPECT_EQ(exit, std::nullopt);
+  EXPECT_EQ(options_.allowed_origins,
+            (std::vector<std::string>{"https://b.example", "https://c.example"}));
+  EXPECT_EQ(options_.lora_modules, (std::vector<std::string>{"c=/3", "d=/4"}));
+  EXPECT_EQ(options_.tenant_weights, (std::vector<std::string>{"x=1", "y=2"}));
+}
+
 TEST_F(OptionsTest, AnUnknownKeyIsAnErrorThatNamesItsLine) {
   const std::string path = WriteYaml("block-size: 32\nblock-sice: 16\n");
   const Result<std::vector<std::string>> args = ArgumentsFromYaml(app_, path);
