@@ -108,7 +108,7 @@ Status RequestIntake::CheckKept() const {
 Status RequestIntake::CheckRoom(const std::string& record) const {
   if (std::ssize(record) < kLargeRecordBytes) return OkStatus();
   const Status status = parts_.journal->CheckRoom(std::ssize(record));
-  if (status.ok()) return status;
+  if (status.ok() || status.code() == StatusCode::kInvalidArgument) return status;
   return Unavailable("the request cannot be kept now: ", status.message());
 }
 

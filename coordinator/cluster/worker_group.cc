@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "coordinator/cluster/planned_work.h"
 #include "coordinator/cluster/warm_up.h"
 #include "proto/grpc_status.h"
 #include "proto/step_plan_wire.h"
@@ -14,11 +15,6 @@ namespace longhand::cluster {
 namespace {
 
 namespace wire = worker::v1;
-using std::chrono::milliseconds;
-
-// A hang detector's idea of the slowest honest worker, in weight bytes read a second for each token
-// of a step.
-constexpr double kSlowestBytesPerSecond = 10e9;
 
 }  // namespace
 
@@ -158,6 +154,7 @@ void WorkerGroup::Execute(StepPlan plan) {
   std::lock_guard lock(mutex_);
   if (plan.epoch != status_.epoch || !down_.ok()) return;
   ledger_->Sent(plan.step, Allowance(plan), plan.num_tokens());
+  for (const ContentHash& image : plan.released_images) pictures_.erase(image);
   for (const Rank& rank : ranks_) rank.stream->Send(request);
 }
 
@@ -172,6 +169,7 @@ void WorkerGroup::PutImage(int64_t epoch, const engine::ImageInput& image) {
   upload->request.set_pixels(image.pixels->data(), image.pixels->size());
   std::lock_guard lock(mutex_);
   if (epoch != status_.epoch || !down_.ok()) return;
+  pictures_[image.hash] = image.num_patches;
   upload->missing = ranks_.size();
   for (const Rank& rank : ranks_) {
     const auto call = std::make_shared<PutImageCall>();
@@ -257,10 +255,13 @@ int64_t WorkerGroup::WeightBytesOfARank() const {
 }
 
 Duration WorkerGroup::Allowance(const StepPlan& plan) const {
-  const double seconds = static_cast<double>(plan.num_tokens()) *
-                         static_cast<double>(WeightBytesOfARank()) / kSlowestBytesPerSecond;
-  return milliseconds(config_.options.step_timeout_ms) +
-         milliseconds(static_cast<int64_t>(seconds * 1000));
+  Duration allowance = std::chrono::milliseconds(config_.options.step_timeout_ms) +
+                       LongestForTokens(plan.num_tokens(), WeightBytesOfARank());
+  for (const EncodeImageItem& item : plan.images) {
+    allowance += LongestForPicture(config_.model.vision, pictures_.at(item.image), item.layer_begin,
+                                   item.layer_end);
+  }
+  return allowance;
 }
 
 }  // namespace longhand::cluster

@@ -218,6 +218,7 @@ class WorkerGroup final : public engine::StepExecutor {
   OpenCalls calls_;                // of an epoch, its streams' callbacks among them
   std::map<int32_t, worker::v1::Adapter> adapters_;             // by slot
   std::map<int32_t, worker::v1::Adapter> configured_adapters_;  // in this epoch
+  std::map<ContentHash, int32_t> pictures_;  // that the epoch's workers hold: their patches
   std::unique_ptr<StepLedger> ledger_;
   bool has_ranks_ = false;            // all places of the epoch are filled: they are watched
   bool up_ = false;                   // the engine has been told of the epoch

@@ -74,6 +74,7 @@ Status WorkerGroup::Form() {
     std::lock_guard lock(mutex_);
     ++status_.epoch;
     calls_.contexts.clear();
+    pictures_.clear();
     down_ = OkStatus();
     has_ranks_ = false;
     warm_up_steps_ = 0;

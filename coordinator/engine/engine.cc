@@ -99,6 +99,7 @@ void Engine::OnAdmitted(const Sequence& sequence) {
   active.is_admitted = true;
   if (active.is_resumed || sequence.standing.was_preempted) return;
   retry_advice_.OnPlaceFree();
+  if (active.admitted_at.has_value()) return;
   active.admitted_at = clock_.Now();
   metrics_.request_queue_seconds.Observe(Seconds(*active.admitted_at - active.submitted_at));
 }
@@ -114,6 +115,7 @@ void Engine::Report() {
   ended_.clear();
   for (const RequestSummary& summary : summaries_) on_request_end_(summary);
   summaries_.clear();
+  if (scheduler_ != nullptr && requests_.empty()) EndFailover();
   if (draining_ && requests_.empty()) {
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }

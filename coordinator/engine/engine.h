@@ -229,6 +229,8 @@ class Engine final : public GroupListener {
   bool draining_ = false;
   std::vector<std::function<void()>> drain_waiters_;
 
+  std::vector<ActiveRequest*> at_dead_ends_;  // by the step that is being taken
+
   // What Report() tells.
   struct Ended {
     std::unique_ptr<ActiveRequest> request;

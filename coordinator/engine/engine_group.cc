@@ -22,7 +22,6 @@ void Engine::Handle(GroupUp& message) {
   epoch_ = message.epoch;
   scheduler_ = std::make_unique<Scheduler>(config_, message.shape, epoch_, waiting_);
   has_group_ = true;
-  if (requests_.empty()) EndFailover();
   for (ActiveRequest* active : requests_.All()) Resume(*active);
 }
 
@@ -60,6 +59,8 @@ void Engine::Handle(StepResult& result) {
   metrics_.surplus_tokens.Increment(
       static_cast<double>(scheduler_->num_surplus_tokens() - num_surplus));
   for (Scheduler::Progress& progress : *committed) Advance(progress);
+  for (ActiveRequest* active : std::exchange(at_dead_ends_, {}))
+    EndRequest(*active, active->dead_end);
 }
 
 void Engine::Advance(Scheduler::Progress& progress) {
@@ -142,8 +143,12 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   if (!event.finish_reason.has_value()) {
     if (choice.answer.num_tokens() % kCountWordsEvery == 0) CountWords(choice);
     Emit(active, std::move(event));
-    if (const Status status = Constrain(choice, *choice.sequence); !status.ok())
-      EndRequest(active, status);
+    const Status status = Constrain(choice, *choice.sequence);
+    if (!status.ok() && active.dead_end.ok()) {
+      // Others of its answers may have a part in the step.
+      active.dead_end = status;
+      at_dead_ends_.push_back(&active);
+    }
     return;
   }
   CountWords(choice);

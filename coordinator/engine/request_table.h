@@ -55,6 +55,7 @@ struct ActiveRequest {
   bool is_restored = false;    // an earlier coordinator had it, and no group has taken it up yet
   bool began_earlier = false;  // its first tokens were another coordinator's
   int32_t num_losses = 0;      // groups lost while they ran it, since its latest token
+  Status dead_end;             // why the form of an answer can be followed no further
   int64_t num_prompt_logprobs = 0;  // that were told
   std::vector<TokenEvent> events;   // of this turn, not yet delivered
   int64_t last_event_seq = 0;

@@ -38,7 +38,8 @@ struct TokenEvent {
   std::vector<SampledToken> logprobs;  // one for each of token_ids, when asked
   // In the last event of a choice.
   std::optional<FinishReason> finish_reason;
-  // eos, stop_token, stop_string, target_reached, max_tokens, context_full, repetition
+  // eos, stop_token, stop_string, target_reached, grammar_complete, max_tokens, context_full,
+  // repetition
   std::string finish_detail;
   // In the last event of a choice with a target.
   std::optional<LengthReport> length;

@@ -74,6 +74,10 @@ std::optional<Journal::Opened> Journal::TakeOpened() {
 }
 
 Status Journal::CheckRoom(int64_t num_bytes) {
+  if (num_bytes > Store::kMaxPayloadBytes) {
+    return InvalidArgument("the request takes ", num_bytes, " bytes in the journal; at most ",
+                           Store::kMaxPayloadBytes, " can be kept of one");
+  }
   LONGHAND_RETURN_IF_ERROR(health());
   std::future<Status> answer;
   {
@@ -132,14 +136,15 @@ void Journal::Run() {
     }
     for (RoomQuestion& question : questions)
       question.answer.set_value(Touch([&] { return store_->KeepRoom(question.num_bytes); }));
-    if (!batch.empty()) WriteBatch(std::move(batch));
+    // What comes after what the disk refused would not fit what is on it.
+    if (!batch.empty() && !WriteBatch(std::move(batch))) return;
     // What ended since the last time may be more than one transaction forgets.
     if (std::chrono::steady_clock::now() >= next_look && !Look())
       next_look = std::chrono::steady_clock::now() + config_.look_interval;
   }
 }
 
-void Journal::WriteBatch(std::vector<Queued> batch) {
+bool Journal::WriteBatch(std::vector<Queued> batch) {
   std::vector<Entry> entries;
   entries.reserve(batch.size());
   for (Queued& queued : batch) entries.push_back(std::move(queued.entry));
@@ -155,7 +160,7 @@ void Journal::WriteBatch(std::vector<Queued> batch) {
     }
     failures_.Increment();
     ShowRoom();
-    if (WaitForRetry(config_.retry_interval)) return;
+    if (WaitForRetry(config_.retry_interval)) return false;
   }
   batches_.Increment();
   entries_.Increment(static_cast<double>(entries.size()));
@@ -167,6 +172,7 @@ void Journal::WriteBatch(std::vector<Queued> batch) {
   for (const Queued& queued : batch) {
     if (queued.done) queued.done();
   }
+  return true;
 }
 
 bool Journal::Look() {

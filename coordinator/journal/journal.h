@@ -67,7 +67,8 @@ class Journal {
   // Once, when the store has been opened late: what is in it. Nothing before and after.
   std::optional<Opened> TakeOpened();
   // Any thread that may wait: whether the disk has room for a request of so many bytes, if need be
-  // for the price of others that are over. kResourceExhausted with the numbers if not.
+  // for the price of others that are over. kResourceExhausted with the numbers if not,
+  // kInvalidArgument beyond Store::kMaxPayloadBytes.
   Status CheckRoom(int64_t num_bytes);
 
  private:
@@ -90,7 +91,8 @@ class Journal {
   void Run();
   // False when the journal was told to stop first.
   bool OpenStore();
-  void WriteBatch(std::vector<Queued> batch);
+  // False when the journal was told to stop while the disk refused.
+  bool WriteBatch(std::vector<Queued> batch);
   // Sees to it that there is room. Whether there may be more to forget.
   bool Look();
   // Calls `access`, and notes meanwhile since when it runs.

@@ -55,6 +55,8 @@ class Store {
  public:
   // Beside the reserve: with less nothing new is begun, so that what runs can go on for a while.
   static constexpr int64_t kLeastRoom = 256 << 10;
+  // Of one entry: SQLite has rows of a billion bytes.
+  static constexpr int64_t kMaxPayloadBytes = 950 << 20;
 
   // Creates the directory and the file where they are missing. kFailedPrecondition where only a
   // person helps: another process has it open, an older version wrote it, it is not ours to write.

@@ -97,6 +97,41 @@ TEST_F(EngineMetricsTest, AFailoverLastsUntilATokenComesAndSaysWhatIsComputedAga
   EXPECT_TRUE(harness_.ended_.at(0).is_resumed);
 }
 
+// One answer runs at a time: the second one's turn comes long after the request's.
+TEST_F(EngineMetricsTest, ARequestIsAdmittedWithTheFirstOfItsAnswers) {
+  EngineConfig config = SmallConfig();
+  config.max_num_seqs = 1;
+  PrometheusMetrics metrics(CoordinatorMetricTable());
+  EngineHarness harness(config, SmallShape(), metrics);
+  harness.FormGroup();
+  Request request = Long("a", 4);
+  request.num_choices = 2;
+  harness.Submit(request);
+  while (!harness.plans_.empty()) {
+    harness.clock_.Advance(milliseconds(10));
+    harness.RunStep();
+  }
+  const RequestSummary& ended = harness.ended_.at(0);
+  EXPECT_EQ(ended.queue_time, Duration::zero());
+  EXPECT_EQ(ended.prefill_time, Duration(milliseconds(10)));
+}
+
+TEST_F(EngineMetricsTest, AFailoverThatNobodyWaitsForAnyMoreIsOver) {
+  harness_.FormGroup();
+  const auto recording = harness_.Submit(Long("a", 50));
+  RunUntil(*recording, 10, milliseconds(10));
+  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
+  harness_.Turn();
+  harness_.clock_.Advance(milliseconds(300));
+  harness_.FormGroup(2);
+  EXPECT_TRUE(harness_.engine_.Cancel("a", nullptr).ok());
+  harness_.Turn();
+  harness_.clock_.Advance(std::chrono::hours(1));
+  harness_.Submit(Long("b", 2));
+  harness_.RunToEnd();
+  EXPECT_DOUBLE_EQ(Value("longhand_failover_seconds_sum"), 0.3);
+}
+
 TEST_F(EngineMetricsTest, WithoutRequestsAFailoverLastsUntilTheNextGroup) {
   harness_.FormGroup();
   harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "tests/unit/coordinator/engine/engine_harness.h"
+#include "tests/unit/coordinator/engine/fake_model.h"
 
 namespace longhand::engine {
 namespace {
@@ -112,6 +113,40 @@ TEST_P(EngineTest, ChoicesAreNumberedApartAndCountedTogether) {
   EXPECT_EQ(recording->usage->prompt_tokens, 9);
   EXPECT_EQ(recording->usage->completion_tokens, num_tokens);
   for (const TokenEvent& event : recording->events) EXPECT_EQ(event.logprobs.size(), 1u);
+}
+
+// A form that leads nowhere after some tokens.
+class DeadEnds final : public TokenConstraint {
+ public:
+  Status Append(int32_t token_id) override {
+    return token_id % 8 > 0 ? OkStatus() : InvalidArgument("no further");
+  }
+  bool must_end() const override { return false; }
+  Result<Next> FindNext() override {
+    return Next{.allowed = std::vector<uint32_t>(kFakeVocabSize / 32, ~uint32_t{0})};
+  }
+};
+
+struct DeadEndsFactory final : TokenConstraintFactory {
+  std::unique_ptr<TokenConstraint> Create() const override { return std::make_unique<DeadEnds>(); }
+};
+
+// Others of its answers may have tokens in the same step, or come to a dead end of their own there.
+TEST_P(EngineTest, AnAnswerWhoseFormLeadsNowhereEndsItsRequestAlone) {
+  harness_.FormGroup();
+  for (uint64_t seed = 1; seed <= 32; ++seed) {
+    Request request = MakeRequest("a", 9, 40, seed);
+    request.num_choices = 3;
+    request.ignore_eos = true;
+    request.constraint = std::make_shared<const DeadEndsFactory>();
+    const auto recording = harness_.Submit(request);
+    const Request other = MakeRequest("b", 9, 12);
+    const auto others = harness_.Submit(other);
+    harness_.RunToEnd();
+    EXPECT_EQ(recording->end, InvalidArgument("no further")) << seed;
+    EXPECT_EQ(others->end, OkStatus());
+    EXPECT_EQ(others->answers[0], harness_.Expected(other));
+  }
 }
 
 // The prompt takes three chunks of at most 16 tokens, with an event each.

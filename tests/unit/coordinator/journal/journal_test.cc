@@ -74,6 +74,34 @@ TEST(Journal, LetsNothingOutOnceItsFileIsGone) {
   EXPECT_EQ(num_let_out, 0);
 }
 
+// The disk may take a later entry where it has refused an earlier one, which must not be missing.
+TEST(Journal, AStopWhileTheDiskRefusesLeavesAPrefix) {
+  const TempDirectory directory;
+  const std::filesystem::path file = FilePath(directory.path());
+  JournalConfig config;
+  config.retry_interval = std::chrono::hours(1);
+  {
+    Journal journal(config, OpenStore(directory.path()), NoMetrics());
+    std::promise<void> on_disk;
+    journal.Append(RequestEntry{"a", "request"}, [&] { on_disk.set_value(); });
+    on_disk.get_future().wait();
+    std::filesystem::rename(file, file.string() + ".away");
+    journal.Append(EventEntry{"a", 1, "event"}, nullptr);
+    while (journal.health().ok()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    journal.Append(EventEntry{"a", 2, "event"}, nullptr);
+    std::filesystem::rename(file.string() + ".away", file);
+  }
+  EXPECT_EQ(OpenStore(directory.path())->TakeUnfinished().size(), 1u);
+}
+
+TEST(Journal, RefusesWhatNoRowHolds) {
+  const TempDirectory directory;
+  Journal journal({}, OpenStore(directory.path()), NoMetrics());
+  EXPECT_EQ(journal.CheckRoom(Store::kMaxPayloadBytes + 1),
+            InvalidArgument("the request takes 996147201 bytes in the journal; at most 996147200 "
+                            "can be kept of one"));
+}
+
 // Requests that end faster than one transaction forgets them.
 TEST(Journal, ForgetsAllThatItMayHoweverMuchItIs) {
   const TempDirectory directory;
