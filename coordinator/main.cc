@@ -74,7 +74,12 @@ Status CheckWorkers(const CoordinatorOptions& options) {
                            " times --tensor-parallel-size ", serve.tensor_parallel_size, " is ",
                            serve.num_ranks(), " ranks; one coordinator has at most ", kMaxRanks);
   }
-  if (!options.workers.dns.empty()) return OkStatus();  // As many as there are, in time.
+  if (!options.workers.dns.empty()) {  // As many as are needed, in time.
+    if (options.workers.each.empty()) return OkStatus();
+    return InvalidArgument(
+        "--workers names ", options.workers.each.size(),
+        " workers and --workers-dns all of them; only one of the two may be given");
+  }
   if (static_cast<int>(options.workers.each.size()) == serve.num_workers()) return OkStatus();
   return InvalidArgument("--workers names ", options.workers.each.size(), " workers; it must be ",
                          serve.num_workers(), ": --tensor-parallel-size is ",
@@ -88,17 +93,15 @@ int Main(const std::vector<std::string>& args) {
   AddServeOptions(app, options.serve);
   std::string config_file;
   app.add_option("--config", config_file, "YAML file with the same names")->take_last();
-  CLI::Option* workers =
-      app.add_option("--workers", options.workers.each,
-                     "host:port or unix:PATH of each rank, in rank order, then of the spares; "
-                     "group after group")
-          ->delimiter(',')
-          ->check(CheckPeerAddress);
+  app.add_option("--workers", options.workers.each,
+                 "host:port or unix:PATH of each rank, in rank order, then of the spares; group "
+                 "after group")
+      ->delimiter(',')
+      ->check(CheckPeerAddress);
   app.add_option("--workers-dns", options.workers.dns,
                  "In place of --workers, a name (name:port; 7001) whose addresses are the workers "
                  "of all groups; it is looked up again when one is lost")
       ->transform(WithWorkerPort)
-      ->excludes(workers)
       ->take_last();
   app.add_option("--rendezvous-address", options.rendezvous_address,
                  "host:port at which workers on other hosts find each other")
