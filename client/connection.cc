@@ -68,8 +68,7 @@ void AddRetryOption(CLI::App& app, std::chrono::seconds& retry_for) {
   app.add_option_function<int64_t>(
          "--retry-for", [&](int64_t seconds) { retry_for = std::chrono::seconds(seconds); },
          "Seconds for which a lost connection or a server that is not there now is tried again; "
-         "not "
-         "given, a server that never was there is for 2 s")
+         "not given, a server that never was there is for 2 s")
       ->check(CLI::Range(0, 24 * 3600))
       ->default_str(std::to_string(retry_for.count()))
       ->take_last();
