@@ -66,11 +66,11 @@ std::string Answer::ToJson() const {
   out["request_id"] = request_id;
   out["prompt_token_ids"] = ToJsonArray(prompt_token_ids);
   if (!prompt_logprobs.empty()) out["prompt_logprobs"] = ToJsonArray(prompt_logprobs);
-  out["usage"] = json::object{{"prompt_tokens", usage.prompt_tokens()},
-                              {"completion_tokens", usage.completion_tokens()},
-                              {"total_tokens", usage.total_tokens()},
-                              {"prompt_tokens_details",
-                               json::object{{"cached_tokens", usage.cached_tokens()}}}};
+  out["usage"] = json::object{
+      {"prompt_tokens", usage.prompt_tokens()},
+      {"completion_tokens", usage.completion_tokens()},
+      {"total_tokens", usage.total_tokens()},
+      {"prompt_tokens_details", json::object{{"cached_tokens", usage.cached_tokens()}}}};
   if (choices.size() > 1) {
     json::array all;
     for (const Choice& choice : choices) all.push_back(ToJsonObject(choice));

@@ -51,8 +51,8 @@ struct DecoderSizes {
 
 class Decoder {
  public:
-  // All memory, the KV cache included, is taken here, which may take long; `on_piece`, if there is one, is called with
-  // each layer's cache. Weights and Ops must outlive the decoder.
+  // All memory, the KV cache included, is taken here, which may take long; `on_piece`, if there is
+  // one, is called with each layer's cache. Weights and Ops must outlive the decoder.
   static Result<std::unique_ptr<Decoder>> Create(const ModelConfig& config,
                                                  const ShardPlan& plan,
                                                  const ModelWeights& weights,

@@ -27,9 +27,9 @@ struct RunnerConfig {
   int64_t max_patches_per_image = 0;  // of 14 x 14 pixels; sizes the encoder's workspace
   int64_t max_loras = 0;              // slots for adapters
   int64_t max_lora_rank = 64;
-  int64_t memory_bytes = 0;           // what all of it may take; 0: no limit
-  bool deterministic = true;          // kernels::Ops::SetDeterministic
-  int load_threads = 1;               // that quantise while weights are loaded
+  int64_t memory_bytes = 0;   // what all of it may take; 0: no limit
+  bool deterministic = true;  // kernels::Ops::SetDeterministic
+  int load_threads = 1;       // that quantise while weights are loaded
   // One line, where something works another way than it should; empty: standard error.
   std::function<void(const std::string&)> log;
   // Called with each piece of memory that takes long to be had, while a runner is made; or empty.
