@@ -55,19 +55,19 @@ Metrics& Replicas::MetricsOf(int group) {
 
 cluster::WorkerGroupConfig Replicas::ConfigOf(int group, const std::string& name) const {
   const auto size = static_cast<size_t>(parts_.options.num_workers_of_group());
-  const auto own = [first = static_cast<size_t>(group) * size,
-                    size](const std::vector<std::string>& all) {
-    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
-    return std::vector<std::string>(begin, begin + static_cast<std::ptrdiff_t>(size));
-  };
-  std::function<cluster::WorkerDirectory::Listing()> locate;
+  const size_t first = static_cast<size_t>(group) * size;
+  std::vector<std::string> addresses(size);
+  std::function<cluster::WorkerDirectory::Listing(const std::vector<size_t>&)> locate;
   if (directory_ != nullptr) {
-    locate = [this, own] {
-      const cluster::WorkerDirectory::Listing all = directory_->Look();
-      return cluster::WorkerDirectory::Listing{own(all.addresses), all.status};
+    locate = [this, first](std::vector<size_t> lost) {
+      for (size_t& worker : lost) worker += first;
+      return directory_->Look(lost);
     };
+  } else {
+    std::copy_n(parts_.workers.each.begin() + static_cast<std::ptrdiff_t>(first), size,
+                addresses.begin());
   }
-  return {.addresses = locate ? std::vector<std::string>(size) : own(parts_.workers.each),
+  return {.addresses = std::move(addresses),
           .locate = std::move(locate),
           .options = parts_.options,
           .model = parts_.model,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -39,22 +40,25 @@ std::vector<std::string> AddressesOf(const addrinfo* first, int family, int port
 WorkerDirectory::WorkerDirectory(size_t num_workers, Lookup lookup)
     : lookup_(std::move(lookup)), addresses_(num_workers) {}
 
-WorkerDirectory::Listing WorkerDirectory::Look() {
+WorkerDirectory::Listing WorkerDirectory::Look(const std::vector<size_t>& lost) {
   const Result<std::vector<std::string>> listed = lookup_();
+  const auto holds = [](const std::vector<std::string>& all, const std::string& address) {
+    return std::ranges::find(all, address) != all.end();
+  };
   std::lock_guard lock(mutex_);
+  std::vector<std::string> free;
   if (listed.ok()) {
-    std::vector<std::string> fresh;
-    for (const std::string& address : *listed) {
-      if (std::ranges::find(addresses_, address) == addresses_.end()) fresh.push_back(address);
-    }
-    auto next = fresh.begin();
-    for (std::string& address : addresses_) {
-      if (next == fresh.end()) break;
-      if (std::ranges::find(*listed, address) == listed->end()) address = std::move(*next++);
-    }
+    std::ranges::copy_if(*listed, std::back_inserter(free),
+                         [&](const std::string& each) { return !holds(addresses_, each); });
   }
-  Listing listing{.addresses = addresses_};
-  if (std::ranges::find(addresses_, "") == addresses_.end()) return listing;
+  Listing listing;
+  auto next = free.begin();
+  for (const size_t worker : lost) {
+    std::string& address = addresses_[worker];
+    if (next != free.end() && !holds(*listed, address)) address = std::move(*next++);
+    listing.addresses.push_back(address);
+  }
+  if (!holds(listing.addresses, "")) return listing;
   listing.status = listed.ok() ? Unavailable(listed->size(), " addresses are listed; ",
                                              addresses_.size(), " workers are needed")
                                : listed.status();

@@ -1,8 +1,8 @@
 // WorkerDirectory: where the workers are that are all found behind one DNS name (--workers-dns).
 //
-// A worker keeps its address while the name lists it. One whose address is gone gets one that is
-// new: a pod that was replaced takes the place of its predecessor. Where nothing is new it keeps
-// the old one, as the name may only lag behind.
+// A worker keeps its address while it lives or the name lists it. One that is lost and whose
+// address is gone gets one that is nobody's: a pod takes the place of the one that it replaced.
+// Where all are somebody's it keeps its own, as the name may only lag behind.
 #pragma once
 
 #include <functional>
@@ -21,11 +21,11 @@ class WorkerDirectory {
   WorkerDirectory(size_t num_workers, Lookup lookup);
 
   struct Listing {
-    std::vector<std::string> addresses;  // of each worker; empty: not known
+    std::vector<std::string> addresses;  // of each that was asked for; empty: not known
     Status status;                       // why some are not known; OK when all are
   };
-  // Looks the name up; waits as long as name servers do. Any thread.
-  Listing Look();
+  // Looks the name up, for workers that nobody hears; waits as long as name servers do. Any thread.
+  Listing Look(const std::vector<size_t>& lost);
 
  private:
   const Lookup lookup_;

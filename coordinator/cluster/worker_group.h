@@ -61,9 +61,9 @@ struct GroupStatus {
 struct WorkerGroupConfig {
   // One for each rank, in rank order, then the spares: workers alike that wait to take a place.
   std::vector<std::string> addresses;
-  // Where they are now, for those that may be elsewhere each time; empty: they stay. Membership
-  // thread; may wait for name servers.
-  std::function<WorkerDirectory::Listing()> locate;
+  // Where those of them are now that nobody hears; empty: where they were. Membership thread; may
+  // wait for name servers.
+  std::function<WorkerDirectory::Listing(const std::vector<size_t>& lost)> locate;
   ServeOptions options;
   ModelConfig model;
   int64_t max_pixels = 0;  // of a resized picture

@@ -162,13 +162,14 @@ Status WorkerGroup::Connect() {
   return OkStatus();
 }
 
-// Those that live stay where they are, whatever the name says.
 Status WorkerGroup::Locate() {
   if (!config_.locate) return OkStatus();
-  const WorkerDirectory::Listing listing = config_.locate();
+  std::vector<size_t> lost;
   for (size_t i = 0; i < workers_.size(); ++i) {
-    if (!workers_[i]->alive()) workers_[i]->MoveTo(listing.addresses[i]);
+    if (!workers_[i]->alive()) lost.push_back(i);
   }
+  const WorkerDirectory::Listing listing = config_.locate(lost);
+  for (size_t i = 0; i < lost.size(); ++i) workers_[lost[i]]->MoveTo(listing.addresses[i]);
   return listing.status;
 }
 

@@ -8,42 +8,49 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+using Addresses = std::vector<std::string>;
+
 class Directory : public ::testing::Test {
  protected:
-  WorkerDirectory::Listing LookWhere(Result<std::vector<std::string>> listed) {
+  WorkerDirectory::Listing Look(const std::vector<size_t>& lost, Result<Addresses> listed) {
     listed_ = std::move(listed);
-    return directory_.Look();
-  }
-  std::vector<std::string> AddressesWhere(std::vector<std::string> listed) {
-    return LookWhere(std::move(listed)).addresses;
+    return directory_.Look(lost);
   }
 
  private:
-  Result<std::vector<std::string>> listed_ = Unavailable("not looked up");
+  Result<Addresses> listed_ = Unavailable("not looked up");
   WorkerDirectory directory_{3, [this] { return listed_; }};
 };
 
 TEST_F(Directory, SaysHowManyAreMissing) {
-  const WorkerDirectory::Listing none = LookWhere(Unavailable("no such name"));
+  const WorkerDirectory::Listing none = Look({0, 1, 2}, Unavailable("no such name"));
   EXPECT_THAT(none.addresses, ElementsAre("", "", ""));
   EXPECT_EQ(none.status, Unavailable("no such name"));
-  const WorkerDirectory::Listing two = LookWhere(std::vector<std::string>{"a:1", "b:1"});
+  const WorkerDirectory::Listing two = Look({0, 1, 2}, Addresses{"a:1", "b:1"});
   EXPECT_THAT(two.addresses, ElementsAre("a:1", "b:1", ""));
   EXPECT_THAT(two.status.message(), HasSubstr("2 addresses are listed; 3 workers are needed"));
-  EXPECT_TRUE(LookWhere(std::vector<std::string>{"a:1", "b:1", "c:1"}).status.ok());
+  const WorkerDirectory::Listing last = Look({2}, Addresses{"a:1", "b:1", "c:1"});
+  EXPECT_THAT(last.addresses, ElementsAre("c:1"));
+  EXPECT_TRUE(last.status.ok());
 }
 
-TEST_F(Directory, WhoIsListedKeepsItsPlaceAndANewOneTakesThatOfWhoIsGone) {
-  EXPECT_THAT(AddressesWhere({"b:1", "c:1", "d:1"}), ElementsAre("b:1", "c:1", "d:1"));
-  EXPECT_THAT(AddressesWhere({"a:1", "b:1", "d:1"}), ElementsAre("b:1", "a:1", "d:1"));
-  EXPECT_THAT(AddressesWhere({"d:1", "b:1", "a:1", "x:1"}), ElementsAre("b:1", "a:1", "d:1"));
+TEST_F(Directory, ANewOneTakesThePlaceOfWhoIsLostAndListedNoMore) {
+  EXPECT_THAT(Look({0, 1, 2}, Addresses{"b:1", "c:1", "d:1"}).addresses,
+              ElementsAre("b:1", "c:1", "d:1"));
+  EXPECT_THAT(Look({1, 2}, Addresses{"a:1", "b:1", "d:1"}).addresses, ElementsAre("a:1", "d:1"));
 }
 
-TEST_F(Directory, WhereNothingIsNewTheOldAddressesStay) {
-  (void)AddressesWhere({"a:1", "b:1", "c:1"});
-  EXPECT_THAT(AddressesWhere({"a:1"}), ElementsAre("a:1", "b:1", "c:1"));
-  const WorkerDirectory::Listing unknown = LookWhere(Unavailable("no name server"));
-  EXPECT_THAT(unknown.addresses, ElementsAre("a:1", "b:1", "c:1"));
+TEST_F(Directory, WhoLivesKeepsItsAddressAlsoWhileTheNameLacksIt) {
+  (void)Look({0, 1, 2}, Addresses{"a:1", "b:1", "c:1"});
+  EXPECT_THAT(Look({1}, Addresses{"c:1", "d:1"}).addresses, ElementsAre("d:1"));
+  EXPECT_THAT(Look({2}, Addresses{"a:1", "d:1"}).addresses, ElementsAre("c:1"));
+}
+
+TEST_F(Directory, WhereNothingIsFreeTheOldAddressesStay) {
+  (void)Look({0, 1, 2}, Addresses{"a:1", "b:1", "c:1"});
+  EXPECT_THAT(Look({0, 1}, Addresses{"c:1"}).addresses, ElementsAre("a:1", "b:1"));
+  const WorkerDirectory::Listing unknown = Look({0}, Unavailable("no name server"));
+  EXPECT_THAT(unknown.addresses, ElementsAre("a:1"));
   EXPECT_TRUE(unknown.status.ok());
 }
 
