@@ -11,6 +11,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Of the rank's layers, in whatever form they are stored.
+double MatrixElements(const RankShard& shard, const ModelConfig& model) {
+  const int64_t query = shard.heads.size() * model.head_dim;
+  const int64_t kv = shard.kv_heads.size() * model.head_dim;
+  const int64_t of_a_layer = model.hidden_size * (2 * query + 2 * kv + 3 * shard.ffn.size());
+  return static_cast<double>(model.num_layers * of_a_layer);
+}
+
 }  // namespace
 
 Status TimeDecode(ModelDriver& d, const Shape::Cell& cell) {
@@ -103,11 +111,9 @@ Status TimePrefill(ModelDriver& d, int64_t tokens) {
   }
   const auto length = static_cast<double>(tokens);
   const auto heads = static_cast<double>(d.shard().heads.size() * d.shape().model.head_dim);
-  const double weights =
-      static_cast<double>(d.shard().text_weight_bytes) / 2 -
-      2.0 * static_cast<double>(d.shard().vocab.size() * d.shape().model.hidden_size);
-  const double flops = 2 * weights * length + 2 * length * length * heads *
-                                                  static_cast<double>(d.shape().model.num_layers);
+  const double flops =
+      2 * MatrixElements(d.shard(), d.shape().model) * length +
+      2 * length * length * heads * static_cast<double>(d.shape().model.num_layers);
   const double ms = Quantile(wall_ms, 0.5);
   Object object = d.Header("prefill");
   object.Add("tokens", tokens)

@@ -144,6 +144,8 @@ Table TokensAndWords() {
        "Words that an answer was asked to have, when it came to its end.",
        {},
        buckets::Tokens()},
+      {"longhand_words_toward_targets_total", kCounter, "words",
+       "Words of answers that were asked to have so many, when they came to their end."},
       {"longhand_length_score",
        kHistogram,
        "points",

@@ -74,6 +74,7 @@ EngineMetrics::EngineMetrics(Metrics& metrics)
       failover_seconds(metrics.GetHistogram("longhand_failover_seconds")),
       words_actual(metrics.GetHistogram("longhand_words_actual")),
       words_target(metrics.GetHistogram("longhand_words_target")),
+      words_toward_targets(metrics.GetCounter("longhand_words_toward_targets_total")),
       length_score(metrics.GetHistogram("longhand_length_score")),
       repetitions_redirected(
           metrics.GetCounter("longhand_repetition_events_total", {{"action", "redirected"}})),
@@ -112,6 +113,7 @@ void EngineMetrics::ObserveLength(int64_t words, int64_t target_words) {
   words_actual.Observe(static_cast<double>(words));
   if (target_words == 0) return;
   words_target.Observe(static_cast<double>(target_words));
+  words_toward_targets.Increment(static_cast<double>(words));
   length_score.Observe(LengthScore(words, target_words));
 }
 

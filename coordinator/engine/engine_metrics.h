@@ -70,6 +70,7 @@ struct EngineMetrics {
   Histogram& failover_seconds;
   Histogram& words_actual;
   Histogram& words_target;
+  Counter& words_toward_targets;
   Histogram& length_score;
   Counter& repetitions_redirected;
   Counter& repetitions_ended;

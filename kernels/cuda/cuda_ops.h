@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
+#include <string_view>
 
 #include "common/peer_group.h"
 #include "kernels/cuda/counted_bytes.h"
@@ -29,8 +31,18 @@ class CudaOps : public Ops, public PeerDevice {
   virtual int64_t num_launches() const = 0;
 };
 
+// Names of kernels that were launched, those of trials too; recorded ones count when they are
+// noted.
+using KernelNames = std::set<std::string_view>;
+
+struct CudaOptions {
+  // Whether of kernels with the same bits the device gets the quicker one; else it gets wgmma's.
+  bool times_kernels = true;
+  // Must outlive the Ops, where there is one.
+  KernelNames* launched = nullptr;
+};
 // In kernels_cuda, which is there where LONGHAND_WITH_CUDA is. kUnavailable without such a device.
-Result<std::unique_ptr<CudaOps>> CreateCudaOps(int device_idx);
+Result<std::unique_ptr<CudaOps>> CreateCudaOps(int device_idx, const CudaOptions& options = {});
 
 struct EmulationOptions {
   // 0: threads run in order. Else the order is drawn from it; results must not depend on that.
@@ -43,6 +55,8 @@ struct EmulationOptions {
   bool refuses_recordings = false;
   // Work is done only when the host looks how far the device is.
   bool runs_apart = false;
+  // As of CudaOptions.
+  KernelNames* launched = nullptr;
 };
 // In kernels_emulated: the same kernels on the calling thread. kUnimplemented where the CPU lacks
 // FMA.

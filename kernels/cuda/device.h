@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -49,7 +51,14 @@ struct Stream {
   int num_recordings = 0;               // that are kept: they know where the workspaces are
   mutable int64_t num_allocations = 0;  // so far
   mutable ByteCount device_memory, staging_memory;
-  mutable int64_t num_launches = 0;  // so far; replays do not count
+  mutable int64_t num_launches = 0;                // so far; replays do not count
+  bool times_kernels = false;                      // of the same bits, to choose between them
+  std::set<std::string_view>* launched = nullptr;  // gets the names, where it is there
+
+  void CountLaunch(const char* name) const {
+    ++num_launches;
+    if (launched != nullptr) launched->insert(name);
+  }
 };
 
 struct LaunchShape {
@@ -69,7 +78,7 @@ Status Launch(const char* name,
               const LaunchShape& shape,
               void (*kernel)(Parameters...),
               Arguments&&... arguments) {
-  ++stream.num_launches;
+  stream.CountLaunch(name);
   constexpr size_t kSharedWithoutAsking = 48 << 10;
   cudaError_t error = cudaSuccess;
   if (shape.shared_bytes > kSharedWithoutAsking) {
@@ -125,7 +134,7 @@ Status Launch(const char* name,
               const LaunchShape& shape,
               void (*kernel)(Parameters...),
               Arguments&&... arguments) {
-  ++stream.num_launches;
+  stream.CountLaunch(name);
   const emulation::LaunchConfig config{shape.grid, shape.block, shape.shared_bytes,
                                        stream.schedule_seed, shape.begins_early};
   if (stream.recorder != nullptr || stream.late != nullptr) {

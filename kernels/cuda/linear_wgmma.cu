@@ -143,6 +143,11 @@ __global__ void __launch_bounds__(kThreads, 1) WgmmaKernel(const __grid_constant
 #endif
 }
 
+template <typename Format>
+constexpr const char* kNameOf = std::is_same_v<Format, Int4Weights>  ? "LinearWgmmaInt4"
+                                : std::is_same_v<Format, Fp8Weights> ? "LinearWgmmaFp8"
+                                                                     : "LinearWgmma";
+
 template <typename Format, int kTokens, typename Out>
 Status LaunchWgmma(Context& context, const TensorCoreProblem& problem, WgmmaUnits units, Out* out) {
   if (units.num_whole < units.num_units) {
@@ -164,7 +169,7 @@ Status LaunchWgmma(Context& context, const TensorCoreProblem& problem, WgmmaUnit
                              .block = kThreads,
                              .shared_bytes = WgmmaRing<Format, kTokens>::kBytes,
                              .begins_early = true};
-  return Launch("LinearWgmma", context.stream, shape, &WgmmaKernel<Format, kTokens, Out>, maps,
+  return Launch(kNameOf<Format>, context.stream, shape, &WgmmaKernel<Format, kTokens, Out>, maps,
                 problem, units, out);
 }
 

@@ -65,7 +65,7 @@ Status PagedDecodeByGroups(Context& context, const PagedAttentionArgs& args, Sha
   LONGHAND_ASSIGN_OR_RETURN(const Partials partials, TakePartials(context, problem));
   const auto blocks = static_cast<unsigned>(std::min(
       problem.MostItems(), int64_t{kBlocksPerMultiprocessor} * context.stream.num_multiprocessors));
-  return Launch("PagedDecode", context.stream,
+  return Launch("PagedDecodeGroups", context.stream,
                 {blocks, kThreads, DecodeGroupMemory::Bytes(), /*begins_early=*/true},
                 &GroupDecodeKernel, cache, problem, partials);
 }

@@ -112,7 +112,7 @@ Status PagedPrefillByGroups(Context& context, const PagedAttentionArgs& args) {
       static_cast<int>((rows / Group::kRows + problem.num_seqs) * problem.num_kv_heads);
   const auto num_blocks =
       static_cast<unsigned>(std::min(num_items, context.stream.num_multiprocessors));
-  return Launch("PagedPrefill", context.stream,
+  return Launch("PrefillGroups", context.stream,
                 {num_blocks, Group::kThreads, GroupMemory<Group>::Bytes()}, &GroupPrefillKernel,
                 problem, num_items);
 }

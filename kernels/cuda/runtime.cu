@@ -87,7 +87,7 @@ bool CodeOverlaps() {
   return cudaFuncGetAttributes(&code, &CodeProbe) == cudaSuccess && code.ptxVersion >= kLeastPtx;
 }
 
-Result<Stream> OpenStream(int device_idx) {
+Result<Stream> OpenStream(int device_idx, const CudaOptions& options) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
   if (found != cudaSuccess || count == 0) {
@@ -107,6 +107,8 @@ Result<Stream> OpenStream(int device_idx) {
                        "; 8.0 is the least");
   }
   Stream stream;
+  stream.times_kernels = options.times_kernels;
+  stream.launched = options.launched;
   stream.overlaps = CodeOverlaps();
   stream.num_multiprocessors = properties.multiProcessorCount;
   stream.shared_bytes = static_cast<int>(properties.sharedMemPerBlockOptin);
@@ -333,8 +335,8 @@ Status WaitFor(const Stream& stream) {
 
 }  // namespace cuda
 
-Result<std::unique_ptr<CudaOps>> CreateCudaOps(int device_idx) {
-  LONGHAND_ASSIGN_OR_RETURN(const cuda::Stream stream, cuda::OpenStream(device_idx));
+Result<std::unique_ptr<CudaOps>> CreateCudaOps(int device_idx, const CudaOptions& options) {
+  LONGHAND_ASSIGN_OR_RETURN(const cuda::Stream stream, cuda::OpenStream(device_idx, options));
   return cuda::MakeOps("cuda", stream,
                        [](cuda::Stream& closing) { cudaStreamDestroy(closing.handle); });
 }

@@ -69,7 +69,7 @@ Status VisionByGroups(Context& context, const VisionAttentionArgs& args) {
   const dim3 grid(static_cast<unsigned>(num_tokens / Group::kRows + num_segments),
                   static_cast<unsigned>(num_heads));
   return Launch(
-      "VisionAttention", context.stream, {grid, Group::kThreads, GroupMemory<Group>::Bytes()},
+      "VisionGroups", context.stream, {grid, Group::kThreads, GroupMemory<Group>::Bytes()},
       &GroupVisionKernel,
       VisionProblem<DeviceBf16>{Elements<DeviceBf16>(args.qkv), Elements<int32_t>(args.cu_seqlens),
                                 Elements<DeviceBf16>(args.out), static_cast<int>(num_segments),

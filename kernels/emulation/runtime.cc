@@ -221,7 +221,8 @@ Result<std::unique_ptr<CudaOps>> CreateEmulatedOps(const EmulationOptions& optio
       .late = options.runs_apart ? std::make_shared<emulation::LateWork>() : nullptr,
       .num_multiprocessors = options.num_multiprocessors,
       // Shuffled schedules are compared with the plain one, and so are the kernels of two devices.
-      .may_have_wgmma = options.schedule_seed != 0};
+      .may_have_wgmma = options.schedule_seed != 0,
+      .launched = options.launched};
   return emulated::MakeOps("emulated", stream, [](emulated::Stream&) {});
 }
 

@@ -31,8 +31,9 @@ Result<Backend> MakeCpu(int num_threads) {
 Result<Backend> MakeEmulated(uint64_t schedule_seed) {
   Backend backend;
   backend.in_host_memory = false;
-  LONGHAND_ASSIGN_OR_RETURN(backend.ops,
-                            kernels::CreateEmulatedOps({.schedule_seed = schedule_seed}));
+  LONGHAND_ASSIGN_OR_RETURN(
+      backend.ops, kernels::CreateEmulatedOps(
+                       {.schedule_seed = schedule_seed, .launched = backend.launched.get()}));
   if (schedule_seed != 0) return backend;
   LONGHAND_ASSIGN_OR_RETURN(
       auto twin, kernels::CreateEmulatedOps(
@@ -41,11 +42,13 @@ Result<Backend> MakeEmulated(uint64_t schedule_seed) {
   return backend;
 }
 
-Result<Backend> MakeCuda() {
+Result<Backend> MakeCuda([[maybe_unused]] bool times_kernels) {
 #if defined(LONGHAND_WITH_CUDA)
   Backend backend;
   backend.in_host_memory = false;
-  LONGHAND_ASSIGN_OR_RETURN(backend.ops, kernels::CreateCudaOps(/*device_idx=*/0));
+  LONGHAND_ASSIGN_OR_RETURN(
+      backend.ops, kernels::CreateCudaOps(/*device_idx=*/0, {.times_kernels = times_kernels,
+                                                             .launched = backend.launched.get()}));
   return backend;
 #else
   return Unimplemented("the backend \"cuda\" is not built into this program");
@@ -54,7 +57,10 @@ Result<Backend> MakeCuda() {
 
 }  // namespace
 
-Result<Backend> MakeBackend(const std::string& name, int num_threads, uint64_t schedule_seed) {
+Result<Backend> MakeBackend(const std::string& name,
+                            int num_threads,
+                            uint64_t schedule_seed,
+                            bool times_kernels) {
   if (name == "reference") {
     Backend backend;
     backend.ops = kernels::CreateReferenceOps();
@@ -62,7 +68,7 @@ Result<Backend> MakeBackend(const std::string& name, int num_threads, uint64_t s
   }
   if (name == "cpu") return MakeCpu(num_threads);
   if (name == "emulated") return MakeEmulated(schedule_seed);
-  if (name == "cuda") return MakeCuda();
+  if (name == "cuda") return MakeCuda(times_kernels);
   return InvalidArgument("the backend is \"", name,
                          "\"; it must be reference, cpu, emulated or cuda");
 }

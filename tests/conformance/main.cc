@@ -1,13 +1,15 @@
 // conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] [--threads N]
 //             [--schedule-seed N] [--case TEXT] [--max-cases N] [--first N]
-//             [--progress] [--json FILE]
+//             [--progress] [--untimed] [--json FILE]
 // conformance --list
 //
 // Runs every operation of one backend against the reference. Exit 0: all passed; 1: something
 // failed; 2: usage, or the backend is not here. A fault of a device ends the process: --progress
-// names each case before it runs, and --first goes on behind it. --case takes those whose names
-// hold the text. --max-cases takes so many of each operation, evenly spread. --list prints the
-// operations and how many cases each has.
+// names each case before it runs, and behind it the kernels that none before launched; --first goes
+// on behind a case. --untimed: a GPU gets the kernels that may be quicker, and does not time them
+// first, which takes minutes under compute-sanitizer. --case takes those whose names hold the text.
+// --max-cases takes so many of each operation, evenly spread. --list prints the operations and how
+// many cases each has.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +28,7 @@ namespace {
 
 struct Options {
   std::string backend, op, text, json;
-  bool bench = false, progress = false, list = false;
+  bool bench = false, progress = false, untimed = false, list = false;
   uint64_t schedule_seed = 0;
   size_t max_cases = 0, first = 0;  // max_cases: 0 is all
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -38,6 +40,7 @@ Result<Options> ParseOptions(int argc, char** argv) {
     const std::string flag = argv[i];
     bool* given = flag == "--bench"      ? &options.bench
                   : flag == "--progress" ? &options.progress
+                  : flag == "--untimed"  ? &options.untimed
                   : flag == "--list"     ? &options.list
                                          : nullptr;
     if (given != nullptr) {
@@ -143,7 +146,8 @@ bool PrintSummary(const std::vector<Record>& records) {
 }
 
 int Run(const Options& options) {
-  Result<Backend> backend = MakeBackend(options.backend, options.threads, options.schedule_seed);
+  Result<Backend> backend =
+      MakeBackend(options.backend, options.threads, options.schedule_seed, !options.untimed);
   if (!backend.ok()) {
     std::cerr << "conformance: " << backend.status().message() << "\n";
     return 2;
@@ -171,6 +175,7 @@ int Run(const Options& options) {
   if (options.bench) records = MeasureRoof(options.threads);
   for (const Record& record : records) Print(record);
   Runner runner(*backend, options.bench);
+  kernels::KernelNames named;
   for (size_t n = options.first; n < cases.size(); ++n) {
     if (options.progress) {
       std::printf("case %zu %s\n", n, cases[n].name.c_str());
@@ -182,8 +187,13 @@ int Run(const Options& options) {
       Print(runner.records()[i]);
       records.push_back(runner.records()[i]);
     }
+    if (!options.progress) continue;
+    for (const std::string_view name : *backend->launched) {
+      if (named.insert(name).second) std::printf("kernel %s\n", std::string(name).c_str());
+    }
+    std::fflush(stdout);
     // The file is there also when a later case ends the process.
-    if (options.progress && !options.json.empty()) std::ofstream(options.json) << ToJson(records);
+    if (!options.json.empty()) std::ofstream(options.json) << ToJson(records);
   }
   const bool passed = PrintSummary(records);
   if (const std::string found = backend->ops->TrialResults(); !found.empty()) {
@@ -208,7 +218,7 @@ int main(int argc, char** argv) {
   constexpr const char* kUsage =
       "usage: conformance --backend reference|cpu|emulated|cuda [--op NAME] [--bench] "
       "[--threads N] [--schedule-seed N] [--case TEXT] [--max-cases N] [--first N] "
-      "[--progress] [--json FILE]\n       conformance --list\n";
+      "[--progress] [--untimed] [--json FILE]\n       conformance --list\n";
   if (argc == 2 && std::string(argv[1]) == "--help") {
     std::cout << kUsage;
     return 0;

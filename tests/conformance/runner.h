@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/cuda/cuda_ops.h"
 #include "tests/conformance/cases.h"
 
 namespace longhand::conformance {
@@ -32,6 +32,8 @@ struct Twin {
   std::unique_ptr<kernels::Ops> ops;
 };
 struct Backend {
+  // Of the one on a GPU, or emulated; outlives it.
+  std::unique_ptr<kernels::KernelNames> launched = std::make_unique<kernels::KernelNames>();
   std::unique_ptr<kernels::Ops> ops;
   std::vector<Twin> twins;
   bool in_host_memory = true;

@@ -18,7 +18,7 @@ from monitored_cluster import DASHBOARDS, Load, MonitoredCluster, expand, tool
 LOAD_S = 25
 # Panels that have nothing to show here, and why. One that begins to is to be taken out.
 EMPTY = {
-    "no word targets": {"Words written over words asked", "Length score", "Words asked and written/A"},
+    "no word targets": {"Words written over words asked", "Length score", "Words asked and written"},
     "no GPU": {"GPU memory", "GPU busy", "GPU power", "GPU temperature", "GPU errors"},
     "nothing is damaged": set(),
 }

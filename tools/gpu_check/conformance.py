@@ -14,9 +14,11 @@ MAX_RESTARTS = 6
 PART_S = {"cuda": 440, "emulated": 3600}
 OPERATION_TIMEOUT_S = {"cuda": 90, "emulated": 1200}
 SANITIZER_TIMEOUT_S = 150
-SANITIZER_CASES = 10  # of an operation; memcheck takes all of them where time allows
-# Of these it takes more for every kind of product to be among them.
-MORE_SANITIZER_CASES = {"Linear": 80}
+SANITIZER_CASES = 10  # of an operation
+# (operation, text in the names, cases), begun first, as they take longest: attention's where wgmma may do it, and so many
+# of Linear that every kind of product is among them.
+SANITIZED_FIRST = [("PagedAttention", " of 128, block 16, bfloat16, KV bfloat16", 12), ("Linear", "", 80)]
+WGMMA_KERNELS = {"PagedDecodeGroups", "PrefillGroups", "VisionGroups", "LinearWgmma", "LinearWgmmaFp8", "LinearWgmmaInt4"}
 
 
 def operations(bundle):
@@ -66,9 +68,9 @@ def conformance(report, bundle, backend):
     names = operations(bundle)
     deadline = time.monotonic() + PART_S[backend]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        results = {op: pool.submit(run_operation, bundle, backend, op, deadline) for op in names}
-        for op, result in results.items():
-            records = result.result()
+        results = {pool.submit(run_operation, bundle, backend, op, deadline): op for op in names}
+        for result in concurrent.futures.as_completed(results):
+            op, records = results[result], result.result()
             kept = [record for record in records if record["status"] == "fail"]
             report.add({"op": op, "pass": count(records, "pass"), "fail": len(kept),
                         "unsupported": count(records, "unsupported"), "failing": kept,
@@ -78,7 +80,7 @@ def conformance(report, bundle, backend):
             for record in kept[:8]:
                 print(f"  FAIL {record['case']}: error {record.get('error')}, tolerance {record.get('tolerance')} "
                       f"{record.get('message', '')}", flush=True)
-    for entry in report.records:
+    for entry in sorted(report.records, key=lambda entry: entry["op"]):
         total = entry["pass"] + entry["fail"]
         report.goal(Goal(f"conformance {entry['op']}", "all pass", f"{entry['pass']} of {total}",
                          entry["pass"] / total if total else None, entry["fail"] == 0 if total else None))
@@ -89,17 +91,20 @@ def sanitizer_program():
         "compute-sanitizer", path="/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer")
 
 
-def sanitize_operation(bundle, backend, program, tool, op, cases, deadline):
+def sanitize_operation(bundle, backend, program, tool, op, named, cases, deadline):
     left = deadline - time.monotonic()
+    about = {"op": op, "tool": tool, **({"of": named.strip()} if named else {})}
     if left < 5:
-        return {"op": op, "tool": tool, "status": "unavailable", "message": "no time was left"}
+        return {**about, "status": "unavailable", "message": "no time was left"}
     done = run([program, "--tool", tool, "--error-exitcode", 9, "--print-limit", 5, bundle.program("conformance"),
-                "--backend", backend, "--op", op, "--max-cases", cases, "--threads", 2, "--progress"],
+                "--backend", backend, "--op", op, *(["--case", named] if named else []), "--max-cases", cases, "--threads", 2,
+                "--progress", "--untimed"],
                min(left, SANITIZER_TIMEOUT_S))
     text = done.stdout + done.stderr
     errors = re.findall(r"ERROR SUMMARY: (\d+) error", text) + re.findall(r"RACECHECK SUMMARY: (\d+) hazard", text)
-    record = {"op": op, "tool": tool, "cases": len(re.findall(r"^case \d+ ", text, re.MULTILINE)),
+    record = {**about, "cases": len(re.findall(r"^case \d+ ", text, re.MULTILINE)),
               "errors": sum(map(int, errors)) if errors else None,
+              "kernels": re.findall(r"^kernel (\S+)$", text, re.MULTILINE),
               "trials": re.findall(r"^wgmma has .*$", text, re.MULTILINE)}
     found = [line for line in text.splitlines() if line.startswith(("FAIL", "========= "))]
     if done.status == 0 and errors and record["errors"] == 0:
@@ -118,14 +123,16 @@ def sanitize(report, bundle, backend, seconds):
         return
     names = operations(bundle)
     deadline = time.monotonic() + seconds
+    whole = {op for op, named, _ in SANITIZED_FIRST if not named}
+    jobs = [job for job in SANITIZED_FIRST if job[0] in names] + [(op, "", SANITIZER_CASES) for op in names if op not in whole]
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        results = [pool.submit(sanitize_operation, bundle, backend, program, tool, op, MORE_SANITIZER_CASES.get(op, SANITIZER_CASES), deadline)
-                   for tool in ("memcheck", "racecheck") for op in names]
-        for result in results:
+        results = [pool.submit(sanitize_operation, bundle, backend, program, tool, *job, deadline)
+                   for job in jobs for tool in ("memcheck", "racecheck")]
+        for result in concurrent.futures.as_completed(results):
             record = result.result()
             report.add(record)
-            print(f"{record['tool']:10} {record['op']:16} {record.get('cases', 0):4} cases "
-                  f"{record['status']} {record.get('message', '')}", flush=True)
+            print(f"{record['tool']:10} {record['op']:16} {record.get('cases', 0):4} cases {record['status']} "
+                  f"{record.get('message', '')} {', '.join(record.get('kernels', []))}", flush=True)
             for line in record.get("said", [])[:10]:
                 print(f"  {line}", flush=True)
     for tool in ("memcheck", "racecheck"):
@@ -133,3 +140,14 @@ def sanitize(report, bundle, backend, seconds):
         clean = count(mine, "pass")
         passed = False if count(mine, "fail") else True if clean == len(mine) else None
         report.goal(Goal(f"G16 {tool}", "clean, every operation", f"{clean} of {len(mine)} clean", clean / len(mine), passed))
+        judge_kernels(report, tool, mine)
+
+
+def judge_kernels(report, tool, records):
+    """Whether wgmma's kernels were among those of clean runs; a device may have none."""
+    launched = {kernel for record in records if record["status"] == "pass" for kernel in record["kernels"]}
+    lacking = sorted(WGMMA_KERNELS - launched)
+    report.goal(Goal(f"G16 {tool} of kernels by wgmma", f"clean, all {len(WGMMA_KERNELS)}",
+                     f"{len(WGMMA_KERNELS) - len(lacking)}, and {len(launched - WGMMA_KERNELS)} others"
+                     + (f"; not {', '.join(lacking)}" if lacking else ""),
+                     1 - len(lacking) / len(WGMMA_KERNELS), None if lacking else True))

@@ -1,5 +1,6 @@
 """The cases of kernel_bench as torch, cuDNN, FlashInfer and FlashAttention-3 run them, timed the same way: events, 256 MB of
-other memory read before each sample, random data, medians. One JSON object a line, with the peer's name; for a peer that
+other memory read before each sample, random data, medians; the device waits before that, so that no sample has to wait for
+Python. One JSON object a line, with the peer's name; for a peer that
 is not there, one that says so.
 
     torch_peers.py CASES.json     records of kernel_bench that have a shape
@@ -15,11 +16,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WARM_UPS, MIN_SAMPLES, MAX_SAMPLES, MAX_SECONDS = 3, 10, 50, 0.4
 HEAD_DIM = 128
+WAIT_CLOCKS = 400_000  # some 0.2 ms: more than a peer's call takes on the host
 
 
 def measure(run, flush):
     def sample():
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(WAIT_CLOCKS)
         flush.sum()
         begin.record()
         run()

@@ -28,6 +28,7 @@ value = dict(zip(sys.argv, sys.argv[1:]))
 op, records = value["--op"], []
 for n in range(int(value.get("--first", 0)), 3 if op == "Add" else 1):
     print("case", n, f"{{op}} number {{n}}", flush=True)
+    print("kernel", op + ("Untimed" if "--untimed" in sys.argv else "Timed"), flush=True)
     if op == "Add" and n == 1:
         print("an illegal address", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGABRT)
@@ -90,6 +91,34 @@ class GpuCheck(unittest.TestCase):
         mul = [r for r in self.report.records if r["op"] == "Mul"]
         self.assertEqual({r["tool"]: r["status"] for r in mul}, {"memcheck": "pass", "racecheck": "fail"})
         self.assertEqual(mul[0]["trials"], ["wgmma has mma.sync's bits in: Mul"])
+        self.assertEqual(mul[0]["kernels"], ["MulUntimed"])
+
+    def test_what_has_ended_is_in_the_report_while_another_operation_runs(self):
+        for part, function, arguments in (("conformance", conformance.conformance, ()), ("sanitize", conformance.sanitize, (20,))):
+            report = reports.Report(self.folder / f"{part}.json", part, {})
+            self.program("conformance", f"""#!{sys.executable}
+import pathlib, sys, time
+if "--list" in sys.argv:
+    sys.exit(print("Add 1\\nMul 1"))
+while "Add" in sys.argv and '"Mul"' not in pathlib.Path({str(report.path)!r}).read_text():
+    time.sleep(0.01)
+""")
+            program = self.program("compute-sanitizer", SANITIZER)
+            with mock.patch.object(conformance, "sanitizer_program", lambda: program), \
+                    mock.patch.object(conformance, "PART_S", {"cuda": 20}):
+                self.quietly(function, report, self.bundle, "cuda", *arguments)
+            self.assertEqual(report.records[-1]["op"], "Add")
+            of_add = [record for record in report.records if record["op"] == "Add"]
+            self.assertEqual({record.get("status", "pass") if not record.get("fail") else "fail" for record in of_add}, {"pass"})
+
+    def test_kernels_by_wgmma_count_where_a_clean_run_launched_them(self):
+        kernels_of = sorted(conformance.WGMMA_KERNELS)
+        clean = [{"status": "pass", "kernels": ["RmsNorm", *kernels_of[1:]]}, {"status": "unavailable"}]
+        conformance.judge_kernels(self.report, "memcheck", [*clean, {"status": "fail", "kernels": kernels_of[:1]}])
+        self.assertEqual(set(self.verdicts().values()), {"unavailable"})
+        self.assertIn(f"not {kernels_of[0]}", self.report.data["goals"][0]["measured"])
+        conformance.judge_kernels(self.report, "racecheck", [*clean, {"status": "pass", "kernels": kernels_of[:1]}])
+        self.assertEqual(self.verdicts()["G16 racecheck of kernels by wgmma"], "pass")
 
     def test_without_a_sanitizer_the_part_is_unavailable(self):
         with mock.patch.object(conformance, "sanitizer_program", lambda: None):

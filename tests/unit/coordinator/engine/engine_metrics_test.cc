@@ -62,6 +62,23 @@ TEST_F(EngineMetricsTest, ARequestThatEndedIsToldInNumbers) {
   EXPECT_GT(ended.num_words, 0);
 }
 
+// What dashboards divide by the words asked.
+TEST_F(EngineMetricsTest, WordsTowardATargetAreThoseOfAnswersThatHaveOne) {
+  harness_.FormGroup();
+  const auto free = harness_.Submit(Long("a", 21));
+  RunUntil(*free, 21, milliseconds(10));
+  EXPECT_EQ(Value("longhand_words_toward_targets_total"), 0);
+  Request request = Long("b", 21);
+  request.target_words = 1000;
+  const auto aimed = harness_.Submit(std::move(request));
+  RunUntil(*aimed, 21, milliseconds(10));
+  ASSERT_EQ(harness_.ended_.size(), 2u);
+  EXPECT_GT(harness_.ended_[1].num_words, 0);
+  EXPECT_EQ(Value("longhand_words_toward_targets_total"),
+            static_cast<double>(harness_.ended_[1].num_words));
+  EXPECT_EQ(Value("longhand_words_target_sum"), 1000);
+}
+
 TEST_F(EngineMetricsTest, OneThatIsCancelledOrRefusedIsToldToo) {
   harness_.FormGroup();
   const auto recording = harness_.Submit(Long("a", 50));
