@@ -1,7 +1,9 @@
 // Chat messages, and the pictures in them.
 #include <absl/strings/escaping.h>
 #include <absl/strings/match.h>
+#include <absl/strings/string_view.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/shorten.h"
@@ -21,8 +23,9 @@ Status AddImage(std::string_view url, AnswerRequest* out) {
     return OkStatus();
   }
   const size_t comma = url.find(',');
-  if (!absl::StartsWithIgnoreCase(url, "data:") || comma == std::string_view::npos ||
-      !absl::EndsWithIgnoreCase(url.substr(0, comma), ";base64")) {
+  const absl::string_view head(url.data(), std::min(comma, url.size()));  // not std's on Debian
+  if (!absl::StartsWithIgnoreCase(head, "data:") || comma == std::string_view::npos ||
+      !absl::EndsWithIgnoreCase(head, ";base64")) {
     return InvalidArgument("an image_url is '", Shortened(url, 40),
                            "'; it must be data:image/...;base64,... or begin with https://");
   }
