@@ -79,7 +79,7 @@ class Engine final : public GroupListener {
                     int64_t call,
                     std::function<void(const Status&)> done = nullptr);
   // Any thread. Refuses new requests with kUnavailable; `done` runs on the engine thread when no
-  // request is left.
+  // request is left. kUnavailable after Stop, and nothing else: what waits does not refuse it.
   Status Drain(std::function<void()> done);
   // Any thread. `done` runs on the engine thread.
   Status GetStats(std::function<void(const EngineStats&)> done);

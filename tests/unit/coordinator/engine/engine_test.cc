@@ -468,7 +468,7 @@ TEST_P(EngineTest, ARequestThatContradictsItselfIsRefusedOnTheSpot) {
   EXPECT_FALSE(recording->end.has_value());
 }
 
-// No turn runs, so commands pile up; the group's own messages still get through.
+// No turn runs, so commands pile up; a drain and the group's own messages still get through.
 TEST_P(EngineTest, AFullMailboxRefusesRequestsButNotTheWorkers) {
   const Request request = MakeRequest("a", 1, 1);
   Status status;
@@ -489,8 +489,10 @@ TEST_P(EngineTest, AFullMailboxRefusesRequestsButNotTheWorkers) {
       cancelled.ToString(),
       "RESOURCE_EXHAUSTED: 2048 commands wait for the engine; at most 2048 may; try again in 1 s");
   EXPECT_TRUE(harness_.engine_.CancelCall("a", 1).ok());  // A client's going away is never lost.
+  EXPECT_EQ(harness_.engine_.Drain(nullptr), OkStatus());
   harness_.FormGroup();
   EXPECT_TRUE(harness_.engine_.Stats().group_up);
+  EXPECT_TRUE(harness_.engine_.Stats().draining);
 }
 
 TEST_P(EngineTest, AgesGrowOnlyWhileSomethingIsDue) {
