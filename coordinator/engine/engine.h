@@ -194,6 +194,7 @@ class Engine final : public GroupListener {
   void TellPromptLogprobs(ActiveRequest& active, const Scheduler::Progress& progress);
   void CountPrompt(ActiveRequest& active, const Sequence& sequence);
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
+  bool IsContextFull(const ActiveRequest& active, const Choice& choice) const;
   void EndChoice(ActiveRequest& active, Choice& choice, TokenEvent event);
   void CountWords(Choice& choice);
   void CountLoops(Choice& choice);

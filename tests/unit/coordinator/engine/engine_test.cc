@@ -211,6 +211,18 @@ TEST_P(EngineTest, WithoutRoomForTokensThePromptAloneIsComputed) {
   EXPECT_EQ(harness_.engine_.Stats().num_prompt_tokens, 80);
 }
 
+TEST_P(EngineTest, ACacheThatIsSmallerThanTheContextIsFullFirst) {
+  GroupShape shape = SmallShape();
+  shape.num_blocks = 4;
+  EngineHarness harness(Config(), shape);
+  harness.FormGroup();
+  Request request = MakeRequest("a", 5, shape.num_blocks * shape.block_size - 5);
+  request.ignore_eos = true;
+  const auto recording = harness.Submit(request);
+  harness.RunToEnd();
+  EXPECT_EQ(recording->answers[0].finish_detail, "context_full");
+}
+
 TEST_P(EngineTest, APromptThatFillsTheContextCanBeComputedAlone) {
   harness_.FormGroup();
   Request request = MakeRequest("a", Config().max_model_len, 0);
