@@ -19,8 +19,9 @@
 namespace longhand {
 namespace {
 
-// Of labels whose values the table does not list. More is a bound that does not hold.
-constexpr size_t kMaxSeriesOfAFamily = 512;
+// Of labels whose values the table does not list: ranks, of 64 groups of 64 at most. More is a bound
+// that does not hold.
+constexpr size_t kMaxSeriesOfAFamily = 4096;
 
 class CounterHandle final : public Counter {
  public:
