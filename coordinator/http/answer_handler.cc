@@ -249,9 +249,11 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
                                                        Stream stream,
                                                        int64_t from,
                                                        EventWriter::Lines lines) {
-  const Following following(stream, exchange.waker());
+  std::optional<Following> following;  // Whoever leaves may end the request.
+  const bool follows = exchange.request().method != "HEAD";
+  if (follows) following.emplace(stream, exchange.waker());
   EventStream::Next next = stream->Look(1);
-  while (!next.accepted && !next.end && !exchange.gone()) {
+  while (follows && !next.accepted && !next.end && !exchange.gone()) {
     co_await exchange.Sleep(std::nullopt);
     next = stream->Look(1);
   }
