@@ -39,7 +39,8 @@ class Metrics {
   virtual Counter& GetCounter(std::string_view name, const MetricLabels& labels = {}) = 0;
   virtual Gauge& GetGauge(std::string_view name, const MetricLabels& labels = {}) = 0;
   virtual Histogram& GetHistogram(std::string_view name, const MetricLabels& labels = {}) = 0;
-  // A gauge of which there is one series, whose labels change: the earlier one goes.
+  // A gauge of which there is one series, or one of each group, whose labels change: the earlier
+  // one goes.
   virtual void SetInfo(std::string_view name, const MetricLabels& labels, double value) = 0;
   // On every sample from now on, instead of those of an earlier call.
   virtual void SetLabels(const MetricLabels& labels) = 0;
@@ -62,7 +63,7 @@ class GroupMetrics final : public Metrics {
     return all_.GetHistogram(name, With(labels));
   }
   void SetInfo(std::string_view name, const MetricLabels& labels, double value) override {
-    all_.SetInfo(name, labels, value);
+    all_.SetInfo(name, With(labels), value);
   }
   void SetLabels(const MetricLabels& labels) override { all_.SetLabels(labels); }
 

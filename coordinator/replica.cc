@@ -55,14 +55,13 @@ Counter& Replica::Losses(const char* cause) {
   return metrics_.GetCounter("longhand_failovers_total", {{"cause", cause}});
 }
 
-// A group of another size has another cache.
+// Each group that is formed may have another cache: what is free then decides.
 void Replica::ShowCache(const cluster::Capacity& capacity) {
-  if (cache_gauge_ != nullptr) cache_gauge_->Set(0);
-  cache_gauge_ = &metrics_.GetGauge("longhand_kv_cache_config_info",
-                                    {{"block_size", std::to_string(capacity.block_size)},
-                                     {"num_blocks", std::to_string(capacity.num_blocks)},
-                                     {"dtype", std::string(DTypeName(capacity.kv_dtype))}});
-  cache_gauge_->Set(1);
+  metrics_.SetInfo("longhand_kv_cache_config_info",
+                   {{"block_size", std::to_string(capacity.block_size)},
+                    {"num_blocks", std::to_string(capacity.num_blocks)},
+                    {"dtype", std::string(DTypeName(capacity.kv_dtype))}},
+                   1);
 }
 
 }  // namespace longhand

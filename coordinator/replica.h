@@ -51,7 +51,6 @@ class Replica {
 
   Metrics& metrics_;
   const int num_ranks_;
-  Gauge* cache_gauge_ = nullptr;  // of the latest epoch; membership thread
   cluster::WorkerGroup group_;
   engine::Engine engine_;
   std::thread engine_thread_;

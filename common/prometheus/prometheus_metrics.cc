@@ -19,8 +19,9 @@
 namespace longhand {
 namespace {
 
-// Of labels whose values the table does not list. More is a bound that does not hold.
-constexpr size_t kMaxSeriesOfAFamily = 512;
+// Of labels whose values the table does not list: ranks, of 64 groups of 64 at most. More is a bound
+// that does not hold.
+constexpr size_t kMaxSeriesOfAFamily = 4096;
 
 class CounterHandle final : public Counter {
  public:
@@ -49,9 +50,12 @@ class HistogramHandle final : public Histogram {
   prometheus::Histogram& histogram_;
 };
 
+bool HasGroup(const MetricSpec& spec, const MetricLabels& labels) {
+  return spec.is_of_group && !labels.empty() && labels[0].first == "group";
+}
+
 void CheckLabels(const MetricSpec& spec, const MetricLabels& labels) {
-  const size_t has_group =
-      spec.is_of_group && !labels.empty() && labels[0].first == "group" ? 1 : 0;
+  const size_t has_group = HasGroup(spec, labels) ? 1 : 0;
   LONGHAND_CHECK_EQ(labels.size(), spec.labels.size() + has_group) << spec.name;
   for (size_t i = 0; i < spec.labels.size(); ++i) {
     const MetricLabel& declared = spec.labels[i];
@@ -74,7 +78,7 @@ struct PrometheusMetrics::Impl {
     Handles<Counter> counters;
     Handles<Gauge> gauges;
     Handles<Histogram> histograms;
-    prometheus::Gauge* info = nullptr;  // of SetInfo
+    std::map<std::string, prometheus::Gauge*> infos;  // of SetInfo, by group
   };
   // Made by `make` when it is asked for first.
   template <typename Handle, typename Make>
@@ -148,15 +152,13 @@ void PrometheusMetrics::SetInfo(std::string_view name, const MetricLabels& label
   std::lock_guard lock(impl_->mutex);
   const auto found = impl_->families.find(name);
   LONGHAND_CHECK(found != impl_->families.end()) << name << " is not in the table";
-  Impl::Family& info = found->second;
-  CheckLabels(*info.spec, labels);
-  auto& family = prometheus::BuildGauge()
-                     .Name(info.spec->name)
-                     .Help(info.spec->help)
-                     .Register(impl_->registry);
+  const MetricSpec& spec = *found->second.spec;
+  CheckLabels(spec, labels);
+  auto& family = prometheus::BuildGauge().Name(spec.name).Help(spec.help).Register(impl_->registry);
   prometheus::Gauge& gauge = family.Add(prometheus::Labels(labels.begin(), labels.end()));
-  if (info.info != nullptr && info.info != &gauge) family.Remove(info.info);
-  info.info = &gauge;
+  prometheus::Gauge*& shown = found->second.infos[HasGroup(spec, labels) ? labels[0].second : ""];
+  if (shown != nullptr && shown != &gauge) family.Remove(shown);
+  shown = &gauge;
   gauge.Set(value);
 }
 

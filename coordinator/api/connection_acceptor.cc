@@ -24,9 +24,18 @@ Status CannotListen(const Address& address, const char* why) {
   return Unavailable("cannot listen on ", address.ToString(), ": ", why);
 }
 
-void Set(int socket, int level, int option) {
-  const int on = 1;
-  setsockopt(socket, level, option, &on, sizeof(on));
+void Set(int socket, int level, int option, int value = 1) {
+  setsockopt(socket, level, option, &value, sizeof(value));
+}
+
+// A peer whose host has vanished is noticed in a minute, by its kernel's silence: that of one that
+// is only stopped, or slow, answers. HTTP/2's windows close before TCP's, which would be silence.
+void NoticeVanishedPeers(int listener) {
+  Set(listener, SOL_SOCKET, SO_KEEPALIVE);
+  Set(listener, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+  Set(listener, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  Set(listener, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  Set(listener, IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);  // of what was sent
 }
 
 int PortOf(const sockaddr_storage& address) {
@@ -70,6 +79,7 @@ Status ConnectionAcceptor::Bind(const Address& address) {
     Set(listener, SOL_SOCKET, SO_REUSEADDR);
     Set(listener, SOL_SOCKET, SO_REUSEPORT);
     Set(listener, IPPROTO_TCP, TCP_NODELAY);  // The connections have it from here.
+    NoticeVanishedPeers(listener);            // The same.
     SetPort(each->ai_addr, port_);
     sockaddr_storage bound{};
     socklen_t size = sizeof(bound);

@@ -50,14 +50,11 @@ void RequestRestorer::BeginStreams(const std::vector<journal::StoredRequest>& un
     LONGHAND_CHECK(begun.ok() && begun->is_new) << stored.request_id << " is stored twice";
     request.stream = begun->stream;
     request.stored.Fill(request.stream.get());
-    if (!request.stored.is_document())
-      request.stream->SetCancel([this, &request] { return Withdraw(request); });
+    request.stream->SetCancel([this, &request] { return Withdraw(request); });
     if (request.stored.on_disconnect() != v1::ON_DISCONNECT_CONTINUE) {
-      if (!request.stored.is_document()) {
-        request.stream->SetAbandon([this, &request, id = stored.request_id] {
-          if (!Withdraw(request)) (void)parts_.router.CancelCall(id, /*call=*/0);
-        });
-      }
+      request.stream->SetAbandon([this, &request, id = stored.request_id] {
+        if (!Withdraw(request)) (void)parts_.router.CancelCall(id, /*call=*/0);
+      });
       request.stream->ExpectReader(parts_.clock.Now() + kReaderPatience);
     }
   }
@@ -140,13 +137,20 @@ void RequestRestorer::TellIdle() {
 
 bool RequestRestorer::Withdraw(Unfinished& request) {
   std::unique_ptr<engine::TokenSink> sink;
+  bool is_document = false;
   {
     std::lock_guard lock(mutex_);
     if (request.state != State::kHere) return false;
     request.state = State::kWithdrawn;
+    is_document = request.stored.is_document();
     sink = MakeSink(request, {});
   }
   sink->OnEnd(Cancelled("the request was cancelled"));
+  if (!is_document) return true;
+  for (Unfinished& each : requests_) {
+    const std::string& id = each.stream->identity().request_id;
+    if (DocumentOf(id) == request.stream->identity().request_id) (void)Withdraw(each);
+  }
   return true;
 }
 
@@ -210,9 +214,12 @@ Status RequestRestorer::Restore(Unfinished& request) {
   }
   LONGHAND_RETURN_IF_ERROR(CheckCheckpoint(record));
   if (request.stored.is_document()) {
+    {
+      std::lock_guard lock(mutex_);
+      if (request.state == State::kWithdrawn) return OkStatus();
+      request.state = State::kGiven;
+    }
     parts_.documents.Restore(request.stream, record);
-    std::lock_guard lock(mutex_);
-    request.state = State::kGiven;
     return OkStatus();
   }
   const v1::GenerateRequest& wire = record.request();

@@ -75,7 +75,8 @@ class RequestRestorer {
   Status Restore(Unfinished& request);
   Status Give(Unfinished& request, engine::Request prepared, engine::Delivered delivered);
   void End(Unfinished& request, const Status& status);
-  // Any thread: ends a request that is still here. False when it is with the engine.
+  // Any thread: ends a request that is still here, of a document its calls too. False when it is
+  // with the engine.
   bool Withdraw(Unfinished& request);
   bool IsWithdrawn(const Unfinished& request) const;
   void TellIdle();

@@ -68,8 +68,8 @@ Status Documents::Begin(const std::shared_ptr<EventStream>& stream,
   const std::shared_ptr<DocumentWriter> writer =
       MakeWriter(stream, std::move(request), std::move(adapter), call.trace,
                  api::RecordedStream(parts_.out, stream, std::move(record)), /*is_taken=*/false);
-  LONGHAND_RETURN_IF_ERROR(Add(call.request_id, {writer, num_bytes}, /*is_bounded=*/true));
-  writer->Begin();
+  LONGHAND_RETURN_IF_ERROR(Add(*stream, {writer, num_bytes}, /*is_bounded=*/true));
+  Begin(*stream, writer, wire.on_disconnect());
   return OkStatus();
 }
 
@@ -89,10 +89,9 @@ void Documents::Restore(const std::shared_ptr<EventStream>& stream,
   const std::shared_ptr<DocumentWriter> writer =
       MakeWriter(stream, record.document(), std::move(adapter).value(),
                  api::FromWire(record.trace()), std::move(out), /*is_taken=*/true);
-  const Status added =
-      Add(stream->identity().request_id, {writer, num_bytes}, /*is_bounded=*/false);
+  const Status added = Add(*stream, {writer, num_bytes}, /*is_bounded=*/false);
   LONGHAND_CHECK(added.ok()) << added;
-  writer->Begin();
+  Begin(*stream, writer, record.document().on_disconnect());
 }
 
 std::shared_ptr<DocumentWriter> Documents::MakeWriter(const std::shared_ptr<EventStream>& stream,
@@ -101,7 +100,6 @@ std::shared_ptr<DocumentWriter> Documents::MakeWriter(const std::shared_ptr<Even
                                                       const Trace& trace,
                                                       api::RecordedStream out,
                                                       bool is_taken) {
-  const bool ends_unread = request.on_disconnect() != v1::ON_DISCONNECT_CONTINUE;
   DocumentWriter::Parts parts{
       .begin_call =
           [this, adapter = std::move(adapter), trace](const v1::GenerateRequest& call,
@@ -121,25 +119,30 @@ std::shared_ptr<DocumentWriter> Documents::MakeWriter(const std::shared_ptr<Even
           [this](std::function<void()> job) { return parts_.pool.Submit(std::move(job)); },
       .clock = parts_.clock,
       .on_over =
-          [this, trace, model = request.model()](DocumentSummary summary) {
+          [this, trace, model = request.model(), key = stream.get()](DocumentSummary summary) {
             summary.trace = trace;
             summary.model = model;
-            OnOver(summary);
+            OnOver(key, summary);
           }};
-  auto writer = std::make_shared<DocumentWriter>(
-      parts, DocumentScript(std::move(request), counter_), stream, std::move(out), is_taken);
+  return std::make_shared<DocumentWriter>(parts, DocumentScript(std::move(request), counter_),
+                                          stream, std::move(out), is_taken);
+}
+
+void Documents::Begin(EventStream& stream,
+                      const std::shared_ptr<DocumentWriter>& writer,
+                      v1::OnDisconnect on_disconnect) {
   const auto cancel = [writer = std::weak_ptr(writer)] {
     if (const auto alive = writer.lock()) alive->Cancel(Cancelled("the request was cancelled"));
   };
-  stream->SetCancel([cancel] {
+  stream.SetCancel([cancel] {
     cancel();
     return true;
   });
-  if (ends_unread) stream->SetAbandon(cancel);
-  return writer;
+  if (on_disconnect != v1::ON_DISCONNECT_CONTINUE) stream.SetAbandon(cancel);
+  writer->Begin();
 }
 
-Status Documents::Add(const std::string& request_id, Running running, bool is_bounded) {
+Status Documents::Add(const EventStream& stream, Running running, bool is_bounded) {
   std::lock_guard lock(mutex_);
   if (is_bounded && static_cast<int64_t>(running_.size()) >= parts_.max_documents) {
     return ResourceExhausted(running_.size(), " documents are being written; at most ",
@@ -153,7 +156,7 @@ Status Documents::Add(const std::string& request_id, Running running, bool is_bo
         .WithRetryAdvice(kRetryAfterSeconds);
   }
   num_bytes_ += running.num_bytes;
-  running_[request_id] = std::move(running);
+  running_[&stream] = std::move(running);
   return OkStatus();
 }
 
@@ -164,14 +167,14 @@ Counter& Documents::CounterOf(const DocumentSummary& summary) const {
 }
 
 // Under the writer's mutex.
-void Documents::OnOver(const DocumentSummary& summary) {
+void Documents::OnOver(const EventStream* stream, const DocumentSummary& summary) {
   CounterOf(summary).Increment();
   if (parts_.on_end && summary.was_taken) parts_.on_end(summary);
   std::vector<std::function<void()>> waiters;
   std::shared_ptr<DocumentWriter> writer;  // not destroyed under the mutex
   {
     std::lock_guard lock(mutex_);
-    const auto found = running_.find(summary.request_id);
+    const auto found = running_.find(stream);
     if (found == running_.end()) return;
     num_bytes_ -= found->second.num_bytes;
     writer = std::move(found->second.writer);
@@ -217,7 +220,7 @@ void Documents::Stop() {
 std::vector<std::shared_ptr<DocumentWriter>> Documents::All() const {
   std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<DocumentWriter>> all;
-  for (const auto& [id, running] : running_) all.push_back(running.writer);
+  for (const auto& [stream, running] : running_) all.push_back(running.writer);
   return all;
 }
 

@@ -61,9 +61,13 @@ class Documents final : public api::DocumentDesk {
                                              const Trace& trace,
                                              api::RecordedStream out,
                                              bool is_taken);
-  Status Add(const std::string& request_id, Running running, bool is_bounded);
+  Status Add(const api::EventStream& stream, Running running, bool is_bounded);
+  // Writes what was added.
+  static void Begin(api::EventStream& stream,
+                    const std::shared_ptr<DocumentWriter>& writer,
+                    v1::OnDisconnect on_disconnect);
   Counter& CounterOf(const DocumentSummary& summary) const;
-  void OnOver(const DocumentSummary& summary);
+  void OnOver(const api::EventStream* stream, const DocumentSummary& summary);
   std::vector<std::shared_ptr<DocumentWriter>> All() const;
 
   const Parts parts_;
@@ -75,7 +79,8 @@ class Documents final : public api::DocumentDesk {
   Gauge& num_running_;
   Gauge& section_progress_;
   mutable std::mutex mutex_;
-  std::unordered_map<std::string, Running> running_;  // by request id
+  // Once its stream has ended, a document's id may be another's.
+  std::unordered_map<const api::EventStream*, Running> running_;
   int64_t num_bytes_ = 0;
   std::vector<std::function<void()>> idle_waiters_;
   bool is_stopped_ = false;

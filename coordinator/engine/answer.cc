@@ -66,19 +66,14 @@ void Answer::TakeToken(int32_t token_id, TokenEvent* event) {
   if (!is_longest && !is_stuck) return;
   event->text += text_->Finish();
   if (!is_longest) return Finish(FinishReason::kLength, "repetition", event);
-  EndByLength(event);
+  Finish(FinishReason::kLength, "max_tokens", event);
 }
 
 TokenEvent Answer::End() {
   TokenEvent event;
   event.choice = choice_;
-  EndByLength(&event);
+  Finish(FinishReason::kLength, "max_tokens", &event);
   return event;
-}
-
-void Answer::EndByLength(TokenEvent* event) const {
-  const bool is_full = request_.num_prompt_tokens() + num_tokens_ == config_.max_model_len;
-  Finish(FinishReason::kLength, is_full ? "context_full" : "max_tokens", event);
 }
 
 // Whether the token was the last that the constraint has.

@@ -45,7 +45,6 @@ class Answer {
   int64_t num_loops() const { return guard_.has_value() ? guard_->num_loops() : 0; }
 
  private:
-  void EndByLength(TokenEvent* event) const;
   bool IsEndOfSequence(int32_t token_id) const;
   bool IsStopToken(int32_t token_id) const;
   void TakeToken(int32_t token_id, TokenEvent* event);

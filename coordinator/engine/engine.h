@@ -79,7 +79,7 @@ class Engine final : public GroupListener {
                     int64_t call,
                     std::function<void(const Status&)> done = nullptr);
   // Any thread. Refuses new requests with kUnavailable; `done` runs on the engine thread when no
-  // request is left.
+  // request is left. kUnavailable after Stop, and nothing else: what waits does not refuse it.
   Status Drain(std::function<void()> done);
   // Any thread. `done` runs on the engine thread.
   Status GetStats(std::function<void(const EngineStats&)> done);
@@ -194,6 +194,7 @@ class Engine final : public GroupListener {
   void TellPromptLogprobs(ActiveRequest& active, const Scheduler::Progress& progress);
   void CountPrompt(ActiveRequest& active, const Sequence& sequence);
   void AddToken(ActiveRequest& active, Choice& choice, SampledToken token);
+  bool IsContextFull(const ActiveRequest& active, const Choice& choice) const;
   void EndChoice(ActiveRequest& active, Choice& choice, TokenEvent event);
   void CountWords(Choice& choice);
   void CountLoops(Choice& choice);

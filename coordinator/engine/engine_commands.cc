@@ -7,8 +7,8 @@ namespace longhand::engine {
 namespace {
 
 // A full mailbox refuses new requests first, then other commands, and last the word that a client
-// has left, which comes once for each call. The rest is for the worker group, which has at most a
-// few results and one message for each image under way.
+// has left, which comes once for each call. The rest is for a drain, and for the worker group,
+// which has at most a few results and one message for each image under way.
 constexpr size_t kMaxQueuedSubmits = 1024;
 constexpr size_t kMaxQueuedCommands = 2 * kMaxQueuedSubmits;
 constexpr size_t kMaxQueuedDepartures = 32768;
@@ -82,7 +82,7 @@ Status Engine::CancelCall(std::string request_id,
 }
 
 Status Engine::Drain(std::function<void()> done) {
-  return PostCommand(DrainCommand{std::move(done)}, kMaxQueuedCommands);
+  return PostCommand(DrainCommand{std::move(done)}, kMailboxCapacity);
 }
 
 Status Engine::GetStats(std::function<void(const EngineStats&)> done) {

@@ -157,7 +157,16 @@ void Engine::AddToken(ActiveRequest& active, Choice& choice, SampledToken token)
   EndChoice(active, choice, std::move(event));
 }
 
+// A KV cache that is smaller than the model's context is the context.
+bool Engine::IsContextFull(const ActiveRequest& active, const Choice& choice) const {
+  const GroupShape& shape = scheduler_->shape();
+  const int64_t most = std::min(config_.max_model_len, shape.num_blocks * shape.block_size);
+  return active.request->num_prompt_tokens() + choice.answer.num_tokens() == most;
+}
+
 void Engine::EndChoice(ActiveRequest& active, Choice& choice, TokenEvent event) {
+  if (event.finish_detail == "max_tokens" && IsContextFull(active, choice))
+    event.finish_detail = "context_full";
   if (event.finish_detail == "repetition") metrics_.repetitions_ended.Increment();
   metrics_.CountFinish(*event.finish_reason);
   choice.EndWith(event);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "coordinator/http/error_response.h"
+#include "coordinator/http/json_body.h"
 #include "coordinator/http/request_fields.h"
 #include "coordinator/http/told.h"
 
@@ -33,13 +34,9 @@ std::optional<Response> Parse(const std::string& body, bool has_directory, Wish*
     return ErrorResponse(InvalidArgument("the body has ", body.size(), " bytes; at most ",
                                          kMaxBodyBytes, " are read here"));
   }
-  boost::system::error_code error;
-  const json::value value = json::parse(body, error);
-  if (error) return ErrorResponse(InvalidArgument("the body is not JSON: ", error.message()));
-  if (!value.is_object()) {
-    return ErrorResponse(InvalidArgument("the body is ", Shown(value), "; it must be an object"));
-  }
-  RequestFields fields(value.get_object());
+  const Result<json::object> value = ParseJsonBody(body);
+  if (!value.ok()) return ErrorResponse(value.status());
+  RequestFields fields(*value);
   wish->name = Required(fields, "lora_name");
   if (has_directory) {
     wish->directory = Required(fields, "lora_path");

@@ -8,6 +8,7 @@
 #include "coordinator/http/document_json.h"
 #include "coordinator/http/error_response.h"
 #include "coordinator/http/following.h"
+#include "coordinator/http/json_body.h"
 #include "coordinator/http/pool_job.h"
 #include "coordinator/http/told.h"
 
@@ -17,21 +18,13 @@ namespace {
 namespace json = boost::json;
 using api::EventStream;
 
-constexpr int kMaxJsonDepth = 32;
-
 // Input thread.
 Result<AnswerRequest> ParseBody(std::string body,
                                 Status (*parse)(const json::object&, AnswerRequest*)) {
-  boost::system::error_code error;
-  json::parse_options options;
-  options.max_depth = kMaxJsonDepth;
-  const json::value value = json::parse(body, error, {}, options);
+  LONGHAND_ASSIGN_OR_RETURN(const json::object fields, ParseJsonBody(body));
   std::string().swap(body);  // Pictures are large.
-  if (error) return InvalidArgument("the body is not JSON: ", error.message());
-  if (!value.is_object())
-    return InvalidArgument("the body is ", Shown(value), "; it must be an object");
   AnswerRequest request;
-  LONGHAND_RETURN_IF_ERROR(parse(value.get_object(), &request));
+  LONGHAND_RETURN_IF_ERROR(parse(fields, &request));
   return request;
 }
 
@@ -249,9 +242,11 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
                                                        Stream stream,
                                                        int64_t from,
                                                        EventWriter::Lines lines) {
-  const Following following(stream, exchange.waker());
+  std::optional<Following> following;  // Whoever leaves may end the request.
+  const bool follows = exchange.request().method != "HEAD";
+  if (follows) following.emplace(stream, exchange.waker());
   EventStream::Next next = stream->Look(1);
-  while (!next.accepted && !next.end && !exchange.gone()) {
+  while (follows && !next.accepted && !next.end && !exchange.gone()) {
     co_await exchange.Sleep(std::nullopt);
     next = stream->Look(1);
   }

@@ -285,7 +285,9 @@ asio::awaitable<bool> Connection::Write(std::string_view bytes) {
 
 asio::awaitable<void> Connection::Sleep(std::optional<Deadline> until) {
   wake_.expires_at(until.value_or(Deadline::max()));
-  co_await wake_.async_wait(kToken);
+  const auto [woken] = co_await wake_.async_wait(kToken);
+  // What a quiet stream sends fits the kernel's buffers for hours.
+  if (!woken && transport_->Silence() > host_.limits.silence) CloseNow();
 }
 
 Waker Connection::waker() {

@@ -16,6 +16,7 @@ struct Limits {
   std::chrono::milliseconds body_timeout = std::chrono::seconds(30);
   int64_t min_body_bytes_per_second = 16 * 1024;
   std::chrono::milliseconds write_timeout = std::chrono::seconds(30);  // for 64 KiB to be taken
+  std::chrono::milliseconds silence = std::chrono::seconds(60);        // of the client's host
   std::chrono::milliseconds linger_timeout = std::chrono::seconds(1);  // after a refusal
 };
 

@@ -4,6 +4,7 @@
 
 #include "coordinator/http/answer_request.h"
 #include "coordinator/http/error_response.h"
+#include "coordinator/http/json_body.h"
 #include "coordinator/http/pool_job.h"
 
 namespace longhand::http {
@@ -20,12 +21,8 @@ boost::asio::awaitable<void> TokenHandler::Detokenize(Exchange& exchange) {
 boost::asio::awaitable<void> TokenHandler::Run(Exchange& exchange, Work work) {
   const Result<Response> response =
       co_await OnPool<Response>(exchange, pool_, [&]() -> Result<Response> {
-        boost::system::error_code error;
-        const json::value body = json::parse(exchange.request().body, error);
-        if (error) return InvalidArgument("the body is not JSON: ", error.message());
-        if (!body.is_object())
-          return InvalidArgument("the body is ", Shown(body), "; it must be an object");
-        RequestFields fields(body.get_object());
+        LONGHAND_ASSIGN_OR_RETURN(const json::object body, ParseJsonBody(exchange.request().body));
+        RequestFields fields(body);
         const Result<json::object> answer = work(fields);
         LONGHAND_RETURN_IF_ERROR(fields.status());
         if (!answer.ok()) return answer.status();

@@ -1,5 +1,9 @@
 #include "coordinator/http/transport.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -15,6 +19,15 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+
+std::chrono::milliseconds SilenceOf(tcp::socket& socket) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  const bool is_due =
+      getsockopt(socket.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+      (info.tcpi_retransmits > 0 || info.tcpi_probes > 0);
+  return std::chrono::milliseconds(is_due ? info.tcpi_last_ack_recv : 0);
+}
 
 class PlainTransport final : public Transport {
  public:
@@ -56,6 +69,8 @@ class PlainTransport final : public Transport {
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
     co_return;
   }
+
+  std::chrono::milliseconds Silence() override { return SilenceOf(socket_); }
 
   void Close() override {
     error_code ignored;
@@ -100,6 +115,8 @@ class TlsTransport final : public Transport {
     error_code ignored;
     stream_.next_layer().shutdown(tcp::socket::shutdown_send, ignored);
   }
+
+  std::chrono::milliseconds Silence() override { return SilenceOf(stream_.next_layer()); }
 
   void Close() override {
     error_code ignored;

@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -26,6 +27,9 @@ class Transport {
   virtual boost::asio::awaitable<bool> Write(std::string_view bytes) = 0;
   // Nothing more is written; the peer is told.
   virtual boost::asio::awaitable<void> ShutdownWrite() = 0;
+  // For how long the peer's host has acknowledged nothing, though it was sent to again; 0: nothing
+  // is due.
+  virtual std::chrono::milliseconds Silence() = 0;
   // Ends all that waits.
   virtual void Close() = 0;
 };

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "common/check.h"
@@ -34,21 +35,41 @@ bool IsDamage(const Status& status) {
   return status.code() == StatusCode::kDataLoss || status.code() == StatusCode::kInternal;
 }
 
-// The damaged file stays for whoever wants to look; an older one makes room.
-Status PutAside(const std::string& path) {
+constexpr std::array<const char*, 3> kSuffixes = {"", "-wal", "-shm"};
+
+// What was saved of a damaged file, until it takes its place. Whole where that has no file any
+// more.
+std::string SavedPath(const std::string& path) { return path + ".saved"; }
+
+void Remove(const std::string& path) {
+  std::error_code ignored;
+  for (const char* suffix : kSuffixes) std::filesystem::remove(path + suffix, ignored);
+}
+
+Status PutAside(const std::string& path, const char* suffix) {
+  const std::filesystem::path from = path + suffix, to = path + ".damaged" + suffix;
   std::error_code error;
-  for (const char* suffix : {"", "-wal", "-shm"}) {
-    const std::filesystem::path from = path + suffix, to = path + ".damaged" + suffix;
-    std::filesystem::remove(to, error);
-    if (std::filesystem::exists(from, error)) std::filesystem::rename(from, to, error);
-    if (error) return Unavailable(from.string(), " cannot be put aside: ", error.message());
-  }
+  if (std::filesystem::exists(from, error)) std::filesystem::rename(from, to, error);
+  if (error) return Unavailable(from.string(), " cannot be put aside: ", error.message());
+  return OkStatus();
+}
+
+// Where a process died before this, the next one does it.
+Status TakeSaved(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error) || !std::filesystem::exists(SavedPath(path), error))
+    return OkStatus();
+  // The log of another file.
+  LONGHAND_RETURN_IF_ERROR(PutAside(path, "-wal"));
+  LONGHAND_RETURN_IF_ERROR(PutAside(path, "-shm"));
+  std::filesystem::rename(SavedPath(path), path, error);
+  if (error) return Unavailable(SavedPath(path), " cannot be renamed: ", error.message());
   return OkStatus();
 }
 
 // SQLite opens a file that it may not write for reading alone, and says so when it is too late.
 Status CheckAccess(const std::string& path) {
-  for (const char* suffix : {"", "-wal", "-shm"}) {
+  for (const char* suffix : kSuffixes) {
     const std::string file = path + suffix;
     if (faccessat(AT_FDCWD, file.c_str(), R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT)
       return FileStatus(errno, file, "written");
@@ -91,10 +112,12 @@ Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& director
 
 Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::filesystem::path& directory,
                                                  Sync sync) {
+  const std::string path = FilePath(directory);
+  LONGHAND_RETURN_IF_ERROR(TakeSaved(path));
   std::vector<StoredRequest> saved;
   int64_t num_lost = 0;
   {
-    Result<std::unique_ptr<Store>> opened = OpenFile(directory, sync);
+    Result<std::unique_ptr<Store>> opened = OpenFile(directory, path, sync);
     if (opened.ok()) {
       const Status status = (*opened)->ReadUnfinished();
       if (status.ok()) return opened;
@@ -105,8 +128,24 @@ Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::filesystem::path& di
       return opened.status();
     }
   }
-  LONGHAND_RETURN_IF_ERROR(PutAside(FilePath(directory)));
-  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenFile(directory, sync));
+  LONGHAND_RETURN_IF_ERROR(Save(directory, saved, sync));
+  // The damaged file stays for whoever wants to look.
+  LONGHAND_RETURN_IF_ERROR(PutAside(path, ""));
+  LONGHAND_RETURN_IF_ERROR(TakeSaved(path));
+  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenFile(directory, path, sync));
+  LONGHAND_RETURN_IF_ERROR(store->ReadUnfinished());
+  store->num_lost_records_ = num_lost + 1;
+  return store;
+}
+
+// An older damaged file makes room.
+Status Store::Save(const std::filesystem::path& directory,
+                   const std::vector<StoredRequest>& saved,
+                   Sync sync) {
+  const std::string path = SavedPath(FilePath(directory));
+  Remove(FilePath(directory) + ".damaged");
+  Remove(path);
+  LONGHAND_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenFile(directory, path, sync));
   std::vector<Entry> entries;
   for (const StoredRequest& request : saved) {
     entries.emplace_back(RequestEntry{request.request_id, request.payload});
@@ -115,14 +154,13 @@ Result<std::unique_ptr<Store>> Store::OpenOrSave(const std::filesystem::path& di
     entries.emplace_back(AttemptEntry{request.request_id, request.attempts});
   }
   LONGHAND_RETURN_IF_ERROR(store->WriteOnce(entries, WallTime()));
-  store->unfinished_ = std::move(saved);
-  store->num_lost_records_ = num_lost + 1;
-  return store;
+  return store->Checkpoint();
 }
 
-Result<std::unique_ptr<Store>> Store::OpenFile(const std::filesystem::path& directory, Sync sync) {
-  LONGHAND_ASSIGN_OR_RETURN(Database database,
-                            Database::Open(FilePath(directory), Database::Mode::kReadWrite));
+Result<std::unique_ptr<Store>> Store::OpenFile(const std::filesystem::path& directory,
+                                               const std::string& path,
+                                               Sync sync) {
+  LONGHAND_ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Mode::kReadWrite));
   std::unique_ptr<Store> store(new Store(std::move(database), directory));
   LONGHAND_RETURN_IF_ERROR(store->Prepare(sync));
   return store;

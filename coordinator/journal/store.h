@@ -97,7 +97,13 @@ class Store {
       : database_(std::move(database)), reserve_(directory) {}
   static Result<std::unique_ptr<Store>> OpenOrSave(const std::filesystem::path& directory,
                                                    Sync sync);
-  static Result<std::unique_ptr<Store>> OpenFile(const std::filesystem::path& directory, Sync sync);
+  // Writes a file of its own that has these, all of it on disk.
+  static Status Save(const std::filesystem::path& directory,
+                     const std::vector<StoredRequest>& saved,
+                     Sync sync);
+  static Result<std::unique_ptr<Store>> OpenFile(const std::filesystem::path& directory,
+                                                 const std::string& path,
+                                                 Sync sync);
 
   Status Prepare(Sync sync);
   Status CheckVersion();

@@ -115,6 +115,22 @@ TEST(PrometheusMetrics, OfAnInfoThereIsTheLatestSeriesAlone) {
   EXPECT_EQ(page.find("now=\"a\""), std::string::npos);
 }
 
+// More values than a family may have series, one after the other.
+TEST(PrometheusMetrics, OfAnInfoOfGroupsThereIsTheLatestSeriesOfEach) {
+  std::vector<MetricSpec> table = Table();
+  table.push_back({"longhand_test_info", MetricType::kGauge, "1", "Info.", {{"now", {}, "one"}}});
+  table.back().is_of_group = true;
+  PrometheusMetrics metrics(table);
+  GroupMetrics first(metrics, 0), second(metrics, 1);
+  first.SetInfo("longhand_test_info", {{"now", "a"}}, 1);
+  for (int i = 0; i < 5000; ++i)
+    second.SetInfo("longhand_test_info", {{"now", std::to_string(i)}}, 1);
+  const std::string page = metrics.Page();
+  EXPECT_TRUE(Has(page, "longhand_test_info{group=\"0\",now=\"a\"} 1")) << page;
+  EXPECT_TRUE(Has(page, "longhand_test_info{group=\"1\",now=\"4999\"} 1")) << page;
+  EXPECT_EQ(page.find("now=\"4998\""), std::string::npos);
+}
+
 // Where there are several groups; vLLM's word for one is engine.
 TEST(PrometheusMetrics, EachGroupHasItsSeriesOfWhatIsAGroups) {
   std::vector<MetricSpec> table = Table();

@@ -211,6 +211,18 @@ TEST_P(EngineTest, WithoutRoomForTokensThePromptAloneIsComputed) {
   EXPECT_EQ(harness_.engine_.Stats().num_prompt_tokens, 80);
 }
 
+TEST_P(EngineTest, ACacheThatIsSmallerThanTheContextIsFullFirst) {
+  GroupShape shape = SmallShape();
+  shape.num_blocks = 4;
+  EngineHarness harness(Config(), shape);
+  harness.FormGroup();
+  Request request = MakeRequest("a", 5, shape.num_blocks * shape.block_size - 5);
+  request.ignore_eos = true;
+  const auto recording = harness.Submit(request);
+  harness.RunToEnd();
+  EXPECT_EQ(recording->answers[0].finish_detail, "context_full");
+}
+
 TEST_P(EngineTest, APromptThatFillsTheContextCanBeComputedAlone) {
   harness_.FormGroup();
   Request request = MakeRequest("a", Config().max_model_len, 0);
@@ -468,7 +480,7 @@ TEST_P(EngineTest, ARequestThatContradictsItselfIsRefusedOnTheSpot) {
   EXPECT_FALSE(recording->end.has_value());
 }
 
-// No turn runs, so commands pile up; the group's own messages still get through.
+// No turn runs, so commands pile up; a drain and the group's own messages still get through.
 TEST_P(EngineTest, AFullMailboxRefusesRequestsButNotTheWorkers) {
   const Request request = MakeRequest("a", 1, 1);
   Status status;
@@ -489,8 +501,10 @@ TEST_P(EngineTest, AFullMailboxRefusesRequestsButNotTheWorkers) {
       cancelled.ToString(),
       "RESOURCE_EXHAUSTED: 2048 commands wait for the engine; at most 2048 may; try again in 1 s");
   EXPECT_TRUE(harness_.engine_.CancelCall("a", 1).ok());  // A client's going away is never lost.
+  EXPECT_EQ(harness_.engine_.Drain(nullptr), OkStatus());
   harness_.FormGroup();
   EXPECT_TRUE(harness_.engine_.Stats().group_up);
+  EXPECT_TRUE(harness_.engine_.Stats().draining);
 }
 
 TEST_P(EngineTest, AgesGrowOnlyWhileSomethingIsDue) {

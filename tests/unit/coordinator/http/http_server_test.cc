@@ -5,7 +5,9 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,6 +50,18 @@ class Socket {
     char c;
     while (bytes.find(mark) == std::string::npos && recv(fd_, &c, 1, 0) == 1) bytes += c;
     return bytes;
+  }
+  in_port_t port() const {
+    sockaddr_in own{};
+    socklen_t size = sizeof(own);
+    EXPECT_EQ(getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size), 0);
+    return own.sin_port;
+  }
+  // Its kernel drops all that comes, as a host that is gone would.
+  void Vanish() {
+    sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    const sock_fprog program{.len = 1, .filter = &drop};
+    EXPECT_EQ(setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
   }
   void ReceiveSlowly(int bytes) { setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)); }
 
@@ -94,6 +108,14 @@ class HttpServerTest : public ::testing::Test {
       if (!co_await exchange.Begin(head)) co_return;
       for (const char* part : {"one", "two"}) co_await exchange.Send(part);
       co_return co_await exchange.End();
+    }
+    if (path == "/pings") {
+      const Response head;
+      if (!co_await exchange.Begin(head)) co_return;
+      while (!exchange.gone() && co_await exchange.Send("ping"))
+        co_await exchange.Sleep(std::chrono::steady_clock::now() + milliseconds(20));
+      was_left_ = true;
+      co_return;
     }
     if (path == "/endless") {  // Until the client is gone or does not read.
       const Response head;
@@ -206,6 +228,39 @@ TEST_F(HttpServerTest, AHandlerSeesThatItsClientIsGone) {
   }
   WaitFor(was_left_);
   while (num_open_ > 0) std::this_thread::yield();
+}
+
+TEST_F(HttpServerTest, AStreamThatOnlyPingsEndsWhenTheClientsHostVanishes) {
+  Start({.silence = milliseconds(500)});
+  Socket client(server_->address());
+  client.Send(Get("/pings"));
+  client.ReadUntil("ping");
+  client.Vanish();
+  WaitFor(was_left_);
+}
+
+// The server's end of the connection is asked, which is in this process.
+TEST_F(HttpServerTest, AClientThatVanishesWhileNothingIsSentIsLookedFor) {
+  Start({});
+  Socket client(server_->address());
+  client.Send(Get("/wait"));
+  WaitFor(is_waiting_);
+  int num_found = 0;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof(peer);
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 ||
+        peer.sin_port != client.port())
+      continue;
+    ++num_found;
+    int is_on = 0, idle_s = 0;
+    size = sizeof(int);
+    ASSERT_EQ(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &is_on, &size), 0);
+    ASSERT_EQ(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, &size), 0);
+    EXPECT_EQ(is_on, 1);
+    EXPECT_EQ(idle_s, 30);
+  }
+  EXPECT_EQ(num_found, 1);
 }
 
 TEST_F(HttpServerTest, AWakerEndsASleepFromAnotherThreadAndOutlivesTheConnection) {

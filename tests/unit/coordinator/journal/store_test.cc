@@ -287,6 +287,32 @@ TEST(Store, AFileThatIsNoDatabaseIsPutAside) {
   EXPECT_TRUE(std::filesystem::exists(directory / "journal.db.damaged"));
 }
 
+// What is saved of a damaged file has all of it before the file goes: the death of the process
+// between any two steps loses nothing.
+TEST(Store, WhatWasSavedOfADamagedFileIsThereAfterADeathInTheMiddle) {
+  const TempDirectory directory;
+  const std::vector<StoredRequest> requests = {MakeRequest("first", 30), MakeRequest("second", 20)};
+  const std::filesystem::path file = directory / "journal.db";
+  {
+    const auto store = OpenStore(directory.path());
+    for (const StoredRequest& request : requests)
+      ASSERT_EQ(store->Write(EntriesOf(request), kNow), OkStatus());
+  }
+  std::string damaged = ReadFile(file);
+  std::fill(damaged.end() - 4096, damaged.end(), '?');  // the table of attempts, which is empty
+  WriteFile(file, damaged);
+  WriteFile(directory / "journal.db.saved", "half");  // It died while it wrote this.
+  EXPECT_EQ(OpenStore(directory.path())->TakeUnfinished(), requests);
+  const std::string aside = ReadFile(directory / "journal.db.damaged");
+  ASSERT_TRUE(aside.ends_with("???"));
+  // It died when the damaged file was put aside, but not yet its log.
+  std::filesystem::rename(file, directory / "journal.db.saved");
+  WriteFile(directory / "journal.db-wal", "of the damaged file");
+  EXPECT_EQ(OpenStore(directory.path())->TakeUnfinished(), requests);
+  EXPECT_TRUE(ReadFile(directory / "journal.db.damaged") == aside);
+  EXPECT_FALSE(std::filesystem::exists(directory / "journal.db.saved"));
+}
+
 TEST(Store, ADirectoryThatCannotBeMadeIsSaid) {
   const TempDirectory directory;
   directory.Write("file", "");
