@@ -201,13 +201,12 @@ bool WorkerGroup::FillPlaces() {
   return all;
 }
 
-// What each rank may take: all get the same, and those that share a memory divide it, with other
+// What each rank may take: all get the same. Those that share a memory divide it, with other
 // groups' and with spares.
 int64_t WorkerGroup::MemoryOfARank() const {
   int64_t bytes = std::numeric_limits<int64_t>::max();
   for (const Rank& rank : ranks_) {
-    const int64_t available = rank.worker->description().memory_bytes();
-    bytes = std::min(bytes, available / roster_.NumSharers(*rank.worker, Roster::Memory::kOwn));
+    bytes = std::min(bytes, roster_.BytesFor(*rank.worker, Roster::Memory::kOwn));
   }
   return bytes;
 }
@@ -216,8 +215,7 @@ int64_t WorkerGroup::MemoryOfARank() const {
 int64_t WorkerGroup::HostMemoryOfARank() const {
   int64_t bytes = std::numeric_limits<int64_t>::max();
   for (const Rank& rank : ranks_) {
-    const int64_t available = rank.worker->description().host_memory_bytes();
-    bytes = std::min(bytes, available / roster_.NumSharers(*rank.worker, Roster::Memory::kOfHost));
+    bytes = std::min(bytes, roster_.BytesFor(*rank.worker, Roster::Memory::kOfHost));
   }
   return bytes;
 }
