@@ -25,12 +25,15 @@ constexpr int kSilentTries = 2;  // after so many a worker is said to be silent
 constexpr milliseconds kFirstRetry(50);
 constexpr milliseconds kMaxRetry(2000);
 
-bool IsPermanent(const Status& status) {
+// Whether every try will end so. What a group had room for once it may have again: memory of ranks
+// that are gone is on its way back, or others have it for a while.
+bool IsPermanent(const Status& status, bool has_formed) {
   switch (status.code()) {
+    case StatusCode::kResourceExhausted:
+      return !has_formed;
     case StatusCode::kInvalidArgument:
     case StatusCode::kNotFound:
     case StatusCode::kPermissionDenied:
-    case StatusCode::kResourceExhausted:
     case StatusCode::kUnimplemented:
       return true;
     default:
@@ -49,18 +52,21 @@ std::string BindHost(const std::string& address) {
 
 void WorkerGroup::Run() {
   milliseconds retry = kFirstRetry;
+  bool has_formed = false;
   while (!stopping()) {
     const Status formed = Form();
     if (formed.ok()) {
       retry = kFirstRetry;
+      has_formed = true;
       WaitUntilDown();
       CloseStreams();
       continue;
     }
     CloseStreams();
     if (stopping()) return;
-    SetState(IsPermanent(formed) ? GroupState::kFailed : GroupState::kConnecting, formed.message());
-    if (IsPermanent(formed)) return observer_.on_fatal(formed);
+    const bool is_permanent = IsPermanent(formed, has_formed);
+    SetState(is_permanent ? GroupState::kFailed : GroupState::kConnecting, formed.message());
+    if (is_permanent) return observer_.on_fatal(formed);
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, retry, [&] { return stopping(); });
     retry = std::min(kMaxRetry, retry * 2);
