@@ -20,9 +20,12 @@ class Roster {
   // Before the groups start; the link outlives their threads.
   void Add(const WorkerLink& worker);
 
-  // How many workers share the memory of `worker`, itself included. One that nobody has heard of
-  // yet shares a host's with those that have the same host in their address.
-  int64_t NumSharers(const WorkerLink& worker, Memory memory) const;
+  // What `worker` may take of a memory: workers that share one divide it. One that nobody has heard
+  // of yet shares a host's with those that have the same host in their address. Of a GPU, what
+  // others than workers have is what they had when it was first asked about: a group that is formed
+  // again must come to the same sizes, and a worker that starts beside ranks of its own group finds
+  // the GPU full.
+  int64_t BytesFor(const WorkerLink& worker, Memory memory);
 
   // The group forms with ranks such as `rank`. kFailedPrecondition when another group's, formed or
   // forming, are not alike.
@@ -31,8 +34,15 @@ class Roster {
   void Leave(int group);
 
  private:
-  mutable std::mutex mutex_;
+  // With mutex_ held.
+  int64_t NumSharers(const WorkerLink& worker,
+                     const worker::v1::DescribeResponse& own,
+                     Memory memory) const;
+  int64_t StrangersBytes(const std::string& memory_identity);
+
+  std::mutex mutex_;
   std::vector<const WorkerLink*> workers_;
+  std::map<std::string, int64_t> strangers_bytes_;      // of GPUs, by memory_identity
   std::map<int, worker::v1::DescribeResponse> groups_;  // a rank of each that has entered
 };
 

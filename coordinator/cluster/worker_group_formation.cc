@@ -25,12 +25,15 @@ constexpr int kSilentTries = 2;  // after so many a worker is said to be silent
 constexpr milliseconds kFirstRetry(50);
 constexpr milliseconds kMaxRetry(2000);
 
-bool IsPermanent(const Status& status) {
+// Whether every try will end so. What a group had room for once it may have again: memory of ranks
+// that are gone is on its way back, or others have it for a while.
+bool IsPermanent(const Status& status, bool has_formed) {
   switch (status.code()) {
+    case StatusCode::kResourceExhausted:
+      return !has_formed;
     case StatusCode::kInvalidArgument:
     case StatusCode::kNotFound:
     case StatusCode::kPermissionDenied:
-    case StatusCode::kResourceExhausted:
     case StatusCode::kUnimplemented:
       return true;
     default:
@@ -49,18 +52,21 @@ std::string BindHost(const std::string& address) {
 
 void WorkerGroup::Run() {
   milliseconds retry = kFirstRetry;
+  bool has_formed = false;
   while (!stopping()) {
     const Status formed = Form();
     if (formed.ok()) {
       retry = kFirstRetry;
+      has_formed = true;
       WaitUntilDown();
       CloseStreams();
       continue;
     }
     CloseStreams();
     if (stopping()) return;
-    SetState(IsPermanent(formed) ? GroupState::kFailed : GroupState::kConnecting, formed.message());
-    if (IsPermanent(formed)) return observer_.on_fatal(formed);
+    const bool is_permanent = IsPermanent(formed, has_formed);
+    SetState(is_permanent ? GroupState::kFailed : GroupState::kConnecting, formed.message());
+    if (is_permanent) return observer_.on_fatal(formed);
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, retry, [&] { return stopping(); });
     retry = std::min(kMaxRetry, retry * 2);
@@ -202,13 +208,12 @@ bool WorkerGroup::FillPlaces() {
   return all;
 }
 
-// What each rank may take: all get the same, and those that share a memory divide it, with other
+// What each rank may take: all get the same. Those that share a memory divide it, with other
 // groups' and with spares.
 int64_t WorkerGroup::MemoryOfARank() const {
   int64_t bytes = std::numeric_limits<int64_t>::max();
   for (const Rank& rank : ranks_) {
-    const int64_t available = rank.worker->description().memory_bytes();
-    bytes = std::min(bytes, available / roster_.NumSharers(*rank.worker, Roster::Memory::kOwn));
+    bytes = std::min(bytes, roster_.BytesFor(*rank.worker, Roster::Memory::kOwn));
   }
   return bytes;
 }
@@ -217,8 +222,7 @@ int64_t WorkerGroup::MemoryOfARank() const {
 int64_t WorkerGroup::HostMemoryOfARank() const {
   int64_t bytes = std::numeric_limits<int64_t>::max();
   for (const Rank& rank : ranks_) {
-    const int64_t available = rank.worker->description().host_memory_bytes();
-    bytes = std::min(bytes, available / roster_.NumSharers(*rank.worker, Roster::Memory::kOfHost));
+    bytes = std::min(bytes, roster_.BytesFor(*rank.worker, Roster::Memory::kOfHost));
   }
   return bytes;
 }

@@ -170,14 +170,18 @@ Status PrepareLinear(Context& context, WeightFormat format, int64_t in_features)
 #endif
   LinearState::Trial* trial = state.TrialOf(format);
   if (trial == nullptr || trial->is_done || !context.stream.may_have_wgmma) return OkStatus();
-  trial->is_done = true;
   if (format == WeightFormat::kFp8) {
     LONGHAND_RETURN_IF_ERROR(state.halves.Take(context.stream, kHalvesBytes).status());
   }
+  trial->is_done = true;  // Its own weight comes here, too.
   Trial of(context);
-  LONGHAND_ASSIGN_OR_RETURN(trial->is_same, format == WeightFormat::kBf16  ? of.OfBf16()
-                                            : format == WeightFormat::kFp8 ? of.OfFp8()
-                                                                           : of.OfInt4());
+  const Result<bool> is_same = format == WeightFormat::kBf16  ? of.OfBf16()
+                               : format == WeightFormat::kFp8 ? of.OfFp8()
+                                                              : of.OfInt4();
+  // Where there was no memory, say, the next load tries again.
+  trial->is_done = is_same.ok();
+  LONGHAND_RETURN_IF_ERROR(is_same.status());
+  trial->is_same = *is_same;
   return OkStatus();
 }
 

@@ -205,10 +205,10 @@ PeerGroup MakePeerGroup() { return {.max_blocks = 64, .region_bytes = 128 << 10}
 
 bool IsTimed() { return true; }
 
-// Kernels' code, the graphs of recorded steps, NCCL's buffers, what allocations are rounded up to.
-// Two ranks of a small model had some 1.5 GB each for these on an H200, by what its driver says was
-// used; graphs of large models are not measured.
-int64_t LibraryBytes() { return int64_t{2} << 30; }
+// The context, kernels' code, the graphs of recorded steps, NCCL's buffers, what allocations are
+// rounded up to. Two ranks of a small model had some 1.5 GB each for these on an H200, by what its
+// driver says was used; graphs of large models are not measured.
+int64_t LibraryBytes() { return int64_t{5} << 29; }
 
 Result<std::unique_ptr<PeerMemory>> AllocatePeerMemory(const Stream& stream, size_t bytes) {
   void* data = nullptr;

@@ -61,9 +61,11 @@ class CudaMemory final : public DeviceMemory {
 
 class CudaStream final : public DeviceStream {
  public:
-  CudaStream(cudaStream_t stream, cudaEvent_t mark) : stream_(stream), mark_(mark) {}
+  CudaStream(int device_idx, cudaStream_t stream, cudaEvent_t mark)
+      : device_idx_(device_idx), stream_(stream), mark_(mark) {}
   ~CudaStream() override { cudaEventDestroy(mark_); }
 
+  Status UseOnThread() override { return ToStatus("cudaSetDevice", cudaSetDevice(device_idx_)); }
   void* handle() override { return stream_; }
 
   Result<std::unique_ptr<DeviceMemory>> Allocate(size_t bytes) override {
@@ -79,16 +81,22 @@ class CudaStream final : public DeviceStream {
   Status Sum(const void* operands, int num_ranks, DType dtype, int64_t count, void* out) override {
     const auto blocks =
         static_cast<unsigned>(std::min((count + kThreads - 1) / kThreads, kMaxBlocks));
+    cudaLaunchConfig_t config{};
+    config.gridDim = blocks;
+    config.blockDim = kThreads;
+    config.stream = stream_;
+    cudaError_t error;
     if (dtype == DType::kF32) {
-      SumRanks<<<blocks, kThreads, 0, stream_>>>(static_cast<const float*>(operands), num_ranks,
-                                                 count, static_cast<float*>(out));
+      error = cudaLaunchKernelEx(&config, &SumRanks<float>, static_cast<const float*>(operands),
+                                 num_ranks, count, static_cast<float*>(out));
     } else {
       LONGHAND_CHECK(dtype == DType::kBf16) << DTypeName(dtype);
-      SumRanks<<<blocks, kThreads, 0, stream_>>>(static_cast<const uint16_t*>(operands), num_ranks,
-                                                 count, static_cast<uint16_t*>(out));
+      error =
+          cudaLaunchKernelEx(&config, &SumRanks<uint16_t>, static_cast<const uint16_t*>(operands),
+                             num_ranks, count, static_cast<uint16_t*>(out));
     }
-    const cudaError_t error = cudaGetLastError();
     if (error == cudaSuccess) return OkStatus();
+    cudaGetLastError();
     return Internal("launch of the sum over ranks: ", cudaGetErrorString(error));
   }
 
@@ -106,6 +114,7 @@ class CudaStream final : public DeviceStream {
   }
 
  private:
+  const int device_idx_;
   const cudaStream_t stream_;
   const cudaEvent_t mark_;
 };
@@ -113,11 +122,13 @@ class CudaStream final : public DeviceStream {
 }  // namespace
 
 Result<std::unique_ptr<DeviceStream>> CreateCudaStream(void* stream) {
+  int device_idx = 0;
+  LONGHAND_RETURN_IF_ERROR(ToStatus("cudaGetDevice", cudaGetDevice(&device_idx)));
   cudaEvent_t mark = nullptr;
   LONGHAND_RETURN_IF_ERROR(
       ToStatus("event", cudaEventCreateWithFlags(&mark, cudaEventDisableTiming)));
   return std::unique_ptr<DeviceStream>(
-      std::make_unique<CudaStream>(static_cast<cudaStream_t>(stream), mark));
+      std::make_unique<CudaStream>(device_idx, static_cast<cudaStream_t>(stream), mark));
 }
 
 }  // namespace longhand::comm

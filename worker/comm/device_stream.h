@@ -1,7 +1,7 @@
 // DeviceStream: the little of a device that a communicator needs. Work is enqueued and runs in
 // order, together with that of the rank's Ops, whose stream this is.
 //
-// Executor thread only.
+// Executor thread only, but for UseOnThread().
 #pragma once
 
 #include <cstddef>
@@ -24,6 +24,9 @@ class DeviceStream {
  public:
   virtual ~DeviceStream() = default;
 
+  // To be called on each further thread that has NCCL work for the device: it leaves a thread the
+  // device that it had, and that would be the first one, with a context of its own there.
+  virtual Status UseOnThread() = 0;
   // What NCCL takes for its cudaStream_t.
   virtual void* handle() = 0;
   // kResourceExhausted when the device has not so much.

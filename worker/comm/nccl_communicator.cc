@@ -53,7 +53,9 @@ NcclCommunicator::NcclCommunicator(const NcclOptions& options,
         changed_.wait(lock, [&] { return abort_requested_ || done.stop_requested(); });
         nccl::Comm* comm = std::exchange(comm_, nullptr);
         lock.unlock();
-        if (comm != nullptr) nccl_.CommAbort(comm);
+        if (comm == nullptr) return;
+        (void)stream_.UseOnThread();  // Where that fails, the device has.
+        nccl_.CommAbort(comm);
       }) {}
 
 NcclCommunicator::~NcclCommunicator() {

@@ -90,6 +90,8 @@ Result<std::string> PeerCommunicator::Read(KeyValueStore& store,
 }
 
 Status PeerCommunicator::Exchange(KeyValueStore& store, const std::stop_token& stop) {
+  // All are here, as the communicator below has formed: nobody is left in a group before.
+  device_.FreeRetiredPeerMemory();
   // Each rank says how it went, so that all go on alike.
   const Status opened = ExchangeMemory(store, stop);
   LONGHAND_RETURN_IF_ERROR(
@@ -99,8 +101,6 @@ Status PeerCommunicator::Exchange(KeyValueStore& store, const std::stop_token& s
     LONGHAND_ASSIGN_OR_RETURN(const std::string failed, Read(store, "opened", r, stop));
     if (reason.empty() && !failed.empty()) reason = "rank " + std::to_string(r) + ": " + failed;
   }
-  // All are here: nobody is left in the group before.
-  device_.FreeRetiredPeerMemory();
   if (memory_[static_cast<size_t>(group_.rank)] != nullptr) {
     memory_[static_cast<size_t>(group_.rank)]->Close();
   }
@@ -108,16 +108,23 @@ Status PeerCommunicator::Exchange(KeyValueStore& store, const std::stop_token& s
   return ChooseWays(store, stop);
 }
 
-// kFailedPrecondition, or what else, where this rank cannot read all the others' memory.
-Status PeerCommunicator::ExchangeMemory(KeyValueStore& store, const std::stop_token& stop) {
+Status PeerCommunicator::AllocateOwn() {
   LONGHAND_ASSIGN_OR_RETURN(control_, device_.AllocatePeerControl());
   group_.control = control_.get();
+  LONGHAND_ASSIGN_OR_RETURN(memory_[static_cast<size_t>(group_.rank)],
+                            device_.AllocatePeerMemory(static_cast<size_t>(group_.memory_bytes())));
+  return OkStatus();
+}
+
+// kFailedPrecondition, or what else, where this rank cannot read all the others' memory.
+Status PeerCommunicator::ExchangeMemory(KeyValueStore& store, const std::stop_token& stop) {
   const std::string host = HostIdentity() + "\n";
-  auto own = device_.AllocatePeerMemory(static_cast<size_t>(group_.memory_bytes()));
+  const Status allocated = AllocateOwn();
+  auto& own = memory_[static_cast<size_t>(group_.rank)];
+  // Without a handle, too: the others wait for it.
   LONGHAND_RETURN_IF_ERROR(
-      Publish(store, "memory", host + (own.ok() ? (*own)->handle() : std::string())));
-  LONGHAND_RETURN_IF_ERROR(own.status());
-  memory_[static_cast<size_t>(group_.rank)] = std::move(own).value();
+      Publish(store, "memory", host + (allocated.ok() ? own->handle() : std::string())));
+  LONGHAND_RETURN_IF_ERROR(allocated);
   for (int r = 0; r < group_.size; ++r) {
     auto& memory = memory_[static_cast<size_t>(r)];
     if (r != group_.rank) {
@@ -125,6 +132,7 @@ Status PeerCommunicator::ExchangeMemory(KeyValueStore& store, const std::stop_to
       if (value.compare(0, host.size(), host) != 0) {
         return FailedPrecondition("rank ", r, " is on another host");
       }
+      if (value.size() == host.size()) return OkStatus();  // That rank says why.
       LONGHAND_ASSIGN_OR_RETURN(memory, device_.OpenPeerMemory(value.substr(host.size())));
     }
     group_.memory[r] = memory->data();

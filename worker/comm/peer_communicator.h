@@ -67,6 +67,7 @@ class PeerCommunicator final : public Communicator {
 
   Status Exchange(KeyValueStore& store, const std::stop_token& stop);
   Status ExchangeMemory(KeyValueStore& store, const std::stop_token& stop);
+  Status AllocateOwn();
   Status ChooseWays(KeyValueStore& store, const std::stop_token& stop);
   Status Publish(KeyValueStore& store, const std::string& what, const std::string& value) const;
   Result<std::string> Read(KeyValueStore& store,

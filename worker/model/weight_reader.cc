@@ -5,12 +5,36 @@
 #include "worker/model/slice_view.h"
 
 namespace longhand::model {
+namespace {
+
+// After so much of a file there is progress to tell: a second, of a disk that is slow.
+constexpr int64_t kPieceBytes = int64_t{16} << 20;
+constexpr int64_t kPageBytes = 4096;
+
+}  // namespace
+
+void WeightReader::ReadIn(const SliceView& view) {
+  if (!progress_) return;
+  const int64_t num_rows = view.contiguous() ? view.rows.size() : 1;
+  const auto bytes =
+      static_cast<int64_t>(DTypeSize(view.tensor->dtype)) * num_rows * view.columns.size();
+  for (int64_t row = view.rows.begin; row < view.rows.end; row += num_rows) {
+    for (int64_t at = 0; at < bytes; at += kPageBytes) {
+      (void)*static_cast<const volatile char*>(view.Row(row) + at);
+      read_bytes_ += std::min(kPageBytes, bytes - at);
+      if (read_bytes_ < kPieceBytes) continue;
+      read_bytes_ = 0;
+      progress_(done_bytes_, total_bytes_);
+    }
+  }
+}
 
 Result<TensorView> WeightReader::Stage(const std::vector<TensorSlice>& slices, DType dtype) {
   std::vector<SliceView> views;
   int64_t rows = 0;
   for (const TensorSlice& slice : slices) {
     views.push_back(ViewOf(checkpoint_, slice));
+    ReadIn(views.back());
     rows += views.back().padded_rows;
     LONGHAND_CHECK_EQ(views.back().padded_columns, views.front().padded_columns);
   }
@@ -60,6 +84,10 @@ Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::Linear(
 Result<std::unique_ptr<kernels::PackedLinear>> WeightReader::LayerLinear(
     const std::vector<TensorSlice>& slices, kernels::LinearLayout layout) {
   if (quantization() == Quantization::kNone) return Linear(slices, layout);
+  for (const TensorSlice& slice : slices) {
+    // Four-bit codes have another name, and are few.
+    if (checkpoint_.Find(slice.name) != nullptr) ReadIn(ViewOf(checkpoint_, slice));
+  }
   LONGHAND_ASSIGN_OR_RETURN(const kernels::QuantizedWeight weight,
                             codes_.Read(checkpoint_, slices, quantization(), on_disk_));
   auto packed = ops_.PackQuantized(weight, layout);

@@ -13,6 +13,7 @@
 #include "worker/model/checkpoint.h"
 #include "worker/model/code_reader.h"
 #include "worker/model/device_tensor.h"
+#include "worker/model/slice_view.h"
 #include "worker/model/weight_source.h"
 
 namespace longhand::model {
@@ -51,6 +52,9 @@ class WeightReader final : public WeightSource {
   int64_t done_bytes() const override { return done_bytes_; }
 
  private:
+  // Takes the view's pages into memory, and tells meanwhile that there is progress: a table of some
+  // GB on a slow disk would else stand still for longer than a heartbeat may.
+  void ReadIn(const SliceView& view);
   // [rows, columns] in `dtype`: the file's own memory where nothing needs to change, otherwise the
   // staging buffer.
   Result<TensorView> Stage(const std::vector<TensorSlice>& slices, DType dtype);
@@ -65,6 +69,7 @@ class WeightReader final : public WeightSource {
   std::vector<char> staging_;
   CodeReader codes_;
   int64_t done_bytes_ = 0;
+  int64_t read_bytes_ = 0;  // since progress was told
 };
 
 }  // namespace longhand::model

@@ -15,6 +15,7 @@ bool DecodeReplay::Takes(const StepPlan& plan, const comm::Communicator& communi
 
 Result<kernels::VocabShard> DecodeReplay::Run(const DecodeShape& shape, const Enqueue& enqueue) {
   Step& step = steps_[shape];
+  step.last_run = ++num_runs_;
   if (step.has_run && step.recording == nullptr) Record(enqueue, &step);
   if (step.recording != nullptr) {
     LONGHAND_RETURN_IF_ERROR(ops_.Replay(*step.recording));
@@ -28,13 +29,25 @@ Result<kernels::VocabShard> DecodeReplay::Run(const DecodeShape& shape, const En
 // A step that cannot be recorded runs as it is, and so do all from there on.
 void DecodeReplay::Record(const Enqueue& enqueue, Step* step) {
   if (!can_record_) return;
+  if (num_recordings_ == kMaxRecordings) DropOldest();
   auto recording = ops_.Record([&] { return enqueue(&step->logits); });
   if (recording.ok()) {
     step->recording = std::move(recording).value();
+    ++num_recordings_;
     return;
   }
   can_record_ = false;
   log_("decode steps run without graphs: recording failed: " + recording.status().message());
+}
+
+void DecodeReplay::DropOldest() {
+  Step* oldest = nullptr;
+  for (auto& [shape, step] : steps_) {
+    const bool is_older = oldest == nullptr || step.last_run < oldest->last_run;
+    if (step.recording != nullptr && is_older) oldest = &step;
+  }
+  oldest->recording.reset();
+  --num_recordings_;
 }
 
 }  // namespace longhand::runner

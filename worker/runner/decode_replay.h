@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -35,13 +36,20 @@ class DecodeReplay {
 
   // Operations and collectives alone; the logits that they leave.
   using Enqueue = std::function<Status(kernels::VocabShard* logits)>;
+  // At 80 layers of a dozen launches and some 8 KiB of the device for each, 8 MiB: beside NCCL's
+  // buffers half of what LibraryBytes() keeps free. Not measured. Batches that grow and shrink by a
+  // few, with contexts of a few lengths, have some 30 shapes at a time.
+  static constexpr size_t kMaxRecordings = 64;
   // Enqueues a step of this shape, or what was recorded of one. The first runs as it is, and so
-  // loads the kernels; the second is recorded, and from there on it is replayed.
+  // loads the kernels; the second is recorded, and from there on it is replayed. Of more than
+  // kMaxRecordings the one that was not run for longest goes; it has ended, as the steps in flight
+  // are the latest.
   Result<kernels::VocabShard> Run(const DecodeShape& shape, const Enqueue& enqueue);
 
   // Drops what was recorded. Recording is tried again: it may have failed because the group ended.
   void Forget() {
     steps_.clear();
+    num_recordings_ = 0;
     can_record_ = true;
   }
 
@@ -50,7 +58,10 @@ class DecodeReplay {
     bool has_run = false;
     std::unique_ptr<kernels::Recording> recording;
     kernels::VocabShard logits;
+    int64_t last_run = 0;
   };
+  // Makes room for one more.
+  void DropOldest();
   void Record(const Enqueue& enqueue, Step* step);
 
   kernels::Ops& ops_;
@@ -59,6 +70,8 @@ class DecodeReplay {
   bool is_on_;
   bool can_record_ = true;  // as far as has been tried
   std::map<DecodeShape, Step> steps_;
+  size_t num_recordings_ = 0;  // of steps_
+  int64_t num_runs_ = 0;
 };
 
 }  // namespace longhand::runner

@@ -2,7 +2,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -65,8 +64,9 @@ Result<Device> OpenCudaDevice(int device_idx) {
   size_t free_bytes = 0;
   size_t total_bytes = 0;
   LONGHAND_RETURN_IF_ERROR(ToStatus("cudaMemGetInfo", cudaMemGetInfo(&free_bytes, &total_bytes)));
-  device.memory_bytes =
-      std::max(int64_t{0}, static_cast<int64_t>(free_bytes) - device.ops->LibraryBytes());
+  device.memory_bytes = static_cast<int64_t>(total_bytes);
+  device.taken_memory_bytes = static_cast<int64_t>(total_bytes - free_bytes);
+  device.library_bytes = device.ops->LibraryBytes();
   return device;
 }
 

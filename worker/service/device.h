@@ -25,6 +25,10 @@ struct Device {
   // formed again must come to the same sizes.
   int64_t memory_bytes = 0;
   std::string memory_identity;
+  // Of a GPU's: what was taken when the worker started, its own context included, and by whom is
+  // not known; and what each worker leaves to libraries.
+  int64_t taken_memory_bytes = 0;
+  int64_t library_bytes = 0;
   std::string pci_bus_id;  // of a GPU; empty elsewhere
   // To be called on each further thread that uses the device; null where any may.
   std::function<Status()> use_on_thread;

@@ -29,6 +29,8 @@ wire::DescribeResponse WorkerService::Description() const {
   description.set_instruction_set(device.instruction_set);
   description.set_memory_bytes(device.memory_bytes);
   description.set_memory_identity(device.memory_identity);
+  description.set_taken_memory_bytes(device.taken_memory_bytes);
+  description.set_library_bytes(device.library_bytes);
   description.set_host_memory_bytes(HostMemoryBytes());
   description.set_num_threads(device.num_threads);
   description.set_metrics_address(metrics_address_);

@@ -195,15 +195,25 @@ TEST(PeerCommunicator, AMissingFlagIsFound) {
   EXPECT_EQ(controls[1]->timed_out, 1u);
 }
 
-// What a group of another host, or a device that cannot read its peers, falls back to.
-TEST(PeerCommunicator, WhereMemoryCannotBeReadTheOtherCommunicatorIsTaken) {
-  class Blind final : public ForwardingPeerDevice {
-   public:
-    using ForwardingPeerDevice::ForwardingPeerDevice;
-    Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string&) override {
-      return Unavailable("no way to it");
-    }
-  };
+class Blind final : public ForwardingPeerDevice {
+ public:
+  using ForwardingPeerDevice::ForwardingPeerDevice;
+  Result<std::unique_ptr<PeerMemory>> OpenPeerMemory(const std::string&) override {
+    return Unavailable("no way to it");
+  }
+};
+class Full final : public ForwardingPeerDevice {
+ public:
+  using ForwardingPeerDevice::ForwardingPeerDevice;
+  Result<std::shared_ptr<PeerControl>> AllocatePeerControl() override {
+    return Unavailable("no page-locked memory");
+  }
+};
+
+// A group of two of which rank 1 alone has such a device: both take the other communicator, at
+// once, and say `reason`.
+template <typename Device>
+void ExpectTheOtherCommunicator(const std::string& reason) {
   RankGroup inner({TestTransport::kNamedSharedMemory, 2}, kTimeout);
   InMemoryStore store;
   std::string lines[2];
@@ -212,12 +222,11 @@ TEST(PeerCommunicator, WhereMemoryCannotBeReadTheOtherCommunicatorIsTaken) {
     threads.emplace_back([&, r] {
       auto ops = kernels::CreateEmulatedOps();
       ASSERT_TRUE(ops.ok());
-      Blind blind(**ops);
-      // Rank 1 alone is blind.
-      PeerDevice& device = r == 1 ? static_cast<PeerDevice&>(blind) : **ops;
+      Device other(**ops);
+      PeerDevice& device = r == 1 ? static_cast<PeerDevice&>(other) : **ops;
       auto communicator = PeerCommunicator::Connect(
           {.group = "test",
-           .timeout = kTimeout,
+           .timeout = kNever,
            .log = [&lines, r](const std::string& line) { lines[r] += line; }},
           inner.Take(static_cast<int>(r)), device, store, {});
       ASSERT_TRUE(communicator.ok()) << communicator.status();
@@ -229,7 +238,33 @@ TEST(PeerCommunicator, WhereMemoryCannotBeReadTheOtherCommunicatorIsTaken) {
   }
   threads.clear();
   for (const std::string& line : lines) {
-    EXPECT_EQ(line, "ranks exchange without kernels of their own: rank 1: no way to it");
+    EXPECT_EQ(line, "ranks exchange without kernels of their own: " + reason);
+  }
+}
+
+// What a group of another host, or a device that cannot read its peers, falls back to.
+TEST(PeerCommunicator, WhereMemoryCannotBeReadTheOtherCommunicatorIsTaken) {
+  ExpectTheOtherCommunicator<Blind>("rank 1: no way to it");
+}
+
+TEST(PeerCommunicator, NobodyWaitsForMemoryThatARankHasNoneOf) {
+  ExpectTheOtherCommunicator<Full>("rank 1: no page-locked memory");
+}
+
+// The peers of each may read what this rank shared until they form the next.
+TEST(PeerCommunicator, OfFormsThatFailTheMemoryOfOneIsKept) {
+  const auto ops = kernels::CreateEmulatedOps().value();
+  const int64_t bytes = ops->MakePeerGroup().memory_bytes();
+  std::stop_source stop;
+  stop.request_stop();
+  for (int64_t epoch = 1; epoch <= 3; ++epoch) {
+    RankGroup inner({TestTransport::kNamedSharedMemory, 2}, kTimeout);
+    InMemoryStore store;
+    const Status formed = PeerCommunicator::Connect({.group = "test", .epoch = epoch},
+                                                    inner.Take(0), *ops, store, stop.get_token())
+                              .status();
+    EXPECT_EQ(formed.code(), StatusCode::kAborted) << formed;
+    EXPECT_EQ(ops->device_memory().now, bytes);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "tests/testing/temp_directory.h"
 #include "tests/testing/tiny_model.h"
+#include "worker/model/weight_reader.h"
 
 namespace longhand::model {
 namespace {
@@ -272,6 +273,26 @@ TEST_F(Weights, AModelThatCannotBeSplitIsRefused) {
   const auto weights = LoadWeights(*checkpoint, TinyConfig(), /*tp_size=*/3, /*rank=*/0,
                                    DType::kF32, Quantization::kNone, *ops_, {});
   EXPECT_EQ(weights.status().code(), StatusCode::kInvalidArgument);
+}
+
+// A table of some GB takes a slow disk longer than a worker may go without progress.
+TEST_F(Weights, ProgressIsToldWithinATensorToo) {
+  constexpr int64_t kRows = 5, kColumns = int64_t{2} << 20, kBytes = kRows * kColumns * 4;
+  const TempDirectory directory;
+  const TestTensors tensors = {
+      {"table", {DType::kF32, {kRows, kColumns}, std::string(kBytes, '\0')}}};
+  WriteSafetensors(directory / "model.safetensors", tensors);
+  const auto checkpoint = Checkpoint::Open(directory.path()).value();
+  const LoadProgress progress = [this](int64_t done, int64_t) { done_.push_back(done); };
+  for (const IndexRange columns : {IndexRange{}, IndexRange{0, kColumns / 2}}) {
+    done_.clear();
+    WeightReader reader(checkpoint, DType::kF32, Quantization::kNone, {}, kBytes, *ops_, progress,
+                        /*num_threads=*/1);
+    ASSERT_EQ(reader.Matrix({.name = "table", .columns = columns}).status(), OkStatus());
+    const bool all = columns.size() == 0;
+    EXPECT_EQ(done_,
+              all ? std::vector<int64_t>({0, 0, kBytes}) : std::vector<int64_t>({0, kBytes / 2}));
+  }
 }
 
 }  // namespace

@@ -99,5 +99,33 @@ TEST(DecodeReplayTest, AGroupThatEndsInTheMiddleOfARecordingLeavesTheNextItsOwn)
   EXPECT_EQ(ops->num_replays(), 2);
 }
 
+TEST(DecodeReplayTest, OfTooManyRecordingsTheOneThatWasNotRunForLongestGoes) {
+  constexpr auto kMost = static_cast<int64_t>(DecodeReplay::kMaxRecordings);
+  const auto ops = kernels::CreateEmulatedOps().value();
+  DecodeReplay replay(*ops, /*largest_exchange_bytes=*/0, {});
+  // How often a step of so many sequences is enqueued, which a replay does not do.
+  int num_enqueued = 0;
+  const auto run = [&](int64_t num_seqs) {
+    const int before = num_enqueued;
+    const auto enqueue = [&](kernels::VocabShard*) {
+      ++num_enqueued;
+      return OkStatus();
+    };
+    EXPECT_EQ(replay.Run({num_seqs, 16, false}, enqueue).status(), OkStatus());
+    return num_enqueued - before;
+  };
+  for (int64_t n = 1; n <= kMost; ++n) {
+    EXPECT_EQ(run(n) + run(n), 2);
+    EXPECT_EQ(run(n), 0);
+  }
+  EXPECT_EQ(run(1), 0);
+  EXPECT_EQ(run(kMost + 1) + run(kMost + 1), 2);  // Takes the place of 2.
+  for (int64_t n = 3; n <= kMost + 1; ++n) EXPECT_EQ(run(n), 0) << n;
+  EXPECT_EQ(run(1), 0);
+  EXPECT_EQ(run(2), 1) << "is recorded again at once";
+  EXPECT_EQ(run(2), 0);
+  EXPECT_EQ(run(3), 1);
+}
+
 }  // namespace
 }  // namespace longhand::runner

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/unit/worker/comm/nccl_stand_in/nccl_stand_in.h"
 #include "worker/comm/device_stream.h"
 #include "worker/comm/rank_order_sum.h"
 
@@ -51,6 +52,10 @@ class HostStream {
 // A device in host memory.
 class HostDeviceStream final : public DeviceStream {
  public:
+  Status UseOnThread() override {
+    nccl_stand_in::UseOnThread();
+    return OkStatus();
+  }
   void* handle() override { return &stream_; }
 
   Result<std::unique_ptr<DeviceMemory>> Allocate(size_t bytes) override {

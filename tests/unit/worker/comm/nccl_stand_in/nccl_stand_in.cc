@@ -66,6 +66,7 @@ Result init_failure = kSuccess;
 int device_hangs = -1;
 std::map<int, int> recordings;  // by rank
 int misuses = 0;
+thread_local bool has_device = false;
 
 thread_local int group_depth = 0;
 thread_local std::map<Comm*, Launch> grouped;
@@ -197,7 +198,7 @@ Result ncclCommGetAsyncError(Comm* comm, Result* state) {
 
 Result ncclCommAbort(Comm* comm) {
   std::unique_lock lock(mutex);
-  if (!comms.contains(comm) || comm->aborted) ++misuses;
+  if (!comms.contains(comm) || comm->aborted || !has_device) ++misuses;
   comm->aborted = true;
   changed.notify_all();
   changed.wait(lock, [&] { return recordings[comm->rank] == 0; });
@@ -278,6 +279,8 @@ void FailAsync(int rank, nccl::Result result) {
     if (comm->rank == rank && !comm->aborted) comm->async_error = result;
   }
 }
+
+void UseOnThread() { nccl::has_device = true; }
 
 void HoldInRecordings(int rank, int num_recordings) {
   std::lock_guard lock(nccl::mutex);

@@ -25,10 +25,12 @@ void FailAsync(int rank, nccl::Result result);
 // So many recordings hold calls of the communicators of `rank`: their abort lets waiting calls end,
 // and returns when there is none left, as the real one's does.
 void HoldInRecordings(int rank, int num_recordings);
+// The calling thread has the device of its communicators, as after cudaSetDevice.
+void UseOnThread();
 // Communicators that were made and not aborted.
 int LiveCommunicators();
 // Calls that NCCL does not allow: while it was busy with another, on an aborted communicator, with
-// sizes that differ.
+// sizes that differ; an abort on a thread without the device.
 int Misuses();
 
 }  // namespace longhand::comm::nccl_stand_in
