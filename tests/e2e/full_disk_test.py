@@ -175,7 +175,9 @@ class FullDisk(unittest.TestCase):
         self.addCleanup(cluster.stop)
         self.at = cluster.ready()
         whole = text_of(self.ask("POST", "/v1/completions", story(max_tokens=50)))
-        with SharedMemory(cluster.pid).kept_full():
+        memory = SharedMemory(cluster.pid)
+        with memory.kept_full():
+            memory.fill()  # Before the group can form again.
             os.kill(self.at["pids"]["workers"][1], signal.SIGKILL)
             wait_until(lambda: "bytes of /dev/shm" in self.ask("GET", "/readyz").json().get("detail", ""))
         wait_until(lambda: self.ask("GET", "/readyz").status == 200)
