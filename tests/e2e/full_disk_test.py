@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -64,14 +63,6 @@ class Disk:
     def remove(self):
         subprocess.run(["umount", self.path], check=True)
         self._folder.cleanup()
-
-
-class SharedMemory(Disk):
-    """/dev/shm of a cluster's own, in its mount namespace."""
-    UNDER = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=16m tmpfs /dev/shm && exec "$@"', "sh")
-
-    def __init__(self, pid):  # pylint: disable=super-init-not-called
-        self._filler = f"/proc/{pid}/root/dev/shm/filler"
 
 
 def wait_until(condition):
@@ -169,19 +160,6 @@ class FullDisk(unittest.TestCase):
                 wait_until(lambda: re.search(FULL, cluster.log()))
         wait_until(lambda: self.ask("GET", "/readyz").status == 200)
         self.assertEqual(text_of(self.ask("GET", "/v1/streams/pauses")), whole)
-
-    def test_shared_memory_without_room_holds_up_a_group_that_had_it_once(self):
-        cluster = Cluster("--tensor-parallel-size", "2", under=SharedMemory.UNDER)
-        self.addCleanup(cluster.stop)
-        self.at = cluster.ready()
-        whole = text_of(self.ask("POST", "/v1/completions", story(max_tokens=50)))
-        memory = SharedMemory(cluster.pid)
-        with memory.kept_full():
-            memory.fill()  # Before the group can form again.
-            os.kill(self.at["pids"]["workers"][1], signal.SIGKILL)
-            wait_until(lambda: "bytes of /dev/shm" in self.ask("GET", "/readyz").json().get("detail", ""))
-        wait_until(lambda: self.ask("GET", "/readyz").status == 200)
-        self.assertEqual(text_of(self.ask("POST", "/v1/completions", story(max_tokens=50))), whole)
 
     def test_a_ready_file_is_whole_or_not_there(self):
         self.disk.fill()

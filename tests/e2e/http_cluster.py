@@ -38,12 +38,11 @@ def free_ports(count):
 
 
 class Cluster:
-    def __init__(self, *flags, under=()):
-        """`under`: a command that runs another."""
+    def __init__(self, *flags):
         self._folder = tempfile.TemporaryDirectory()
         self.ready_file = os.path.join(self._folder.name, "ready.json")
         self._log = open(os.path.join(self._folder.name, "log"), "w+", encoding="utf-8")
-        command = [*under, os.path.join(BINARIES, "longhand"), "serve", "--model", NANO, "--ready-file", self.ready_file,
+        command = [os.path.join(BINARIES, "longhand"), "serve", "--model", NANO, "--ready-file", self.ready_file,
                    "--threads", "1", "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0",
                    "--metrics-address", "127.0.0.1:0", *flags]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
