@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "common/descriptors.h"
+#include "common/keep_alive.h"
 
 namespace longhand::api {
 namespace {
@@ -26,16 +27,6 @@ Status CannotListen(const Address& address, const char* why) {
 
 void Set(int socket, int level, int option, int value = 1) {
   setsockopt(socket, level, option, &value, sizeof(value));
-}
-
-// A peer whose host has vanished is noticed in a minute, by its kernel's silence: that of one that
-// is only stopped, or slow, answers. HTTP/2's windows close before TCP's, which would be silence.
-void NoticeVanishedPeers(int listener) {
-  Set(listener, SOL_SOCKET, SO_KEEPALIVE);
-  Set(listener, IPPROTO_TCP, TCP_KEEPIDLE, 30);
-  Set(listener, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  Set(listener, IPPROTO_TCP, TCP_KEEPCNT, 3);
-  Set(listener, IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);  // of what was sent
 }
 
 int PortOf(const sockaddr_storage& address) {
@@ -79,7 +70,9 @@ Status ConnectionAcceptor::Bind(const Address& address) {
     Set(listener, SOL_SOCKET, SO_REUSEADDR);
     Set(listener, SOL_SOCKET, SO_REUSEPORT);
     Set(listener, IPPROTO_TCP, TCP_NODELAY);  // The connections have it from here.
-    NoticeVanishedPeers(listener);            // The same.
+    (void)NoticeVanishedPeers(listener);      // The same.
+    // Of what was sent, too. HTTP/2's windows close before TCP's, which would be silence.
+    Set(listener, IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);
     SetPort(each->ai_addr, port_);
     sockaddr_storage bound{};
     socklen_t size = sizeof(bound);

@@ -1,7 +1,5 @@
 #include "coordinator/http/http_server.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -13,6 +11,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
 #include <optional>
 #include <thread>
 #include <unordered_set>
@@ -20,6 +19,7 @@
 
 #include "common/address.h"
 #include "common/descriptors.h"
+#include "common/keep_alive.h"
 
 namespace longhand::http {
 namespace {
@@ -38,18 +38,6 @@ void RaiseDescriptorLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-template <int name>
-using TcpOption = asio::detail::socket_option::integer<IPPROTO_TCP, name>;
-
-// A client whose host has vanished while nothing is sent to it is noticed in a minute. The
-// connections have it from the listener.
-void NoticeVanishedClients(tcp::acceptor& acceptor, error_code& error) {
-  acceptor.set_option(tcp::acceptor::keep_alive(true), error);
-  if (!error) acceptor.set_option(TcpOption<TCP_KEEPIDLE>(30), error);
-  if (!error) acceptor.set_option(TcpOption<TCP_KEEPINTVL>(10), error);
-  if (!error) acceptor.set_option(TcpOption<TCP_KEEPCNT>(3), error);
 }
 
 Status LoadCertificate(const HttpServerConfig& config, asio::ssl::context* context) {
@@ -105,7 +93,8 @@ Status HttpServer::Impl::Listen(const Address& address) {
   if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   using ReusePort = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
   if (!error) acceptor.set_option(ReusePort(true), error);
-  if (!error) NoticeVanishedClients(acceptor, error);
+  if (!error && !NoticeVanishedPeers(acceptor.native_handle()))
+    error.assign(errno, boost::system::system_category());
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) return Unavailable("cannot serve HTTP on ", config.address, ": ", error.message());
