@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "common/shorten.h"
+
 namespace longhand {
 namespace {
 
@@ -64,13 +66,10 @@ std::optional<int64_t> WordCount(std::string_view line) {
 
 // The beginning of what cannot be read, on one line and in whole characters.
 std::string Excerpt(std::string_view text) {
-  text = Strip(text, " \t\r\n", " \t\r\n");
-  size_t size = std::min(text.size(), kExcerptBytes);
-  while (size > 0 && size < text.size() && (text[size] & 0xC0) == 0x80) --size;
-  std::string out(text.substr(0, size));
+  std::string out = Shortened(Strip(text, " \t\r\n", " \t\r\n"), kExcerptBytes);
   std::replace_if(
       out.begin(), out.end(), [](unsigned char c) { return c < ' ' || c == 0x7F; }, ' ');
-  return "'" + out + (size < text.size() ? "...'" : "'");
+  return "'" + out + "'";
 }
 
 Status CheckCount(const OutlineSection& section, size_t number) {

@@ -85,14 +85,14 @@ void ParseBiases(RequestFields& fields, v1::Sampling* sampling) {
   for (const auto& [key, value] : *biases) {
     const std::optional<int32_t> id = TokenIdOfKey(key);
     if (!id) {
-      return fields.Fail("logit_bias", InvalidField("logit_bias", " has the key ", Shown(key),
-                                                    "; keys must be token ids"));
+      return fields.Fail("logit_bias", InvalidArgument("logit_bias has the key ", Shown(key),
+                                                       "; keys must be token ids"));
     }
     boost::system::error_code error;
     const double bias = value.is_number() ? value.to_number<double>(error) : 0;
     if (!value.is_number() || error) {
-      return fields.Fail("logit_bias", InvalidField("logit_bias", " of token ", *id, " is ",
-                                                    Shown(value), "; it must be a number"));
+      return fields.Fail("logit_bias", InvalidArgument("logit_bias of token ", *id, " is ",
+                                                       Shown(value), "; it must be a number"));
     }
     (*sampling->mutable_logit_bias())[*id] = static_cast<float>(bias);
   }

@@ -249,7 +249,7 @@ asio::awaitable<bool> Connection::Begin(const Response& head) {
   Response own = head;
   NoteAnswer(own);
   const bool is_there = co_await Write(SerializeHead(own, framing_, 0, keep_alive_));
-  co_return is_there&& request_.method != "HEAD";
+  co_return request_.method != "HEAD" && is_there;
 }
 
 asio::awaitable<bool> Connection::Send(std::string_view part) {

@@ -11,6 +11,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
+Request Long(const std::string& id, int64_t max_tokens) {
+  Request request = MakeRequest(id, 5, max_tokens);
+  request.ignore_eos = true;
+  return request;
+}
+
 class EngineMetricsTest : public testing::Test {
  protected:
   // The value of the sample that is written so, with its labels.
@@ -27,16 +33,21 @@ class EngineMetricsTest : public testing::Test {
       harness_.RunStep();
     }
   }
+  // After ten of its fifty tokens; another group is there 300 ms later.
+  auto LoseTheGroupUnderA() {
+    harness_.FormGroup();
+    const auto recording = harness_.Submit(Long("a", 50));
+    RunUntil(*recording, 10, milliseconds(10));
+    harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
+    harness_.Turn();
+    harness_.clock_.Advance(milliseconds(300));
+    harness_.FormGroup(2);
+    return recording;
+  }
 
   PrometheusMetrics metrics_{CoordinatorMetricTable()};
   EngineHarness harness_{SmallConfig(), SmallShape(), metrics_};
 };
-
-Request Long(const std::string& id, int64_t max_tokens) {
-  Request request = MakeRequest(id, 5, max_tokens);
-  request.ignore_eos = true;
-  return request;
-}
 
 TEST_F(EngineMetricsTest, ARequestThatEndedIsToldInNumbers) {
   harness_.FormGroup();
@@ -97,13 +108,7 @@ TEST_F(EngineMetricsTest, OneThatIsCancelledOrRefusedIsToldToo) {
 }
 
 TEST_F(EngineMetricsTest, AFailoverLastsUntilATokenComesAndSaysWhatIsComputedAgain) {
-  harness_.FormGroup();
-  const auto recording = harness_.Submit(Long("a", 50));
-  RunUntil(*recording, 10, milliseconds(10));
-  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
-  harness_.Turn();
-  harness_.clock_.Advance(milliseconds(300));
-  harness_.FormGroup(2);
+  const auto recording = LoseTheGroupUnderA();
   EXPECT_EQ(Value("longhand_failover_seconds_count"), 0);
   EXPECT_EQ(Value("longhand_stream_resumes_total{cause=\"worker_group_lost\"}"), 1);
   EXPECT_EQ(Value("longhand_tokens_replayed_total"), 5 + 10 - 1);  // The last one was not in KV.
@@ -134,13 +139,7 @@ TEST_F(EngineMetricsTest, ARequestIsAdmittedWithTheFirstOfItsAnswers) {
 }
 
 TEST_F(EngineMetricsTest, AFailoverThatNobodyWaitsForAnyMoreIsOver) {
-  harness_.FormGroup();
-  const auto recording = harness_.Submit(Long("a", 50));
-  RunUntil(*recording, 10, milliseconds(10));
-  harness_.engine_.OnGroupDown(1, Unavailable("rank 1 was killed"));
-  harness_.Turn();
-  harness_.clock_.Advance(milliseconds(300));
-  harness_.FormGroup(2);
+  LoseTheGroupUnderA();
   EXPECT_TRUE(harness_.engine_.Cancel("a", nullptr).ok());
   harness_.Turn();
   harness_.clock_.Advance(std::chrono::hours(1));
