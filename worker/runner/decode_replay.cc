@@ -29,25 +29,25 @@ Result<kernels::VocabShard> DecodeReplay::Run(const DecodeShape& shape, const En
 // A step that cannot be recorded runs as it is, and so do all from there on.
 void DecodeReplay::Record(const Enqueue& enqueue, Step* step) {
   if (!can_record_) return;
-  if (num_recordings_ == kMaxRecordings) DropOldest();
+  MakeRoomForOneMore();
   auto recording = ops_.Record([&] { return enqueue(&step->logits); });
   if (recording.ok()) {
     step->recording = std::move(recording).value();
-    ++num_recordings_;
     return;
   }
   can_record_ = false;
   log_("decode steps run without graphs: recording failed: " + recording.status().message());
 }
 
-void DecodeReplay::DropOldest() {
+void DecodeReplay::MakeRoomForOneMore() {
+  size_t num_recordings = 0;
   Step* oldest = nullptr;
   for (auto& [shape, step] : steps_) {
-    const bool is_older = oldest == nullptr || step.last_run < oldest->last_run;
-    if (step.recording != nullptr && is_older) oldest = &step;
+    if (step.recording == nullptr) continue;
+    ++num_recordings;
+    if (oldest == nullptr || step.last_run < oldest->last_run) oldest = &step;
   }
-  oldest->recording.reset();
-  --num_recordings_;
+  if (num_recordings == kMaxRecordings) oldest->recording.reset();
 }
 
 }  // namespace longhand::runner

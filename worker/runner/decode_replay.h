@@ -49,7 +49,6 @@ class DecodeReplay {
   // Drops what was recorded. Recording is tried again: it may have failed because the group ended.
   void Forget() {
     steps_.clear();
-    num_recordings_ = 0;
     can_record_ = true;
   }
 
@@ -60,8 +59,7 @@ class DecodeReplay {
     kernels::VocabShard logits;
     int64_t last_run = 0;
   };
-  // Makes room for one more.
-  void DropOldest();
+  void MakeRoomForOneMore();
   void Record(const Enqueue& enqueue, Step* step);
 
   kernels::Ops& ops_;
@@ -70,7 +68,6 @@ class DecodeReplay {
   bool is_on_;
   bool can_record_ = true;  // as far as has been tried
   std::map<DecodeShape, Step> steps_;
-  size_t num_recordings_ = 0;  // of steps_
   int64_t num_runs_ = 0;
 };
 
