@@ -33,7 +33,7 @@ struct ConnectionHost {
   std::function<void(int64_t bytes)> release;
   std::function<Response(const Status&)> fail;
   bool draining = false;  // each connection closes after its answer, a new one after its first
-  bool stopping = false;  // and those that wait are gone
+  bool stopping = false;  // and none waits for a request
 };
 
 class Connection final : public std::enable_shared_from_this<Connection>, private Exchange {
@@ -78,7 +78,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   boost::asio::awaitable<bool> Send(std::string_view part) override;
   boost::asio::awaitable<void> End() override;
   void Break() override { CloseNow(); }
-  bool gone() const override { return read_closed_ || closed_ || host_.stopping; }
+  bool gone() const override { return read_closed_ || closed_; }
   boost::asio::awaitable<void> Sleep(std::optional<Deadline> until) override;
   Waker waker() override;
 

@@ -38,7 +38,8 @@ class Exchange {
   // The client sees the answer break off.
   virtual void Break() = 0;
 
-  // The client has closed the connection, or the server ends.
+  // The client has closed the connection, or the server has: at its end, some time after it was
+  // told to stop, so that what there is can be sent.
   virtual bool gone() const = 0;
   // Until the waker is called, the client leaves, or `until` has come.
   virtual boost::asio::awaitable<void> Sleep(std::optional<Deadline> until) = 0;

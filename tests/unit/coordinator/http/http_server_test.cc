@@ -364,6 +364,19 @@ TEST_F(HttpServerTest, StopDoesNotWaitForAConnectionThatSaysNothing) {
   EXPECT_EQ(silent.ReadToEnd(), "");
 }
 
+// The end of what runs and that of the server come at once, where the server waited for it.
+TEST_F(HttpServerTest, StopLetsWhoHasSomethingToSendSendIt) {
+  Start({});
+  Socket client(server_->address());
+  client.Send(Get("/wait"));
+  WaitFor(is_waiting_);
+  may_go_on_ = true;
+  waker_();
+  server_->Stop();
+  EXPECT_FALSE(was_left_);
+  EXPECT_THAT(client.ReadToEnd(), HasSubstr("/wait:"));
+}
+
 TEST_F(HttpServerTest, StopEndsWhatIsUnderWay) {
   Start({});
   Socket waiting(server_->address()), silent(server_->address());
