@@ -24,6 +24,7 @@ engine::EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelCo
   }
   return {.max_num_batched_tokens = options.max_num_batched_tokens,
           .max_num_prefill_tokens = options.max_num_prefill_tokens,
+          .target_step_time = std::chrono::milliseconds(options.target_step_ms),
           .max_num_seqs = options.num_seqs(),
           .max_model_len =
               options.max_model_len > 0 ? options.max_model_len : model.max_position_embeddings,

@@ -130,6 +130,10 @@ void AddMemoryOptions(CLI::App& app, ServeOptions& o) {
       app, "--max-num-prefill-tokens", o.max_num_prefill_tokens,
       "Of these, prompt tokens of a step in which streams decode; bounds the time between tokens")
       ->check(CLI::Range(1, 1 << 20));
+  Scalar(app, "--target-step-ms", o.target_step_ms,
+         "Streams get their next token after about so long: where prompts or pictures take longer, "
+         "steps have less of them. Four times as long without streams. 0: as long as it takes")
+      ->check(CLI::Range(0, 3600 * 1000));
   AddQueueOptions(app, o);
 }
 

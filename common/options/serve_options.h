@@ -36,6 +36,7 @@ struct ServeOptions {
   bool enable_prefix_caching = true;
   bool deterministic = true;
   int64_t max_num_prefill_tokens = 512;  // of these, while streams decode
+  int64_t target_step_ms = 500;          // while streams decode; 0: whatever it takes
   int64_t max_waiting_requests = 1024;
   int64_t max_waiting_requests_per_tenant = 0;  // 0: as many as of all
   int64_t max_documents = 64;                   // written at once

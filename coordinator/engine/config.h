@@ -16,6 +16,7 @@ namespace longhand::engine {
 struct EngineConfig {
   int64_t max_num_batched_tokens = 2048;  // of one step
   int64_t max_num_prefill_tokens = 512;   // of these, prompt tokens while streams decode
+  Duration target_step_time{};            // step_pace.h
   int64_t max_num_seqs = 64;              // admitted at once; at most max_num_batched_tokens
   int64_t max_model_len = 32768;          // tokens of prompt and answer
   int64_t max_waiting_seqs = 1024;        // beyond: kResourceExhausted

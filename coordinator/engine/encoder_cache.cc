@@ -67,33 +67,38 @@ void EncoderCache::GiveUpUnwanted() {
   });
 }
 
-std::vector<EncodeImageItem> EncoderCache::PlanEncoding(int64_t step, int64_t max_patch_layers) {
+std::vector<EncodeImageItem> EncoderCache::PlanEncoding(int64_t step,
+                                                        int64_t max_patch_layers,
+                                                        int64_t* num_patch_layers) {
   std::vector<EncodeImageItem> items;
+  *num_patch_layers = 0;
   if (encoding_.empty()) return items;
-  std::vector<int64_t> budget(num_ranks_, max_patch_layers);
+  std::vector<int64_t> planned(num_ranks_, 0);
   for (Entry* entry : std::vector<Entry*>(in_hand_)) {
-    if (entry != nullptr) PlanLayers(*entry, step, max_patch_layers, &budget[entry->rank], &items);
+    if (entry != nullptr) PlanLayers(*entry, step, max_patch_layers, &planned[entry->rank], &items);
   }
   for (Entry* entry : encoding_) {
     const bool is_ready = entry->pixels_arrived && entry->num_users > 0 && !IsComplete(*entry);
     if (!is_ready || in_hand_[entry->rank] != nullptr) continue;
-    PlanLayers(*entry, step, max_patch_layers, &budget[entry->rank], &items);
+    PlanLayers(*entry, step, max_patch_layers, &planned[entry->rank], &items);
   }
   std::erase_if(encoding_, [&](const Entry* entry) { return IsComplete(*entry); });
+  *num_patch_layers = *std::max_element(planned.begin(), planned.end());
   return items;
 }
 
-// As many layers as `budget`, what is left to the entry's rank in this step, allows.
+// As many layers as `num_planned`, what the entry's rank has in this step, leaves.
 void EncoderCache::PlanLayers(Entry& entry,
                               int64_t step,
                               int64_t max_patch_layers,
-                              int64_t* budget,
+                              int64_t* num_planned,
                               std::vector<EncodeImageItem>* items) {
   int64_t num_layers =
-      std::min<int64_t>(num_layers_ - entry.num_planned_layers, *budget / entry.num_patches);
-  if (*budget == max_patch_layers) num_layers = std::max<int64_t>(num_layers, 1);
+      std::min<int64_t>(num_layers_ - entry.num_planned_layers,
+                        std::max<int64_t>(0, max_patch_layers - *num_planned) / entry.num_patches);
+  if (*num_planned == 0) num_layers = std::max<int64_t>(num_layers, 1);
   if (num_layers == 0) return;
-  *budget = std::max<int64_t>(0, *budget - num_layers * entry.num_patches);
+  *num_planned += num_layers * entry.num_patches;
   const int32_t layer_begin = entry.num_planned_layers;
   entry.num_planned_layers += static_cast<int32_t>(num_layers);
   entry.last_step = step;

@@ -28,7 +28,7 @@ class EncoderCache {
     int64_t first_row = 0;
     int32_t num_tokens = 0;  // rows
     int32_t num_patches = 0;
-    int32_t rank = 0;  // which encodes it
+    int32_t rank = 0;      // which encodes it
     int32_t adapter = -1;  // slot of the adapter that it is encoded with
     bool pixels_arrived = false;
     bool pixels_dropped = false;  // the step that told the workers has run
@@ -59,8 +59,10 @@ class EncoderCache {
 
   // What `step` encodes: each rank one image after the other, as they were acquired, up to
   // `max_patch_layers`, but at least one layer, so that the largest image moves too. A rank that
-  // has begun an image finishes it before the next.
-  std::vector<EncodeImageItem> PlanEncoding(int64_t step, int64_t max_patch_layers);
+  // has begun an image finishes it before the next. `num_patch_layers`: of the rank with the most.
+  std::vector<EncodeImageItem> PlanEncoding(int64_t step,
+                                            int64_t max_patch_layers,
+                                            int64_t* num_patch_layers);
   bool has_releases() const { return !unsent_releases_.empty(); }
   // The images whose pixels `step` tells the workers to drop.
   std::vector<ContentHash> TakeReleases(int64_t step);
@@ -87,7 +89,7 @@ class EncoderCache {
   void PlanLayers(Entry& entry,
                   int64_t step,
                   int64_t max_patch_layers,
-                  int64_t* budget,
+                  int64_t* num_planned,
                   std::vector<EncodeImageItem>* items);
   void Erase(Entry& entry);
 

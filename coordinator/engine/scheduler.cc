@@ -21,6 +21,7 @@ Scheduler::Scheduler(const EngineConfig& config,
       block_pool_(shape.num_blocks, prefix_cache_),
       host_blocks_(shape.num_host_blocks),
       encoder_cache_(shape.encoder_cache_tokens, shape.num_encoder_layers, shape.num_ranks),
+      pace_(config.target_step_time),
       waiting_(config_, *totals_) {
   CountPlaces();
 }
@@ -121,7 +122,7 @@ Scheduler::Planned Scheduler::Plan() {
   StepPlan plan;
   plan.epoch = epoch_;
   plan.step = next_step_;
-  StepInFlight in_flight{next_step_, {}};
+  StepInFlight in_flight{next_step_, {}, {}};
 
   RequeuePreempted(&plan);
   ExtendPromises(&plan);
@@ -129,8 +130,9 @@ Scheduler::Planned Scheduler::Plan() {
   SettlePrefixes(&plan);
   encoder_cache_.GiveUpUnwanted();
   AcquireImages(&planned);
-  plan.images = encoder_cache_.PlanEncoding(plan.step, config_.max_encode_patch_layers);
-  PlanChunks(&plan, &in_flight);
+  PlanDecode(&plan, &in_flight);
+  PlanEncoding(&plan, &in_flight);
+  PlanPrefill(&plan, &in_flight);
 
   // Releases ride along; alone they go only when the workers are idle, so that nothing is left
   // behind there.
@@ -204,22 +206,28 @@ void Scheduler::AcquireImages(Planned* planned) {
   }
 }
 
-void Scheduler::PlanChunks(StepPlan* plan, StepInFlight* in_flight) {
-  int64_t budget = config_.max_num_batched_tokens;
+void Scheduler::PlanDecode(StepPlan* plan, StepInFlight* in_flight) {
   for (Sequence* sequence : running_) {
     if (!sequence->CanAdvance() || !sequence->IsDecoding() || IsShort(*sequence)) continue;
     AddChunk(*sequence, 1, plan, in_flight);
-    --budget;
   }
-  LONGHAND_CHECK_GE(budget, 0);
-  const size_t num_decoding = plan->chunks.size();
-  if (num_decoding == running_.size()) return;
-  // Streams wait for the whole step, so what else is in it is bounded.
-  if (num_decoding > 0) budget = std::min(budget, config_.max_num_prefill_tokens);
-  PlanPrefill(budget, plan, in_flight);
+  in_flight->work.has_streams = !plan->chunks.empty();
 }
 
-void Scheduler::PlanPrefill(int64_t budget, StepPlan* plan, StepInFlight* in_flight) {
+void Scheduler::PlanEncoding(StepPlan* plan, StepInFlight* in_flight) {
+  StepWork& work = in_flight->work;
+  const int64_t most = pace_.MaxPatchLayers(work.has_streams, config_.max_encode_patch_layers);
+  plan->images = encoder_cache_.PlanEncoding(plan->step, most, &work.num_patch_layers);
+}
+
+void Scheduler::PlanPrefill(StepPlan* plan, StepInFlight* in_flight) {
+  StepWork& work = in_flight->work;
+  int64_t budget = config_.max_num_batched_tokens - std::ssize(plan->chunks);
+  LONGHAND_CHECK_GE(budget, 0);
+  if (plan->chunks.size() == running_.size()) return;
+  // Streams wait for the whole step, so what else is in it is bounded.
+  if (work.has_streams) budget = std::min(budget, config_.max_num_prefill_tokens);
+  budget = pace_.MaxPrefillTokens(work, budget);
   std::vector<Sequence*> sequences;
   std::vector<int64_t> wanted;
   for (Sequence* sequence : running_) {
@@ -234,6 +242,7 @@ void Scheduler::PlanPrefill(int64_t budget, StepPlan* plan, StepInFlight* in_fli
   const std::vector<int64_t> shares = SharePrefill(budget, wanted);
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (shares[i] > 0) AddChunk(*sequences[i], shares[i], plan, in_flight);
+    work.num_prefill_tokens += shares[i];
   }
 }
 
@@ -276,6 +285,7 @@ Result<std::vector<Scheduler::Progress>> Scheduler::Commit(StepResult result) {
   const StepInFlight step = std::move(in_flight_.front());
   in_flight_.pop_front();
   committed_step_ = step.step;
+  pace_.Observe(step.work, std::chrono::microseconds(result.execute_us));
   encoder_cache_.Commit(step.step);
 
   std::unordered_map<int64_t, SequenceResult*> by_id;

@@ -26,6 +26,7 @@
 #include "coordinator/engine/host_blocks.h"
 #include "coordinator/engine/prefix_cache.h"
 #include "coordinator/engine/sequence.h"
+#include "coordinator/engine/step_pace.h"
 #include "coordinator/engine/waiting_queue.h"
 
 namespace longhand::engine {
@@ -103,6 +104,7 @@ class Scheduler {
   };
   struct StepInFlight {
     int64_t step = 0;
+    StepWork work;
     std::vector<PlannedChunk> chunks;
   };
 
@@ -144,8 +146,9 @@ class Scheduler {
   void CountPlaces();
   bool AnotherIsOnProbation(const Sequence& sequence) const;
   void AcquireImages(Planned* planned);
-  void PlanChunks(StepPlan* plan, StepInFlight* in_flight);
-  void PlanPrefill(int64_t budget, StepPlan* plan, StepInFlight* in_flight);
+  void PlanDecode(StepPlan* plan, StepInFlight* in_flight);
+  void PlanEncoding(StepPlan* plan, StepInFlight* in_flight);
+  void PlanPrefill(StepPlan* plan, StepInFlight* in_flight);
   void AddChunk(Sequence& sequence, int64_t num_tokens, StepPlan* plan, StepInFlight* in_flight);
   int64_t NumPrefillTokens(Sequence& sequence) const;
   void CommitChunk(const PlannedChunk& chunk);
@@ -167,6 +170,7 @@ class Scheduler {
   BlockPool block_pool_;
   HostBlocks host_blocks_;
   EncoderCache encoder_cache_;
+  StepPace pace_;
   std::unordered_map<int64_t, std::unique_ptr<Sequence>> sequences_;  // every phase
   WaitingQueue waiting_;
   std::vector<Sequence*> running_;           // by admission

@@ -35,7 +35,7 @@ BUGS = [
     ("a block is taken for something else, and the prefix cache still finds it", "block_pool.cc",
      "    cache_.Forget(block_id);\n", ""),
     ("streams wait for as many prompt tokens as a step can hold", "scheduler.cc",
-     "if (num_decoding > 0) budget = std::min(budget, config_.max_num_prefill_tokens);", ""),
+     "if (work.has_streams) budget = std::min(budget, config_.max_num_prefill_tokens);", ""),
 ]
 
 

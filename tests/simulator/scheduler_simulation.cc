@@ -27,6 +27,7 @@ SchedulerSimulation::SchedulerSimulation(uint64_t seed) : random_(seed) {
   config_.max_waiting_seqs = Between(4, 40);
   config_.max_waiting_seqs_per_tenant = Between(1, 40);
   config_.max_encode_patch_layers = Between(1, 200);
+  config_.target_step_time = std::chrono::milliseconds(Random(4));
   config_.pipeline_depth = static_cast<int32_t>(Random(2));
   config_.enable_prefix_caching = Chance(0.6);
   config_.priority_step = std::chrono::milliseconds(20);
@@ -286,6 +287,7 @@ void SchedulerSimulation::CommitStep() {
   StepResult result;
   result.epoch = plan.epoch;
   result.step = plan.step;
+  result.execute_us = Between(0, 5000);
   for (const SequenceChunk& chunk : plan.chunks) {
     if (!chunk.sample) continue;
     const int32_t token_id = OutputToken(chunk.sequence_id, chunk.output_position);

@@ -93,9 +93,10 @@ class EngineHarness final : private StepExecutor {
     return recording;
   }
   // The workers finish the oldest step.
-  void RunStep() {
+  void RunStep(int64_t execute_us = 0) {
     ASSERT_FALSE(plans_.empty());
     StepResult result = workers_->Run(plans_.front());
+    result.execute_us = execute_us;
     plans_.pop_front();
     engine_.OnStepResult(std::move(result));
     Turn();

@@ -66,6 +66,29 @@ TEST(SchedulerTest, StepsWithStreamsHoldABoundedNumberOfPromptTokens) {
   EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 5}));
 }
 
+TEST(SchedulerTest, StepsWithStreamsAreShorterWhereTheyTakeLong) {
+  EngineConfig config = AtDepth(0);
+  config.max_num_batched_tokens = 512;
+  config.max_model_len = 512;
+  config.target_step_time = std::chrono::milliseconds(500);
+  config.enable_prefix_caching = false;
+  GroupShape shape = SmallShape();
+  shape.num_blocks = 1000;
+  EngineHarness harness(config, shape);
+  harness.FormGroup();
+  harness.Submit(Endless("stream", 4));
+  harness.RunStep();
+  harness.RunStep(100'000);
+  harness.Submit(Endless("long", 400));
+  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1}));
+  harness.RunStep(100'000);
+  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 400}));
+  harness.RunStep(100'000 + 400 * 10'000);
+  harness.Submit(Endless("next", 400));
+  harness.RunStep(100'000);
+  EXPECT_EQ(ChunkSizes(harness.plans_.front()), (std::vector<size_t>{1, 1, 40}));
+}
+
 TEST(SchedulerTest, APlanIsSentAheadWithTheTokenThatIsStillOnTheDevice) {
   EngineHarness harness(AtDepth(1));
   harness.FormGroup();
