@@ -60,7 +60,7 @@ function(longhand_cuda_library name)
     file(MAKE_DIRECTORY ${folder})
     add_custom_command(
       OUTPUT ${object}
-      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${LONGHAND_NVCC} -std=c++20 -O3 -lineinfo ${LONGHAND_CUDA_ARCHITECTURES}
+      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${LONGHAND_NVCC} -std=c++20 -O3 -lineinfo --compress-mode=size ${LONGHAND_CUDA_ARCHITECTURES}
               -I${LONGHAND_ROOT} -Werror all-warnings -Xptxas=--warn-on-spills
               -Xcompiler=-fPIC,-Wall,-Wextra,-Werror,-Wno-missing-field-initializers,-ffp-contract=off
               -MD -MF ${object}.d -c ${source} -o ${object}

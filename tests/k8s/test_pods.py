@@ -34,8 +34,8 @@ def test_the_image_has_no_shell_and_is_small(image):
     assert not names & {"sh", "bash", "dash", "busybox", "python3", "perl"}
     assert config["User"] == "10001:10001"
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-    # Half of it is the worker, whose kernels are there for CPUs, for GPUs, and for GPUs on CPUs.
-    assert size < 160e6
+    # A third of it is the worker, whose kernels are there for CPUs, for GPUs, and for GPUs on CPUs.
+    assert size < 130e6
 
 
 def start(node):
