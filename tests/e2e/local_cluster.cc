@@ -64,10 +64,14 @@ std::string LonghandPath() {
 std::string TestCheckpointPath() { return std::string(LONGHAND_TEST_DATA) + "/nano"; }
 
 LocalCluster::LocalCluster(const std::string& checkpoint, const std::vector<std::string>& flags) {
-  std::vector<std::string> argv = {
-      LonghandPath(),        "serve",          "--model",     checkpoint,       "--ready-file",
-      ready_file().string(), "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0",
-      "--metrics-address",   "127.0.0.1:0"};
+  // What it leaves in temporary directories when it is killed goes with ours.
+  std::vector<std::string> argv = {"/usr/bin/env",      "TMPDIR=" + directory_.path().string(),
+                                   LonghandPath(),      "serve",
+                                   "--model",           checkpoint,
+                                   "--ready-file",      ready_file().string(),
+                                   "--http-address",    "127.0.0.1:0",
+                                   "--grpc-address",    "127.0.0.1:0",
+                                   "--metrics-address", "127.0.0.1:0"};
   argv.insert(argv.end(), flags.begin(), flags.end());
   pid_ = Spawn(argv, (directory_ / "out").string(), (directory_ / "log").string());
   const auto deadline = SteadyClock::now() + kPatience;
