@@ -54,15 +54,24 @@ class Pod:
         """As the kubelet: SIGTERM, and after the grace period SIGKILL. Whether the first was enough."""
         if self.process.poll() is not None:
             return True
-        # The process waits for its only child, the container's process 1.
-        pid = self.process.pid
-        os.kill(int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")), signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(self.spec["terminationGracePeriodSeconds"])
             return True
-        self.process.kill()
-        self.process.wait()
+        self.kill()
         return False
+
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self._signal(signal.SIGKILL)
+            self.process.wait()
+
+    def _signal(self, number):
+        """To the container's process 1. The process that waits for it cannot take it along when it ends: who changes users is
+        not told of a parent's death any more."""
+        pid = self.process.pid
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        os.kill(int(children[0]) if children else pid, number)
 
     def probe(self, kind):
         """Whether the container's probe of this kind succeeds now."""
@@ -202,9 +211,7 @@ class Node:
 
     def __exit__(self, *_):
         for pod in self.pods.values():
-            if pod.process is not None and pod.process.poll() is None:
-                pod.process.kill()
-                pod.process.wait()
+            pod.kill()
         for i, pod in enumerate(self.pods.values()):
             run("ip", "link", "delete", f"{self._tag}.{i}")
             run("ip", "netns", "delete", self.namespace(pod))
