@@ -33,6 +33,12 @@ class HostBuffer final : public Buffer {
 }  // namespace
 
 Result<std::unique_ptr<Buffer>> AllocateHost(size_t bytes) {
+  LONGHAND_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer, AllocateHostUnwritten(bytes));
+  std::memset(buffer->data(), 0, bytes);
+  return buffer;
+}
+
+Result<std::unique_ptr<Buffer>> AllocateHostUnwritten(size_t bytes) {
   const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kCacheLine;
   void* data = nullptr;
   if (bytes <= std::numeric_limits<size_t>::max() - alignment) {
@@ -42,7 +48,6 @@ Result<std::unique_ptr<Buffer>> AllocateHost(size_t bytes) {
   if (data == nullptr) return ResourceExhausted("no host memory for ", bytes, " bytes");
   // Advice only: without huge pages everything works, more slowly.
   if (alignment == kHugePage) (void)madvise(data, bytes, MADV_HUGEPAGE);
-  std::memset(data, 0, bytes);
   return std::unique_ptr<Buffer>(std::make_unique<HostBuffer>(data, bytes));
 }
 

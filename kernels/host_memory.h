@@ -11,6 +11,8 @@ namespace longhand::kernels {
 // Zeroed, 64-byte aligned; large ones ask for huge pages, which spare address translation when
 // weights stream by. kResourceExhausted when there is no memory.
 Result<std::unique_ptr<Buffer>> AllocateHost(size_t bytes);
+// The same, for who writes all of it.
+Result<std::unique_ptr<Buffer>> AllocateHostUnwritten(size_t bytes);
 
 // Operations run at once, on the calling thread.
 class HostOps : public Ops {

@@ -1,5 +1,8 @@
 #include "kernels/cpu/cpu_ops.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "kernels/host_memory.h"
 
 namespace longhand::kernels {
@@ -16,6 +19,17 @@ class CpuOps final : public HostOps {
       : cpu_(num_threads, linear, int8, attention, rows) {}
 
   std::string_view name() const override { return "cpu"; }
+  // The system clears memory when it is written to first, which takes a second for some gigabytes.
+  Result<std::unique_ptr<Buffer>> Allocate(size_t bytes) override {
+    LONGHAND_ASSIGN_OR_RETURN(auto buffer, AllocateHostUnwritten(bytes));
+    constexpr size_t kPiece = size_t{32} << 20;
+    auto* const begin = static_cast<char*>(buffer->data());
+    cpu_.pool.Run(static_cast<int64_t>((bytes + kPiece - 1) / kPiece), [&](int64_t piece, int) {
+      const size_t at = static_cast<size_t>(piece) * kPiece;
+      std::memset(begin + at, 0, std::min(kPiece, bytes - at));
+    });
+    return buffer;
+  }
   DType ActivationDType(DType) const override { return DType::kF32; }
   int64_t PackedBytes(const WeightShape& shape) const override { return cpu::PackedBytes(shape); }
   std::optional<uint64_t> WorkMark() const override { return cpu_.pool.work_mark(); }

@@ -1,8 +1,9 @@
 // Packs weights in panels; linear_kernel.h, linear_widen.h and int8_kernel.h have the layouts. What
-// is past the last column, or the last k of a group, stays zero.
+// is past the last column, or the last k of a group, is zero.
 //
 // Errors     kResourceExhausted without memory.
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/int8_kernels.h"
@@ -107,12 +108,16 @@ template <typename Pack>
 Result<std::unique_ptr<Buffer>> PackPanels(
     CpuContext& cpu, PanelFormat format, int64_t out_features, int64_t in_features, Pack pack) {
   const int64_t num_panels = NumPanels(out_features);
-  LONGHAND_ASSIGN_OR_RETURN(
-      auto panels,
-      AllocateHost(static_cast<size_t>(PanelBytes(format, out_features, in_features))));
+  const auto bytes = static_cast<size_t>(PanelBytes(format, out_features, in_features));
+  LONGHAND_ASSIGN_OR_RETURN(auto panels, AllocateHostUnwritten(bytes));
+  const size_t panel_bytes = bytes / static_cast<size_t>(std::max<int64_t>(num_panels, 1));
   ForRows(cpu, num_panels, num_panels * kPanelColumns * in_features,
           [&](int64_t begin, int64_t end, int) {
-            for (int64_t panel = begin; panel < end; ++panel) pack(panel, panels->data());
+            for (int64_t panel = begin; panel < end; ++panel) {
+              char* const first = static_cast<char*>(panels->data());
+              std::memset(first + static_cast<size_t>(panel) * panel_bytes, 0, panel_bytes);
+              pack(panel, panels->data());
+            }
           });
   return panels;
 }
