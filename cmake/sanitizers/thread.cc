@@ -24,9 +24,9 @@ Function* Next(const char* symbol) {
 
 extern "C" {
 
-// What gRPC's libraries themselves read, copy and free is theirs to order. This is no word on
-// frames of ours: it concerns only what these libraries call of the C library; and the header's
-// function that copies out of the library why a call ended.
+// What gRPC's libraries, and Gloo, themselves read, copy and free is theirs to order. This is no
+// word on frames of ours: it concerns only what these libraries call of the C library; and the
+// header's function that copies out of the library why a call ended.
 const char* __tsan_default_suppressions() {
   return "race:grpc::internal::CallOpClientRecvStatus::FinishOp\n"
          "called_from_lib:libgrpc++.so\n"
@@ -38,7 +38,9 @@ const char* __tsan_default_suppressions() {
          "called_from_lib:libabsl_strings.so\n"
          "called_from_lib:libabsl_cord.so\n"
          "called_from_lib:libabsl_status.so\n"
-         "called_from_lib:libabsl_malloc_internal.so\n";
+         "called_from_lib:libabsl_malloc_internal.so\n"
+         "called_from_lib:libabsl_time_zone.so\n"
+         "called_from_lib:libgloo.so\n";
 }
 
 // An operation, and the callback that is told of its end.
