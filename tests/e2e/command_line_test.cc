@@ -110,6 +110,9 @@ TEST(CommandLine, UsageErrorsExitWithTwo) {
     EXPECT_NE(biased.exit_code, 0) << bias;
     EXPECT_THAT(biased.err, HasSubstr("it must be a token id, =, and a number"));
   }
+  const CommandResult authority = RunLonghand({"status", "--tls-ca", "/nowhere/ca.pem"});
+  EXPECT_EQ(authority.exit_code, 2);
+  EXPECT_THAT(authority.err, HasSubstr("--tls-ca: /nowhere/ca.pem cannot be read\n"));
   EXPECT_EQ(RunLonghand({"serve"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"serve", "--help"}).exit_code, 0);
 }
