@@ -41,17 +41,24 @@ class KeySenderFactory final : public grpc::experimental::ClientInterceptorFacto
   const std::string authorization_;
 };
 
-// A file that cannot be read is no authority: then no server is trusted.
+std::string ContentOf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
 std::shared_ptr<grpc::ChannelCredentials> CredentialsFor(const Endpoint& endpoint) {
   if (endpoint.tls_ca.empty()) return grpc::InsecureChannelCredentials();
-  std::ifstream file(endpoint.tls_ca, std::ios::binary);
-  const std::string authority(std::istreambuf_iterator<char>(file), {});
-  if (authority.empty())
-    std::fprintf(stderr, "longhand: --tls-ca %s cannot be read\n", endpoint.tls_ca.c_str());
-  return grpc::SslCredentials({.pem_root_certs = authority.empty() ? "none" : authority});
+  return grpc::SslCredentials({.pem_root_certs = ContentOf(endpoint.tls_ca)});
 }
 
 }  // namespace
+
+std::string CheckAuthority(const std::string& file) {
+  const std::string content = ContentOf(file);
+  if (content.empty()) return file + " cannot be read";
+  if (content.find("-----BEGIN CERTIFICATE-----") != std::string::npos) return "";
+  return file + " has no certificate; it must be a PEM file";
+}
 
 void AddEndpointOption(CLI::App& app, Endpoint& endpoint) {
   app.add_option("--endpoint", endpoint.address, "host:port of the server's gRPC")
@@ -61,6 +68,7 @@ void AddEndpointOption(CLI::App& app, Endpoint& endpoint) {
       ->take_last();
   app.add_option("--tls-ca", endpoint.tls_ca,
                  "PEM file of the authority that the server's certificate is from; speaks TLS")
+      ->check(CheckAuthority)
       ->take_last();
 }
 
@@ -96,10 +104,14 @@ std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint) {
 
 int ReportFailure(const std::string& verb, const Endpoint& endpoint, const Status& status) {
   std::fprintf(stderr, "longhand %s: %s\n", verb.c_str(), status.ToString().c_str());
-  if (status.code() == StatusCode::kUnavailable) {
-    std::fprintf(stderr, "Is a server running at %s? `longhand serve --model DIR` starts one.\n",
-                 endpoint.address.c_str());
+  if (status.code() == StatusCode::kUnavailable && status.about() == kAboutEndpoint) {
+    std::fprintf(stderr,
+                 "Is a server running at %s, %s? `longhand serve --model DIR` starts one.\n",
+                 endpoint.address.c_str(),
+                 endpoint.tls_ca.empty() ? "without TLS (else --tls-ca)" : "with TLS");
   }
+  if (status.code() == StatusCode::kUnauthenticated)
+    std::fputs("--api-key KEY sends it, or LONGHAND_API_KEY in the environment.\n", stderr);
   return kExitFailed;
 }
 

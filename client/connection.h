@@ -23,11 +23,17 @@ struct Endpoint {
 
 void AddEndpointOption(CLI::App& app, Endpoint& endpoint);
 
+// What is wrong with the file of --tls-ca; empty: nothing.
+std::string CheckAuthority(const std::string& file);
+
 // How long a stream may give nothing before it is given up.
 inline constexpr std::chrono::seconds kRetryFor(60);
 void AddRetryOption(CLI::App& app, std::chrono::seconds& retry_for);
 
 std::shared_ptr<grpc::Channel> Connect(const Endpoint& endpoint);
+
+// Status::about() of a server that does not answer, unlike one that says that it cannot serve now.
+inline constexpr char kAboutEndpoint[] = "endpoint";
 
 // "longhand generate: UNAVAILABLE: ..." on stderr, for a server that cannot be reached with what to
 // do about it. Returns kExitFailed.

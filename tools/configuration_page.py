@@ -65,7 +65,7 @@ def parts(names, taken, meaning):
         values = ("size, " + size.group(1)).strip(", ")
     choice = re.match(r"\{(.*)\}$", values)
     values = ", ".join(f"`{one}`" for one in choice.group(1).split(",")) if choice else values.replace("INT in ", "").replace("...", "list")
-    if kind is None and not values and not default:
+    if kind is None and not values:
         values = "on or off"
     return names, values, default, meaning
 

@@ -42,7 +42,8 @@ void AddOptions(CLI::App& app, ChaosOptions& o) {
          "it, a cluster is started and ended");
   scalar("--api-key", o.endpoint.api_key, "What that server's --api-key-file asks for");
   scalar("--tls-ca", o.endpoint.tls_ca,
-         "PEM file of the authority that its certificate is from; speaks TLS");
+         "PEM file of the authority that its certificate is from; speaks TLS")
+      ->check(CheckAuthority);
   scalar("--model", o.model, "Checkpoint directory of a cluster that is started");
   scalar("--device", o.device, "Where it computes");
   scalar("--tensor-parallel-size,--tp", o.tensor_parallel_size, "Its ranks in a group")

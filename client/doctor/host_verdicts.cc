@@ -52,9 +52,10 @@ Finding JudgeThreads(const HostFacts& facts, const ServeOptions& options) {
   finding.found += fmt::format("; {} threads for each rank", threads);
   if (options.device == "cpu" && ranks * threads > usable + 0.01) {
     finding.verdict = Verdict::kWarn;
-    finding.advice =
-        fmt::format("more threads than processors wait for each other: --threads {} or fewer ranks",
-                    ThreadsOfRank(facts.num_processors, facts.processor_quota, ranks));
+    const int fewer = ThreadsOfRank(facts.num_processors, facts.processor_quota, ranks);
+    finding.advice = "more threads than processors wait for each other: ";
+    if (fewer < threads) finding.advice += fmt::format("--threads {} or ", fewer);
+    finding.advice += "fewer ranks";
   }
   return finding;
 }

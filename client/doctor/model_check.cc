@@ -36,8 +36,9 @@ std::string LastLine(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   if (text.empty()) return "it does not say why";
   text = text.substr(text.rfind('\n') + 1);
-  const size_t prefix = text.find("[coordinator] ");
-  return prefix == std::string::npos ? text : text.substr(prefix + 14);
+  const size_t program = text.find(" [coordinator ");
+  const size_t end = program == std::string::npos ? program : text.find("] ", program);
+  return end == std::string::npos ? text : text.substr(end + 2);
 }
 
 struct Plan {
@@ -84,7 +85,7 @@ DryRunResult DryRunOf(const std::filesystem::path& coordinator,
                       const std::vector<std::string>& args) {
   std::vector<std::string> argv = {coordinator.string()};
   argv.insert(argv.end(), args.begin(), args.end());
-  argv.insert(argv.end(), {"--dry-run", "--json"});
+  argv.insert(argv.end(), {"--dry-run", "--json", "--log-format=text"});
   const int err = memfd_create("stderr", MFD_CLOEXEC);
   Result<ChildProcess> child = ChildProcess::Spawn(argv, err);
   DryRunResult result;

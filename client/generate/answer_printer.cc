@@ -14,16 +14,26 @@ AnswerPrinter::AnswerPrinter(bool json) : json_(json), figures_(isatty(STDERR_FI
 void AnswerPrinter::OnEvent(const v1::GenerateEvent& event) {
   if (!std::exchange(started_, true)) first_ = Clock::now();
   if (json_) return;
-  if (event.choice() != choice_) {
-    choice_ = event.choice();
+  if (event.choice() >= choices_.size()) choices_.resize(event.choice() + 1);
+  Unshown& choice = choices_[event.choice()];
+  choice.text += event.text();
+  choice.is_over |= event.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
+  Show(/*all=*/false);
+}
+
+void AnswerPrinter::Show(bool all) {
+  while (choice_ < choices_.size()) {
+    text_.Write(std::exchange(choices_[choice_].text, {}));
+    const bool is_next_due = all || choices_[choice_].is_over;
+    if (!is_next_due || choice_ + 1 == choices_.size()) return;
     text_.End();
-    std::printf("\n--- choice %u ---\n", choice_);
+    std::printf("\n--- choice %zu ---\n", ++choice_);
     std::fflush(stdout);
   }
-  text_.Write(event.text());
 }
 
 void AnswerPrinter::OnFailure() {
+  Show(/*all=*/true);
   text_.End();
   if (!started_ || json_) return;
   std::printf("\n");
@@ -31,6 +41,7 @@ void AnswerPrinter::OnFailure() {
 }
 
 void AnswerPrinter::OnEnd(const Answer& answer) {
+  Show(/*all=*/true);
   text_.End();
   std::printf("%s\n", json_ ? answer.ToJson().c_str() : "");
   if (!figures_ || !started_) return;

@@ -1,8 +1,10 @@
-// AnswerPrinter: the text goes to stdout as it comes, the figures to stderr when somebody looks.
+// AnswerPrinter: the text goes to stdout as it comes, of several answers one after the other; the
+// figures to stderr when somebody looks.
 #pragma once
 
 #include <chrono>
-#include <cstdint>
+#include <string>
+#include <vector>
 
 #include "client/generate/answer.h"
 #include "client/terminal_text.h"
@@ -22,6 +24,13 @@ class AnswerPrinter {
 
  private:
   using Clock = std::chrono::steady_clock;
+  struct Unshown {
+    std::string text;
+    bool is_over = false;
+  };
+
+  // The answer that is being shown, and those after it once it is over, or `all`.
+  void Show(bool all);
 
   const bool json_;
   const bool figures_;
@@ -29,7 +38,8 @@ class AnswerPrinter {
   const Clock::time_point start_ = Clock::now();
   bool started_ = false;
   Clock::time_point first_;  // event, once started
-  uint32_t choice_ = 0;
+  std::vector<Unshown> choices_;
+  size_t choice_ = 0;  // that is being shown
 };
 
 }  // namespace longhand::client

@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "client/connection.h"
 #include "proto/grpc_status.h"
 
 namespace longhand::client {
@@ -26,7 +27,7 @@ Status Reach(grpc::Channel& channel, std::chrono::seconds patience) {
   while (state != GRPC_CHANNEL_READY) {
     const bool is_refused = state == GRPC_CHANNEL_TRANSIENT_FAILURE;
     if (!channel.WaitForStateChange(state, now + (is_refused ? patience : kConnectTimeout)))
-      return Unavailable("the server cannot be reached");
+      return Unavailable("the server cannot be reached").About(kAboutEndpoint);
     state = channel.GetState(/*try_to_connect=*/true);
   }
   return OkStatus();

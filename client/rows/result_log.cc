@@ -48,7 +48,7 @@ Result<std::unique_ptr<ResultLog>> ResultLog::Open(const std::filesystem::path& 
     std::string name(key->get_string());
     log->results_[std::move(name)] = std::move(*line);
   }
-  if (!has_settings) LONGHAND_RETURN_IF_ERROR(log->writer_.Add({{"settings", settings}}));
+  if (!has_settings) log->unwritten_settings_ = settings;
   return log;
 }
 
@@ -62,6 +62,10 @@ Status ResultLog::Add(const std::string& key, json::object result) {
   json::object line{{"key", key}};
   for (auto& [name, value] : result) line[name] = std::move(value);
   std::lock_guard lock(mutex_);
+  if (unwritten_settings_) {
+    LONGHAND_RETURN_IF_ERROR(writer_.Add({{"settings", *unwritten_settings_}}));
+    unwritten_settings_.reset();
+  }
   LONGHAND_RETURN_IF_ERROR(writer_.Add(line));
   results_[key] = std::move(line);
   return OkStatus();

@@ -18,7 +18,8 @@ namespace longhand::client {
 // As a person writes it: 0.9, and not 9E-1.
 std::string ReadableValue(const boost::json::value& value);
 
-// JSON lines: {"settings": {...}} first, then objects with "key". Any thread.
+// JSON lines: {"settings": {...}} first, then objects with "key". Any thread. Settings bind from
+// the first result on.
 class ResultLog {
  public:
   // kFailedPrecondition, naming both values, where the file was made with other settings.
@@ -34,6 +35,7 @@ class ResultLog {
 
   mutable std::mutex mutex_;
   JsonLinesWriter writer_;
+  std::optional<boost::json::object> unwritten_settings_;
   std::map<std::string, boost::json::object> results_;
 };
 

@@ -90,7 +90,7 @@ int StatusCommand(const std::vector<std::string>& args) {
   if (options.watch) Watch(*stub, options);
   v1::GetStatusResponse response;
   const Status status = Ask(*stub, true, &response);
-  if (!status.ok()) return ReportFailure("status", options.endpoint, status);
+  if (!status.ok()) return ReportFailure("status", options.endpoint, status.About(kAboutEndpoint));
   std::fputs(options.json ? (Json(response) + "\n").c_str() : StatusTable(response).c_str(),
              stdout);
   return kExitOk;

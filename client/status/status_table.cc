@@ -14,7 +14,8 @@ std::string StatusTable(const v1::GetStatusResponse& s) {
                      NumGroups(s), s.tensor_parallel_size(), s.max_model_len(), s.epoch(),
                      s.uptime_ms() / 1000);
   out += fmt::format(
-      "  requests: {} running, {} waiting, {} of them preempted; {} tokens made in {} steps\n",
+      "  requests: {} running, {} waiting, {} of them preempted; {} tokens made, {} steps in this "
+      "epoch\n",
       s.running_requests(), s.waiting_requests(), s.preempted_requests(), s.generated_tokens(),
       s.steps());
   out += fmt::format(

@@ -11,6 +11,7 @@
 #include <iostream>
 #include <set>
 
+#include "common/options/help_text.h"
 #include "common/options/nearest_name.h"
 
 namespace longhand {
@@ -179,7 +180,8 @@ std::optional<int> ParseCommandLine(CLI::App& app, const std::vector<std::string
                                       all->rend());  // CLI11 takes them from the back.
     app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
+    const size_t width = TerminalWidth(STDOUT_FILENO);
+    std::cout << (width > 0 ? WrapHelp(app.help(), width) : app.help());
     return kExitOk;
   } catch (const CLI::ExtrasError&) {
     std::cerr << app.get_name() << ": not expected:";

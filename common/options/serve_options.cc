@@ -14,6 +14,14 @@ CLI::Option* Scalar(CLI::App& app, const std::string& name, T& value, const std:
   return app.add_option(name, value, help)->capture_default_str()->take_last();
 }
 
+// On or off: given twice, the last word counts.
+CLI::Option* Flag(CLI::App& app, const std::string& name, bool& value, const std::string& help) {
+  return app.add_flag(name, value, help)
+      ->default_str(value ? "true" : "false")
+      ->option_text(value ? "=on" : "=off")
+      ->take_last();
+}
+
 // A plain number is of GiB, as vLLM's is; one with a unit of that: 512MiB. Says what is wrong.
 std::string ParseGib(const std::string& given, int64_t* bytes) {
   const std::string wrong = "'" + given +
@@ -79,9 +87,8 @@ std::string CheckTenantWeight(const std::string& given) {
 }
 
 void AddQueueOptions(CLI::App& app, ServeOptions& o) {
-  app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", o.enable_prefix_caching,
-               "Keep KV blocks of finished work for prompts that begin alike")
-      ->take_last();
+  Flag(app, "--enable-prefix-caching,!--no-enable-prefix-caching", o.enable_prefix_caching,
+       "Keep KV blocks of finished work for prompts that begin alike");
   Scalar(app, "--max-waiting-requests", o.max_waiting_requests,
          "Requests that may wait for a place beside those that run, in all groups together")
       ->check(CLI::Range(1, 1 << 20));
@@ -154,9 +161,9 @@ void AddInputOptions(CLI::App& app, ServeOptions& o) {
          "training (280 x 280)")
       ->check(CLI::IsMember({"checkpoint", "longwriter", "training"}));
   Scalar(app, "--min-pixels", o.min_pixels, "Overrides the policy; 0 does not")
-      ->check(CLI::Range(0, 1 << 30));
+      ->check(CLI::Range(0, 1 << 26));
   Scalar(app, "--max-pixels", o.max_pixels, "Overrides the policy; 0 does not")
-      ->check(CLI::Range(0, 1 << 30));
+      ->check(CLI::Range(0, 1 << 26));
   Scalar(app, "--max-request-bytes", o.max_request_bytes, "Largest request, pictures included")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(int64_t{1} << 16, int64_t{2047} << 20));
@@ -220,16 +227,25 @@ void AddProcessOptions(CLI::App& app, ServeOptions& o) {
          "URL of an OpenTelemetry collector that takes OTLP over HTTP, such as "
          "http://HOST:4318/v1/traces: it gets a trace of each request; none: nobody does")
       ->check(CheckHttpUrl);
-  app.add_flag("--deterministic,!--no-deterministic", o.deterministic,
-               "Same request, same tokens, whatever else runs. Without: large products on GPUs go "
-               "through cuBLASLt; no effect elsewhere")
-      ->take_last();
+  Flag(app, "--deterministic,!--no-deterministic", o.deterministic,
+       "Same request, same tokens, whatever else runs. Without: large products on GPUs go through "
+       "cuBLASLt; no effect elsewhere");
   Scalar(app, "--shutdown-timeout", o.shutdown_timeout,
          "Seconds that SIGTERM lets running requests finish")
       ->check(CLI::Range(0, 24 * 3600));
   app.add_flag("--dry-run", o.dry_run, "Print the shard plan and the memory it needs, and end")
       ->configurable(false);
   app.add_flag("--json", o.json, "With --dry-run: as one JSON object")->configurable(false);
+}
+
+// As browsers send it: without a path, not even a slash.
+std::string CheckOrigin(const std::string& given) {
+  const size_t host = given.find("://");
+  const bool is_origin = host != std::string::npos && host > 0 && host + 3 < given.size() &&
+                         given.find('/', host + 3) == std::string::npos;
+  if (is_origin || given == "*" || given == "none") return "";
+  return "'" + given +
+         "' is not an origin; it must be SCHEME://HOST or SCHEME://HOST:PORT, * or none";
 }
 
 void AddAccessOptions(CLI::App& app, ServeOptions& o) {
@@ -244,12 +260,13 @@ void AddAccessOptions(CLI::App& app, ServeOptions& o) {
   app.add_option("--allowed-origins", o.allowed_origins,
                  "Web pages that may call, such as https://example.org; * is all, none is none")
       ->delimiter(',')
+      ->check(CheckOrigin)
       ->default_str("*");
-  app.add_flag("--allow-image-urls", o.allow_image_urls,
-               "Pictures may be https URLs, which are fetched from the public internet");
-  app.add_flag("--allow-runtime-lora-updating", o.allow_runtime_lora_updating,
-               "HTTP clients may load adapters from any directory that the server can read, and "
-               "unload them");
+  Flag(app, "--allow-image-urls", o.allow_image_urls,
+       "Pictures may be https URLs, which are fetched from the public internet");
+  Flag(app, "--allow-runtime-lora-updating", o.allow_runtime_lora_updating,
+       "HTTP clients may load adapters from any directory that the server can read, and unload "
+       "them");
   Scalar(app, "--max-http-connections", o.max_http_connections, "Open at once")
       ->check(CLI::Range(1, 1 << 20));
 }

@@ -18,15 +18,6 @@ Table Requests() {
        "Answers in the queue, preempted ones among them."},
       {"longhand_requests_preempted", kGauge, "answers",
        "Answers that ran and wait for their place again."},
-      {"longhand_adapters_loaded", kGauge, "adapters", "LoRA adapters that are loaded."},
-      {"longhand_adapter_requests_info",
-       kGauge,
-       "Unix time",
-       "When it was looked, with the adapters of requests that run and that wait as labels. "
-       "One series; none without room for adapters.",
-       {{"max_lora", {}, "one"},
-        {"running_lora_adapters", {}, "the current ones, joined by commas"},
-        {"waiting_lora_adapters", {}, "the current ones, joined by commas"}}},
       {"longhand_queue_tenants", kGauge, "tenants", "Tenants with answers that wait or run."},
       {"longhand_answers_finished_total",
        kCounter,
@@ -307,6 +298,21 @@ Table Journal() {
   };
 }
 
+// Each adapter is in all groups.
+Table Adapters() {
+  return {
+      {"longhand_adapters_loaded", kGauge, "adapters", "LoRA adapters that are loaded."},
+      {"longhand_adapter_requests_info",
+       kGauge,
+       "Unix time",
+       "When it was looked, with the adapters of requests that run and that wait as labels. "
+       "One series; none without room for adapters.",
+       {{"max_lora", {}, "one"},
+        {"running_lora_adapters", {}, "the current ones, joined by commas"},
+        {"waiting_lora_adapters", {}, "the current ones, joined by commas"}}},
+  };
+}
+
 Table Documents() {
   return {
       {"longhand_documents_running", kGauge, "documents", "Documents that are being written."},
@@ -351,7 +357,7 @@ std::span<const MetricSpec> CoordinatorMetricTable() {
       for (MetricSpec& spec : part) spec.is_of_group = true;
       std::move(part.begin(), part.end(), std::back_inserter(all));
     }
-    for (Table part : {Documents(), Reliability(), Journal(), Edges()})
+    for (Table part : {Adapters(), Documents(), Reliability(), Journal(), Edges()})
       std::move(part.begin(), part.end(), std::back_inserter(all));
     return all;
   }();

@@ -11,7 +11,7 @@ Result<std::shared_ptr<const engine::TokenConstraintFactory>> ParseConstraint(
                             const std::string& text) -> Compiled {
     Compiled result = compile(kind, text);
     if (result.ok()) return result;
-    return result.status().WithContext(std::string("constraint.") + field).About("response_format");
+    return result.status().WithContext(std::string("constraint.") + field).About("constraint");
   };
   switch (constraint.form_case()) {
     case v1::Constraint::kJsonSchema:

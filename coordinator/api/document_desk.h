@@ -11,6 +11,9 @@
 
 namespace longhand::api {
 
+// What fits an outline of kMaxSections sections of kMaxSectionWords.
+inline constexpr int64_t kMaxDocumentWords = 640'000;
+
 class DocumentDesk {
  public:
   virtual ~DocumentDesk() = default;

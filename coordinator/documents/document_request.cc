@@ -2,11 +2,12 @@
 
 #include "common/agent_write/outline.h"
 #include "common/agent_write/trimmer.h"
+#include "coordinator/api/document_desk.h"
 
 namespace longhand::documents {
 namespace {
 
-static_assert(kMaxDocumentWords == static_cast<int64_t>(kMaxSections) * kMaxSectionWords);
+static_assert(api::kMaxDocumentWords == static_cast<int64_t>(kMaxSections) * kMaxSectionWords);
 
 // Each is of one answer; a document is many.
 Status CheckUnset(const v1::Sampling& sampling) {
@@ -35,9 +36,9 @@ Result<v1::WriteDocumentRequest> ResolveDocument(const v1::WriteDocumentRequest&
   if (Trimmed(wire.instruction()).empty())
     return InvalidField("instruction", " is empty; it must say what to write");
   const int64_t words = wire.length().target_words();
-  if (words < 0 || words > kMaxDocumentWords) {
-    return InvalidField("target_words", " is ", words, "; it must be from 1 to ", kMaxDocumentWords,
-                        ", or 0 for no target");
+  if (words < 0 || words > api::kMaxDocumentWords) {
+    return InvalidField("target_words", " is ", words, "; it must be from 1 to ",
+                        api::kMaxDocumentWords, ", or 0 for no target");
   }
   LONGHAND_RETURN_IF_ERROR(CheckUnset(wire.sampling()));
   if (wire.sampling().has_max_tokens() && wire.sampling().max_tokens() < 1) {

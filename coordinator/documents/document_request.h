@@ -7,9 +7,6 @@
 
 namespace longhand::documents {
 
-// What fits an outline of kMaxSections sections of kMaxSectionWords.
-inline constexpr int64_t kMaxDocumentWords = 640'000;
-
 // `wire` as the journal keeps it: model, sampling and seed filled in. The same again gives the same
 // document, whatever the checkpoint's defaults are by then. What the first call to the model will
 // check (pictures, priority, cache_salt, room in the context) is left to it. kInvalidArgument names

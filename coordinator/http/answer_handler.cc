@@ -148,13 +148,14 @@ boost::asio::awaitable<void> AnswerHandler::Answer(Exchange& exchange, Parse par
   });
   if (!stream.ok()) co_return co_await exchange.Reply(ErrorResponse(stream.status()));
   const bool wants_stream = request.stream;
+  const std::string constraint_field = request.constraint_field;
   parsed = AnswerRequest();  // What was prepared is the engine's now.
   exchange.ReleaseBody();
   fetched.Release();
   if (wants_stream) {
-    co_await SendEvents(exchange, std::move(stream).value(), from, lines);
+    co_await SendEvents(exchange, std::move(stream).value(), from, lines, constraint_field);
   } else {
-    co_await SendWhole(exchange, std::move(stream).value());
+    co_await SendWhole(exchange, std::move(stream).value(), constraint_field);
   }
 }
 
@@ -195,7 +196,7 @@ boost::asio::awaitable<void> AnswerHandler::Attach(Exchange& exchange, std::stri
     if (!found.ok()) co_return co_await exchange.Reply(ErrorResponse(found.status()));
     stream = std::move(found).value();
   }
-  co_await SendEvents(exchange, std::move(stream), from, EventWriter::Lines::kAll);
+  co_await SendEvents(exchange, std::move(stream), from, EventWriter::Lines::kAll, "");
 }
 
 boost::asio::awaitable<void> AnswerHandler::Cancel(Exchange& exchange, std::string request_id) {
@@ -211,7 +212,9 @@ boost::asio::awaitable<void> AnswerHandler::Cancel(Exchange& exchange, std::stri
   co_await exchange.Reply(std::move(done));
 }
 
-boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange, Stream stream) {
+boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange,
+                                                      Stream stream,
+                                                      std::string constraint_field) {
   const Following following(stream, exchange.waker());
   std::vector<const v1::GenerateEvent*> events;
   while (true) {
@@ -220,7 +223,8 @@ boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange, Stream
     if (next.event != nullptr) {
       events.push_back(next.event);
     } else if (next.end.has_value()) {
-      if (!next.end->ok()) co_return co_await exchange.Reply(ErrorResponse(*next.end));
+      if (!next.end->ok())
+        co_return co_await exchange.Reply(ErrorResponse(OfField(constraint_field, *next.end)));
       break;
     } else {
       co_await exchange.Sleep(std::nullopt);
@@ -241,7 +245,8 @@ boost::asio::awaitable<void> AnswerHandler::SendWhole(Exchange& exchange, Stream
 boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
                                                        Stream stream,
                                                        int64_t from,
-                                                       EventWriter::Lines lines) {
+                                                       EventWriter::Lines lines,
+                                                       std::string constraint_field) {
   std::optional<Following> following;  // Whoever leaves may end the request.
   const bool follows = exchange.request().method != "HEAD";
   if (follows) following.emplace(stream, exchange.waker());
@@ -251,7 +256,8 @@ boost::asio::awaitable<void> AnswerHandler::SendEvents(Exchange& exchange,
     next = stream->Look(1);
   }
   if (exchange.gone()) co_return;
-  if (!next.accepted && next.end) co_return co_await exchange.Reply(ErrorResponse(*next.end));
+  if (!next.accepted && next.end)
+    co_return co_await exchange.Reply(ErrorResponse(OfField(constraint_field, *next.end)));
   EventWriter writer(HeadOf(*stream), parts_.intake.tokenizer(), lines);
   int64_t seq = 1;
   for (; seq < from; ++seq) {

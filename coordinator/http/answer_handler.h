@@ -56,11 +56,14 @@ class AnswerHandler {
   boost::asio::awaitable<Status> FetchImages(Exchange& exchange,
                                              AnswerRequest* request,
                                              FetchedBytes* fetched);
-  boost::asio::awaitable<void> SendWhole(Exchange& exchange, Stream stream);
+  boost::asio::awaitable<void> SendWhole(Exchange& exchange,
+                                         Stream stream,
+                                         std::string constraint_field);
   boost::asio::awaitable<void> SendEvents(Exchange& exchange,
                                           Stream stream,
                                           int64_t from,
-                                          EventWriter::Lines lines);
+                                          EventWriter::Lines lines,
+                                          std::string constraint_field);
   // Sends what there is, or waits until there may be more, and pings meanwhile. False: nobody is
   // there any more.
   boost::asio::awaitable<bool> SendOrSleep(Exchange& exchange,

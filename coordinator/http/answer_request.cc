@@ -1,6 +1,7 @@
 #include "coordinator/http/answer_request.h"
 
 #include "common/step_plan.h"
+#include "coordinator/api/document_desk.h"
 
 namespace longhand::http {
 namespace {
@@ -91,6 +92,7 @@ void ParseEcho(RequestFields& fields, std::optional<int64_t> logprobs, AnswerReq
 // What a document takes as a chat completion does not.
 void RefuseOfAnswers(RequestFields& fields) {
   fields.Int("n", 1, 1);
+  fields.Int("target_words", 1, api::kMaxDocumentWords);
   fields.Refuse("best_of", "a document is one");
   for (const char* name : {"stop", "stop_token_ids"})
     fields.Refuse(name, "a document ends with its last section");
@@ -176,8 +178,8 @@ Status ParseDocumentRequest(const json::object& body, AnswerRequest* out) {
   RefuseOfAnswers(fields);
   ParseCommonFields(fields, out);
   if (out->wire.has_constraint()) {
-    fields.Fail("response_format",
-                InvalidArgument("response_format, or its like, is set: a document is free text"));
+    fields.Fail(out->constraint_field,
+                InvalidArgument(out->constraint_field, " is set: a document is free text"));
   }
   if (auto plan = fields.String("plan")) out->document.set_plan(std::move(*plan));
   const json::value* messages = fields.Find("messages");

@@ -15,6 +15,8 @@ namespace longhand::http {
 
 struct AnswerRequest {
   v1::GenerateRequest wire;
+  // The field that asks for `wire`'s constraint: "response_format", "guided_regex" ...
+  std::string constraint_field;
   // Of a document: its instruction and plan; all the rest is in `wire`.
   v1::WriteDocumentRequest document;
   journal::v1::AnswerForm form;
@@ -32,6 +34,11 @@ Status ParseChatRequest(const boost::json::object& body, AnswerRequest* out);
 Status ParseCompletionRequest(const boost::json::object& body, AnswerRequest* out);
 
 Status ParseDocumentRequest(const boost::json::object& body, AnswerRequest* out);
+
+// A fault of the constraint is one of the field that asked for it.
+inline Status OfField(const std::string& constraint_field, const Status& status) {
+  return status.about() == "constraint" ? status.About(constraint_field) : status;
+}
 
 // How many answers the request is for.
 inline uint32_t NumChoices(const v1::GenerateRequest& wire) {

@@ -57,7 +57,10 @@ boost::asio::awaitable<void> AnswerHandler::AnswerTogether(Exchange& exchange,
     wires.insert(wires.begin(), std::move(request.wire));
     return parts_.intake.BeginTogether(wires, request.form, call);
   });
-  if (!streams.ok()) co_return co_await exchange.Reply(ErrorResponse(streams.status()));
+  if (!streams.ok()) {
+    co_return co_await exchange.Reply(
+        ErrorResponse(OfField(request.constraint_field, streams.status())));
+  }
   exchange.ReleaseBody();
   AnswerHead head = HeadOf(*streams->front());
   head.request_id = call.request_id;

@@ -94,15 +94,32 @@ int SetResponseFormat(RequestFields& fields, v1::Constraint* out) {
   return type == "text" ? 0 : 1;
 }
 
+std::string GuidedField(const v1::Constraint& constraint) {
+  switch (constraint.form_case()) {
+    case v1::Constraint::kJsonSchema:
+      return "guided_json";
+    case v1::Constraint::kRegex:
+      return "guided_regex";
+    case v1::Constraint::kChoice:
+      return "guided_choice";
+    case v1::Constraint::kGrammar:
+      return "guided_grammar";
+    case v1::Constraint::kJsonObject:
+    case v1::Constraint::FORM_NOT_SET:
+      break;
+  }
+  return "guided_json_object";
+}
+
 }  // namespace
 
 void ParseConstraint(RequestFields& fields, AnswerRequest* out) {
   v1::Constraint constraint;
   fields.Refuse("guided_whitespace_pattern", "JSON is in one line");
   fields.Refuse("structural_tag", "the whole answer has one form");
-  const int num_forms = SetResponseFormat(fields, &constraint) +
-                        SetStructuredOutputs(fields, &constraint) +
-                        SetForms(fields, "guided_", &constraint);
+  const int num_formats = SetResponseFormat(fields, &constraint);
+  const int num_outputs = SetStructuredOutputs(fields, &constraint);
+  const int num_forms = num_formats + num_outputs + SetForms(fields, "guided_", &constraint);
   if (num_forms == 0) return;
   if (num_forms > 1) {
     return fields.Fail("structured_outputs",
@@ -110,6 +127,9 @@ void ParseConstraint(RequestFields& fields, AnswerRequest* out) {
                                        " forms of the answer, in response_format, "
                                        "structured_outputs and guided_*; at most one is possible"));
   }
+  out->constraint_field = num_formats > 0   ? "response_format"
+                          : num_outputs > 0 ? "structured_outputs"
+                                            : GuidedField(constraint);
   *out->wire.mutable_constraint() = std::move(constraint);
 }
 

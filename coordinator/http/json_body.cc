@@ -10,6 +10,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr size_t kMaxDepth = 32;
+
 struct TooMuch : std::bad_alloc {};
 
 // For one thread.
@@ -38,7 +40,9 @@ class BoundedMemory final : public json::memory_resource {
 json::value Parse(std::string_view body,
                   const json::storage_ptr& memory,
                   boost::system::error_code* error) {
-  json::parser parser(memory);
+  json::parse_options options;
+  options.max_depth = kMaxDepth;
+  json::parser parser(memory, options);
   parser.reset(memory);
   parser.write(body.data(), body.size(), *error);
   return *error ? json::value() : parser.release();
@@ -51,6 +55,10 @@ Result<json::object> ParseJsonBody(std::string_view body) {
   boost::system::error_code error;
   try {
     json::value value = Parse(body, json::make_shared_resource<BoundedMemory>(max_bytes), &error);
+    if (error == json::error::too_deep) {
+      return InvalidArgument("the body's lists and objects lie deeper in each other than ",
+                             kMaxDepth, " levels, which are allowed");
+    }
     if (error) return InvalidArgument("the body is not JSON: ", error.message());
     if (!value.is_object())
       return InvalidArgument("the body is ", Shown(value), "; it must be an object");

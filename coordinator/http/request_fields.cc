@@ -19,6 +19,13 @@ std::optional<int64_t> WholeNumber(const boost::json::value& value) {
   return static_cast<int64_t>(number);
 }
 
+std::string Range(int64_t min, int64_t max) {
+  if (min == max) return "it must be " + std::to_string(min);
+  if (max == std::numeric_limits<int64_t>::max())
+    return "it must be a whole number of at least " + std::to_string(min);
+  return "it must be a whole number from " + std::to_string(min) + " to " + std::to_string(max);
+}
+
 }  // namespace
 
 std::optional<int32_t> TokenId(const boost::json::value& value) {
@@ -88,8 +95,7 @@ std::optional<int64_t> RequestFields::Int(std::string_view name, int64_t min, in
   if (value == nullptr) return std::nullopt;
   const std::optional<int64_t> number = WholeNumber(*value);
   if (number && *number >= min && *number <= max) return number;
-  Fail(name,
-       "it must be a whole number from " + std::to_string(min) + " to " + std::to_string(max));
+  Fail(name, Range(min, max));
   return std::nullopt;
 }
 

@@ -41,11 +41,30 @@ TEST(CommandLine, GenerateSpeaksOfAPhotographInJson) {
             static_cast<int64_t>(answer.at("prompt_token_ids").as_array().size()));
 }
 
+TEST(CommandLine, SeveralAnswersAreShownOneAfterTheOther) {
+  LocalCluster cluster(TestCheckpointPath(), {"--threads", "1"});
+  const std::vector<std::string> request = {
+      "generate", "--endpoint", cluster.grpc_address(), "--prompt", "Hi",          "--n", "3",
+      "--seed",   "5",          "--max-tokens",         "20",       "--ignore-eos"};
+  std::vector<std::string> for_machines = request;
+  for_machines.push_back("--json");
+  std::string expected;
+  const boost::json::value answer = boost::json::parse(RunLonghand(for_machines).out);
+  const boost::json::array& choices = answer.at("choices").as_array();
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (i > 0) expected += "\n--- choice " + std::to_string(i) + " ---\n";
+    expected += choices[i].at("text").as_string();
+  }
+  EXPECT_EQ(choices.size(), 3u);
+  EXPECT_EQ(RunLonghand(request).out, expected + "\n");
+}
+
 TEST(CommandLine, AnswersWithoutAServerSayWhatToDo) {
   const CommandResult result =
       RunLonghand({"generate", "--endpoint", "unix:/nowhere/at/all", "--prompt", "Hi"});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("UNAVAILABLE"));
+  EXPECT_THAT(result.err, HasSubstr("without TLS (else --tls-ca)"));
   EXPECT_THAT(result.err, HasSubstr("longhand serve --model DIR"));
 }
 
@@ -91,6 +110,9 @@ TEST(CommandLine, UsageErrorsExitWithTwo) {
     EXPECT_NE(biased.exit_code, 0) << bias;
     EXPECT_THAT(biased.err, HasSubstr("it must be a token id, =, and a number"));
   }
+  const CommandResult authority = RunLonghand({"status", "--tls-ca", "/nowhere/ca.pem"});
+  EXPECT_EQ(authority.exit_code, 2);
+  EXPECT_THAT(authority.err, HasSubstr("--tls-ca: /nowhere/ca.pem cannot be read\n"));
   EXPECT_EQ(RunLonghand({"serve"}).exit_code, 2);
   EXPECT_EQ(RunLonghand({"serve", "--help"}).exit_code, 0);
 }

@@ -276,7 +276,7 @@ class Gateway(unittest.TestCase):
         refused("instruction", "instruction is empty", instruction=" ")
         refused("messages", "instruction is given already", messages=[{"role": "user", "content": "Write."}])
         refused("target_words", target_words=0)
-        refused("target_words", "it must be from 1 to 640000", target_words=640001)
+        refused("target_words", "it must be a whole number from 1 to 640000", target_words=640001)
         refused("n", n=2)
         refused("stop", stop="END")
         refused("logit_bias", "a document is several answers", logit_bias={"1": 2})
@@ -411,6 +411,7 @@ class Gateway(unittest.TestCase):
                 answer = self.cluster.chat(messages=user, **fields)
                 self.assertEqual(answer.status, 400)
                 self.assertRegex(answer.json()["error"]["message"], why)
+                self.assertIn(answer.json()["error"]["param"], (*fields, "structured_outputs"))
         self.assertEqual(self.ask("POST", "/v1/documents", {"instruction": "x", "response_format": {"type": "json_object"}}).status, 400)
 
     def test_a_large_body_is_refused_by_its_promise_and_by_its_bytes(self):

@@ -7,7 +7,7 @@ namespace {
 
 std::string Line(const std::string& name, int64_t bytes, const char* where = "") {
   char line[120];
-  std::snprintf(line, sizeof(line), "%-30s %12.1f MiB%s\n", name.c_str(),
+  std::snprintf(line, sizeof(line), "%-31s %11.1f MiB%s\n", name.c_str(),
                 static_cast<double>(bytes) / (1 << 20), where);
   return line;
 }

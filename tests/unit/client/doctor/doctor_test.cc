@@ -11,6 +11,7 @@
 namespace longhand::client {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 HostFacts GoodHost() {
@@ -70,6 +71,9 @@ TEST(Doctor, RanksShareWhatTheControlGroupAllows) {
   EXPECT_EQ(Of(JudgeHost(facts, options), "threads").verdict, Verdict::kOk);
   options.threads = 4;
   EXPECT_THAT(Of(JudgeHost(facts, options), "threads").advice, HasSubstr("--threads 2"));
+  options.threads = 0;
+  options.tensor_parallel_size = 8;
+  EXPECT_THAT(Of(JudgeHost(facts, options), "threads").advice, EndsWith("each other: fewer ranks"));
 }
 
 TEST(Doctor, RanksThatExchangeNeedSharedMemory) {
@@ -165,7 +169,7 @@ TEST(Doctor, AModelThatDoesNotFitIsToldWhy) {
   const DryRunResult refused{
       .ran = true,
       .exit_code = 2,
-      .err = "2026-01-01 00:00:00.000 error [coordinator] config.json is missing\n"};
+      .err = "2026-01-01 00:00:00.000 error [coordinator 4711] config.json is missing\n"};
   EXPECT_EQ(JudgeModel(refused, {}, options).advice, "config.json is missing");
 }
 

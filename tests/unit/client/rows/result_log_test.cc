@@ -33,10 +33,19 @@ TEST(ResultLog, ResultsAreThereAgainWhenItIsOpened) {
 
 TEST(ResultLog, OtherSettingsAreRefusedWithBothValues) {
   const testing::TempDirectory folder;
-  ASSERT_TRUE(ResultLog::Open(folder.path() / "log", {{"top_p", 0.5}}).ok());
+  auto log = ResultLog::Open(folder.path() / "log", {{"top_p", 0.5}});
+  ASSERT_TRUE(log.ok()) << log.status();
+  ASSERT_TRUE((*log)->Add("7", {}).ok());
   const Status status = ResultLog::Open(folder.path() / "log", {{"top_p", 0.75}}).status();
   EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), HasSubstr("top_p 0.5, and now it is 0.75"));
+}
+
+// Of a run that ended before it had one.
+TEST(ResultLog, SettingsWithoutAResultBindNobody) {
+  const testing::TempDirectory folder;
+  ASSERT_TRUE(ResultLog::Open(folder.path() / "log", {{"top_p", 0.5}}).ok());
+  EXPECT_TRUE(ResultLog::Open(folder.path() / "log", {{"top_p", 0.75}}).ok());
 }
 
 }  // namespace

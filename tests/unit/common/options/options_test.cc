@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <CLI/CLI.hpp>
@@ -6,11 +7,14 @@
 
 #include "common/options/address_check.h"
 #include "common/options/command_line.h"
+#include "common/options/help_text.h"
 #include "common/options/nearest_name.h"
 #include "common/options/serve_options.h"
 
 namespace longhand {
 namespace {
+
+using ::testing::IsSupersetOf;
 
 class OptionsTest : public testing::Test {
  protected:
@@ -174,6 +178,35 @@ TEST_F(OptionsTest, BitsMayVaryOnlyWhereThatIsSaid) {
   AddServeOptions(again, options);
   EXPECT_EQ(ParseCommandLine(again, EffectiveArguments(app_)), std::nullopt);
   EXPECT_FALSE(options.deterministic);
+}
+
+TEST_F(OptionsTest, SwitchesThatNobodySetsArePassedOnToo) {
+  const std::vector<std::string> args = EffectiveArguments(app_);
+  EXPECT_THAT(args, IsSupersetOf({"--enable-prefix-caching=true", "--deterministic=true",
+                                  "--allow-image-urls=false"}));
+  EXPECT_EQ(ParseCommandLine(app_, args), std::nullopt);
+  EXPECT_TRUE(options_.enable_prefix_caching && options_.deterministic);
+  EXPECT_FALSE(options_.allow_image_urls || options_.allow_runtime_lora_updating);
+}
+
+TEST(HelpText, AMeaningGoesOnInItsColumn) {
+  const std::string column(30, ' ');
+  EXPECT_EQ(WrapHelp("A line that is short.\n\n  --flag TEXT                 " +
+                         std::string("What it means, which takes more than a line of sixty\n") +
+                         column + "Another, " + std::string(60, 'x') + "\n",
+                     60),
+            "A line that is short.\n\n  --flag TEXT                 What it means, which takes\n" +
+                column + "more than a line of sixty\n" + column + "Another,\n" + column +
+                std::string(60, 'x') + "\n");
+  EXPECT_EQ(WrapHelp(std::string(50, 'a') + " " + std::string(20, 'b') + "\n", 60),
+            std::string(50, 'a') + "\n" + std::string(20, 'b') + "\n");
+}
+
+TEST_F(OptionsTest, AnOriginIsOneThatABrowserSends) {
+  for (const char* good : {"*", "none", "https://a.org,http://[::1]:3000"})
+    EXPECT_EQ(ParseCommandLine(app_, {"--allowed-origins", good}), std::nullopt) << good;
+  for (const char* bad : {"a.org", "https://", "https://a.org/", "https://a.org/page"})
+    EXPECT_EQ(ParseCommandLine(app_, {"--allowed-origins", bad}), kExitUsage) << bad;
 }
 
 TEST_F(OptionsTest, AnAddressHasAHostAndAPort) {

@@ -118,6 +118,23 @@ TEST(AnswerRequest, AnAnswerHasOneForm) {
   EXPECT_THAT(status.message(), HasSubstr("asks for 2 forms"));
 }
 
+TEST(AnswerRequest, AFaultOfAFormNamesTheFieldThatAskedForIt) {
+  const auto field_of = [](const std::string& fields) {
+    Status status;
+    const AnswerRequest request = Parse(fields, &status);
+    return OfField(request.constraint_field, InvalidArgument("no form").About("constraint"))
+        .about();
+  };
+  EXPECT_EQ(field_of(R"("response_format":{"type":"json_object"})"), "response_format");
+  EXPECT_EQ(field_of(R"("response_format":{"type":"text"},"structured_outputs":{"regex":"a"})"),
+            "structured_outputs");
+  EXPECT_EQ(field_of(R"("guided_json":"{}")"), "guided_json");
+  EXPECT_EQ(field_of(R"("guided_regex":"a")"), "guided_regex");
+  EXPECT_EQ(field_of(R"("guided_choice":["a"])"), "guided_choice");
+  EXPECT_EQ(field_of(R"("guided_grammar":"start: x")"), "guided_grammar");
+  EXPECT_EQ(field_of(R"("guided_json_object":true)"), "guided_json_object");
+}
+
 TEST(AnswerRequest, WhatIsNotThereIsLeftToTheCheckpoint) {
   Status status;
   const AnswerRequest request =
@@ -158,6 +175,8 @@ TEST(AnswerRequest, AFaultNamesTheParameterAndWhatWasSeen) {
   EXPECT_LT(status.message().size(), 150u);
   Parse(R"("target_words":1000001)", &status);
   EXPECT_EQ(status.about(), "target_words");
+  Parse(R"("max_tokens":0)", &status);
+  EXPECT_EQ(status, InvalidField("max_tokens", " is 0; it must be a whole number of at least 1"));
   Parse(R"("max_tokens":5,"max_completion_tokens":6)", &status);
   EXPECT_EQ(status.about(), "max_tokens");
 }
@@ -396,6 +415,11 @@ TEST(DocumentRequest, AFaultNamesTheParameter) {
   EXPECT_EQ(param_of(R"("messages":[{"role":"system","content":"Write."}])"), "messages");
   EXPECT_EQ(param_of(R"("messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}])"),
             "messages");
+  Status status;
+  ParseDocument(R"({"instruction":"Write.","n":2})", &status);
+  EXPECT_EQ(status, InvalidField("n", " is 2; it must be 1"));
+  ParseDocument(R"({"instruction":"Write.","target_words":0})", &status);
+  EXPECT_THAT(status.message(), HasSubstr("from 1 to 640000"));
   for (const char* field :
        {R"("n":2)", R"("stop":["a"])", R"("stop_token_ids":[1])", R"("min_tokens":1)",
         R"("ignore_eos":true)", R"("logprobs":true)", R"("return_token_ids":true)",

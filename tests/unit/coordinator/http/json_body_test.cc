@@ -34,6 +34,16 @@ TEST(JsonBody, MoreThanItMayTakeIsRefused) {
             "parsed; that is what it may take");
 }
 
+TEST(JsonBody, ItsDepthIsBounded) {
+  const auto nested = [](size_t depth) {
+    return "{\"a\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
+  };
+  EXPECT_TRUE(ParseJsonBody(nested(32)).ok());
+  EXPECT_EQ(
+      ParseJsonBody(nested(33)).status().message(),
+      "the body's lists and objects lie deeper in each other than 32 levels, which are allowed");
+}
+
 TEST(JsonBody, ATextMayBeWrittenInEscapes) {
   std::string body = "{\"a\":\"";
   for (int i = 0; i < 20'000'000; ++i) body += "\\/";
