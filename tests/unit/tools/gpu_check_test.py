@@ -107,7 +107,7 @@ while "Add" in sys.argv and '"Mul"' not in pathlib.Path({str(report.path)!r}).re
             with mock.patch.object(conformance, "sanitizer_program", lambda: program), \
                     mock.patch.object(conformance, "PART_S", {"cuda": 20}):
                 self.quietly(function, report, self.bundle, "cuda", *arguments)
-            self.assertEqual(report.records[-1]["op"], "Add")
+            self.assertEqual(report.records[0]["op"], "Mul")
             of_add = [record for record in report.records if record["op"] == "Add"]
             self.assertEqual({record.get("status", "pass") if not record.get("fail") else "fail" for record in of_add}, {"pass"})
 
