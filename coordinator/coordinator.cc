@@ -118,6 +118,8 @@ Status Coordinator::AddAdapters() {
 void Coordinator::LoadAdapter(const std::string& name,
                               const std::string& directory,
                               std::function<void(const Status&)> done) {
+  if (!restorer_.holds_adapters())
+    return done(Unavailable("adapters that kept requests were begun with are loaded first"));
   const Status queued =
       pool_.Submit([this, name, directory, done] { adapters_.Load(name, directory, done); });
   if (!queued.ok()) done(queued);
@@ -182,7 +184,10 @@ Status Coordinator::Listen(const std::string& rendezvous_address) {
   LONGHAND_ASSIGN_OR_RETURN(
       rendezvous_server_,
       api::GrpcServer::Start({.address = rendezvous_address, .services = {&rendezvous_}}));
-  if (kept_.has_value()) BeginKept();
+  if (kept_.has_value()) {
+    BeginKept();
+    restorer_.HoldAdapters();
+  }
   LONGHAND_ASSIGN_OR_RETURN(
       server_,
       api::GrpcServer::Start({.address = options_.grpc_address,

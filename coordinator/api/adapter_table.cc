@@ -52,6 +52,7 @@ struct AdapterTable::State {
 
   mutable std::mutex mutex;
   std::map<std::string, Entry, std::less<>> by_name;
+  std::vector<std::weak_ptr<const engine::Adapter>> unnamed;  // of slots that are taken
   std::vector<Slot> slots;
   int64_t next_load_id = 1;
   std::function<void(int32_t)> vacate;  // empty once the table has gone
@@ -85,13 +86,14 @@ Status AdapterTable::CheckName(const std::string& name) const {
 void AdapterTable::Load(const std::string& name,
                         const std::filesystem::path& directory,
                         Done done) {
-  LoadChecked(name, directory, /*wanted_digest=*/"", std::move(done));
+  Place(name, directory, /*restored=*/"",
+        [done = std::move(done)](const Result<Held>& placed) { done(placed.status()); });
 }
 
-void AdapterTable::LoadChecked(const std::string& name,
-                               const std::filesystem::path& directory,
-                               const std::string& wanted_digest,
-                               Done done) {
+void AdapterTable::Place(const std::string& name,
+                         const std::filesystem::path& directory,
+                         const std::string& restored,
+                         std::function<void(Result<Held>)> done) {
   if (const Status status = CheckName(name); !status.ok()) return done(status);
   if (parts_.max_loras == 0) {
     return done(FailedPrecondition(
@@ -102,14 +104,15 @@ void AdapterTable::LoadChecked(const std::string& name,
   if (!files.ok()) return done(files.status().WithContext("adapter '" + name + "'"));
   Result<std::string> digest = CheckpointDigest(directory);
   if (!digest.ok()) return done(digest.status().WithContext("adapter '" + name + "'"));
-  if (!wanted_digest.empty() && *digest != wanted_digest) {
+  if (!restored.empty() && *digest != restored) {
     return done(FailedPrecondition("the adapter '", name, "' in ", directory.string(),
                                    " is another one than the request was begun with"));
   }
   Held adapter;
   {
     std::lock_guard lock(state_->mutex);
-    if (state_->by_name.contains(name)) {
+    const bool is_named = !state_->by_name.contains(name);
+    if (!is_named && restored.empty()) {
       return done(Status(StatusCode::kAlreadyExists,
                          "an adapter '" + name + "' is loaded already; unload it first"));
     }
@@ -132,7 +135,12 @@ void AdapterTable::LoadChecked(const std::string& name,
       delete last;
       state->Free(slot);
     });
-    state_->by_name[name] = {adapter};
+    if (is_named) {
+      state_->by_name[name] = {adapter};
+    } else {
+      std::erase_if(state_->unnamed, [](const auto& each) { return each.expired(); });
+      state_->unnamed.push_back(adapter);
+    }
   }
   parts_.place(*adapter, [this, adapter, done = std::move(done)](const Status& status) {
     State::Entry failed;
@@ -140,16 +148,18 @@ void AdapterTable::LoadChecked(const std::string& name,
     {
       std::lock_guard lock(state_->mutex);
       const auto entry = state_->by_name.find(adapter->name);
-      if (status.ok()) {
-        entry->second.is_placed = true;
-      } else {
-        failed = std::move(entry->second);
-        state_->by_name.erase(entry);
+      if (entry != state_->by_name.end() && entry->second.adapter == adapter) {
+        if (status.ok()) {
+          entry->second.is_placed = true;
+        } else {
+          failed = std::move(entry->second);
+          state_->by_name.erase(entry);
+        }
       }
       num_loaded = state_->by_name.size();
     }
     parts_.metrics.GetGauge("longhand_adapters_loaded").Set(static_cast<double>(num_loaded));
-    done(status);
+    done(status.ok() ? Result<Held>(adapter) : Result<Held>(status));
   });
 }
 
@@ -182,27 +192,32 @@ void AdapterTable::Stop() {
   for (const Done& done : waiters) done(Unavailable("the coordinator is stopping"));
 }
 
-Status AdapterTable::LoadAndWait(const std::string& name,
-                                 const std::filesystem::path& directory,
-                                 const std::string& wanted_digest) {
-  std::promise<Status> result;
-  LoadChecked(name, directory, wanted_digest,
-              [&](const Status& status) { result.set_value(status); });
+Result<AdapterTable::Held> AdapterTable::PlaceAndWait(const std::string& name,
+                                                      const std::filesystem::path& directory,
+                                                      const std::string& restored) {
+  std::promise<Result<Held>> result;
+  Place(name, directory, restored,
+        [&](Result<Held> placed) { result.set_value(std::move(placed)); });
   return result.get_future().get();
 }
 
 Status AdapterTable::Add(const std::string& name, const std::filesystem::path& directory) {
-  return LoadAndWait(name, directory, /*wanted_digest=*/"");
+  return PlaceAndWait(name, directory, /*restored=*/"").status();
 }
 
-Status AdapterTable::Restore(const std::string& name,
-                             const std::filesystem::path& directory,
-                             const std::string& digest) {
-  const Result<Held> held = Find(name);
-  if (!held.ok()) return LoadAndWait(name, directory, digest);
-  if ((*held)->digest == digest) return OkStatus();
-  return FailedPrecondition("the request was begun with another adapter that was called '", name,
-                            "'; it cannot go on with this one");
+Result<AdapterTable::Held> AdapterTable::Restore(const std::string& name,
+                                                 const std::filesystem::path& directory,
+                                                 const std::string& digest) {
+  const Result<Held> named = Find(name);
+  if (named.ok() && (*named)->digest == digest) return named;
+  std::vector<Held> unnamed;  // go when the lock has
+  {
+    std::lock_guard lock(state_->mutex);
+    for (const auto& each : state_->unnamed) unnamed.push_back(each.lock());
+  }
+  for (const Held& held : unnamed)
+    if (held != nullptr && held->name == name && held->digest == digest) return held;
+  return PlaceAndWait(name, directory, digest);
 }
 
 Result<AdapterTable::Held> AdapterTable::Find(std::string_view name) const {

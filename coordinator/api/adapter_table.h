@@ -45,11 +45,12 @@ class AdapterTable {
   // Reads the adapter's files, and waits until it may be named: for those of the command line.
   // Errors as Load().
   Status Add(const std::string& name, const std::filesystem::path& directory);
-  // The same for an adapter of an earlier coordinator's requests, if it is not there. Input thread.
-  // kFailedPrecondition when what has the name, or the directory holds, has another digest.
-  Status Restore(const std::string& name,
-                 const std::filesystem::path& directory,
-                 const std::string& digest);
+  // The adapter of an earlier coordinator's request, which is loaded if it is not there; waits. If
+  // another one has the name, it is there for those alone who hold it. kFailedPrecondition when the
+  // directory holds one of another digest, else errors as Load().
+  Result<Held> Restore(const std::string& name,
+                       const std::filesystem::path& directory,
+                       const std::string& digest);
 
   // Reads the adapter's files and has it placed; `done` comes once, from any thread, when requests
   // may name it. Input thread. kInvalidArgument for a name or files that cannot be, kNotFound
@@ -71,14 +72,15 @@ class AdapterTable {
  private:
   struct State;
 
-  void LoadChecked(const std::string& name,
-                   const std::filesystem::path& directory,
-                   const std::string& wanted_digest,
-                   Done done);
+  // `restored` is the digest of an adapter that is restored; empty: the name must be free.
+  void Place(const std::string& name,
+             const std::filesystem::path& directory,
+             const std::string& restored,
+             std::function<void(Result<Held>)> done);
+  Result<Held> PlaceAndWait(const std::string& name,
+                            const std::filesystem::path& directory,
+                            const std::string& restored);
   Status CheckName(const std::string& name) const;
-  Status LoadAndWait(const std::string& name,
-                     const std::filesystem::path& directory,
-                     const std::string& wanted_digest);
 
   const Parts parts_;
   const std::shared_ptr<State> state_;  // with adapters that are held, which may outlive this

@@ -21,9 +21,10 @@ class DocumentDesk {
   virtual Result<std::shared_ptr<EventStream>> FollowOrBegin(const v1::WriteDocumentRequest& wire,
                                                              RequestIntake::Call call) = 0;
   // Input thread. A document that an earlier coordinator did not bring to its end goes on; `stream`
-  // has the events that it had.
+  // has the events that it had. `adapter` may be null: it is the model's own.
   virtual void Restore(const std::shared_ptr<EventStream>& stream,
-                       const journal::v1::RequestRecord& record) = 0;
+                       const journal::v1::RequestRecord& record,
+                       AdapterTable::Held adapter) = 0;
 };
 
 }  // namespace longhand::api

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ranges>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -79,7 +80,30 @@ void RequestRestorer::JoinDocuments() {
   }
 }
 
+// The newest first: where several had one name, the last of them has it. A worker that is lost
+// while it loads one is no reason to do without.
+void RequestRestorer::HoldAdapters() {
+  if (holds_adapters_) return;
+  for (Unfinished& request : std::views::reverse(requests_)) {
+    const journal::v1::RequestRecord& record = request.stored.record;
+    while (record.has_adapter() && request.damage.ok() && !request.adapter && !stopping_) {
+      Result<AdapterTable::Held> held = parts_.adapters.Restore(
+          ModelOf(record), record.adapter().directory(), record.adapter().digest());
+      if (held.ok()) {
+        request.adapter = std::move(held).value();
+      } else if (held.status().code() == StatusCode::kUnavailable) {
+        std::this_thread::sleep_for(kLookEvery);
+      } else {
+        request.damage = held.status();
+      }
+    }
+  }
+  holds_adapters_ = true;
+}
+
 void RequestRestorer::Restore() {
+  HoldAdapters();
+  if (stopping_) return;
   std::vector<Unfinished*> trusted, suspects;
   for (Unfinished& request : requests_) {
     if (request.attempts >= kMaxAttempts) {
@@ -98,6 +122,7 @@ void RequestRestorer::Restore() {
   // Whom chance met once is tried behind the others: to meet it again, chance must wait for it.
   std::ranges::stable_sort(suspects, {}, &Unfinished::attempts);
   for (Unfinished* request : suspects) RestoreSuspect(*request);
+  for (Unfinished& request : requests_) request.adapter.reset();  // of those withdrawn
   TellIdle();
 }
 
@@ -208,10 +233,8 @@ void RequestRestorer::Acquit() {
 Status RequestRestorer::Restore(Unfinished& request) {
   LONGHAND_RETURN_IF_ERROR(request.damage);
   const journal::v1::RequestRecord& record = request.stored.record;
-  if (record.has_adapter()) {
-    LONGHAND_RETURN_IF_ERROR(parts_.adapters.Restore(ModelOf(record), record.adapter().directory(),
-                                                     record.adapter().digest()));
-  }
+  AdapterTable::Held adapter = std::move(request.adapter);
+  if (adapter == nullptr) LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(ModelOf(record)));
   LONGHAND_RETURN_IF_ERROR(CheckCheckpoint(record));
   if (request.stored.is_document()) {
     {
@@ -219,11 +242,12 @@ Status RequestRestorer::Restore(Unfinished& request) {
       if (request.state == State::kWithdrawn) return OkStatus();
       request.state = State::kGiven;
     }
-    parts_.documents.Restore(request.stream, record);
+    parts_.documents.Restore(request.stream, record, std::move(adapter));
     return OkStatus();
   }
   const v1::GenerateRequest& wire = record.request();
-  LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared, parts_.preparer.Prepare(wire));
+  LONGHAND_ASSIGN_OR_RETURN(engine::Request prepared,
+                            parts_.preparer.Prepare(wire, std::move(adapter)));
   prepared.request_id = wire.request_id();
   prepared.trace = FromWire(record.trace());
   if (const std::string& owner = record.owner(); !owner.empty()) prepared.tenant = owner;
@@ -244,12 +268,10 @@ Status RequestRestorer::Give(Unfinished& request,
 }
 
 Status RequestRestorer::CheckCheckpoint(const journal::v1::RequestRecord& record) const {
-  const std::string& model = ModelOf(record);
-  LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(model));
   const std::string& digest = record.checkpoint_digest();
   if (digest.empty() || digest == parts_.checkpoint_digest) return OkStatus();
   return FailedPrecondition("the request was begun by another checkpoint that was served as '",
-                            model, "'; it cannot go on with this one");
+                            ModelOf(record), "'; it cannot go on with this one");
 }
 
 std::unique_ptr<engine::TokenSink> RequestRestorer::MakeSink(

@@ -46,6 +46,10 @@ class RequestRestorer {
   // Begins their streams with what is stored, so that a client can follow them. Before anybody can
   // ask for one.
   void BeginStreams(const std::vector<journal::StoredRequest>& unfinished);
+  // After BeginStreams: loads the adapters that they were begun with, and waits for that. Clients
+  // may have others loaded after it.
+  void HoldAdapters();
+  bool holds_adapters() const { return holds_adapters_; }  // any thread
   // Prepares each and gives it to the engine, oldest first. What cannot go on ends, with the
   // reason. Input thread.
   void Restore();
@@ -62,8 +66,9 @@ class RequestRestorer {
   struct Unfinished {
     std::shared_ptr<EventStream> stream;
     StoredStream stored;
-    Status damage;         // why it cannot go on
-    int32_t attempts = 0;  // in vain, since its latest event
+    AdapterTable::Held adapter;  // until it is given
+    Status damage;               // why it cannot go on
+    int32_t attempts = 0;        // in vain, since its latest event
     State state = State::kHere;
   };
 
@@ -91,6 +96,7 @@ class RequestRestorer {
   Counter& restored_;
   Counter& tokens_lost_;
   std::deque<Unfinished> requests_;  // none of which ever moves
+  std::atomic<bool> holds_adapters_ = false;
   std::atomic<bool> stopping_ = false;
 
   mutable std::mutex mutex_;  // of the states, and of what is stored of those that are here

@@ -74,7 +74,8 @@ Status Documents::Begin(const std::shared_ptr<EventStream>& stream,
 }
 
 void Documents::Restore(const std::shared_ptr<EventStream>& stream,
-                        const journal::v1::RequestRecord& record) {
+                        const journal::v1::RequestRecord& record,
+                        api::AdapterTable::Held adapter) {
   api::RecordedStream out(parts_.out, stream, /*record=*/"");
   const int64_t num_events = stream->num_events();
   // All of it was published, but for the end.
@@ -82,13 +83,10 @@ void Documents::Restore(const std::shared_ptr<EventStream>& stream,
       stream->Look(num_events).event->finish_reason() != v1::FINISH_REASON_UNSPECIFIED)
     return out.End(OkStatus());
   if (const Status status = CheckPlan(record.document()); !status.ok()) return out.End(status);
-  Result<api::AdapterTable::Held> adapter =
-      parts_.intake.preparer().FindModel(record.document().model());
-  if (!adapter.ok()) return out.End(adapter.status());
   const auto num_bytes = static_cast<int64_t>(record.document().ByteSizeLong());
   const std::shared_ptr<DocumentWriter> writer =
-      MakeWriter(stream, record.document(), std::move(adapter).value(),
-                 api::FromWire(record.trace()), std::move(out), /*is_taken=*/true);
+      MakeWriter(stream, record.document(), std::move(adapter), api::FromWire(record.trace()),
+                 std::move(out), /*is_taken=*/true);
   const Status added = Add(*stream, {writer, num_bytes}, /*is_bounded=*/false);
   LONGHAND_CHECK(added.ok()) << added;
   Begin(*stream, writer, record.document().on_disconnect());

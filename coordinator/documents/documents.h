@@ -37,7 +37,8 @@ class Documents final : public api::DocumentDesk {
   Result<std::shared_ptr<api::EventStream>> FollowOrBegin(const v1::WriteDocumentRequest& wire,
                                                           api::RequestIntake::Call call) override;
   void Restore(const std::shared_ptr<api::EventStream>& stream,
-               const journal::v1::RequestRecord& record) override;
+               const journal::v1::RequestRecord& record,
+               api::AdapterTable::Held adapter) override;
 
   // Several times a second: calls that wait are made again, gauges are set.
   void LookAround(TimePoint now);

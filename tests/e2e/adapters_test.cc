@@ -218,6 +218,52 @@ TEST(Adapters, AnAnswerGoesOnWithItsAdapterAfterARestartAndWithNoOther) {
   EXPECT_THAT(other.status.error_message(), HasSubstr("another one than the request was begun"));
 }
 
+// A new one under the old one's name, while a request of the old one runs.
+TEST(Adapters, AnswersOfTwoThatHadOneNameGoOnAfterARestart) {
+  const testing::TempDirectory directory;
+  LocalCluster cluster(TestCheckpointPath(),
+                       With({"--max-loras", "2", "--journal", (directory / "journal").string()}));
+  const std::vector<std::string> adapters = {"text", "eyes"};
+  std::vector<std::vector<int32_t>> undisturbed;
+  for (const std::string& adapter : adapters) {
+    ASSERT_TRUE(Load(cluster, adapter, AdapterPath(adapter)).ok());
+    undisturbed.push_back(cluster.Generate(AdapterRequest(adapter, 1500)).token_ids);
+    ASSERT_TRUE(Unload(cluster, adapter).ok());
+  }
+  ASSERT_NE(undisturbed[0], undisturbed[1]);
+  std::vector<std::thread> unloads;
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::GenerateEvent>>> readers;
+  for (const std::string& adapter : adapters) {
+    ASSERT_TRUE(Load(cluster, "story", AdapterPath(adapter)).ok());
+    v1::GenerateRequest request = AdapterRequest("story", 1500);
+    request.set_request_id(adapter);
+    request.set_on_disconnect(v1::ON_DISCONNECT_CONTINUE);
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    readers.push_back(cluster.generation().Generate(contexts.back().get(), request));
+    v1::GenerateEvent event;
+    ASSERT_TRUE(readers.back()->Read(&event));
+    if (adapter == adapters.back()) continue;
+    unloads.emplace_back([&] { (void)Unload(cluster, "story"); });
+    ASSERT_TRUE(cluster.WaitForStatus([](const auto& s) { return s.adapters_size() == 0; }));
+  }
+  ASSERT_EQ(kill(cluster.FindCoordinator(), SIGKILL), 0);
+  for (std::thread& unload : unloads) unload.join();
+  for (const auto& reader : readers) {
+    for (v1::GenerateEvent event; reader->Read(&event);) {
+    }
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  }
+  const v1::GetStatusResponse status = cluster.GetStatus();  // It is back.
+  ASSERT_EQ(status.adapters_size(), 1);
+  EXPECT_EQ(status.adapters(0).directory(), AdapterPath("eyes"));
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    const Answer answer = cluster.Attach(adapters[i], 1);
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(answer.token_ids, undisturbed[i]) << adapters[i];
+  }
+}
+
 TEST(Adapters, AServerDoesNotStartWithAnAdapterThatIsNone) {
   const testing::TempDirectory directory;
   const CommandResult result =

@@ -144,6 +144,27 @@ std::vector<v1::GenerateRequest> RandomRequests(uint64_t seed, int count) {
   return requests;
 }
 
+std::vector<v1::WriteDocumentRequest> RandomDocuments(uint64_t seed, int count) {
+  std::mt19937_64 random(seed);
+  std::vector<v1::WriteDocumentRequest> documents(static_cast<size_t>(count));
+  for (v1::WriteDocumentRequest& document : documents) {
+    document.set_instruction("Write about number " + std::to_string(random() % 100));
+    document.set_plan(
+        "Section 1 - Main Point: the mill - Word Count: 20\n"
+        "Section 2 - Main Point: the town - Word Count: 30\n"
+        "Section 3 - Main Point: the sea - Word Count: 10");
+    document.mutable_sampling()->set_temperature(1);
+    document.mutable_sampling()->set_seed(random());
+    document.mutable_sampling()->set_max_tokens(60);
+    if (random() % 2 == 0) document.mutable_length()->set_target_words(30);
+    if (random() % 3 == 0) {
+      const std::string file = parity::TestRecording().ImagePath(kPictures[0]).string();
+      document.add_images()->set_data(ReadBytes(file));
+    }
+  }
+  return documents;
+}
+
 std::string Contents(const Answer& answer) {
   std::map<uint32_t, v1::GenerateEvent> choices;
   v1::GenerateEvent whole;

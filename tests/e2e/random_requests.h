@@ -18,6 +18,10 @@ inline constexpr int64_t kMaxRandomTokens = 96;  // of an answer
 // a form.
 std::vector<v1::GenerateRequest> RandomRequests(uint64_t seed, int count);
 
+// Documents of three short sections to a plan of the client's, some with a picture, some to a
+// length.
+std::vector<v1::WriteDocumentRequest> RandomDocuments(uint64_t seed, int count);
+
 // All that an answer says, choice by choice: text, tokens, log-probabilities, why it ended, how
 // much it was. How the events of several choices follow each other is not part of it.
 std::string Contents(const Answer& answer);

@@ -130,14 +130,29 @@ TEST_F(AdapterTableTest, NamesAndFilesThatCannotBeAreRefused) {
 TEST_F(AdapterTableTest, ARequestOfAnEarlierCoordinatorGetsTheAdapterItHadOrNone) {
   ASSERT_EQ(Load("one", 1), OkStatus());
   const std::string digest = (*table_->Find("one"))->digest;
-  EXPECT_EQ(table_->Restore("one", Directory(1), digest), OkStatus());
-  EXPECT_EQ(table_->Restore("two", Directory(1), digest), OkStatus());
-  EXPECT_TRUE(table_->Find("two").ok());
-  table_->Unload("two", [](const Status&) {});
-  EXPECT_EQ(table_->Restore("one", Directory(2), "another").code(),
+  const Result<AdapterTable::Held> found = table_->Restore("one", Directory(1), digest);
+  EXPECT_EQ(*found, *table_->Find("one"));
+  const Result<AdapterTable::Held> loaded = table_->Restore("two", Directory(1), digest);
+  EXPECT_EQ(*loaded, *table_->Find("two"));
+  EXPECT_EQ(table_->Restore("three", Directory(2), digest).status().code(),
             StatusCode::kFailedPrecondition);
-  EXPECT_EQ(table_->Restore("two", Directory(2), digest).code(), StatusCode::kFailedPrecondition);
-  EXPECT_FALSE(table_->Find("two").ok());
+  EXPECT_THAT(Names(), ElementsAre("one", "two"));
+}
+
+TEST_F(AdapterTableTest, OneThatIsRestoredBesideAnotherOfItsNameIsThereForThoseWhoHoldIt) {
+  ASSERT_EQ(Load("one", 2), OkStatus());
+  const AdapterTable::Held newer = *table_->Find("one");
+  ASSERT_EQ(Load("two", 1), OkStatus());
+  const std::string digest = (*table_->Find("two"))->digest;
+  table_->Unload("two", [](const Status&) {});
+  AdapterTable::Held older = *table_->Restore("one", Directory(1), digest);
+  EXPECT_EQ(older->digest, digest);
+  EXPECT_NE(older->slot, newer->slot);
+  EXPECT_EQ(*table_->Restore("one", Directory(1), digest), older);
+  EXPECT_EQ(*table_->Find("one"), newer);
+  vacated_.clear();
+  older.reset();
+  EXPECT_THAT(vacated_, ElementsAre(1));
 }
 
 TEST_F(AdapterTableTest, WhoeverWaitsIsToldWhenTheCoordinatorStops) {
