@@ -18,7 +18,8 @@ class NoDocuments final : public api::DocumentDesk {
     return Unavailable("no document is written here");
   }
   void Restore(const std::shared_ptr<api::EventStream>&,
-               const journal::v1::RequestRecord&) override {}
+               const journal::v1::RequestRecord&,
+               api::AdapterTable::Held) override {}
 };
 
 // The client leaves instead of waiting.
