@@ -40,10 +40,12 @@ Result<RequestIntake::Call> RequestIntake::NewCall(const std::string& asked,
                                                    const std::string& prefix,
                                                    TimePoint deadline,
                                                    std::string_view traceparent) {
-  if (asked.size() > kMaxRequestIdBytes ||
-      !std::all_of(asked.begin(), asked.end(), IsIdCharacter)) {
-    return InvalidField("request_id", " has ", asked.size(), " bytes; it must be 1 to ",
-                        kMaxRequestIdBytes, " of [A-Za-z0-9._:-]");
+  if (asked.size() > kMaxRequestIdBytes) {
+    return InvalidField("request_id", " has ", asked.size(), " bytes; at most ", kMaxRequestIdBytes,
+                        " are possible");
+  }
+  if (!std::all_of(asked.begin(), asked.end(), IsIdCharacter)) {
+    return InvalidField("request_id", " is '", asked, "'; it must be of [A-Za-z0-9._:-]");
   }
   return Call{.request_id = asked.empty() ? DrawRequestId(prefix) : asked,
               .number = ++num_calls_,
@@ -285,6 +287,13 @@ Result<std::vector<int32_t>> RequestIntake::Tokenize(const v1::TokenizeRequest& 
 Result<std::string> RequestIntake::Detokenize(const v1::DetokenizeRequest& request) const {
   LONGHAND_RETURN_IF_ERROR(parts_.preparer.CheckModel(request.model()));
   const std::vector<int32_t> ids(request.ids().begin(), request.ids().end());
+  // Rows of the embedding may be more than tokens, which have no text then; or fewer.
+  const int64_t end =
+      std::max<int64_t>(parts_.preparer.vocab_size(), parts_.tokenizer.vocab_size());
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= end)
+      return InvalidField("tokens", " holds ", id, "; ids must be from 0 to ", end - 1);
+  }
   return input::Detokenize(
       parts_.tokenizer, ids,
       request.skip_special_tokens() ? input::SpecialTokens::kSkip : input::SpecialTokens::kKeep);

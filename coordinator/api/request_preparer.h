@@ -53,6 +53,7 @@ class RequestPreparer {
   Result<AdapterTable::Held> FindModel(const std::string& name) const;
   const std::string& served_model_name() const { return limits_.served_model_name; }
   int64_t max_model_len() const { return limits_.max_model_len(); }
+  int64_t vocab_size() const { return model_.vocab_size; }
 
  private:
   Result<std::vector<input::PreparedImage>> PrepareImages(const v1::GenerateRequest& wire) const;

@@ -309,7 +309,8 @@ class Gateway(unittest.TestCase):
         tokens = self.ask("POST", "/tokenize", {"prompt": text, "model": "nano/v1"}).json()
         self.assertEqual((tokens["count"], tokens["max_model_len"]), (len(tokens["tokens"]), 2048))
         self.assertEqual(self.ask("POST", "/detokenize", {"tokens": tokens["tokens"]}).json(), {"prompt": text})
-        self.refused(400, "tokens", path="/detokenize", tokens=["a"])
+        for wrong in ("a", -1, 1 << 30):
+            self.refused(400, "tokens", path="/detokenize", tokens=[wrong])
         self.refused(400, "prompt", path="/tokenize")
         self.refused(404, "model", path="/tokenize", model="other", prompt="a")
         chat = [{"role": "user", "content": "Hi"}]
