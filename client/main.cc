@@ -23,6 +23,7 @@
 #include "common/options/command_line.h"
 #include "common/options/nearest_name.h"
 #include "common/version.h"
+#include "proto/grpc_log.h"
 
 namespace longhand::client {
 namespace {
@@ -86,6 +87,7 @@ int Run(const std::vector<std::string>& args) {
   }
   const Verb* verb = std::find_if(std::begin(kVerbs), std::end(kVerbs),
                                   [&](const Verb& v) { return args[0] == v.name; });
+  const GrpcLog quiet(nullptr);  // Verbs say themselves what went wrong.
   if (verb != std::end(kVerbs)) return verb->run({args.begin() + 1, args.end()});
   std::vector<std::string> names;
   for (const Verb& each : kVerbs) names.push_back(each.name);

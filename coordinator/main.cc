@@ -15,6 +15,7 @@
 #include "coordinator/loaded_model.h"
 #include "coordinator/settings.h"
 #include "coordinator/signals.h"
+#include "proto/grpc_log.h"
 
 namespace longhand {
 namespace {
@@ -111,6 +112,7 @@ int Main(const std::vector<std::string>& args) {
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   BlockSignals();
   const Log log("coordinator", LogFormatOf(options.serve.log_format));
+  const GrpcLog grpc_log([](std::string_view message) { spdlog::warn("gRPC: {}", message); });
   if (options.serve.model.empty())
     return Fail(InvalidArgument("--model is required: a checkpoint directory"));
   Result<LocatedModel> located = LocateModel(options.serve.model, options.serve.revision);

@@ -15,6 +15,7 @@
 #include "common/options/command_line.h"
 #include "common/prometheus/prometheus_metrics.h"
 #include "common/version.h"
+#include "proto/grpc_log.h"
 #include "worker/comm/network_interface.h"
 #include "worker/service/executor.h"
 #include "worker/service/gpu_watch.h"
@@ -146,6 +147,7 @@ int Main(const std::vector<std::string>& args) {
   if (const auto exit = ParseCommandLine(app, args)) return *exit;
   BlockSignals();
   const Log log("worker", LogFormatOf(options.log_format));
+  const GrpcLog grpc_log([](std::string_view message) { spdlog::warn("gRPC: {}", message); });
   return Serve(options);
 }
 

@@ -6,9 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <boost/json.hpp>
 #include <cerrno>
 #include <filesystem>
 #include <functional>
+#include <sstream>
 #include <thread>
 
 #include "tests/e2e/local_cluster.h"
@@ -16,6 +18,8 @@
 
 namespace longhand::e2e {
 namespace {
+
+using ::testing::HasSubstr;
 
 bool IsIdle(const v1::GetStatusResponse& status) {
   return status.state() == v1::GROUP_STATE_READY && status.running_requests() == 0 &&
@@ -147,6 +151,29 @@ TEST(Processes, AWorkerWhoseMetricsPortIsTakenMeanwhileGetsAnother) {
   }));
   EXPECT_NE(cluster.metrics_addresses()[1], before);
   close(taker);
+}
+
+// gRPC's own words too are lines of the log's format.
+TEST(Processes, AWorkerWhosePortIsTakenSaysSo) {
+  const int taken = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(taken, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(taken, 1), 0);
+  ASSERT_EQ(getsockname(taken, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const std::string where = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  const std::filesystem::path programs = std::filesystem::path(LonghandPath()).parent_path();
+  const CommandResult result = RunningCommand({"--listen", where, "--metrics-address",
+                                               "127.0.0.1:0", "--log-format", "json"},
+                                              programs / "longhand-worker")
+                                   .Wait();
+  close(taken);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("cannot listen on " + where));
+  EXPECT_THAT(result.err, HasSubstr("Address already in use"));
+  std::istringstream lines(result.err);
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_TRUE(boost::json::parse(line).is_object()) << line;
 }
 
 TEST(Processes, AKilledCoordinatorComesBackAtTheSameAddress) {
