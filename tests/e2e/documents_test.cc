@@ -278,7 +278,7 @@ TEST_F(Documents, WhatIsWrongIsSaidBeforeAnythingIsWritten) {
   expect_invalid([](auto& r) { r.mutable_sampling()->set_temperature(-1); }, "temperature is -1");
   expect_invalid([](auto& r) { r.mutable_sampling()->set_max_tokens(4000); },
                  "together they must fit the context of 2048");
-  expect_invalid([](auto& r) { r.set_request_id("another/section-1"); }, "request_id has 17 bytes");
+  expect_invalid([](auto& r) { r.set_request_id("another/section-1"); }, "request_id is 'another/section-1'; it must be of");
   expect_invalid([](auto& r) { r.set_priority(101); }, "priority is 101");
   expect_invalid([](auto& r) { r.add_images()->set_data("no picture"); }, "image 0");
   v1::WriteDocumentRequest unknown = NoiseRequest("");
