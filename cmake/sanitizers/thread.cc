@@ -40,7 +40,8 @@ const char* __tsan_default_suppressions() {
          "called_from_lib:libabsl_status.so\n"
          "called_from_lib:libabsl_malloc_internal.so\n"
          "called_from_lib:libabsl_time_zone.so\n"
-         "called_from_lib:libgloo.so\n";
+         "called_from_lib:libgloo.so\n"
+         "race:gloo::Context::~Context\n";
 }
 
 // An operation, and the callback that is told of its end.

@@ -158,11 +158,17 @@ Answer LocalCluster::ReadAll(grpc::ClientReader<v1::GenerateEvent>& reader) {
 }
 
 v1::GetStatusResponse LocalCluster::GetStatus() {
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kPatience);
-  context.set_wait_for_ready(true);
+  const auto deadline = std::chrono::system_clock::now() + kPatience;
   v1::GetStatusResponse response;
-  const grpc::Status status = cluster_->GetStatus(&context, v1::GetStatusRequest(), &response);
+  grpc::Status status;
+  do {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    context.set_wait_for_ready(true);
+    status = cluster_->GetStatus(&context, v1::GetStatusRequest(), &response);
+    // A coordinator that is killed takes the call with it.
+  } while (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+           std::chrono::system_clock::now() < deadline);
   EXPECT_TRUE(status.ok()) << status.error_message();
   return response;
 }
