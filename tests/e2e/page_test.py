@@ -167,6 +167,8 @@ class Writing(PageCase):
         self.wait_for_words(20)
         with self.page.expect_event("requestfailed", lambda request: request.url.endswith("/v1/chat/completions")):
             self.page.evaluate("hide(true)")
+        # What had come is shown with the next frame.
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         words = self.num_words()
         self.cluster.wait_until(lambda: self.cluster.metric("longhand_requests_running") == 0, "the server does not write on")
         self.assertEqual(self.num_words(), words)
