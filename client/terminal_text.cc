@@ -1,18 +1,18 @@
 #include "client/terminal_text.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <string>
+
+#include "common/options/help_text.h"
 
 namespace longhand::client {
 namespace {
 
 // Now: windows change.
 size_t WidthOf(std::FILE* terminal) {
-  winsize size{};
-  const bool is_known = ioctl(fileno(terminal), TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
-  return is_known ? size.ws_col : 80;
+  const size_t width = TerminalWidth(fileno(terminal));
+  return width > 1 ? width : 80;
 }
 
 void WriteNow(std::string_view text, std::FILE* file) {

@@ -290,10 +290,7 @@ Result<std::string> RequestIntake::Detokenize(const v1::DetokenizeRequest& reque
   // Rows of the embedding may be more than tokens, which have no text then; or fewer.
   const int64_t end =
       std::max<int64_t>(parts_.preparer.vocab_size(), parts_.tokenizer.vocab_size());
-  for (const int32_t id : ids) {
-    if (id < 0 || id >= end)
-      return InvalidField("tokens", " holds ", id, "; ids must be from 0 to ", end - 1);
-  }
+  LONGHAND_RETURN_IF_ERROR(CheckTokenIds("tokens", ids, end));
   return input::Detokenize(
       parts_.tokenizer, ids,
       request.skip_special_tokens() ? input::SpecialTokens::kSkip : input::SpecialTokens::kKeep);

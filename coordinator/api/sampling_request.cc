@@ -53,13 +53,8 @@ Status CheckStops(const v1::Sampling& sampling, int64_t vocab_size) {
     return InvalidField("stop_token_ids", " has ", sampling.stop_token_ids_size(), " ids; at most ",
                         kMaxStopTokenIds, " are allowed");
   }
-  for (const int32_t id : sampling.stop_token_ids()) {
-    if (id < 0 || id >= vocab_size) {
-      return InvalidField("stop_token_ids", " holds ", id, "; ids must be from 0 to ",
-                          vocab_size - 1);
-    }
-  }
-  return OkStatus();
+  const auto& ids = sampling.stop_token_ids();
+  return CheckTokenIds("stop_token_ids", {ids.data(), static_cast<size_t>(ids.size())}, vocab_size);
 }
 
 Result<std::vector<TokenBias>> ParseBiases(const v1::Sampling& sampling, int64_t vocab_size) {
@@ -141,6 +136,14 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
   out.ignore_eos = sampling.ignore_eos();
   out.repetition_guard = sampling.repetition_guard();
   return out;
+}
+
+Status CheckTokenIds(const std::string& field, std::span<const int32_t> ids, int64_t end) {
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= end)
+      return InvalidField(field, " holds ", id, "; ids must be from 0 to ", end - 1);
+  }
+  return OkStatus();
 }
 
 }  // namespace longhand::api

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,5 +34,8 @@ Result<SamplingRequest> ParseSampling(const v1::Sampling& sampling,
                                       const GenerationDefaults& defaults,
                                       int64_t vocab_size,
                                       const std::function<uint64_t()>& draw_seed);
+
+// kInvalidArgument about `field` for the first id outside [0, end).
+Status CheckTokenIds(const std::string& field, std::span<const int32_t> ids, int64_t end);
 
 }  // namespace longhand::api

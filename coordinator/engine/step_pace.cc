@@ -1,6 +1,7 @@
 #include "coordinator/engine/step_pace.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace longhand::engine {
 namespace {
@@ -45,18 +46,17 @@ void StepPace::Observe(const StepWork& work, Duration took) {
 
 // What a step has beside its streams' tokens.
 double StepPace::Room(bool has_streams) const {
+  if (target_seconds_ == 0) return std::numeric_limits<double>::infinity();
   if (!has_streams) return target_seconds_ * kPatienceWithoutStreams;
   const double decode = decode_.seconds_of_one();
   return std::max(target_seconds_ - decode, decode);
 }
 
 int64_t StepPace::MaxPatchLayers(bool has_streams, int64_t most) const {
-  if (target_seconds_ == 0) return most;
   return std::max<int64_t>(1, HowMany(Room(has_streams), encode_.seconds_of_one(), most));
 }
 
 int64_t StepPace::MaxPrefillTokens(const StepWork& work, int64_t most) const {
-  if (target_seconds_ == 0) return most;
   const double encoding = static_cast<double>(work.num_patch_layers) * encode_.seconds_of_one();
   const double room = std::max(0.0, Room(work.has_streams) - encoding);
   const int64_t number = HowMany(room, prefill_.seconds_of_one(), most);

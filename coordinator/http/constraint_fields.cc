@@ -36,12 +36,17 @@ void SetChoice(RequestFields& fields, std::string_view name, v1::Constraint* out
   if (choice->get_array().empty()) fields.Fail(name, "it must have at least one string");
 }
 
-// The five forms under vLLM's names, which may have a prefix; returns how many are asked for.
-int SetForms(RequestFields& fields, const std::string& prefix, v1::Constraint* out) {
-  int num_forms = 0;
+// The fields that ask for a form, once for each.
+using Asking = std::vector<std::string>;
+
+// The five forms under vLLM's names, which may have a prefix.
+void SetForms(RequestFields& fields,
+              const std::string& prefix,
+              v1::Constraint* out,
+              Asking* asking) {
   const auto asks = [&](const char* name) {
     const bool asked = SaysSomething(fields.Find(prefix + name));
-    num_forms += asked ? 1 : 0;
+    if (asked) asking->push_back(prefix + name);
     return asked;
   };
   if (asks("json")) SetSchema(fields, prefix + "json", out);
@@ -49,20 +54,20 @@ int SetForms(RequestFields& fields, const std::string& prefix, v1::Constraint* o
   if (asks("choice")) SetChoice(fields, prefix + "choice", out);
   if (asks("grammar")) out->set_grammar(fields.String(prefix + "grammar").value_or(""));
   if (asks("json_object")) out->set_json_object(fields.Bool(prefix + "json_object", false));
-  return num_forms;
 }
 
-int SetStructuredOutputs(RequestFields& fields, v1::Constraint* out) {
+void SetStructuredOutputs(RequestFields& fields, v1::Constraint* out, Asking* asking) {
   const json::object* object = fields.Object("structured_outputs");
-  if (object == nullptr) return 0;
+  if (object == nullptr) return;
   RequestFields inner(*object);
   for (const char* name : {"structural_tag", "whitespace_pattern", "disable_any_whitespace",
                            "disable_additional_properties"})
     inner.Refuse(name, "json, regex, choice, grammar and json_object are");
-  const int num_forms = SetForms(inner, "", out);
+  Asking forms;
+  SetForms(inner, "", out, &forms);
+  asking->insert(asking->end(), forms.size(), "structured_outputs");
   if (!inner.status().ok())
     fields.Fail("structured_outputs", inner.status().WithContext("structured_outputs"));
-  return num_forms;
 }
 
 // `strict` or not: a schema is kept, or refused.
@@ -77,9 +82,9 @@ void SetNamedSchema(RequestFields& fields, const json::object* named, v1::Constr
   if (!inner.status().ok()) fields.Fail("response_format", inner.status());
 }
 
-int SetResponseFormat(RequestFields& fields, v1::Constraint* out) {
+void SetResponseFormat(RequestFields& fields, v1::Constraint* out, Asking* asking) {
   const json::object* format = fields.Object("response_format");
-  if (format == nullptr) return 0;
+  if (format == nullptr) return;
   RequestFields inner(*format);
   const std::string type = inner.String("type").value_or("");
   if (type == "json_object") {
@@ -91,24 +96,7 @@ int SetResponseFormat(RequestFields& fields, v1::Constraint* out) {
                 InvalidArgument("response_format.type is '", type,
                                 "'; it must be 'text', 'json_object' or 'json_schema'"));
   }
-  return type == "text" ? 0 : 1;
-}
-
-std::string GuidedField(const v1::Constraint& constraint) {
-  switch (constraint.form_case()) {
-    case v1::Constraint::kJsonSchema:
-      return "guided_json";
-    case v1::Constraint::kRegex:
-      return "guided_regex";
-    case v1::Constraint::kChoice:
-      return "guided_choice";
-    case v1::Constraint::kGrammar:
-      return "guided_grammar";
-    case v1::Constraint::kJsonObject:
-    case v1::Constraint::FORM_NOT_SET:
-      break;
-  }
-  return "guided_json_object";
+  if (type != "text") asking->push_back("response_format");
 }
 
 }  // namespace
@@ -117,19 +105,18 @@ void ParseConstraint(RequestFields& fields, AnswerRequest* out) {
   v1::Constraint constraint;
   fields.Refuse("guided_whitespace_pattern", "JSON is in one line");
   fields.Refuse("structural_tag", "the whole answer has one form");
-  const int num_formats = SetResponseFormat(fields, &constraint);
-  const int num_outputs = SetStructuredOutputs(fields, &constraint);
-  const int num_forms = num_formats + num_outputs + SetForms(fields, "guided_", &constraint);
-  if (num_forms == 0) return;
-  if (num_forms > 1) {
+  Asking asking;
+  SetResponseFormat(fields, &constraint, &asking);
+  SetStructuredOutputs(fields, &constraint, &asking);
+  SetForms(fields, "guided_", &constraint, &asking);
+  if (asking.empty()) return;
+  if (asking.size() > 1) {
     return fields.Fail("structured_outputs",
-                       InvalidArgument("the request asks for ", num_forms,
+                       InvalidArgument("the request asks for ", asking.size(),
                                        " forms of the answer, in response_format, "
                                        "structured_outputs and guided_*; at most one is possible"));
   }
-  out->constraint_field = num_formats > 0   ? "response_format"
-                          : num_outputs > 0 ? "structured_outputs"
-                                            : GuidedField(constraint);
+  out->constraint_field = asking.front();
   *out->wire.mutable_constraint() = std::move(constraint);
 }
 

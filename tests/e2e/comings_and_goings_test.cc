@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <numeric>
@@ -31,11 +30,6 @@ constexpr int64_t kTokensBetweenKills = 200;
 constexpr size_t kAll = SIZE_MAX;
 // Twice as many as there is room for. What a name has does not change.
 const std::vector<std::string> kAdapters = {"text", "eyes", "text-2", "eyes-2"};
-
-uint64_t Setting(const char* name, uint64_t otherwise) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? otherwise : std::strtoull(value, nullptr, 10);
-}
 
 std::string DirectoryOf(const std::string& adapter) {
   return std::string(LONGHAND_TEST_DATA) + "/adapters/" + adapter.substr(0, 4);

@@ -1,5 +1,6 @@
 #include "tests/e2e/random_requests.h"
 
+#include <cstdlib>
 #include <iterator>
 #include <map>
 #include <random>
@@ -130,6 +131,11 @@ class Maker {
 };
 
 }  // namespace
+
+uint64_t Setting(const char* name, uint64_t otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : std::strtoull(value, nullptr, 10);
+}
 
 std::vector<v1::GenerateRequest> RandomRequests(uint64_t seed, int count) {
   Maker maker(seed);

@@ -11,6 +11,9 @@
 
 namespace longhand::e2e {
 
+// A number from the environment: $LONGHAND_RANDOM_SEED, $LONGHAND_RANDOM_REQUESTS.
+uint64_t Setting(const char* name, uint64_t otherwise);
+
 inline constexpr int64_t kMaxRandomTokens = 96;  // of an answer
 
 // Chat, raw text and token ids, with and without pictures, all sampling fields, several answers,

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/json.hpp>
-#include <cstdlib>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -25,11 +24,6 @@ namespace {
 
 constexpr int kNumClients = 24;
 constexpr int64_t kTokensBetweenKills = 300;
-
-uint64_t Setting(const char* name, uint64_t otherwise) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? otherwise : std::strtoull(value, nullptr, 10);
-}
 
 std::vector<std::string> Flags(const std::vector<std::string>& more) {
   std::vector<std::string> flags = {"--tp", "2", "--threads", "1", "--max-model-len", "640"};
